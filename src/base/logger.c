@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/logger.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+static struct logger_module *modules;
+static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*sink_fn)(enum logger_level, const char *, const char *, void *);
+static void *sink_arg;
+
+static const char *const level_names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
+
+void logger_register(struct logger_module *m) {
+    m->next = modules; /* constructors run before any thread */
+    modules = m;
+}
+
+const struct logger_module *logger_modules(void) {
+    return modules;
+}
+
+bool logger_set_level(const char *module, const char *level) {
+    int lvl = -1;
+    for (int i = 0; i < 4; i++) {
+        if (strcasecmp(level, level_names[i]) == 0) {
+            lvl = i;
+        }
+    }
+    bool found = false;
+    for (struct logger_module *m = modules; m != NULL && lvl >= 0; m = m->next) {
+        if (module == NULL || strcmp(m->name, module) == 0) {
+            atomic_store(&m->level, lvl);
+            found = true;
+        }
+    }
+    return found;
+}
+
+void logger_set_sink(void (*sink)(enum logger_level, const char *, const char *, void *),
+                     void *arg) {
+    pthread_mutex_lock(&sink_lock);
+    sink_fn = sink;
+    sink_arg = arg;
+    pthread_mutex_unlock(&sink_lock);
+}
+
+/* A peer must not be able to write a second line or terminal sequences into the log. */
+static void escape(const char *in, char *out, size_t size) {
+    size_t n = 0;
+    for (; *in != '\0' && n + 5 < size; in++) {
+        unsigned char c = (unsigned char)*in;
+        if (c < 0x20 || c == 0x7f) {
+            n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
+        } else {
+            out[n++] = (char)c;
+        }
+    }
+    out[n] = '\0';
+}
+
+void logger_write(struct logger_module *m, enum logger_level level, const char *fmt, ...) {
+    char raw[1536], line[2048], when[TIME_TEXT_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(raw, sizeof raw, fmt, ap);
+    va_end(ap);
+    escape(raw, line, sizeof line);
+    pthread_mutex_lock(&sink_lock);
+    if (sink_fn != NULL) {
+        sink_fn(level, m->name, line, sink_arg);
+    } else {
+        time_format(clock_wall_s(&clock_real), 0, when);
+        fprintf(stderr, "%s %s %s: %s\n", when, level_names[level], m->name, line);
+    }
+    pthread_mutex_unlock(&sink_lock);
+}
+
+bool logger_rate_pass(struct logger_rate *r, int64_t seconds, uint64_t *dropped) {
+    int64_t now = clock_mono(&clock_real);
+    int64_t next = atomic_load(&r->next_ns);
+    if (now < next ||
+        !atomic_compare_exchange_strong(&r->next_ns, &next, now + seconds * NS_PER_S)) {
+        atomic_fetch_add(&r->dropped, 1);
+        return false;
+    }
+    *dropped = atomic_exchange(&r->dropped, 0);
+    return true;
+}
