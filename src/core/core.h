@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Core: the one writer, and the doors to it.
+ *
+ * All authoritative memory (configuration objects, indexes, the services' tables) belongs to one
+ * thread, the writer. Whatever changes anything is a piece of *work* that the writer runs inside a
+ * transaction (core/txn.h):
+ *
+ *     loop threads              writer thread                                     log
+ *     core_run(fn, done) ---->  queue -> take all waiting -> for each: fn(txn)
+ *                               (refused: undone at once, the others go on)
+ *                               one entry per work that changed something  ---->  one append, one
+ * sync publish snapshot, run txn_after(), done()  <----  durable
+ *
+ * No done() runs before the sync that makes its batch durable, read-only work included, so nobody
+ * is ever shown what a crash could take back. When the append fails the whole batch is undone in
+ * reverse and every done() gets the error.
+ *
+ * Readers of configuration take a snapshot: an immutable tree, valid in any thread until released.
+ * State that services keep is read by work that writes nothing (see core_call and providers).
+ *
+ * Without a thread (`threaded` false) the caller drives the writer by core_step() and the fake
+ * clock: simulations run thousands of entities in one process that way.
+ */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "core/object.h"
+#include "model/model.h"
+
+struct core;
+struct service;
+struct txn;
+
+/* Who asks, and with which rights. Filled in by the dialect after authentication
+ * (core/rights.h). Flat and copyable. */
+struct actor {
+    char user[64];   /* "admin", "system", "bng:SYSTEM-ID" */
+    char source[96]; /* "cli unix", "restconf 192.0.2.7:4711" */
+    bool superuser;  /* may do everything: the local administrator and Weft itself */
+};
+extern const struct actor actor_system;
+
+struct core_options {
+    const char *store;                     /* log URL, e.g. "sqlite:/var/lib/weft/log.db" */
+    const struct clock *clock;             /* &clock_real, or a fake one; outlives the core */
+    const struct model *model;             /* outlives the core */
+    bool threaded;                         /* false: the caller runs core_step() */
+    const struct service *const *services; /* NULL-terminated; outlive the core */
+    uint32_t history;                      /* commits kept for rollback; 0: 50 */
+};
+
+/* Opens the log, folds it into memory, starts services and the writer. */
+enum err_code core_open(const struct core_options *o, struct core **out, struct err *e);
+/* Finishes queued work, stops services, closes the log. */
+void core_close(struct core *c);
+/* Unthreaded only: fires due timers, runs everything queued; returns how many pieces of work ran.
+ */
+size_t core_step(struct core *c);
+/* Unthreaded only: ns until the next timer, -1: none. */
+int64_t core_next_timer(struct core *c);
+
+const struct model *core_model(const struct core *c);
+const struct clock *core_clock(const struct core *c);
+/* The state a service made in its create(); NULL when it does not run here. */
+void *core_service_state(struct core *c, const char *service);
+
+/* ---- work ---------------------------------------------------------------------------------- */
+
+/* Runs on the writer. Returning anything but ERR_OK undoes all that was put through `t`. */
+typedef enum err_code (*core_work_fn)(struct txn *t, void *arg, struct err *e);
+/* Runs on the writer after durability. `e` is NULL on success. `index` is the log index of the
+ * entry, or that of the last entry when the work changed nothing. */
+typedef void (*core_done_fn)(void *arg, uint64_t index, const struct err *e);
+
+/* From any thread. `done` may be NULL; it is always called exactly once otherwise. The queue is
+ * bounded (CORE_QUEUE_MAX): beyond it done gets ERR_UNAVAILABLE. */
+enum { CORE_QUEUE_MAX = 65536 };
+void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
+              void *arg);
+
+/* ---- change -------------------------------------------------------------------------------- */
+
+/* A change as dialects bring it: edits on instance paths, decoded by the model against a snapshot
+ * in the caller's thread, and again by the writer when the objects have moved meanwhile. */
+struct change_edit {
+    enum edit_op op; /* merge, replace, create, delete, remove (model/model.h) */
+    char *path;      /* instance path, e.g. /weft-apm:apm/inet-pool/partition=a */
+    char *body;      /* NULL for delete and remove */
+    size_t body_len;
+    enum model_format format; /* of body */
+    int insert;               /* enum edit_insert: RFC 8040 4.8.5 `insert` for user-ordered lists */
+    char *point;              /* instance path for insert before/after, or NULL */
+    bool check_generation;    /* If-Match and candidates: */
+    uint64_t generation;      /*   the object's modified index must equal this (0: absent) */
+};
+
+enum change_mode { CHANGE_COMMIT, CHANGE_DRY_RUN };
+enum change_confirm { CONFIRM_NONE, CONFIRM_BY_PERSON, CONFIRM_BY_TARGETS };
+
+struct change_target { /* a target whose desired state the change touches, or touched */
+    char *name;
+    char *what; /* one line */
+};
+
+struct change {
+    /* in */
+    struct actor who;
+    char *comment; /* NULL: none */
+    enum change_mode mode;
+    enum change_confirm confirm; /* taken back unless confirmed / applied in time */
+    uint32_t confirm_s;          /* 1..86400 */
+    bool force;                  /* past guard rails that may be passed (APM-018 ...) */
+    char *label;                 /* "rollback 3", "load override": for the history; or NULL */
+    struct change_edit *edits;
+    size_t n_edits;
+    /* out, valid in `done` and after */
+    uint64_t index; /* log index; 0 on dry run or failure; unchanged: the head */
+    bool unchanged; /* nothing differed, nothing was written */
+    struct err err;
+    struct buf diff;               /* dry run: set/delete lines, "+ set ..." "- delete ..." */
+    struct change_target *targets; /* dry run and commit */
+    size_t n_targets;
+    struct buf warnings; /* lines */
+    /* private to core */
+    struct change_private *priv;
+};
+
+struct change *change_new(const struct actor *who);
+void change_free(struct change *ch);
+/* Copies everything. `body` may be NULL. Returns the edit for further fields. */
+struct change_edit *change_add(struct change *ch, enum edit_op op, const char *path,
+                               const char *body, size_t len, enum model_format format);
+/* Decodes against the newest snapshot in this thread; errors come at once (ch->err). */
+enum err_code core_change_prepare(struct core *c, struct change *ch);
+/* Queues it (preparing it first when the caller did not). `done` as in core_run, with `ch` itself
+ * filled in; the change stays the caller's. */
+void core_change(struct core *c, struct change *ch, void (*done)(struct change *ch, void *arg),
+                 void *arg);
+
+/* ---- call: an RPC of the model, run by its service ------------------------------------------ */
+
+struct call {
+    struct actor who;
+    const struct node *rpc; /* model/model.h */
+    struct doc *input;      /* validated input document (packed struct and JSON); owned */
+    /* out */
+    struct err err;
+    struct buf text; /* what a terminal shows, in the documented layout; may be empty */
+    struct buf json; /* RFC 7951 output members "{...}"; may be empty */
+    bool more;       /* long answers come in parts: call again with `cursor` */
+    char *cursor;    /* NULL at first; opaque to the caller */
+};
+struct call *call_new(const struct actor *who, const struct node *rpc, struct doc *input);
+void call_free(struct call *cl);
+void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
+               void *arg);
+
+/* ---- look ----------------------------------------------------------------------------------- */
+
+/* The newest durable configuration; never NULL; release with snap_release (core/object.h). */
+struct snap *core_snapshot(struct core *c);
+/* Configuration as it was after commit `index` (within the kept history), or ERR_ABSENT. */
+enum err_code core_snapshot_at(struct core *c, uint64_t index, struct snap **out, struct err *e);
+uint64_t core_head(struct core *c); /* last durable log index */
+
+/* Renders config-false data: asks the service that provides `path` (a schema path such as
+ * /weft-apm:apm/state) and hands JSON of that node to done on the writer. */
+struct look {
+    struct actor who;
+    char *path; /* instance path at or below a provider's schema path */
+    struct err err;
+    struct buf json;
+};
+struct look *look_new(const struct actor *who, const char *path);
+void look_free(struct look *l);
+void core_look(struct core *c, struct look *l, void (*done)(struct look *l, void *arg), void *arg);
+
+/* ---- history -------------------------------------------------------------------------------- */
+
+struct commit_info { /* one configuration commit, newest first is 0 as in `rollback 0` */
+    uint64_t index;
+    int64_t time_s; /* UTC */
+    char user[64], source[96];
+    char comment[256], label[64];
+};
+/* Copies up to `max` newest-first into out; returns how many. From any thread. */
+size_t core_history(struct core *c, struct commit_info *out, size_t max);
+
+/* What became of commit N at the targets it concerned. Text lines and JSON. Run inside work. */
+enum commit_phase {
+    COMMIT_PENDING,
+    COMMIT_APPLIED,
+    COMMIT_REFUSED,
+    COMMIT_TAKEN_BACK,
+    COMMIT_UNKNOWN
+};
+/* Calls `done` on the writer once commit `index` is applied by every target concerned, refused by
+ * one, taken back, or `timeout_ns` is over (phase COMMIT_PENDING). `text`: a line per target not
+ * done or refusing, with the reason. */
+void core_commit_wait(struct core *c, uint64_t index, int64_t timeout_ns,
+                      void (*done)(void *arg, enum commit_phase phase, const char *text),
+                      void *arg);
+/* Confirms the pending confirmed commit; ERR_ABSENT when there is none. */
+void core_confirm(struct core *c, const struct actor *who, core_done_fn done, void *arg);
+/* The pending confirmed commit: its index and deadline, 0 when none. From any thread. */
+uint64_t core_confirm_pending(struct core *c, int64_t *deadline_s);
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+struct event {
+    uint64_t seq;   /* +1 per event, survives only as long as the process */
+    uint64_t index; /* log index it belongs to */
+    int64_t time_s;
+    const char *name; /* notification: "weft-apm:alarm-raised" */
+    const char *json; /* members "{...}" */
+};
+/* Called on the writer thread for every event after it is durable: post it to your own loop and
+ * return. `since` > 0 replays what the ring (CORE_EVENTS_KEPT) still has after that seq; when it
+ * has lost some, an event named "resync" comes first. Returns a handle for unsubscribe. */
+enum { CORE_EVENTS_KEPT = 8192 };
+uint64_t core_subscribe(struct core *c, uint64_t since,
+                        void (*fn)(const struct event *ev, void *arg), void *arg);
+/* No call of fn begins after this has returned. Not from inside fn. */
+void core_unsubscribe(struct core *c, uint64_t handle);
+
+/* ---- figures -------------------------------------------------------------------------------- */
+
+struct core_stats {
+    uint64_t head, batches, works, commits, refused, append_errors, queue_depth, queue_peak,
+        objects;
+    uint64_t state_ops, config_ops, redecoded;
+    bool writable; /* false after the log said it needs reopening */
+    char unwritable_why[256];
+};
+void core_stats(struct core *c, struct core_stats *out);
+/* Prometheus text of core and of every service. From any thread; blocks for the writer. */
+void core_metrics(struct core *c, struct buf *out);
+/* A consistent copy of the store at `path`, made while running. From any thread but the writer. */
+enum err_code core_backup(struct core *c, const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Target sessions: how desired state reaches what must act on it (a BNG, a vRouter, a device, a
+ * VIM), written once. A target holds revisions only; what they mean is the codec's business.
+ *
+ *            touch(N)                     send(N)                       applied(N)
+ *   commit N ---------> desired = N ----------------> in flight ------------------> in step
+ *                          ^   back-off, rate limit      | refused(N, why): shown, commit N refused
+ *                          +---- lost / connected: resync(N) sends all -----+
+ *
+ * Not stored: after a restart or a break every target is resynchronised as a whole, and what it
+ * then applies stands for every earlier commit. Runs on the writer thread (or unthreaded).
+ */
+#ifndef CORE_TARGET_H
+#define CORE_TARGET_H
+
+#include "core/core.h"
+
+struct target;
+
+struct target_codec {
+    const char *type; /* "bng" */
+    /* Brings the target from revision `from` (0: unknown, send everything) to `to`. The answer
+     * comes later by target_applied or target_refused. */
+    void (*send)(struct target *t, void *arg, uint64_t from, uint64_t to);
+};
+
+enum target_state {
+    TARGET_DOWN,     /* no session */
+    TARGET_SYNCING,  /* session up, first full exchange not over */
+    TARGET_IN_STEP,  /* applied == desired */
+    TARGET_SENDING,  /* in flight */
+    TARGET_REFUSED,  /* the newest revision was refused */
+    TARGET_WAITING,  /* back-off or rate limit */
+    TARGET_HANDS_OFF /* an operator said: leave it alone */
+};
+
+struct target_info {
+    const char *name, *type;
+    enum target_state state;
+    uint64_t desired, applied, refused;
+    const char *reason; /* of the last refusal, or "" */
+    int64_t since_s;    /* of the state, UTC */
+    uint32_t failures;  /* in a row */
+};
+
+struct target *target_new(struct core *c, const struct target_codec *codec, const char *name,
+                          void *arg);
+void target_free(struct target *t);
+/* The desired state of `t` differs from this transaction on. Counts for commit wait. `what`: one
+ * line for dry runs ("domain x: thresholds 100/300"). On dry run or abort nothing is sent. */
+void target_touch(struct target *t, struct txn *txn, const char *what);
+void target_connected(struct target *t); /* session up; the codec's own full exchange begins */
+void target_synced(struct target *t);    /* full exchange done: all up to the head is applied */
+void target_lost(struct target *t, const char *why);
+void target_applied(struct target *t, uint64_t revision);
+void target_refused(struct target *t, uint64_t revision, const char *why);
+/* No answer in time or a failed send: tried again with back-off (1 s doubling to 60 s). */
+void target_failed(struct target *t, uint64_t revision, const char *why);
+void target_hands_off(struct target *t, bool off);
+void target_info(const struct target *t, struct target_info *out);
+const char *target_state_name(enum target_state s);
+/* In name order; NULL ends. */
+struct target *target_next(struct core *c, const struct target *after);
+
+#endif
