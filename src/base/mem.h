@@ -28,7 +28,9 @@ void arena_free(struct arena *a);                /* NULL is allowed */
 void *arena_alloc(struct arena *a, size_t size); /* zeroed, aligned for any type */
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
-char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* nonnull: without it gcc's sanitizer build takes the format for a null pointer and refuses it */
+char *arena_printf(struct arena *a, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), nonnull(2)));
 size_t arena_used(const struct arena *a); /* bytes handed out so far */
 
 #endif
