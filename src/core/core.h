@@ -88,18 +88,14 @@ void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_don
 
 /* ---- change -------------------------------------------------------------------------------- */
 
-/* A change as dialects bring it: edits on instance paths, decoded by the model against a snapshot
- * in the caller's thread, and again by the writer when the objects have moved meanwhile. */
+/* A change as dialects bring it: edits on instance paths (model/model.h), decoded against a
+ * snapshot in the caller's thread, and again by the writer when the objects have moved meanwhile.
+ */
 struct change_edit {
-    enum edit_op op; /* merge, replace, create, delete, remove (model/model.h) */
-    char *path;      /* instance path, e.g. /weft-apm:apm/inet-pool/partition=a */
-    char *body;      /* NULL for delete and remove */
-    size_t body_len;
-    enum model_format format; /* of body */
-    int insert;               /* enum edit_insert: RFC 8040 4.8.5 `insert` for user-ordered lists */
-    char *point;              /* instance path for insert before/after, or NULL */
-    bool check_generation;    /* If-Match and candidates: */
-    uint64_t generation;      /*   the object's modified index must equal this (0: absent) */
+    struct model_edit edit;    /* strings live in the change's arena */
+    bool check_generation;     /* If-Match and candidates: the object that holds the target ... */
+    uint64_t generation;       /* ... must have this modified index (0: must be absent) */
+    struct edit_result result; /* out */
 };
 
 enum change_mode { CHANGE_COMMIT, CHANGE_DRY_RUN };
@@ -121,6 +117,7 @@ struct change {
     char *label;                 /* "rollback 3", "load override": for the history; or NULL */
     struct change_edit *edits;
     size_t n_edits;
+    struct arena *arena; /* freed with the change */
     /* out, valid in `done` and after */
     uint64_t index; /* log index; 0 on dry run or failure; unchanged: the head */
     bool unchanged; /* nothing differed, nothing was written */
@@ -135,7 +132,8 @@ struct change {
 
 struct change *change_new(const struct actor *who);
 void change_free(struct change *ch);
-/* Copies everything. `body` may be NULL. Returns the edit for further fields. */
+/* Copies everything. `body` may be NULL. Returns the edit for further fields (insert, point, child,
+ * check_generation); valid until the next change_add. */
 struct change_edit *change_add(struct change *ch, enum edit_op op, const char *path,
                                const char *body, size_t len, enum model_format format);
 /* Decodes against the newest snapshot in this thread; errors come at once (ch->err). */
@@ -149,16 +147,18 @@ void core_change(struct core *c, struct change *ch, void (*done)(struct change *
 
 struct call {
     struct actor who;
-    const struct node *rpc; /* model/model.h */
-    struct doc *input;      /* validated input document (packed struct and JSON); owned */
+    struct arena *arena; /* freed with the call; parse the input into it */
+    struct rpc_input in; /* in.rpc, in.data ... (model/model.h) */
+    bool force;          /* past guard rails */
     /* out */
     struct err err;
     struct buf text; /* what a terminal shows, in the documented layout; may be empty */
     struct buf json; /* RFC 7951 output members "{...}"; may be empty */
-    bool more;       /* long answers come in parts: call again with `cursor` */
-    char *cursor;    /* NULL at first; opaque to the caller */
+    char *cursor;    /* in: NULL at first; out: not NULL when there is more, to call again with
+                        (mem_free'd with the call; opaque) */
 };
-struct call *call_new(const struct actor *who, const struct node *rpc, struct doc *input);
+struct call *
+call_new(const struct actor *who); /* then rpc_input_parse(..., cl->arena, &cl->in, ...) */
 void call_free(struct call *cl);
 void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
                void *arg);
@@ -182,6 +182,20 @@ struct look {
 struct look *look_new(const struct actor *who, const char *path);
 void look_free(struct look *l);
 void core_look(struct core *c, struct look *l, void (*done)(struct look *l, void *arg), void *arg);
+
+/* Values that an rpc's input leaf could take now, from its service's state, for completion. */
+struct values {
+    struct actor who;
+    const struct node *leaf; /* of an rpc's input */
+    size_t n_given;          /* what was typed already: leaf names and lexical values */
+    char **names, **values;
+    struct buf out; /* lines: value, TAB, help, LF */
+};
+struct values *values_new(const struct actor *who, const struct node *leaf);
+void values_add(struct values *v, const char *name, const char *value);
+void values_free(struct values *v);
+void core_values(struct core *c, struct values *v, void (*done)(struct values *v, void *arg),
+                 void *arg);
 
 /* ---- history -------------------------------------------------------------------------------- */
 

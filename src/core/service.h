@@ -47,6 +47,8 @@ struct service {
     /* config-false data at schema path `provides` (NULL: none): JSON of the node at l->path. */
     const char *provides;
     enum err_code (*look)(void *self, struct txn *t, struct look *l, struct err *e);
+    /* Fills v->out (see core.h); may be NULL. */
+    void (*values)(void *self, struct txn *t, struct values *v);
     void (*metrics)(void *self, struct buf *out); /* Prometheus text; may be NULL */
 };
 

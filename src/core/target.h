@@ -16,13 +16,13 @@
 
 #include "core/core.h"
 
-struct target;
+struct target_session;
 
 struct target_codec {
     const char *type; /* "bng" */
     /* Brings the target from revision `from` (0: unknown, send everything) to `to`. The answer
      * comes later by target_applied or target_refused. */
-    void (*send)(struct target *t, void *arg, uint64_t from, uint64_t to);
+    void (*send)(struct target_session *t, void *arg, uint64_t from, uint64_t to);
 };
 
 enum target_state {
@@ -44,23 +44,25 @@ struct target_info {
     uint32_t failures;  /* in a row */
 };
 
-struct target *target_new(struct core *c, const struct target_codec *codec, const char *name,
-                          void *arg);
-void target_free(struct target *t);
+struct target_session *target_new(struct core *c, const struct target_codec *codec,
+                                  const char *name, void *arg);
+void target_free(struct target_session *t);
 /* The desired state of `t` differs from this transaction on. Counts for commit wait. `what`: one
  * line for dry runs ("domain x: thresholds 100/300"). On dry run or abort nothing is sent. */
-void target_touch(struct target *t, struct txn *txn, const char *what);
-void target_connected(struct target *t); /* session up; the codec's own full exchange begins */
-void target_synced(struct target *t);    /* full exchange done: all up to the head is applied */
-void target_lost(struct target *t, const char *why);
-void target_applied(struct target *t, uint64_t revision);
-void target_refused(struct target *t, uint64_t revision, const char *why);
+void target_touch(struct target_session *t, struct txn *txn, const char *what);
+void target_connected(
+    struct target_session *t); /* session up; the codec's own full exchange begins */
+void target_synced(
+    struct target_session *t); /* full exchange done: all up to the head is applied */
+void target_lost(struct target_session *t, const char *why);
+void target_applied(struct target_session *t, uint64_t revision);
+void target_refused(struct target_session *t, uint64_t revision, const char *why);
 /* No answer in time or a failed send: tried again with back-off (1 s doubling to 60 s). */
-void target_failed(struct target *t, uint64_t revision, const char *why);
-void target_hands_off(struct target *t, bool off);
-void target_info(const struct target *t, struct target_info *out);
+void target_failed(struct target_session *t, uint64_t revision, const char *why);
+void target_hands_off(struct target_session *t, bool off);
+void target_info(const struct target_session *t, struct target_info *out);
 const char *target_state_name(enum target_state s);
 /* In name order; NULL ends. */
-struct target *target_next(struct core *c, const struct target *after);
+struct target_session *target_next(struct core *c, const struct target_session *after);
 
 #endif
