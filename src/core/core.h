@@ -122,7 +122,8 @@ struct change {
     uint64_t index; /* log index; 0 on dry run or failure; unchanged: the head */
     bool unchanged; /* nothing differed, nothing was written */
     struct err err;
-    struct buf diff;               /* dry run: set/delete lines, "+ set ..." "- delete ..." */
+    size_t bad_edit; /* the edit that `err` is about; SIZE_MAX: none, or the change as a whole */
+    struct buf diff; /* dry run: set/delete lines, "+ set ..." "- delete ..." */
     struct change_target *targets; /* dry run and commit */
     size_t n_targets;
     struct buf warnings; /* lines */
