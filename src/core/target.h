@@ -59,7 +59,8 @@ void target_applied(struct target_session *t, uint64_t revision);
 void target_refused(struct target_session *t, uint64_t revision, const char *why);
 /* No answer in time or a failed send: tried again with back-off (1 s doubling to 60 s). */
 void target_failed(struct target_session *t, uint64_t revision, const char *why);
-void target_hands_off(struct target_session *t, bool off);
+/* The operator's switch, kept over restarts: while on, nothing is sent. */
+void target_hands_off(struct target_session *t, struct txn *txn, bool off);
 void target_info(const struct target_session *t, struct target_info *out);
 const char *target_state_name(enum target_state s);
 /* In name order; NULL ends. */

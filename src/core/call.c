@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Calls, looks, completion values and metrics: work that is routed to the service it belongs to. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/internal.h"
+#include "core/rights.h"
+
+static struct service_slot *owner_of(struct core *c, const char *module) {
+    for (size_t i = 0; i < c->n_services; i++) {
+        const char *m = c->services[i].service->module;
+        if (m != NULL && strcmp(m, module) == 0) {
+            return &c->services[i];
+        }
+    }
+    return NULL;
+}
+
+static enum err_code not_here(struct err *e, const char *path) {
+    return err_set(e, ERR_UNSUPPORTED, path, "the service that answers this does not run here");
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+struct call_run {
+    struct call *call;
+    void (*done)(struct call *cl, void *arg);
+    void *arg;
+};
+
+struct call *call_new(const struct actor *who) {
+    struct call *cl = MEM_NEW(struct call);
+    cl->who = *who;
+    cl->arena = arena_new();
+    return cl;
+}
+
+void call_free(struct call *cl) {
+    if (cl != NULL) {
+        buf_free(&cl->text);
+        buf_free(&cl->json);
+        mem_free(cl->cursor);
+        arena_free(cl->arena);
+        mem_free(cl);
+    }
+}
+
+static enum right right_of(const struct node *rpc) {
+    const char *r = rpc->command ? rpc->command->right : NULL;
+    return r == NULL                ? RIGHT_EXEC
+           : strcmp(r, "read") == 0 ? RIGHT_READ
+           : strcmp(r, "write") == 0 ? RIGHT_WRITE
+                                     : RIGHT_EXEC;
+}
+
+static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
+    struct call_run *r = arg;
+    const struct node *rpc = r->call->in.rpc;
+    char path[256];
+    snprintf(path, sizeof path, "/%s:%s", rpc->module, rpc->name);
+    ERR_TRY(rights_check(t->core->tip, &r->call->who, right_of(rpc), path, e));
+    struct service_slot *s = owner_of(t->core, rpc->module);
+    if (s == NULL || s->service->call == NULL) {
+        return not_here(e, path);
+    }
+    t->force = r->call->force;
+    return s->service->call(s->self, t, r->call, e);
+}
+
+static void call_done(void *arg, uint64_t index, const struct err *e) {
+    struct call_run *r = arg;
+    (void)index;
+    r->call->err.code = ERR_OK;
+    if (e != NULL) {
+        r->call->err = *e;
+    }
+    r->done(r->call, r->arg);
+    mem_free(r);
+}
+
+void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
+               void *arg) {
+    struct call_run *r = MEM_NEW(struct call_run);
+    *r = (struct call_run){cl, done, arg};
+    core_run(c, &cl->who, call_work, call_done, r);
+}
+
+/* ---- looks ----------------------------------------------------------------------------------- */
+
+struct look_run {
+    struct look *look;
+    void (*done)(struct look *l, void *arg);
+    void *arg;
+};
+
+struct look *look_new(const struct actor *who, const char *path) {
+    struct look *l = MEM_NEW(struct look);
+    l->who = *who;
+    l->path = mem_strdup(path);
+    return l;
+}
+
+void look_free(struct look *l) {
+    if (l != NULL) {
+        mem_free(l->path);
+        buf_free(&l->json);
+        mem_free(l);
+    }
+}
+
+/* Does the instance path `path` lie at or below the schema path `schema`? Keys are skipped. */
+static bool provides(const char *schema, const char *path) {
+    while (*schema != '\0') {
+        if (*path == '=') {
+            path += strcspn(path, "/");
+        }
+        if (*path++ != *schema++) {
+            return false;
+        }
+    }
+    return *path == '\0' || *path == '/' || *path == '=';
+}
+
+static enum err_code look_work(struct txn *t, void *arg, struct err *e) {
+    struct look *l = ((struct look_run *)arg)->look;
+    ERR_TRY(rights_check(t->core->tip, &l->who, RIGHT_READ, l->path, e));
+    for (size_t i = 0; i < t->core->n_services; i++) {
+        const struct service *s = t->core->services[i].service;
+        if (s->provides != NULL && s->look != NULL && provides(s->provides, l->path)) {
+            return s->look(t->core->services[i].self, t, l, e);
+        }
+    }
+    return not_here(e, l->path);
+}
+
+static void look_done(void *arg, uint64_t index, const struct err *e) {
+    struct look_run *r = arg;
+    (void)index;
+    r->look->err.code = ERR_OK;
+    if (e != NULL) {
+        r->look->err = *e;
+    }
+    r->done(r->look, r->arg);
+    mem_free(r);
+}
+
+void core_look(struct core *c, struct look *l, void (*done)(struct look *l, void *arg), void *arg) {
+    struct look_run *r = MEM_NEW(struct look_run);
+    *r = (struct look_run){l, done, arg};
+    core_run(c, &l->who, look_work, look_done, r);
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+struct values_run {
+    struct values *values;
+    void (*done)(struct values *v, void *arg);
+    void *arg;
+};
+
+struct values *values_new(const struct actor *who, const struct node *leaf) {
+    struct values *v = MEM_NEW(struct values);
+    v->who = *who;
+    v->leaf = leaf;
+    return v;
+}
+
+void values_add(struct values *v, const char *name, const char *value) {
+    v->names = mem_array(v->names, v->n_given + 1, sizeof *v->names);
+    v->values = mem_array(v->values, v->n_given + 1, sizeof *v->values);
+    v->names[v->n_given] = mem_strdup(name);
+    v->values[v->n_given++] = mem_strdup(value);
+}
+
+void values_free(struct values *v) {
+    if (v == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < v->n_given; i++) {
+        mem_free(v->names[i]);
+        mem_free(v->values[i]);
+    }
+    mem_free(v->names);
+    mem_free(v->values);
+    buf_free(&v->out);
+    mem_free(v);
+}
+
+static enum err_code values_work(struct txn *t, void *arg, struct err *e) {
+    struct values *v = ((struct values_run *)arg)->values;
+    const struct node *rpc = v->leaf;
+    (void)e;
+    while (rpc->parent != NULL && rpc->type != NODE_RPC) {
+        rpc = rpc->parent;
+    }
+    char path[256];
+    snprintf(path, sizeof path, "/%s:%s", rpc->module, rpc->name);
+    struct service_slot *s = owner_of(t->core, rpc->module);
+    if (s != NULL && s->service->values != NULL &&
+        rights_allow(t->core->tip, &v->who, right_of(rpc), path)) {
+        s->service->values(s->self, t, v);
+    }
+    return ERR_OK;
+}
+
+static void values_done(void *arg, uint64_t index, const struct err *e) {
+    struct values_run *r = arg;
+    (void)index;
+    (void)e; /* no values then */
+    r->done(r->values, r->arg);
+    mem_free(r);
+}
+
+void core_values(struct core *c, struct values *v, void (*done)(struct values *v, void *arg),
+                 void *arg) {
+    struct values_run *r = MEM_NEW(struct values_run);
+    *r = (struct values_run){v, done, arg};
+    core_run(c, &v->who, values_work, values_done, r);
+}
+
+/* ---- metrics --------------------------------------------------------------------------------- */
+
+struct metrics_run {
+    struct buf *out;
+    pthread_mutex_t lock;
+    pthread_cond_t ready;
+    bool done;
+};
+
+static void one(struct buf *out, const char *name, const char *type, const char *help, uint64_t v) {
+    buf_printf(out, "# HELP weft_%s %s\n# TYPE weft_%s %s\nweft_%s %" PRIu64 "\n", name, help, name,
+               type, name, v);
+}
+
+static enum err_code metrics_work(struct txn *t, void *arg, struct err *e) {
+    struct metrics_run *m = arg;
+    struct core *c = t->core;
+    struct core_stats s;
+    (void)e;
+    core_stats(c, &s);
+    one(m->out, "log_head", "counter", "Index of the newest durable log entry.", s.head);
+    one(m->out, "commits_total", "counter", "Configuration commits since the start.", s.commits);
+    one(m->out, "works_total", "counter", "Pieces of work run by the writer.", s.works);
+    one(m->out, "batches_total", "counter", "Batches made durable under one sync.", s.batches);
+    one(m->out, "refused_total", "counter", "Pieces of work that were refused.", s.refused);
+    one(m->out, "append_errors_total", "counter", "Batches the store did not take.",
+        s.append_errors);
+    one(m->out, "redecoded_total", "counter", "Changes decoded again because objects had moved.",
+        s.redecoded);
+    one(m->out, "queue_depth", "gauge", "Pieces of work waiting.", s.queue_depth);
+    one(m->out, "queue_peak", "gauge", "Most pieces of work that ever waited.", s.queue_peak);
+    one(m->out, "objects", "gauge", "Configuration objects.", s.objects);
+    one(m->out, "store_writable", "gauge", "1 while the store takes appends.", s.writable);
+    struct log_status st;
+    log_status(c->log, &st);
+    one(m->out, "store_bytes", "gauge", "Storage in use.", st.bytes);
+    one(m->out, "store_unfolded_ops", "gauge", "Operations not yet folded into the tables.",
+        st.unfolded_ops);
+    for (size_t i = 0; i < c->n_services; i++) {
+        if (c->services[i].service->metrics != NULL) {
+            c->services[i].service->metrics(c->services[i].self, m->out);
+        }
+    }
+    return ERR_OK;
+}
+
+static void metrics_done(void *arg, uint64_t index, const struct err *e) {
+    struct metrics_run *m = arg;
+    (void)index;
+    (void)e;
+    pthread_mutex_lock(&m->lock);
+    m->done = true;
+    pthread_cond_signal(&m->ready);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void core_metrics(struct core *c, struct buf *out) {
+    struct metrics_run m = {.out = out};
+    pthread_mutex_init(&m.lock, NULL);
+    pthread_cond_init(&m.ready, NULL);
+    core_run(c, &actor_system, metrics_work, metrics_done, &m);
+    if (!c->options.threaded) {
+        core_step(c);
+    }
+    pthread_mutex_lock(&m.lock);
+    while (!m.done) {
+        pthread_cond_wait(&m.ready, &m.lock);
+    }
+    pthread_mutex_unlock(&m.lock);
+    pthread_mutex_destroy(&m.lock);
+    pthread_cond_destroy(&m.ready);
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Opening and closing, recovery, and the doors that other threads use. The writer is writer.c. */
+#include <string.h>
+
+#include "base/logger.h"
+#include "core/internal.h"
+
+LOGGER_MODULE(core);
+
+const struct actor actor_system = {.user = "system", .source = "weftd", .superuser = true};
+
+enum { LEASE_TTL_S = 10 };
+
+struct recovery {
+    struct core *core;
+    struct err *err;
+    enum err_code rc;
+    uint64_t folded;
+};
+
+static bool recover_object(const uint8_t *key, size_t key_len, const uint8_t *value,
+                           size_t value_len, uint64_t modified, void *arg) {
+    struct recovery *r = arg;
+    struct core *c = r->core;
+    char *path = mem_strndup((const char *)key, key_len);
+    struct object *o = NULL;
+    r->rc = object_decode(c->model, path, value, value_len, modified, &o, r->err);
+    if (r->rc == ERR_OK) {
+        core_swap_object(c, NULL, o);
+        for (size_t i = 0; i < c->n_services; i++) {
+            c->services[i].service->config(c->services[i].self, NULL, o);
+        }
+        r->folded++;
+    }
+    object_release(o);
+    mem_free(path);
+    return r->rc == ERR_OK;
+}
+
+static bool recover_state(const uint8_t *key, size_t key_len, const uint8_t *value,
+                          size_t value_len, uint64_t modified, void *arg) {
+    struct recovery *r = arg;
+    (void)modified;
+    r->rc = core_fold_state(r->core, key, key_len, value, value_len, r->err);
+    r->folded++;
+    return r->rc == ERR_OK;
+}
+
+static enum err_code recover(struct core *c, struct err *e) {
+    struct recovery r = {.core = c, .err = e};
+    uint64_t at = 0;
+    int64_t start = clock_mono(&clock_real);
+    ERR_TRY(log_snapshot(c->log, LOG_CONFIG, "", 0, &at, recover_object, &r, e));
+    ERR_TRY(r.rc);
+    ERR_TRY(log_snapshot(c->log, LOG_STATE, "", 0, NULL, recover_state, &r, e));
+    ERR_TRY(r.rc);
+    snap_set_index(c->tip, at);
+    L_INFO("%zu objects and %llu records in all, up to log index %llu, read in %lld ms",
+           snap_count(c->tip), (unsigned long long)r.folded, (unsigned long long)at,
+           (long long)((clock_mono(&clock_real) - start) / NS_PER_MS));
+    return ERR_OK;
+}
+
+static void lease_fire(struct timer *t, void *arg) {
+    struct core *c = arg;
+    struct err e;
+    if (log_lease_renew(c->log, &c->lease, &e) != ERR_OK) {
+        L_WARN_RL(10, "the lease of the log was not renewed: %s", e.text);
+    }
+    timer_arm(&c->timers, t, LEASE_TTL_S * NS_PER_S / 3);
+}
+
+static void publish_first(struct core *c) {
+    c->published = snap_hold(c->tip);
+    atomic_store(&c->head, log_head(c->log));
+    history_publish(c);
+}
+
+static enum err_code start_services(struct core *c, struct err *e) {
+    for (size_t i = 0; i < c->n_services; i++) {
+        const struct service *s = c->services[i].service;
+        if (s->start != NULL) {
+            ERR_TRY(s->start(c->services[i].self, e));
+        }
+    }
+    return ERR_OK;
+}
+
+static void create_services(struct core *c) {
+    const struct service *const *s = c->options.services;
+    for (size_t n = 0; s != NULL && s[n] != NULL; n++) {
+        c->services = mem_array(c->services, n + 1, sizeof *c->services);
+        c->services[n] = (struct service_slot){s[n], s[n]->create(c)};
+        c->n_services = n + 1;
+    }
+}
+
+static void core_free(struct core *c) {
+    for (size_t i = c->n_services; i-- > 0;) {
+        c->services[i].service->destroy(c->services[i].self);
+    }
+    targets_free(c);
+    events_free(c);
+    history_free(c);
+    refs_free(c);
+    timers_free(&c->timers);
+    snap_release(c->tip);
+    snap_release(c->published);
+    log_close(c->log);
+    mem_free(c->services);
+    pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->events_lock);
+    pthread_cond_destroy(&c->wake);
+    mem_free(c);
+}
+
+enum err_code core_open(const struct core_options *o, struct core **out, struct err *e) {
+    struct core *c = MEM_NEW(struct core);
+    c->options = *o;
+    c->options.history = o->history ? o->history : HISTORY_DEFAULT;
+    c->clock = o->clock ? o->clock : &clock_real;
+    c->model = o->model;
+    c->tip = snap_empty();
+    list_init(&c->queue);
+    list_init(&c->waiters);
+    list_init(&c->subscribers);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->events_lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    timers_init(&c->timers, c->clock);
+    c->stats.writable = true;
+
+    enum err_code rc;
+    struct log_options lo = {.clock = c->clock};
+    const char *vfs = getenv("WEFT_SQLITE_VFS"); /* fault injection in tests */
+    lo.sqlite_vfs = vfs != NULL && vfs[0] != '\0' ? vfs : NULL;
+    ERR_GOTO(rc, log_open(o->store, &lo, &c->log, e), fail);
+    c->lease = (struct log_lease){.holder = "weftd", .ttl_ns = LEASE_TTL_S * NS_PER_S};
+    ERR_GOTO(rc, log_lease_acquire(c->log, &c->lease, e), fail);
+    create_services(c);
+    ERR_GOTO(rc, recover(c, e), fail);
+    publish_first(c);
+    c->lease_timer = (struct timer){.fire = lease_fire, .arg = c};
+    timer_arm(&c->timers, &c->lease_timer, LEASE_TTL_S * NS_PER_S / 3);
+    confirm_start(c);
+    ERR_GOTO(rc, start_services(c, e), fail);
+    if (o->threaded && pthread_create(&c->thread, NULL, writer_main, c) != 0) {
+        rc = err_set(e, ERR_LIMIT, NULL, "the writer's thread could not be made");
+        goto fail;
+    }
+    *out = c;
+    return ERR_OK;
+fail:
+    core_free(c);
+    return rc;
+}
+
+void core_close(struct core *c) {
+    if (c == NULL) {
+        return;
+    }
+    if (c->options.threaded) {
+        pthread_mutex_lock(&c->lock);
+        c->stop = true;
+        pthread_cond_signal(&c->wake);
+        pthread_mutex_unlock(&c->lock);
+        pthread_join(c->thread, NULL);
+    }
+    c->closing = true;
+    for (size_t i = c->n_services; i-- > 0;) {
+        if (c->services[i].service->stop != NULL) {
+            c->services[i].service->stop(c->services[i].self);
+        }
+    }
+    while (writer_batch(c) > 0) {
+    }
+    core_free(c);
+}
+
+size_t core_step(struct core *c) {
+    size_t ran = 0, n;
+    do {
+        timers_run(&c->timers);
+        n = writer_batch(c);
+        ran += n;
+    } while (n > 0);
+    struct err e;
+    log_fold(c->log, FOLD_STEP, NULL, &e);
+    return ran;
+}
+
+int64_t core_next_timer(struct core *c) {
+    return timers_next(&c->timers);
+}
+
+const struct model *core_model(const struct core *c) {
+    return c->model;
+}
+
+const struct clock *core_clock(const struct core *c) {
+    return c->clock;
+}
+
+void *core_service_state(struct core *c, const char *service) {
+    for (size_t i = 0; i < c->n_services; i++) {
+        if (strcmp(c->services[i].service->name, service) == 0) {
+            return c->services[i].self;
+        }
+    }
+    return NULL;
+}
+
+struct timers *core_timers(struct core *c) {
+    return &c->timers;
+}
+
+uint64_t core_head(struct core *c) {
+    return atomic_load(&c->head);
+}
+
+struct snap *core_snapshot(struct core *c) {
+    pthread_mutex_lock(&c->lock);
+    struct snap *s = snap_hold(c->published);
+    pthread_mutex_unlock(&c->lock);
+    return s;
+}
+
+void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
+              void *arg) {
+    pthread_mutex_lock(&c->lock);
+    bool full = c->queued >= CORE_QUEUE_MAX;
+    if (!full) {
+        struct work *w = MEM_NEW(struct work);
+        *w = (struct work){.who = *who, .fn = fn, .done = done, .arg = arg};
+        list_append(&c->queue, &w->link);
+        c->queued++;
+        if (c->queued > c->stats.queue_peak) {
+            c->stats.queue_peak = c->queued;
+        }
+        if (c->queued == 1) {
+            pthread_cond_signal(&c->wake);
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (full && done != NULL) {
+        struct err e;
+        err_set(&e, ERR_UNAVAILABLE, NULL, "%d requests are waiting already; try again",
+                CORE_QUEUE_MAX);
+        done(arg, core_head(c), &e);
+    }
+}
+
+enum err_code core_backup(struct core *c, const char *path, struct err *e) {
+    return log_backup(c->log, path, NULL, e);
+}
+
+void core_stats(struct core *c, struct core_stats *out) {
+    pthread_mutex_lock(&c->lock);
+    *out = c->stats;
+    out->queue_depth = c->queued;
+    out->objects = snap_count(c->published);
+    pthread_mutex_unlock(&c->lock);
+    out->head = core_head(c);
+}

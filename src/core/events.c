@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Events: a ring of what happened, and those who want to be told. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/internal.h"
+
+static void event_clear(struct event *ev) {
+    mem_free((char *)(uintptr_t)ev->name);
+    mem_free((char *)(uintptr_t)ev->json);
+}
+
+static void tell(struct core *c, const struct event *ev) {
+    LIST_FOREACH(l, &c->subscribers) {
+        struct subscriber *s = CONTAINER_OF(l, struct subscriber, link);
+        s->fn(ev, s->arg);
+    }
+}
+
+static void publish(struct core *c, uint64_t index, int64_t time_s, const char *name,
+                    const char *json) {
+    if (c->ring == NULL) {
+        c->ring = mem_alloc(CORE_EVENTS_KEPT * sizeof *c->ring);
+    }
+    struct event ev = {.seq = ++c->event_seq,
+                       .index = index,
+                       .time_s = time_s,
+                       .name = mem_strdup(name),
+                       .json = mem_strdup(json)};
+    struct event *slot = &c->ring[ev.seq % CORE_EVENTS_KEPT];
+    event_clear(slot);
+    *slot = ev;
+    c->ring_len += c->ring_len < CORE_EVENTS_KEPT;
+    tell(c, &ev);
+}
+
+void events_publish(struct txn *t) {
+    struct core *c = t->core;
+    if (t->n_events == 0 && !t->is_commit) {
+        return;
+    }
+    pthread_mutex_lock(&c->events_lock);
+    int64_t now = t->now_ns / NS_PER_S;
+    if (t->is_commit) {
+        struct buf b = BUF_INIT;
+        buf_printf(&b, "{\"index\":\"%" PRIu64 "\",\"user\":\"%s\"}", t->index, t->who.user);
+        publish(c, t->index, now, "weft-system:commit", buf_cstr(&b));
+        buf_free(&b);
+    }
+    for (size_t i = 0; i < t->n_events; i++) {
+        publish(c, t->index, now, t->events[i].name, t->events[i].json);
+    }
+    pthread_mutex_unlock(&c->events_lock);
+}
+
+uint64_t core_subscribe(struct core *c, uint64_t since,
+                        void (*fn)(const struct event *ev, void *arg), void *arg) {
+    pthread_mutex_lock(&c->events_lock);
+    struct subscriber *s = MEM_NEW(struct subscriber);
+    *s = (struct subscriber){.handle = ++c->next_handle, .fn = fn, .arg = arg};
+    uint64_t oldest = c->event_seq - c->ring_len + 1;
+    if (since > 0 && (since + 1 < oldest || since > c->event_seq)) {
+        struct event lost = {.seq = c->event_seq,
+                             .index = core_head(c),
+                             .time_s = clock_wall_s(c->clock),
+                             .name = "resync",
+                             .json = "{}"};
+        fn(&lost, arg);
+    }
+    for (uint64_t q = since + 1 > oldest ? since + 1 : oldest; since > 0 && q <= c->event_seq; q++) {
+        fn(&c->ring[q % CORE_EVENTS_KEPT], arg);
+    }
+    list_append(&c->subscribers, &s->link);
+    uint64_t handle = s->handle;
+    pthread_mutex_unlock(&c->events_lock);
+    return handle;
+}
+
+void core_unsubscribe(struct core *c, uint64_t handle) {
+    pthread_mutex_lock(&c->events_lock);
+    LIST_FOREACH_SAFE(l, &c->subscribers) {
+        struct subscriber *s = CONTAINER_OF(l, struct subscriber, link);
+        if (s->handle == handle) {
+            list_remove(l);
+            mem_free(s);
+        }
+    }
+    pthread_mutex_unlock(&c->events_lock);
+}
+
+void events_free(struct core *c) {
+    LIST_FOREACH_SAFE(l, &c->subscribers) {
+        list_remove(l);
+        mem_free(CONTAINER_OF(l, struct subscriber, link));
+    }
+    for (size_t i = 0; c->ring != NULL && i < CORE_EVENTS_KEPT; i++) {
+        event_clear(&c->ring[i]);
+    }
+    mem_free(c->ring);
+}

@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Core's own state records:
+ *   core/commit/N       who, when, why, and the former version of each object commit N touched
+ *   core/confirm        the confirmed commit that waits
+ *   core/handsoff/NAME  targets an operator told us to leave alone
+ * A rollback walks the commit records backwards from today's tree; nothing else is kept for it.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "core/internal.h"
+
+LOGGER_MODULE(history);
+
+enum { RECORD_VERSION = 1, TAKE_BACK_RETRY_S = 10 };
+
+#define COMMIT_KEY   CORE_STATE_PREFIX "commit/"
+#define CONFIRM_KEY  CORE_STATE_PREFIX "confirm"
+#define HANDSOFF_KEY CORE_STATE_PREFIX "handsoff/"
+
+static void record_release(struct commit_record *r) {
+    if (r != NULL && atomic_fetch_sub(&r->refs, 1) == 1) {
+        buf_free(&r->raw);
+        mem_free(r);
+    }
+}
+
+static void commit_key(uint64_t index, char out[64]) {
+    snprintf(out, 64, COMMIT_KEY "%020" PRIu64, index);
+}
+
+static bool has_prefix(const char *key, size_t len, const char *prefix) {
+    size_t n = strlen(prefix);
+    return len >= n && memcmp(key, prefix, n) == 0;
+}
+
+static void take_text(struct cur *c, char *out, size_t size) {
+    struct cur s = cur_blob(c);
+    snprintf(out, size, "%.*s", (int)cur_left(&s), s.p ? (const char *)s.p : "");
+}
+
+static enum err_code record_decode(const void *value, size_t len, struct commit_record **out,
+                                   struct err *e) {
+    struct cur c = cur_of(value, len);
+    uint8_t version = cur_u8(&c);
+    if (version == 0 || version > RECORD_VERSION) {
+        return err_set(e, ERR_UNSUPPORTED, NULL, "written by a newer version (%u)", version);
+    }
+    struct commit_record *r = MEM_NEW(struct commit_record);
+    atomic_init(&r->refs, 1);
+    r->info.index = cur_var(&c);
+    r->info.time_s = (int64_t)cur_u64(&c);
+    take_text(&c, r->info.user, sizeof r->info.user);
+    take_text(&c, r->info.source, sizeof r->info.source);
+    take_text(&c, r->info.comment, sizeof r->info.comment);
+    take_text(&c, r->info.label, sizeof r->info.label);
+    r->before_at = (size_t)(c.p - (const uint8_t *)value);
+    if (c.bad) {
+        record_release(r);
+        return err_set(e, ERR_MALFORMED, NULL, "the commit record is damaged");
+    }
+    buf_add(&r->raw, value, len);
+    *out = r;
+    return ERR_OK;
+}
+
+void history_record(struct txn *t) {
+    struct core *c = t->core;
+    struct buf b = BUF_INIT, object = BUF_INIT;
+    buf_u8(&b, RECORD_VERSION);
+    buf_var(&b, t->index);
+    buf_u64(&b, (uint64_t)(t->now_ns / NS_PER_S));
+    buf_blob_str(&b, t->who.user);
+    buf_blob_str(&b, t->who.source);
+    buf_blob_str(&b, t->comment);
+    buf_blob_str(&b, t->label);
+    buf_var(&b, t->n_changes);
+    for (size_t i = 0; i < t->n_changes; i++) {
+        const struct txn_op *op = &t->changes[i];
+        buf_blob_str(&b, op->old ? op->old->doc->path : op->new_->doc->path);
+        buf_clear(&object);
+        if (op->old != NULL) {
+            object_encode(op->old, &object);
+        }
+        buf_var(&b, op->old ? op->old->modified : 0);
+        buf_blob(&b, buf_cstr(&object), object.len);
+    }
+    char key[64];
+    commit_key(t->index, key);
+    txn_put_state(t, key, strlen(key), buf_cstr(&b), b.len);
+    while (c->n_history > c->options.history) {
+        commit_key(c->history[0]->info.index, key);
+        txn_delete_state(t, key, strlen(key));
+    }
+    buf_free(&b);
+    buf_free(&object);
+}
+
+static enum err_code fold_commit(struct core *c, uint64_t index, const void *value, size_t len,
+                                 struct err *e) {
+    struct commit_record *r = NULL;
+    if (value != NULL) {
+        ERR_TRY(record_decode(value, len, &r, e));
+    }
+    size_t i = 0;
+    while (i < c->n_history && c->history[i]->info.index < index) {
+        i++;
+    }
+    bool there = i < c->n_history && c->history[i]->info.index == index;
+    if (there && r != NULL) {
+        record_release(c->history[i]);
+        c->history[i] = r;
+    } else if (there) {
+        record_release(c->history[i]);
+        memmove(&c->history[i], &c->history[i + 1], (--c->n_history - i) * sizeof c->history[0]);
+    } else if (r != NULL) {
+        c->history = mem_array(c->history, c->n_history + 1, sizeof c->history[0]);
+        memmove(&c->history[i + 1], &c->history[i], (c->n_history++ - i) * sizeof c->history[0]);
+        c->history[i] = r;
+    }
+    return ERR_OK;
+}
+
+static enum err_code fold_confirm(struct core *c, const void *value, size_t len, struct err *e) {
+    struct confirm cf = {.mode = CONFIRM_NONE};
+    if (value != NULL) {
+        struct cur p = cur_of(value, len);
+        if (cur_u8(&p) != RECORD_VERSION) {
+            return err_set(e, ERR_UNSUPPORTED, NULL, "written by another version");
+        }
+        cf.mode = cur_u8(&p);
+        cf.index = cur_var(&p);
+        cf.first_before = cur_var(&p);
+        cf.deadline_s = (int64_t)cur_u64(&p);
+        take_text(&p, cf.user, sizeof cf.user);
+        if (p.bad) {
+            return err_set(e, ERR_MALFORMED, NULL, "the record is damaged");
+        }
+    }
+    c->confirm = cf;
+    return ERR_OK;
+}
+
+enum err_code history_fold(struct core *c, const char *key, size_t key_len, const void *value,
+                           size_t len, struct err *e) {
+    if (has_prefix(key, key_len, COMMIT_KEY)) {
+        char digits[24];
+        snprintf(digits, sizeof digits, "%.*s", (int)(key_len - strlen(COMMIT_KEY)),
+                 key + strlen(COMMIT_KEY));
+        return fold_commit(c, strtoull(digits, NULL, 10), value, len, e);
+    }
+    if (has_prefix(key, key_len, CONFIRM_KEY)) {
+        return fold_confirm(c, value, len, e);
+    }
+    if (has_prefix(key, key_len, HANDSOFF_KEY)) {
+        size_t skip = strlen(HANDSOFF_KEY);
+        if (value != NULL) {
+            map_put_n(&c->hands_off, key + skip, key_len - skip, c);
+        } else {
+            map_del_n(&c->hands_off, key + skip, key_len - skip);
+        }
+        return ERR_OK;
+    }
+    return err_set(e, ERR_UNSUPPORTED, NULL, "\"%.*s\" is not a record of this version",
+                   (int)key_len, key);
+}
+
+bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out) {
+    if (has_prefix(key, key_len, COMMIT_KEY)) {
+        for (size_t i = 0; i < c->n_history; i++) {
+            char k[64];
+            commit_key(c->history[i]->info.index, k);
+            if (strlen(k) == key_len && memcmp(k, key, key_len) == 0) {
+                buf_add(out, c->history[i]->raw.data, c->history[i]->raw.len);
+                return true;
+            }
+        }
+        return false;
+    }
+    if (has_prefix(key, key_len, CONFIRM_KEY)) {
+        const struct confirm *cf = &c->confirm;
+        if (cf->mode == CONFIRM_NONE) {
+            return false;
+        }
+        buf_u8(out, RECORD_VERSION);
+        buf_u8(out, cf->mode);
+        buf_var(out, cf->index);
+        buf_var(out, cf->first_before);
+        buf_u64(out, (uint64_t)cf->deadline_s);
+        buf_blob_str(out, cf->user);
+        return true;
+    }
+    size_t skip = strlen(HANDSOFF_KEY);
+    return has_prefix(key, key_len, HANDSOFF_KEY) &&
+           map_get_n(&c->hands_off, key + skip, key_len - skip) != NULL;
+}
+
+void history_publish(struct core *c) {
+    struct commit_record **copy = mem_alloc((c->n_history + 1) * sizeof *copy);
+    for (size_t i = 0; i < c->n_history; i++) {
+        copy[i] = c->history[c->n_history - 1 - i];
+        atomic_fetch_add(&copy[i]->refs, 1);
+    }
+    pthread_mutex_lock(&c->lock);
+    struct commit_record **old = c->shown_history;
+    size_t n_old = c->n_shown;
+    c->shown_history = copy;
+    c->n_shown = c->n_history;
+    c->confirm_index = c->confirm.mode ? c->confirm.index : 0;
+    c->confirm_deadline_s = c->confirm.deadline_s;
+    pthread_mutex_unlock(&c->lock);
+    for (size_t i = 0; i < n_old; i++) {
+        record_release(old[i]);
+    }
+    mem_free(old);
+}
+
+void history_free(struct core *c) {
+    for (size_t i = 0; i < c->n_history; i++) {
+        record_release(c->history[i]);
+    }
+    for (size_t i = 0; i < c->n_shown; i++) {
+        record_release(c->shown_history[i]);
+    }
+    mem_free(c->history);
+    mem_free(c->shown_history);
+    map_free(&c->hands_off, NULL);
+}
+
+size_t core_history(struct core *c, struct commit_info *out, size_t max) {
+    pthread_mutex_lock(&c->lock);
+    size_t n = c->n_shown < max ? c->n_shown : max;
+    for (size_t i = 0; i < n; i++) {
+        out[i] = c->shown_history[i]->info;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
+/* ---- going back ------------------------------------------------------------------------------ */
+
+/* Puts what `r` says was there before into `*s`. */
+static enum err_code undo_record(struct core *c, const struct commit_record *r, struct snap **s,
+                                 struct err *e) {
+    struct cur p = cur_of(r->raw.data + r->before_at, r->raw.len - r->before_at);
+    uint64_t n = cur_var(&p);
+    enum err_code rc = ERR_OK;
+    for (uint64_t i = 0; i < n && rc == ERR_OK; i++) {
+        char *path = cur_blob_strdup(&p);
+        uint64_t modified = cur_var(&p);
+        struct cur bytes = cur_blob(&p);
+        struct snap *next = NULL;
+        const struct kind *k = path_kind(path);
+        if (p.bad) {
+            rc = err_set(e, ERR_MALFORMED, path, "the record of commit %" PRIu64 " is damaged",
+                         r->info.index);
+        } else if (cur_left(&bytes) == 0) {
+            next = k ? snap_del(*s, k, path) : snap_hold(*s);
+        } else {
+            struct object *o = NULL;
+            rc = object_decode(c->model, path, bytes.p, cur_left(&bytes), modified, &o, e);
+            next = rc == ERR_OK ? snap_put(*s, o) : NULL;
+            object_release(o);
+        }
+        if (next != NULL) {
+            snap_release(*s);
+            *s = next;
+        }
+        mem_free(path);
+    }
+    return rc;
+}
+
+/* Configuration as it was before all of `records` (newest first) with index > `index`. */
+static enum err_code go_back(struct core *c, struct commit_record **records, size_t n,
+                             uint64_t index, struct snap **s, struct err *e) {
+    for (size_t i = 0; i < n && records[i]->info.index > index; i++) {
+        ERR_TRY(undo_record(c, records[i], s, e));
+    }
+    return ERR_OK;
+}
+
+enum err_code core_snapshot_at(struct core *c, uint64_t index, struct snap **out, struct err *e) {
+    pthread_mutex_lock(&c->lock);
+    struct snap *s = snap_hold(c->published);
+    size_t n = c->n_shown;
+    struct commit_record **records = mem_alloc((n + 1) * sizeof *records);
+    bool known = index == snap_index(s);
+    for (size_t i = 0; i < n; i++) {
+        records[i] = c->shown_history[i];
+        atomic_fetch_add(&records[i]->refs, 1);
+        known |= records[i]->info.index == index;
+    }
+    pthread_mutex_unlock(&c->lock);
+    enum err_code rc = ERR_OK;
+    if (!known) {
+        rc = err_set(e, ERR_ABSENT, NULL, "commit %" PRIu64 " is not among the %zu that are kept",
+                     index, n);
+    } else {
+        rc = go_back(c, records, n, index, &s, e);
+    }
+    for (size_t i = 0; i < n; i++) {
+        record_release(records[i]);
+    }
+    mem_free(records);
+    if (rc != ERR_OK) {
+        snap_release(s);
+        return rc;
+    }
+    if (snap_index(s) != index) { /* one of our own making: published ones carry their index */
+        snap_set_index(s, index);
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+/* ---- confirmed commits ----------------------------------------------------------------------- */
+
+void confirm_set(struct txn *t, const struct confirm *cf) {
+    if (cf->mode == CONFIRM_NONE) {
+        txn_delete_state(t, CONFIRM_KEY, strlen(CONFIRM_KEY));
+        return;
+    }
+    struct buf b = BUF_INIT;
+    struct confirm was = t->core->confirm;
+    t->core->confirm = *cf; /* borrow the encoder */
+    history_encode(t->core, CONFIRM_KEY, strlen(CONFIRM_KEY), &b);
+    t->core->confirm = was;
+    txn_put_state(t, CONFIRM_KEY, strlen(CONFIRM_KEY), buf_cstr(&b), b.len);
+    buf_free(&b);
+}
+
+static void confirm_fire(struct timer *timer, void *arg) {
+    struct core *c = arg;
+    (void)timer;
+    if (c->confirm.mode != CONFIRM_NONE) {
+        if (clock_wall_s(c->clock) >= c->confirm.deadline_s) {
+            confirm_take_back(c, "it was not confirmed in time");
+        } else {
+            confirm_start(c); /* it was extended, or the wall clock was set back */
+        }
+    }
+}
+
+void confirm_start(struct core *c) {
+    c->confirm_timer.fire = confirm_fire;
+    c->confirm_timer.arg = c;
+    if (c->confirm.mode == CONFIRM_NONE) {
+        timer_disarm(&c->timers, &c->confirm_timer);
+        return;
+    }
+    int64_t left = c->confirm.deadline_s - clock_wall_s(c->clock);
+    timer_arm(&c->timers, &c->confirm_timer, (left > 0 ? left : 0) * NS_PER_S);
+}
+
+struct take_back {
+    struct core *core;
+    uint64_t index, first;
+    char why[ERR_TEXT_MAX];
+    struct txn *t;
+    struct err *e;
+    enum err_code rc;
+};
+
+static void restore_object(const struct object *now, const struct object *then, void *arg) {
+    struct take_back *tb = arg;
+    if (tb->rc != ERR_OK || (now && then && doc_equal(now->doc, then->doc))) {
+        return;
+    }
+    const char *owner = then ? then->owner : now->owner;
+    tb->rc = change_put(tb->t, now, then ? then->doc : NULL, owner, tb->e);
+}
+
+static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
+    struct take_back *tb = arg;
+    struct core *c = t->core;
+    if (c->confirm.mode == CONFIRM_NONE || c->confirm.index != tb->index) {
+        return ERR_OK; /* confirmed meanwhile */
+    }
+    tb->first = c->confirm.first_before;
+    t->force = true;
+    snprintf(t->label, sizeof t->label, "commit %" PRIu64 " taken back", tb->index);
+    snprintf(t->comment, sizeof t->comment, "%.*s", (int)sizeof t->comment - 1, tb->why);
+    struct commit_record **newest = mem_alloc((c->n_history + 1) * sizeof *newest);
+    for (size_t i = 0; i < c->n_history; i++) {
+        newest[i] = c->history[c->n_history - 1 - i];
+    }
+    struct snap *then = snap_hold(c->tip), *now = snap_hold(c->tip);
+    enum err_code rc = go_back(c, newest, c->n_history, tb->first - 1, &then, e);
+    mem_free(newest);
+    if (rc == ERR_OK) {
+        tb->t = t;
+        tb->e = e;
+        snap_diff(now, then, restore_object, tb);
+        rc = tb->rc;
+    }
+    snap_release(then);
+    snap_release(now);
+    if (rc == ERR_OK && t->n_changes > 0) {
+        rc = change_finish(t, e);
+    }
+    if (rc == ERR_OK) {
+        confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
+    }
+    return rc;
+}
+
+static void take_back_done(void *arg, uint64_t index, const struct err *e) {
+    struct take_back *tb = arg;
+    struct core *c = tb->core;
+    if (e != NULL) {
+        L_ERR("commit %" PRIu64 " could not be taken back, trying again in %d s: %s %s", tb->index,
+              TAKE_BACK_RETRY_S, e->path, e->text);
+        timer_arm(&c->timers, &c->confirm_timer, TAKE_BACK_RETRY_S * NS_PER_S);
+    } else if (tb->first != 0) {
+        L_WARN("commit %" PRIu64 " was taken back by commit %" PRIu64 ": %s", tb->index, index,
+               tb->why);
+        targets_taken_back(c, tb->first);
+        history_publish(c);
+        targets_progress(c);
+    }
+    mem_free(tb);
+}
+
+void confirm_take_back(struct core *c, const char *why) {
+    struct take_back *tb = MEM_NEW(struct take_back);
+    tb->core = c;
+    tb->index = c->confirm.index;
+    snprintf(tb->why, sizeof tb->why, "%s", why);
+    core_run(c, &actor_system, take_back_work, take_back_done, tb);
+}
+
+struct confirming {
+    struct core *core;
+    core_done_fn done;
+    void *arg;
+};
+
+static enum err_code confirm_work(struct txn *t, void *arg, struct err *e) {
+    (void)arg;
+    if (t->core->confirm.mode == CONFIRM_NONE) {
+        return err_set(e, ERR_ABSENT, NULL, "no commit waits to be confirmed");
+    }
+    confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
+    return ERR_OK;
+}
+
+static void confirm_done(void *arg, uint64_t index, const struct err *e) {
+    struct confirming *cf = arg;
+    history_publish(cf->core);
+    confirm_start(cf->core);
+    if (cf->done != NULL) {
+        cf->done(cf->arg, index, e);
+    }
+    mem_free(cf);
+}
+
+void core_confirm(struct core *c, const struct actor *who, core_done_fn done, void *arg) {
+    struct confirming *cf = MEM_NEW(struct confirming);
+    *cf = (struct confirming){c, done, arg};
+    core_run(c, who, confirm_work, confirm_done, cf);
+}
+
+uint64_t core_confirm_pending(struct core *c, int64_t *deadline_s) {
+    pthread_mutex_lock(&c->lock);
+    uint64_t index = c->confirm_index;
+    if (deadline_s != NULL) {
+        *deadline_s = c->confirm_deadline_s;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return index;
+}
+
+/* ---- hands off ------------------------------------------------------------------------------- */
+
+bool history_hands_off(struct core *c, const char *name) {
+    return map_get(&c->hands_off, name) != NULL;
+}
+
+void history_set_hands_off(struct txn *t, const char *name, bool off) {
+    struct buf key = BUF_INIT;
+    buf_printf(&key, "%s%s", HANDSOFF_KEY, name);
+    if (off) {
+        txn_put_state(t, buf_cstr(&key), key.len, "\x01", 1);
+    } else {
+        txn_delete_state(t, buf_cstr(&key), key.len);
+    }
+    buf_free(&key);
+}

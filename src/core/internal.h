@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files of core share with one another; nobody else includes this. */
+#ifndef CORE_INTERNAL_H
+#define CORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "core/core.h"
+#include "core/service.h"
+#include "core/target.h"
+#include "core/txn.h"
+#include "log/log.h"
+
+enum {
+    BATCH_WORKS_MAX = 4096,         /* pieces of work under one sync */
+    BATCH_BYTES_MAX = 32 << 20,     /* encoded operations under one sync */
+    FOLD_STEP = 4096,               /* operations folded between two looks at the queue */
+    COMMITS_TRACKED = 1024,         /* commits whose targets are remembered */
+    HISTORY_DEFAULT = 50
+};
+
+#define CORE_STATE_PREFIX "core/"
+
+/* A piece of work in the queue. */
+struct work {
+    struct list link;
+    struct actor who;
+    core_work_fn fn;
+    core_done_fn done;
+    void *arg;
+};
+
+/* One thing to take back when the transaction or its batch fails. */
+struct undo {
+    enum { UNDO_TREE, UNDO_FOLD, UNDO_STATE } what;
+    struct object *old, *new_; /* configuration; references held */
+    struct buf key, value;     /* state: what was there */
+    bool had_value;
+};
+
+struct after {
+    void (*fn)(void *arg, bool committed);
+    void *arg;
+};
+
+struct touched {
+    struct target_session *target;
+    char *name, *what;
+};
+
+struct pending_event {
+    char *name, *json;
+};
+
+struct txn {
+    struct core *core;
+    struct work *work;
+    struct actor who;
+    uint64_t index;
+    int64_t now_ns;
+    bool force, dry_run;
+    enum err_code rc;
+    struct err err;
+    struct log_entry entry;
+    struct arena *arena; /* of entry and op bytes */
+    struct log_op *ops;
+    size_t n_ops, cap_ops, op_bytes;
+    struct undo *undo;
+    size_t n_undo, cap_undo;
+    struct txn_op *changes; /* of the change at hand; references held */
+    size_t n_changes, cap_changes;
+    struct after *afters;
+    size_t n_afters, cap_afters;
+    struct touched *touched;
+    size_t n_touched, cap_touched;
+    struct pending_event *events;
+    size_t n_events, cap_events;
+    struct buf warnings;
+    bool in_change;  /* complete() and later: objects may be put */
+    bool is_commit;  /* has configuration operations */
+    char comment[256], label[64];
+};
+
+/* Kept for history and rollback: the state record core/commit/N. Immutable. */
+struct commit_record {
+    _Atomic uint32_t refs;
+    struct commit_info info;
+    struct buf raw; /* as stored; the objects' former versions are decoded when asked for */
+    size_t before_at; /* where in raw they begin */
+};
+
+struct tracked { /* what became of a commit at its targets */
+    uint64_t index;
+    struct tracked_target {
+        char *name;
+        bool applied, refused, gone;
+        char *reason;
+    } *targets;
+    size_t n_targets;
+    bool taken_back;
+};
+
+struct waiter {
+    struct list link;
+    uint64_t index;
+    struct timer timer;
+    struct core *core;
+    void (*done)(void *arg, enum commit_phase phase, const char *text);
+    void *arg;
+};
+
+struct subscriber {
+    struct list link;
+    uint64_t handle;
+    void (*fn)(const struct event *ev, void *arg);
+    void *arg;
+};
+
+struct confirm { /* the pending confirmed commit */
+    uint64_t index, first_before; /* take back everything after log index first_before */
+    int64_t deadline_s;
+    uint8_t mode;                 /* enum change_confirm; CONFIRM_NONE: none pending */
+    char user[64];
+};
+
+struct service_slot {
+    const struct service *service;
+    void *self;
+};
+
+struct core {
+    struct core_options options;
+    const struct clock *clock;
+    const struct model *model;
+    struct log *log;
+    struct log_lease lease;
+    struct timers timers;
+    struct service_slot *services;
+    size_t n_services;
+
+    /* the writer's own */
+    struct snap *tip;        /* newest, perhaps not durable yet */
+    struct map referrers;    /* object path -> struct map {referring path -> leaf path} */
+    struct map made;         /* owner path -> struct map {made path -> ""} */
+    struct commit_record **history; /* oldest first */
+    size_t n_history;
+    struct tracked *tracked; /* ring by commit order */
+    size_t n_tracked;
+    struct list waiters;
+    struct confirm confirm;
+    struct timer confirm_timer, lease_timer;
+    struct map targets;      /* name -> struct target_session */
+    struct map hands_off;    /* names of targets that are to be left alone */
+    struct core_stats stats;
+    bool closing;
+
+    /* shared; under lock */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct list queue;
+    size_t queued;
+    struct snap *published;  /* newest durable */
+    struct commit_record **shown_history; /* for other threads, newest first; references held */
+    size_t n_shown;
+    uint64_t confirm_index;
+    int64_t confirm_deadline_s;
+    bool stop;
+    pthread_t thread;
+    _Atomic uint64_t head;
+
+    /* events; under events_lock */
+    pthread_mutex_t events_lock;
+    struct list subscribers;
+    struct event *ring;
+    size_t ring_len;
+    uint64_t event_seq, next_handle;
+};
+
+/* writer.c */
+size_t writer_batch(struct core *c); /* one batch; 0: nothing was queued */
+void *writer_main(void *arg);
+/* Puts an object into (or out of) the tree; the services' folds follow by txn_fold_object. */
+void txn_apply_object(struct txn *t, const struct object *old, const struct object *new_);
+void txn_fold_object(struct txn *t, const struct object *old, const struct object *new_);
+void txn_free(struct txn *t);
+/* One piece of memory for both directions: tree, indexes. */
+void core_swap_object(struct core *c, const struct object *old, const struct object *new_);
+enum err_code core_fold_state(struct core *c, const void *key, size_t key_len, const void *value,
+                              size_t len, struct err *e);
+
+/* refs.c */
+void refs_swap(struct core *c, const struct object *old, const struct object *new_);
+void refs_free(struct core *c);
+/* Dangling references of new objects, and references left to deleted ones. */
+enum err_code refs_check(struct txn *t, struct err *e);
+/* Path of some object that refers to `path`, or NULL; `at` gets the leaf. */
+const char *refs_referrer(struct core *c, const char *path, const char **at);
+/* Objects made by `owner`: calls fn with each path. */
+void refs_each_made(struct core *c, const char *owner, void (*fn)(const char *path, void *arg),
+                    void *arg);
+
+/* change.c */
+/* Runs complete, references, check, fold on what was put; shared by changes and take-back. */
+enum err_code change_finish(struct txn *t, struct err *e);
+enum err_code change_put(struct txn *t, const struct object *old, struct doc *doc,
+                         const char *owner, struct err *e);
+
+/* history.c: core's own state records, through the same fold as a service's */
+enum err_code history_fold(struct core *c, const char *key, size_t key_len, const void *value,
+                           size_t len, struct err *e);
+bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out);
+void history_record(struct txn *t); /* adds the commit's state records */
+void history_publish(struct core *c);
+void history_free(struct core *c);
+bool history_hands_off(struct core *c, const char *name);
+void history_set_hands_off(struct txn *t, const char *name, bool off);
+void confirm_set(struct txn *t, const struct confirm *cf); /* mode NONE: deletes it */
+void confirm_start(struct core *c);                        /* arms its timer */
+void confirm_take_back(struct core *c, const char *why);
+
+/* target.c */
+void targets_committed(struct txn *t);  /* after durability */
+void targets_free(struct core *c);
+void targets_progress(struct core *c);  /* waiters and confirm-by-targets look again */
+void targets_taken_back(struct core *c, uint64_t from);
+enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text);
+
+/* events.c */
+void events_publish(struct txn *t);
+void events_free(struct core *c);
+
+#endif

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The tree is a treap whose priorities are hashes of the paths: its shape depends on the set of
+ * paths only, so two snapshots that differ little share nearly all of their nodes, and a difference
+ * walks just the rest. Nodes are never changed once another thread can see them.
+ */
+#include "core/object.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+
+enum { RECORD_VERSION = 1 };
+
+struct object *object_new(struct doc *doc, const char *owner, uint64_t created, uint64_t modified) {
+    struct object *o = MEM_NEW(struct object);
+    atomic_init(&o->refs, 1);
+    o->doc = doc_hold(doc);
+    o->owner = owner ? mem_strdup(owner) : NULL;
+    o->created = created;
+    o->modified = modified;
+    return o;
+}
+
+struct object *object_hold(const struct object *o) {
+    struct object *m = (struct object *)(uintptr_t)o;
+    if (m != NULL) {
+        atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    }
+    return m;
+}
+
+void object_release(struct object *o) {
+    if (o == NULL || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    doc_drop(o->doc);
+    mem_free(o->owner);
+    mem_free(o);
+}
+
+void object_encode(const struct object *o, struct buf *out) {
+    buf_u8(out, RECORD_VERSION);
+    buf_blob_str(out, o->doc->kind->name);
+    buf_var(out, o->doc->kind->version);
+    buf_blob_str(out, o->owner ? o->owner : "");
+    buf_var(out, o->created);
+    buf_blob(out, o->doc->json, o->doc->json_len);
+}
+
+enum err_code object_decode(const struct model *m, const char *path, const void *p, size_t n,
+                            uint64_t modified, struct object **out, struct err *e) {
+    struct cur c = cur_of(p, n);
+    uint8_t version = cur_u8(&c);
+    if (c.bad || version == 0 || version > RECORD_VERSION) {
+        return err_set(e, ERR_UNSUPPORTED, path,
+                       "record version %u: this program reads up to %u; it was written by a newer one",
+                       version, RECORD_VERSION);
+    }
+    char *kind = cur_blob_strdup(&c);
+    uint32_t kind_version = (uint32_t)cur_var(&c);
+    char *owner = cur_blob_strdup(&c);
+    uint64_t created = cur_var(&c);
+    struct cur json = cur_blob(&c);
+    enum err_code rc = ERR_OK;
+    struct doc *doc = NULL;
+    if (c.bad || cur_left(&c) != 0) {
+        rc = err_set(e, ERR_MALFORMED, path, "the stored record is damaged");
+        goto out;
+    }
+    rc = doc_parse_stored(m, kind, kind_version, (const char *)json.p, cur_left(&json), &doc, e);
+    if (rc != ERR_OK) {
+        goto out;
+    }
+    if (path != NULL && strcmp(doc->path, path) != 0) {
+        rc = err_set(e, ERR_MALFORMED, path, "the stored record is that of %s", doc->path);
+        goto out;
+    }
+    *out = object_new(doc, owner[0] ? owner : NULL, created, modified);
+out:
+    doc_drop(doc);
+    mem_free(kind);
+    mem_free(owner);
+    return rc;
+}
+
+/* ---- nodes ----------------------------------------------------------------------------------- */
+
+struct tnode {
+    _Atomic uint32_t refs;
+    struct object *object;
+    struct tnode *left, *right;
+    uint64_t priority;
+};
+
+struct snap {
+    _Atomic uint32_t refs;
+    struct tnode *root;
+    uint64_t index;
+    size_t count;
+};
+
+static struct tnode *tnode_hold(struct tnode *n) {
+    if (n != NULL) {
+        atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);
+    }
+    return n;
+}
+
+static void tnode_release(struct tnode *n) {
+    while (n != NULL && atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1) {
+        struct tnode *right = n->right;
+        tnode_release(n->left);
+        object_release(n->object);
+        mem_free(n);
+        n = right;
+    }
+}
+
+/* Takes over the references to the children; adds one to the object. */
+static struct tnode *tnode_new(const struct object *o, uint64_t priority, struct tnode *left,
+                               struct tnode *right) {
+    struct tnode *n = MEM_NEW(struct tnode);
+    atomic_init(&n->refs, 1);
+    n->object = object_hold(o);
+    n->priority = priority;
+    n->left = left;
+    n->right = right;
+    return n;
+}
+
+static int cmp(const struct kind *k, const char *path, const struct object *o) {
+    return path_cmp(k, path, o->doc->kind, o->doc->path);
+}
+
+/* The new nodes on the path are ours alone until put() returns, so rotations may change them. */
+static struct tnode *put(struct tnode *n, const struct object *o, uint64_t priority) {
+    if (n == NULL) {
+        return tnode_new(o, priority, NULL, NULL);
+    }
+    int c = cmp(o->doc->kind, o->doc->path, n->object);
+    if (c == 0) {
+        return tnode_new(o, n->priority, tnode_hold(n->left), tnode_hold(n->right));
+    }
+    struct tnode *copy = tnode_new(n->object, n->priority, NULL, NULL);
+    if (c < 0) {
+        struct tnode *l = put(n->left, o, priority);
+        copy->right = tnode_hold(n->right);
+        if (l->priority > copy->priority) {
+            copy->left = l->right;
+            l->right = copy;
+            return l;
+        }
+        copy->left = l;
+    } else {
+        struct tnode *r = put(n->right, o, priority);
+        copy->left = tnode_hold(n->left);
+        if (r->priority > copy->priority) {
+            copy->right = r->left;
+            r->left = copy;
+            return r;
+        }
+        copy->right = r;
+    }
+    return copy;
+}
+
+/* Joins two trees, all of `a` before all of `b`; the arguments stay the caller's. */
+static struct tnode *join(struct tnode *a, struct tnode *b) {
+    if (a == NULL) {
+        return tnode_hold(b);
+    }
+    if (b == NULL) {
+        return tnode_hold(a);
+    }
+    if (a->priority > b->priority) {
+        return tnode_new(a->object, a->priority, tnode_hold(a->left), join(a->right, b));
+    }
+    return tnode_new(b->object, b->priority, join(a, b->left), tnode_hold(b->right));
+}
+
+static struct tnode *del(struct tnode *n, const struct kind *k, const char *path) {
+    int c = cmp(k, path, n->object);
+    if (c == 0) {
+        return join(n->left, n->right);
+    }
+    if (c < 0) {
+        return tnode_new(n->object, n->priority, del(n->left, k, path), tnode_hold(n->right));
+    }
+    return tnode_new(n->object, n->priority, tnode_hold(n->left), del(n->right, k, path));
+}
+
+/* Parts of `n` before and after the object `at` (which is not in it). */
+static void split(struct tnode *n, const struct object *at, struct tnode **before,
+                  struct tnode **after) {
+    if (n == NULL) {
+        *before = *after = NULL;
+        return;
+    }
+    struct tnode *rest;
+    if (cmp(at->doc->kind, at->doc->path, n->object) < 0) {
+        split(n->left, at, before, &rest);
+        *after = tnode_new(n->object, n->priority, rest, tnode_hold(n->right));
+    } else {
+        split(n->right, at, &rest, after);
+        *before = tnode_new(n->object, n->priority, tnode_hold(n->left), rest);
+    }
+}
+
+/* ---- snapshots ------------------------------------------------------------------------------- */
+
+static struct snap *snap_new(struct tnode *root, uint64_t index, size_t count) {
+    struct snap *s = MEM_NEW(struct snap);
+    atomic_init(&s->refs, 1);
+    s->root = root;
+    s->index = index;
+    s->count = count;
+    return s;
+}
+
+struct snap *snap_empty(void) {
+    return snap_new(NULL, 0, 0);
+}
+
+struct snap *snap_hold(const struct snap *s) {
+    struct snap *m = (struct snap *)(uintptr_t)s;
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    return m;
+}
+
+void snap_release(struct snap *s) {
+    if (s != NULL && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1) {
+        tnode_release(s->root);
+        mem_free(s);
+    }
+}
+
+uint64_t snap_index(const struct snap *s) {
+    return s->index;
+}
+
+void snap_set_index(struct snap *s, uint64_t index) {
+    s->index = index;
+}
+
+size_t snap_count(const struct snap *s) {
+    return s->count;
+}
+
+static const struct object *find(const struct snap *s, const struct kind *k, const char *path) {
+    for (struct tnode *n = s->root; n != NULL;) {
+        int c = cmp(k, path, n->object);
+        if (c == 0) {
+            return n->object;
+        }
+        n = c < 0 ? n->left : n->right;
+    }
+    return NULL;
+}
+
+const struct object *snap_get(const struct snap *s, const char *path) {
+    const struct kind *k = path_kind(path);
+    return k ? find(s, k, path) : NULL;
+}
+
+struct snap *snap_put(const struct snap *s, const struct object *o) {
+    bool there = find(s, o->doc->kind, o->doc->path) != NULL;
+    uint64_t priority = map_hash(o->doc->path, o->doc->path_len);
+    return snap_new(put(s->root, o, priority), s->index, s->count + !there);
+}
+
+struct snap *snap_del(const struct snap *s, const struct kind *kind, const char *path) {
+    if (find(s, kind, path) == NULL) {
+        return snap_new(tnode_hold(s->root), s->index, s->count);
+    }
+    return snap_new(del(s->root, kind, path), s->index, s->count - 1);
+}
+
+const struct object *snap_next(const struct snap *s, const struct object *after) {
+    const struct object *best = NULL;
+    for (struct tnode *n = s->root; n != NULL;) {
+        if (after == NULL || cmp(after->doc->kind, after->doc->path, n->object) < 0) {
+            best = n->object;
+            n = n->left;
+        } else {
+            n = n->right;
+        }
+    }
+    return best;
+}
+
+const struct object *snap_first_of(const struct snap *s, const struct kind *kind) {
+    const struct object *best = NULL;
+    for (struct tnode *n = s->root; n != NULL;) {
+        if (n->object->doc->kind->id >= kind->id) {
+            best = n->object;
+            n = n->left;
+        } else {
+            n = n->right;
+        }
+    }
+    return best != NULL && best->doc->kind == kind ? best : NULL;
+}
+
+struct diff_walk {
+    void (*fn)(const struct object *, const struct object *, void *);
+    void *arg;
+};
+
+static void all(struct tnode *n, bool in_a, const struct diff_walk *w) {
+    for (; n != NULL; n = n->right) {
+        all(n->left, in_a, w);
+        w->fn(in_a ? n->object : NULL, in_a ? NULL : n->object, w->arg);
+    }
+}
+
+static void diff(struct tnode *a, struct tnode *b, const struct diff_walk *w) {
+    if (a == b) {
+        return;
+    }
+    if (a == NULL || b == NULL) {
+        all(a ? a : b, a != NULL, w);
+        return;
+    }
+    int c = cmp(a->object->doc->kind, a->object->doc->path, b->object);
+    if (c == 0) {
+        diff(a->left, b->left, w);
+        if (a->object != b->object) {
+            w->fn(a->object, b->object, w->arg);
+        }
+        diff(a->right, b->right, w);
+        return;
+    }
+    /* Equal paths have equal priorities: the root with the higher one is missing in the other. */
+    struct tnode *before, *after;
+    if (a->priority > b->priority || (a->priority == b->priority && c < 0)) {
+        split(b, a->object, &before, &after);
+        diff(a->left, before, w);
+        w->fn(a->object, NULL, w->arg);
+        diff(a->right, after, w);
+    } else {
+        split(a, b->object, &before, &after);
+        diff(before, b->left, w);
+        w->fn(NULL, b->object, w->arg);
+        diff(after, b->right, w);
+    }
+    tnode_release(before);
+    tnode_release(after);
+}
+
+void snap_diff(const struct snap *a, const struct snap *b,
+               void (*fn)(const struct object *in_a, const struct object *in_b, void *arg),
+               void *arg) {
+    struct diff_walk w = {fn, arg};
+    diff(a->root, b->root, &w);
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/target.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "core/internal.h"
+
+LOGGER_MODULE(target);
+
+enum { BACKOFF_FIRST_S = 1, BACKOFF_MAX_S = 60, ANSWER_S = 30, SEND_GAP_MS = 10 };
+
+struct target_session {
+    struct core *core;
+    const struct target_codec *codec;
+    char *name;
+    void *arg;
+    enum target_state state;
+    uint64_t desired, applied, in_flight, refused;
+    char *reason;
+    int64_t since_s;
+    uint32_t failures;
+    bool connected;
+    struct timer timer; /* answer time-out, back-off, or the gap between two sends */
+};
+
+static const char *const state_names[] = {"down",    "synchronising", "in step",  "sending",
+                                          "refused", "waiting",       "hands off"};
+
+const char *target_state_name(enum target_state s) {
+    return state_names[s];
+}
+
+static void set_state(struct target_session *t, enum target_state s) {
+    if (t->state != s) {
+        t->state = s;
+        t->since_s = clock_wall_s(t->core->clock);
+    }
+}
+
+static void set_reason(struct target_session *t, const char *why) {
+    mem_free(t->reason);
+    t->reason = mem_strdup(why ? why : "");
+}
+
+static void send_now(struct target_session *t) {
+    t->in_flight = t->desired;
+    set_state(t, TARGET_SENDING);
+    timer_arm(&t->core->timers, &t->timer, ANSWER_S * NS_PER_S);
+    t->codec->send(t, t->arg, t->applied, t->in_flight);
+}
+
+/* Sends if there is something to send and nothing stands against it. */
+static void pump(struct target_session *t) {
+    if (!t->connected || t->state == TARGET_SENDING || t->state == TARGET_SYNCING ||
+        t->state == TARGET_WAITING || t->state == TARGET_HANDS_OFF) {
+        return;
+    }
+    if (t->applied >= t->desired) {
+        set_state(t, TARGET_IN_STEP);
+    } else if (t->refused < t->desired) {
+        /* Changes that follow one another at once become one message. */
+        set_state(t, TARGET_WAITING);
+        timer_arm(&t->core->timers, &t->timer, SEND_GAP_MS * NS_PER_MS);
+    } else {
+        set_state(t, TARGET_REFUSED);
+    }
+}
+
+static void failed(struct target_session *t, const char *why) {
+    uint32_t shift = t->failures < 6 ? t->failures : 6;
+    int64_t wait = (int64_t)BACKOFF_FIRST_S << shift;
+    t->failures++;
+    set_reason(t, why);
+    set_state(t, TARGET_WAITING);
+    timer_arm(&t->core->timers, &t->timer,
+              (wait < BACKOFF_MAX_S ? wait : BACKOFF_MAX_S) * NS_PER_S);
+}
+
+static void timer_fire(struct timer *timer, void *arg) {
+    struct target_session *t = arg;
+    (void)timer;
+    if (t->state == TARGET_SENDING) {
+        failed(t, "no answer in time");
+        targets_progress(t->core);
+    } else if (t->state == TARGET_WAITING && t->connected) {
+        send_now(t);
+    }
+}
+
+struct target_session *target_new(struct core *c, const struct target_codec *codec,
+                                  const char *name, void *arg) {
+    struct target_session *t = MEM_NEW(struct target_session);
+    t->core = c;
+    t->codec = codec;
+    t->name = mem_strdup(name);
+    t->arg = arg;
+    t->state = history_hands_off(c, name) ? TARGET_HANDS_OFF : TARGET_DOWN;
+    t->since_s = clock_wall_s(c->clock);
+    /* What was committed before is unknown to it until it has synchronised. */
+    t->desired = core_head(c);
+    t->reason = mem_strdup("");
+    t->timer = (struct timer){.fire = timer_fire, .arg = t};
+    map_put(&c->targets, name, t);
+    return t;
+}
+
+void target_free(struct target_session *t) {
+    if (t == NULL) {
+        return;
+    }
+    struct core *c = t->core;
+    timer_disarm(&c->timers, &t->timer);
+    map_del(&c->targets, t->name);
+    for (size_t i = 0; i < c->n_tracked; i++) {
+        for (size_t k = 0; k < c->tracked[i].n_targets; k++) {
+            struct tracked_target *tt = &c->tracked[i].targets[k];
+            tt->gone |= strcmp(tt->name, t->name) == 0;
+        }
+    }
+    mem_free(t->name);
+    mem_free(t->reason);
+    mem_free(t);
+}
+
+void target_touch(struct target_session *t, struct txn *txn, const char *what) {
+    for (size_t i = 0; i < txn->n_touched; i++) {
+        if (txn->touched[i].target == t) {
+            char *both = mem_printf("%s; %s", txn->touched[i].what, what);
+            mem_free(txn->touched[i].what);
+            txn->touched[i].what = both;
+            return;
+        }
+    }
+    if (txn->n_touched == txn->cap_touched) {
+        txn->cap_touched = txn->cap_touched ? txn->cap_touched * 2 : 4;
+        txn->touched = mem_array(txn->touched, txn->cap_touched, sizeof *txn->touched);
+    }
+    txn->touched[txn->n_touched++] =
+        (struct touched){t, mem_strdup(t->name), mem_strdup(what)};
+}
+
+void target_connected(struct target_session *t) {
+    t->connected = true;
+    t->failures = 0;
+    timer_disarm(&t->core->timers, &t->timer);
+    if (t->state != TARGET_HANDS_OFF) {
+        set_state(t, TARGET_SYNCING);
+    }
+}
+
+void target_synced(struct target_session *t) {
+    uint64_t head = core_head(t->core);
+    t->applied = head > t->applied ? head : t->applied;
+    t->desired = t->desired > t->applied ? t->desired : t->applied;
+    if (t->state != TARGET_HANDS_OFF) {
+        set_state(t, TARGET_IN_STEP);
+        pump(t);
+    }
+    targets_progress(t->core);
+}
+
+void target_lost(struct target_session *t, const char *why) {
+    t->connected = false;
+    t->in_flight = 0;
+    timer_disarm(&t->core->timers, &t->timer);
+    set_reason(t, why);
+    if (t->state != TARGET_HANDS_OFF) {
+        set_state(t, TARGET_DOWN);
+    }
+    targets_progress(t->core);
+}
+
+void target_applied(struct target_session *t, uint64_t revision) {
+    if (revision > t->applied) {
+        t->applied = revision;
+    }
+    if (t->state == TARGET_SENDING && revision >= t->in_flight) {
+        timer_disarm(&t->core->timers, &t->timer);
+        t->failures = 0;
+        set_state(t, TARGET_IN_STEP);
+        set_reason(t, "");
+        pump(t);
+    }
+    targets_progress(t->core);
+}
+
+void target_refused(struct target_session *t, uint64_t revision, const char *why) {
+    L_WARN("%s %s refuses revision %" PRIu64 ": %s", t->codec->type, t->name, revision, why);
+    if (revision > t->refused) {
+        t->refused = revision;
+        set_reason(t, why);
+    }
+    if (t->state == TARGET_SENDING && revision >= t->in_flight) {
+        timer_disarm(&t->core->timers, &t->timer);
+        set_state(t, TARGET_REFUSED);
+        pump(t);
+    }
+    targets_progress(t->core);
+}
+
+void target_failed(struct target_session *t, uint64_t revision, const char *why) {
+    (void)revision;
+    if (t->state == TARGET_SENDING) {
+        failed(t, why);
+    }
+    targets_progress(t->core);
+}
+
+void target_hands_off(struct target_session *t, struct txn *txn, bool off) {
+    history_set_hands_off(txn, t->name, off);
+    timer_disarm(&t->core->timers, &t->timer);
+    set_state(t, off ? TARGET_HANDS_OFF : t->connected ? TARGET_IN_STEP : TARGET_DOWN);
+    if (!off) {
+        pump(t);
+    }
+}
+
+void target_info(const struct target_session *t, struct target_info *out) {
+    *out = (struct target_info){.name = t->name,
+                                .type = t->codec->type,
+                                .state = t->state,
+                                .desired = t->desired,
+                                .applied = t->applied,
+                                .refused = t->refused,
+                                .reason = t->reason,
+                                .since_s = t->since_s,
+                                .failures = t->failures};
+}
+
+struct target_session *target_next(struct core *c, const struct target_session *after) {
+    struct target_session *best = NULL;
+    MAP_FOREACH(e, &c->targets) {
+        struct target_session *t = e->value;
+        if ((after == NULL || strcmp(t->name, after->name) > 0) &&
+            (best == NULL || strcmp(t->name, best->name) < 0)) {
+            best = t;
+        }
+    }
+    return best;
+}
+
+/* ---- commits and their targets --------------------------------------------------------------- */
+
+static void tracked_clear(struct tracked *tr) {
+    for (size_t i = 0; i < tr->n_targets; i++) {
+        mem_free(tr->targets[i].name);
+        mem_free(tr->targets[i].reason);
+    }
+    mem_free(tr->targets);
+}
+
+void targets_committed(struct txn *t) {
+    struct core *c = t->core;
+    if (!t->is_commit && t->n_touched == 0) {
+        return;
+    }
+    if (c->n_tracked == COMMITS_TRACKED) {
+        tracked_clear(&c->tracked[0]);
+        memmove(c->tracked, c->tracked + 1, --c->n_tracked * sizeof *c->tracked);
+    }
+    c->tracked = mem_array(c->tracked, COMMITS_TRACKED, sizeof *c->tracked);
+    struct tracked *tr = &c->tracked[c->n_tracked++];
+    *tr = (struct tracked){.index = t->index};
+    tr->targets = mem_alloc((t->n_touched + 1) * sizeof *tr->targets);
+    for (size_t i = 0; i < t->n_touched; i++) {
+        /* It may have been freed since, by an earlier answer of this batch. */
+        struct target_session *ts = map_get(&c->targets, t->touched[i].name);
+        tr->targets[tr->n_targets++] = (struct tracked_target){
+            .name = mem_strdup(t->touched[i].name), .gone = ts == NULL, .reason = NULL};
+        if (ts != NULL) {
+            ts->desired = t->index;
+            pump(ts);
+        }
+    }
+}
+
+void targets_taken_back(struct core *c, uint64_t from) {
+    for (size_t i = 0; i < c->n_tracked; i++) {
+        /* The commit that took them back is the newest and stays. */
+        if (c->tracked[i].index >= from && i + 1 < c->n_tracked) {
+            c->tracked[i].taken_back = true;
+        }
+    }
+}
+
+/* Looks at the sessions; what was seen once (applied, refused) stays so for this commit. */
+static enum commit_phase phase_of(struct core *c, struct tracked *tr, struct buf *text) {
+    bool pending = false, refused = false;
+    for (size_t i = 0; i < tr->n_targets; i++) {
+        struct tracked_target *tt = &tr->targets[i];
+        struct target_session *ts = tt->gone ? NULL : map_get(&c->targets, tt->name);
+        if (ts != NULL && !tt->refused && !tt->applied) {
+            if (ts->applied >= tr->index) {
+                tt->applied = true;
+            } else if (ts->refused >= tr->index) {
+                tt->refused = true;
+                tt->reason = mem_strdup(ts->reason);
+            }
+        }
+        bool waits = ts != NULL && !tt->applied && !tt->refused;
+        refused |= tt->refused;
+        pending |= waits;
+        if (text != NULL) {
+            buf_printf(text, "%s: %s%s%s\n", tt->name,
+                       tt->refused   ? "refused"
+                       : tt->applied ? "applied"
+                       : waits       ? target_state_name(ts->state)
+                                     : "gone",
+                       tt->refused || (waits && ts->reason[0]) ? ": " : "",
+                       tt->refused ? tt->reason
+                       : waits     ? ts->reason
+                                   : "");
+        }
+    }
+    if (tr->taken_back) {
+        return COMMIT_TAKEN_BACK;
+    }
+    return refused ? COMMIT_REFUSED : pending ? COMMIT_PENDING : COMMIT_APPLIED;
+}
+
+enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text) {
+    for (size_t i = c->n_tracked; i-- > 0;) {
+        if (c->tracked[i].index == index) {
+            return phase_of(c, &c->tracked[i], text);
+        }
+    }
+    return COMMIT_UNKNOWN;
+}
+
+static void finish_waiter(struct waiter *w, enum commit_phase phase, const char *text) {
+    list_remove(&w->link);
+    timer_disarm(&w->core->timers, &w->timer);
+    w->done(w->arg, phase, text);
+    mem_free(w);
+}
+
+static void check_waiter(struct waiter *w, bool time_over) {
+    struct buf text = BUF_INIT;
+    struct core *c = w->core;
+    enum commit_phase phase = commit_phase_of(c, w->index, &text);
+    /* A refusal of a commit that is being taken back is told once that is done. */
+    bool going_back = phase == COMMIT_REFUSED && c->confirm.mode == CONFIRM_BY_TARGETS &&
+                      c->confirm.first_before <= w->index;
+    if (time_over || (phase != COMMIT_PENDING && !going_back)) {
+        finish_waiter(w, phase, buf_cstr(&text));
+    }
+    buf_free(&text);
+}
+
+static void waiter_fire(struct timer *t, void *arg) {
+    (void)t;
+    check_waiter(arg, true);
+}
+
+/* Which refusal, and by whom, for the history of the take-back. */
+static void refusal_text(struct core *c, struct buf *out) {
+    for (size_t i = 0; i < c->n_tracked; i++) {
+        struct tracked *tr = &c->tracked[i];
+        for (size_t k = 0; tr->index >= c->confirm.first_before && k < tr->n_targets; k++) {
+            if (tr->targets[k].refused) {
+                buf_printf(out, "%s%s refused: %s", out->len ? "; " : "", tr->targets[k].name,
+                           tr->targets[k].reason);
+            }
+        }
+    }
+}
+
+static void confirm_by_targets(struct core *c) {
+    if (c->confirm.mode != CONFIRM_BY_TARGETS) {
+        return;
+    }
+    bool all = true, refused = false;
+    for (size_t i = 0; i < c->n_tracked; i++) {
+        if (c->tracked[i].index >= c->confirm.first_before && !c->tracked[i].taken_back) {
+            enum commit_phase p = phase_of(c, &c->tracked[i], NULL);
+            all &= p == COMMIT_APPLIED;
+            refused |= p == COMMIT_REFUSED;
+        }
+    }
+    if (refused) {
+        struct buf why = BUF_INIT;
+        refusal_text(c, &why);
+        confirm_take_back(c, buf_cstr(&why));
+        buf_free(&why);
+    } else if (all) {
+        core_confirm(c, &actor_system, NULL, NULL);
+    }
+}
+
+void targets_progress(struct core *c) {
+    if (c->closing) {
+        return;
+    }
+    confirm_by_targets(c);
+    LIST_FOREACH_SAFE(l, &c->waiters) {
+        check_waiter(CONTAINER_OF(l, struct waiter, link), false);
+    }
+}
+
+struct wait_start {
+    struct core *core;
+    struct waiter *waiter;
+    int64_t timeout_ns;
+};
+
+static enum err_code wait_work(struct txn *t, void *arg, struct err *e) {
+    (void)t;
+    (void)arg;
+    (void)e;
+    return ERR_OK;
+}
+
+static void wait_done(void *arg, uint64_t index, const struct err *e) {
+    struct wait_start *ws = arg;
+    struct core *c = ws->core;
+    (void)index;
+    if (e != NULL) { /* the queue was full */
+        ws->waiter->done(ws->waiter->arg, COMMIT_UNKNOWN, e->text);
+        mem_free(ws->waiter);
+    } else {
+        list_append(&c->waiters, &ws->waiter->link);
+        timer_arm(&c->timers, &ws->waiter->timer, ws->timeout_ns);
+        check_waiter(ws->waiter, false);
+    }
+    mem_free(ws);
+}
+
+void core_commit_wait(struct core *c, uint64_t index, int64_t timeout_ns,
+                      void (*done)(void *arg, enum commit_phase phase, const char *text),
+                      void *arg) {
+    struct waiter *w = MEM_NEW(struct waiter);
+    *w = (struct waiter){.index = index, .core = c, .done = done, .arg = arg};
+    w->timer = (struct timer){.fire = waiter_fire, .arg = w};
+    struct wait_start *ws = MEM_NEW(struct wait_start);
+    *ws = (struct wait_start){c, w, timeout_ns};
+    core_run(c, &actor_system, wait_work, wait_done, ws);
+}
+
+void targets_free(struct core *c) {
+    LIST_FOREACH_SAFE(l, &c->waiters) {
+        finish_waiter(CONTAINER_OF(l, struct waiter, link), COMMIT_UNKNOWN, "shutting down");
+    }
+    MAP_FOREACH(e, &c->targets) {
+        target_free(e->value);
+    }
+    map_free(&c->targets, NULL);
+    for (size_t i = 0; i < c->n_tracked; i++) {
+        tracked_clear(&c->tracked[i]);
+    }
+    mem_free(c->tracked);
+}

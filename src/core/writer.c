@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The writer: takes all waiting work, runs it, makes it durable under one sync, answers.
+ *
+ * Work is applied to memory as it runs, so the next piece of the same batch sees it; nothing leaves
+ * the process before the append. When the append fails, the whole batch is taken back newest first,
+ * each fold by its inverse, and memory is what the log says again.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/logger.h"
+#include "core/internal.h"
+
+LOGGER_MODULE(writer);
+
+struct batch {
+    struct txn **txns;
+    size_t n;
+    uint64_t next_index;
+    size_t bytes;
+};
+
+/* ---- transactions ---------------------------------------------------------------------------- */
+
+static void *grow(void *p, size_t n, size_t *cap, size_t size) {
+    if (n < *cap) {
+        return p;
+    }
+    *cap = *cap ? *cap * 2 : 8;
+    return mem_array(p, *cap, size);
+}
+
+static struct txn *txn_new(struct core *c, struct work *w, uint64_t index) {
+    struct txn *t = MEM_NEW(struct txn);
+    t->core = c;
+    t->work = w;
+    t->who = w->who;
+    t->index = index;
+    t->now_ns = clock_wall(c->clock);
+    t->arena = arena_new();
+    return t;
+}
+
+void txn_free(struct txn *t) {
+    for (size_t i = 0; i < t->n_undo; i++) {
+        object_release(t->undo[i].old);
+        object_release(t->undo[i].new_);
+        buf_free(&t->undo[i].key);
+        buf_free(&t->undo[i].value);
+    }
+    for (size_t i = 0; i < t->n_changes; i++) {
+        object_release((struct object *)(uintptr_t)t->changes[i].old);
+        object_release((struct object *)(uintptr_t)t->changes[i].new_);
+    }
+    for (size_t i = 0; i < t->n_touched; i++) {
+        mem_free(t->touched[i].name);
+        mem_free(t->touched[i].what);
+    }
+    for (size_t i = 0; i < t->n_events; i++) {
+        mem_free(t->events[i].name);
+        mem_free(t->events[i].json);
+    }
+    mem_free(t->undo);
+    mem_free(t->changes);
+    mem_free(t->touched);
+    mem_free(t->events);
+    mem_free(t->afters);
+    mem_free(t->ops);
+    buf_free(&t->warnings);
+    arena_free(t->arena);
+    mem_free(t->work);
+    mem_free(t);
+}
+
+struct core *txn_core(struct txn *t) {
+    return t->core;
+}
+
+const struct actor *txn_actor(struct txn *t) {
+    return &t->who;
+}
+
+int64_t txn_now_s(struct txn *t) {
+    return t->now_ns / NS_PER_S;
+}
+
+uint64_t txn_index(struct txn *t) {
+    return t->index;
+}
+
+bool txn_force(struct txn *t) {
+    return t->force;
+}
+
+struct timers *txn_timers(struct txn *t) {
+    return &t->core->timers;
+}
+
+const struct snap *txn_snap(struct txn *t) {
+    return t->core->tip;
+}
+
+const struct object *txn_get(struct txn *t, const char *path) {
+    return snap_get(t->core->tip, path);
+}
+
+size_t txn_n_ops(struct txn *t) {
+    return t->n_changes;
+}
+
+struct txn_op txn_op(struct txn *t, size_t i) {
+    return t->changes[i];
+}
+
+void txn_after(struct txn *t, void (*fn)(void *arg, bool committed), void *arg) {
+    t->afters = grow(t->afters, t->n_afters, &t->cap_afters, sizeof *t->afters);
+    t->afters[t->n_afters++] = (struct after){fn, arg};
+}
+
+void txn_event(struct txn *t, const char *name, const char *json) {
+    t->events = grow(t->events, t->n_events, &t->cap_events, sizeof *t->events);
+    t->events[t->n_events++] = (struct pending_event){mem_strdup(name), mem_strdup(json)};
+}
+
+void txn_warn(struct txn *t, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&t->warnings, fmt, ap);
+    va_end(ap);
+    buf_char(&t->warnings, '\n');
+}
+
+static void add_op(struct txn *t, uint8_t space, const void *key, size_t key_len, const void *value,
+                   size_t len) {
+    t->ops = grow(t->ops, t->n_ops, &t->cap_ops, sizeof *t->ops);
+    uint8_t *k = arena_alloc(t->arena, key_len), *v = NULL;
+    memcpy(k, key, key_len);
+    if (value != NULL) {
+        v = arena_alloc(t->arena, len ? len : 1);
+        memcpy(v, value, len);
+    }
+    t->ops[t->n_ops++] = (struct log_op){space, k, key_len, v, v ? len : 0};
+    t->op_bytes += key_len + len + 16;
+}
+
+static struct undo *add_undo(struct txn *t, int what) {
+    t->undo = grow(t->undo, t->n_undo, &t->cap_undo, sizeof *t->undo);
+    struct undo *u = &t->undo[t->n_undo++];
+    *u = (struct undo){.what = what};
+    return u;
+}
+
+void core_swap_object(struct core *c, const struct object *old, const struct object *new_) {
+    struct snap *next = new_ != NULL ? snap_put(c->tip, new_)
+                                     : snap_del(c->tip, old->doc->kind, old->doc->path);
+    snap_release(c->tip);
+    c->tip = next;
+    refs_swap(c, old, new_);
+}
+
+void txn_apply_object(struct txn *t, const struct object *old, const struct object *new_) {
+    struct undo *u = add_undo(t, UNDO_TREE);
+    u->old = object_hold(old);
+    u->new_ = object_hold(new_);
+    core_swap_object(t->core, old, new_);
+}
+
+static void fold_config(struct core *c, const struct object *old, const struct object *new_) {
+    for (size_t i = 0; i < c->n_services; i++) {
+        c->services[i].service->config(c->services[i].self, old, new_);
+    }
+}
+
+void txn_fold_object(struct txn *t, const struct object *old, const struct object *new_) {
+    struct undo *u = add_undo(t, UNDO_FOLD);
+    u->old = object_hold(old);
+    u->new_ = object_hold(new_);
+    fold_config(t->core, old, new_);
+}
+
+static struct service_slot *slot_of(struct core *c, const void *key, size_t len) {
+    for (size_t i = 0; i < c->n_services; i++) {
+        const char *prefix = c->services[i].service->state_prefix;
+        size_t n = prefix ? strlen(prefix) : 0;
+        if (n > 0 && len >= n && memcmp(key, prefix, n) == 0) {
+            return &c->services[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_core_key(const void *key, size_t len) {
+    size_t n = strlen(CORE_STATE_PREFIX);
+    return len >= n && memcmp(key, CORE_STATE_PREFIX, n) == 0;
+}
+
+enum err_code core_fold_state(struct core *c, const void *key, size_t key_len, const void *value,
+                              size_t len, struct err *e) {
+    if (is_core_key(key, key_len)) {
+        return history_fold(c, key, key_len, value, len, e);
+    }
+    struct service_slot *s = slot_of(c, key, key_len);
+    if (s == NULL) {
+        /* A role that does not run here: its records wait in the store. */
+        return ERR_OK;
+    }
+    enum err_code rc = s->service->state_fold(s->self, key, key_len, value, len, e);
+    if (rc != ERR_OK) {
+        struct buf b = BUF_INIT;
+        buf_printf(&b, "state record \"%.*s\": ", (int)key_len, (const char *)key);
+        err_prefix_path(e, buf_cstr(&b));
+        buf_free(&b);
+    }
+    return rc;
+}
+
+static bool encode_state(struct core *c, const void *key, size_t key_len, struct buf *out) {
+    if (is_core_key(key, key_len)) {
+        return history_encode(c, key, key_len, out);
+    }
+    struct service_slot *s = slot_of(c, key, key_len);
+    return s != NULL && s->service->state_encode(s->self, key, key_len, out);
+}
+
+/* A record we encoded ourselves can't be unreadable; if it is, memory and log would part ways. */
+static void must_fold(struct core *c, const void *key, size_t key_len, const void *value,
+                      size_t len) {
+    struct err e;
+    if (core_fold_state(c, key, key_len, value, len, &e) != ERR_OK) {
+        L_ERR("%s %s: stopping before memory and log differ", e.path, e.text);
+        abort();
+    }
+}
+
+static void put_state(struct txn *t, const char *key, size_t key_len, const void *value,
+                      size_t len) {
+    struct undo *u = add_undo(t, UNDO_STATE);
+    buf_add(&u->key, key, key_len);
+    u->had_value = encode_state(t->core, key, key_len, &u->value);
+    if (value == NULL && !u->had_value) {
+        return; /* nothing there to delete */
+    }
+    add_op(t, LOG_STATE, key, key_len, value, len);
+    must_fold(t->core, key, key_len, value, len);
+}
+
+void txn_put_state(struct txn *t, const char *key, size_t key_len, const void *value, size_t len) {
+    put_state(t, key, key_len, value ? value : "", len);
+}
+
+void txn_delete_state(struct txn *t, const char *key, size_t key_len) {
+    put_state(t, key, key_len, NULL, 0);
+}
+
+/* ---- undoing --------------------------------------------------------------------------------- */
+
+static void txn_undo(struct txn *t) {
+    struct core *c = t->core;
+    for (size_t i = t->n_undo; i-- > 0;) {
+        struct undo *u = &t->undo[i];
+        if (u->what == UNDO_TREE) {
+            core_swap_object(c, u->new_, u->old);
+        } else if (u->what == UNDO_FOLD) {
+            fold_config(c, u->new_, u->old);
+        } else if (u->had_value) {
+            must_fold(c, u->key.data, u->key.len, buf_cstr(&u->value), u->value.len);
+        } else {
+            must_fold(c, u->key.data, u->key.len, NULL, 0);
+        }
+    }
+    t->n_ops = 0;
+}
+
+/* ---- one piece of work ----------------------------------------------------------------------- */
+
+/* Turns the change's objects into log operations, once it is known that it stands. */
+static void encode_changes(struct txn *t) {
+    struct buf b = BUF_INIT;
+    for (size_t i = 0; i < t->n_changes; i++) {
+        struct txn_op *op = &t->changes[i];
+        const struct doc *d = op->new_ ? op->new_->doc : op->old->doc;
+        if (op->new_ != NULL) {
+            buf_clear(&b);
+            object_encode(op->new_, &b);
+            add_op(t, LOG_CONFIG, d->path, d->path_len, buf_cstr(&b), b.len);
+        } else {
+            add_op(t, LOG_CONFIG, d->path, d->path_len, NULL, 0);
+        }
+    }
+    buf_free(&b);
+}
+
+/* True when it has something for the log. */
+static bool run_work(struct txn *t) {
+    t->rc = t->work->fn(t, t->work->arg, &t->err);
+    if (t->rc != ERR_OK || t->dry_run) {
+        txn_undo(t);
+        t->core->stats.refused += t->rc != ERR_OK;
+        return false;
+    }
+    if (t->n_changes > 0) {
+        encode_changes(t);
+        history_record(t);
+    }
+    t->entry = (struct log_entry){.time_ns = t->now_ns,
+                                  .who = t->who.user,
+                                  .why = t->comment,
+                                  .ops = t->ops,
+                                  .n_ops = t->n_ops};
+    return t->n_ops > 0;
+}
+
+static struct work *take_work(struct core *c) {
+    pthread_mutex_lock(&c->lock);
+    struct work *w = NULL;
+    if (!list_empty(&c->queue)) {
+        w = CONTAINER_OF(c->queue.next, struct work, link);
+        list_remove(&w->link);
+        c->queued--;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return w;
+}
+
+static enum err_code append_batch(struct core *c, struct batch *b, struct err *e) {
+    struct log_entry *entries = mem_alloc((b->n + 1) * sizeof *entries);
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->txns[i]->rc == ERR_OK && b->txns[i]->n_ops > 0 && !b->txns[i]->dry_run) {
+            entries[n++] = b->txns[i]->entry;
+        }
+    }
+    enum err_code rc = ERR_OK;
+    if (n > 0) {
+        rc = log_append(c->log, core_head(c), c->lease.fence, entries, n, e);
+    }
+    mem_free(entries);
+    return rc;
+}
+
+static void batch_failed(struct core *c, struct batch *b, const struct err *why) {
+    L_ERR("nothing was written, %zu requests are refused: %s", b->n, why->text);
+    c->stats.append_errors++;
+    struct log_status st;
+    log_status(c->log, &st);
+    c->stats.writable = !st.needs_reopen;
+    memcpy(c->stats.unwritable_why, st.reason, sizeof c->stats.unwritable_why);
+    c->stats.unwritable_why[sizeof c->stats.unwritable_why - 1] = '\0';
+    for (size_t i = b->n; i-- > 0;) {
+        struct txn *t = b->txns[i];
+        if (t->rc == ERR_OK && !t->dry_run) {
+            txn_undo(t);
+            t->rc = err_set(&t->err, ERR_UNAVAILABLE, NULL, "the store can't be written: %s",
+                            why->text);
+        }
+    }
+}
+
+static void publish(struct core *c, struct batch *b) {
+    uint64_t head = log_head(c->log);
+    bool commits = false;
+    for (size_t i = 0; i < b->n; i++) {
+        struct txn *t = b->txns[i];
+        if (t->rc == ERR_OK && !t->dry_run) {
+            commits |= t->is_commit;
+            c->stats.commits += t->is_commit;
+            c->stats.config_ops += t->n_changes;
+            c->stats.state_ops += t->n_ops - t->n_changes;
+        }
+    }
+    pthread_mutex_lock(&c->lock);
+    atomic_store(&c->head, head);
+    if (commits) {
+        snap_release(c->published);
+        c->published = snap_hold(c->tip);
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (commits) {
+        history_publish(c);
+        confirm_start(c);
+    }
+}
+
+static void answer(struct core *c, struct txn *t) {
+    bool committed = t->rc == ERR_OK && !t->dry_run;
+    if (committed) {
+        targets_committed(t);
+        events_publish(t);
+    }
+    for (size_t i = 0; i < t->n_afters; i++) {
+        t->afters[i].fn(t->afters[i].arg, committed);
+    }
+    if (t->work->done != NULL) {
+        uint64_t index = committed && t->n_ops > 0 ? t->index : core_head(c);
+        t->work->done(t->work->arg, index, t->rc == ERR_OK ? NULL : &t->err);
+    }
+    txn_free(t);
+}
+
+size_t writer_batch(struct core *c) {
+    struct batch b = {.next_index = core_head(c) + 1};
+    size_t cap = 0;
+    struct work *w;
+    while (b.n < BATCH_WORKS_MAX && b.bytes < BATCH_BYTES_MAX && (w = take_work(c)) != NULL) {
+        struct txn *t = txn_new(c, w, b.next_index);
+        b.txns = grow(b.txns, b.n, &cap, sizeof(struct txn *));
+        b.txns[b.n++] = t;
+        if (run_work(t)) {
+            b.next_index++;
+            b.bytes += t->op_bytes;
+            if (t->is_commit) {
+                snap_set_index(c->tip, t->index);
+            }
+        }
+    }
+    if (b.n == 0) {
+        return 0;
+    }
+    struct err e = {.code = ERR_OK};
+    if (append_batch(c, &b, &e) == ERR_OK) {
+        publish(c, &b);
+    } else {
+        batch_failed(c, &b, &e);
+    }
+    c->stats.batches++;
+    c->stats.works += b.n;
+    for (size_t i = 0; i < b.n; i++) {
+        answer(c, b.txns[i]);
+    }
+    targets_progress(c);
+    mem_free(b.txns);
+    return b.n;
+}
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+/* Sleeps until there is work, a timer is due or the core is closed; false: closed. */
+static bool wait_for_work(struct core *c) {
+    int64_t ns = timers_next(&c->timers);
+    struct timespec until;
+    if (ns >= 0) {
+        int64_t due = clock_mono(&clock_real) + ns;
+        until = (struct timespec){.tv_sec = due / NS_PER_S, .tv_nsec = due % NS_PER_S};
+    }
+    pthread_mutex_lock(&c->lock);
+    while (!c->stop && list_empty(&c->queue)) {
+        if (ns < 0) {
+            pthread_cond_wait(&c->wake, &c->lock);
+        } else if (pthread_cond_timedwait(&c->wake, &c->lock, &until) == ETIMEDOUT) {
+            break;
+        }
+    }
+    bool go_on = !c->stop;
+    pthread_mutex_unlock(&c->lock);
+    return go_on;
+}
+
+void *writer_main(void *arg) {
+    struct core *c = arg;
+    struct err e;
+    do {
+        timers_run(&c->timers);
+        size_t left;
+        do { /* the queue is looked at between two steps of folding */
+            while (writer_batch(c) > 0) {
+                timers_run(&c->timers);
+            }
+            left = 0;
+            if (log_fold(c->log, FOLD_STEP, &left, &e) != ERR_OK) {
+                L_WARN_RL(10, "folding: %s", e.text);
+                left = 0;
+            }
+        } while (left > 0);
+    } while (wait_for_work(c));
+    return NULL;
+}
