@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Calls, looks, completion values and metrics: work that is routed to the service it belongs to. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/internal.h"
@@ -47,8 +48,8 @@ void call_free(struct call *cl) {
 
 static enum right right_of(const struct node *rpc) {
     const char *r = rpc->command ? rpc->command->right : NULL;
-    return r == NULL                ? RIGHT_EXEC
-           : strcmp(r, "read") == 0 ? RIGHT_READ
+    return r == NULL                 ? RIGHT_EXEC
+           : strcmp(r, "read") == 0  ? RIGHT_READ
            : strcmp(r, "write") == 0 ? RIGHT_WRITE
                                      : RIGHT_EXEC;
 }

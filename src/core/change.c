@@ -3,6 +3,7 @@
  * Changes: edits become documents (in the caller's thread, against a snapshot), documents become
  * operations (on the writer, against what is true then), services complete and check them.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/logger.h"
@@ -34,6 +35,7 @@ struct change_private {
 struct change *change_new(const struct actor *who) {
     struct change *ch = MEM_NEW(struct change);
     ch->who = *who;
+    ch->bad_edit = SIZE_MAX;
     ch->arena = arena_new();
     ch->priv = MEM_NEW(struct change_private);
     return ch;
@@ -186,6 +188,7 @@ static enum err_code decode(struct core *c, struct change *ch, struct snap *base
         struct change_edit *ed = &ch->edits[i];
         p->above |= ed->edit.child || above_objects(c, ed->edit.target, ch->arena);
         rc = model_edit(c->model, &view, &ed->edit, ch->arena, take_result, &d, &ed->result, e);
+        ch->bad_edit = rc == ERR_OK ? SIZE_MAX : i;
     }
     if (rc == ERR_OK) {
         snap_diff(base, d.now, collect_op, p);
@@ -342,8 +345,8 @@ static void fill_diff(struct txn *t, struct change *ch) {
 static void fill_out(struct txn *t, struct change *ch) {
     for (size_t i = 0; i < t->n_touched; i++) {
         ch->targets = mem_array(ch->targets, ch->n_targets + 1, sizeof *ch->targets);
-        ch->targets[ch->n_targets++] = (struct change_target){mem_strdup(t->touched[i].name),
-                                                              mem_strdup(t->touched[i].what)};
+        ch->targets[ch->n_targets++] =
+            (struct change_target){mem_strdup(t->touched[i].name), mem_strdup(t->touched[i].what)};
     }
     buf_add(&ch->warnings, t->warnings.data, t->warnings.len);
 }
@@ -385,8 +388,10 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
     t->force = ch->force;
     t->dry_run = ch->mode == CHANGE_DRY_RUN;
     for (size_t i = 0; i < ch->n_edits; i++) {
+        ch->bad_edit = i;
         ERR_TRY(check_generation(t->core, &ch->edits[i], t->core->tip, e));
     }
+    ch->bad_edit = SIZE_MAX;
     if (moved(t, ch->priv)) {
         t->core->stats.redecoded += ch->priv->base != NULL;
         ERR_TRY(decode(t->core, ch, t->core->tip, e));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Opening and closing, recovery, and the doors that other threads use. The writer is writer.c. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/logger.h"

@@ -11,7 +11,7 @@ static void event_clear(struct event *ev) {
 }
 
 static void tell(struct core *c, const struct event *ev) {
-    LIST_FOREACH(l, &c->subscribers) {
+    LIST_FOREACH (l, &c->subscribers) {
         struct subscriber *s = CONTAINER_OF(l, struct subscriber, link);
         s->fn(ev, s->arg);
     }
@@ -67,7 +67,8 @@ uint64_t core_subscribe(struct core *c, uint64_t since,
                              .json = "{}"};
         fn(&lost, arg);
     }
-    for (uint64_t q = since + 1 > oldest ? since + 1 : oldest; since > 0 && q <= c->event_seq; q++) {
+    for (uint64_t q = since + 1 > oldest ? since + 1 : oldest; since > 0 && q <= c->event_seq;
+         q++) {
         fn(&c->ring[q % CORE_EVENTS_KEPT], arg);
     }
     list_append(&c->subscribers, &s->link);
@@ -78,7 +79,7 @@ uint64_t core_subscribe(struct core *c, uint64_t since,
 
 void core_unsubscribe(struct core *c, uint64_t handle) {
     pthread_mutex_lock(&c->events_lock);
-    LIST_FOREACH_SAFE(l, &c->subscribers) {
+    LIST_FOREACH_SAFE (l, &c->subscribers) {
         struct subscriber *s = CONTAINER_OF(l, struct subscriber, link);
         if (s->handle == handle) {
             list_remove(l);
@@ -89,7 +90,7 @@ void core_unsubscribe(struct core *c, uint64_t handle) {
 }
 
 void events_free(struct core *c) {
-    LIST_FOREACH_SAFE(l, &c->subscribers) {
+    LIST_FOREACH_SAFE (l, &c->subscribers) {
         list_remove(l);
         mem_free(CONTAINER_OF(l, struct subscriber, link));
     }

@@ -7,6 +7,8 @@
  * A rollback walks the commit records backwards from today's tree; nothing else is kept for it.
  */
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/logger.h"

@@ -16,10 +16,10 @@
 #include "log/log.h"
 
 enum {
-    BATCH_WORKS_MAX = 4096,         /* pieces of work under one sync */
-    BATCH_BYTES_MAX = 32 << 20,     /* encoded operations under one sync */
-    FOLD_STEP = 4096,               /* operations folded between two looks at the queue */
-    COMMITS_TRACKED = 1024,         /* commits whose targets are remembered */
+    BATCH_WORKS_MAX = 4096,     /* pieces of work under one sync */
+    BATCH_BYTES_MAX = 32 << 20, /* encoded operations under one sync */
+    FOLD_STEP = 4096,           /* operations folded between two looks at the queue */
+    COMMITS_TRACKED = 1024,     /* commits whose targets are remembered */
     HISTORY_DEFAULT = 50
 };
 
@@ -80,8 +80,8 @@ struct txn {
     struct pending_event *events;
     size_t n_events, cap_events;
     struct buf warnings;
-    bool in_change;  /* complete() and later: objects may be put */
-    bool is_commit;  /* has configuration operations */
+    bool in_change; /* complete() and later: objects may be put */
+    bool is_commit; /* has configuration operations */
     char comment[256], label[64];
 };
 
@@ -89,7 +89,7 @@ struct txn {
 struct commit_record {
     _Atomic uint32_t refs;
     struct commit_info info;
-    struct buf raw; /* as stored; the objects' former versions are decoded when asked for */
+    struct buf raw;   /* as stored; the objects' former versions are decoded when asked for */
     size_t before_at; /* where in raw they begin */
 };
 
@@ -99,7 +99,7 @@ struct tracked { /* what became of a commit at its targets */
         char *name;
         bool applied, refused, gone;
         char *reason;
-    } *targets;
+    } * targets;
     size_t n_targets;
     bool taken_back;
 };
@@ -120,10 +120,10 @@ struct subscriber {
     void *arg;
 };
 
-struct confirm { /* the pending confirmed commit */
+struct confirm {                  /* the pending confirmed commit */
     uint64_t index, first_before; /* take back everything after log index first_before */
     int64_t deadline_s;
-    uint8_t mode;                 /* enum change_confirm; CONFIRM_NONE: none pending */
+    uint8_t mode; /* enum change_confirm; CONFIRM_NONE: none pending */
     char user[64];
 };
 
@@ -143,9 +143,9 @@ struct core {
     size_t n_services;
 
     /* the writer's own */
-    struct snap *tip;        /* newest, perhaps not durable yet */
-    struct map referrers;    /* object path -> struct map {referring path -> leaf path} */
-    struct map made;         /* owner path -> struct map {made path -> ""} */
+    struct snap *tip;               /* newest, perhaps not durable yet */
+    struct map referrers;           /* object path -> struct map {referring path -> leaf path} */
+    struct map made;                /* owner path -> struct map {made path -> ""} */
     struct commit_record **history; /* oldest first */
     size_t n_history;
     struct tracked *tracked; /* ring by commit order */
@@ -153,8 +153,8 @@ struct core {
     struct list waiters;
     struct confirm confirm;
     struct timer confirm_timer, lease_timer;
-    struct map targets;      /* name -> struct target_session */
-    struct map hands_off;    /* names of targets that are to be left alone */
+    struct map targets;   /* name -> struct target_session */
+    struct map hands_off; /* names of targets that are to be left alone */
     struct core_stats stats;
     bool closing;
 
@@ -163,7 +163,7 @@ struct core {
     pthread_cond_t wake;
     struct list queue;
     size_t queued;
-    struct snap *published;  /* newest durable */
+    struct snap *published;               /* newest durable */
     struct commit_record **shown_history; /* for other threads, newest first; references held */
     size_t n_shown;
     uint64_t confirm_index;
@@ -223,9 +223,9 @@ void confirm_start(struct core *c);                        /* arms its timer */
 void confirm_take_back(struct core *c, const char *why);
 
 /* target.c */
-void targets_committed(struct txn *t);  /* after durability */
+void targets_committed(struct txn *t); /* after durability */
 void targets_free(struct core *c);
-void targets_progress(struct core *c);  /* waiters and confirm-by-targets look again */
+void targets_progress(struct core *c); /* waiters and confirm-by-targets look again */
 void targets_taken_back(struct core *c, uint64_t from);
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text);
 

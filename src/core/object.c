@@ -55,9 +55,10 @@ enum err_code object_decode(const struct model *m, const char *path, const void 
     struct cur c = cur_of(p, n);
     uint8_t version = cur_u8(&c);
     if (c.bad || version == 0 || version > RECORD_VERSION) {
-        return err_set(e, ERR_UNSUPPORTED, path,
-                       "record version %u: this program reads up to %u; it was written by a newer one",
-                       version, RECORD_VERSION);
+        return err_set(
+            e, ERR_UNSUPPORTED, path,
+            "record version %u: this program reads up to %u; it was written by a newer one",
+            version, RECORD_VERSION);
     }
     char *kind = cur_blob_strdup(&c);
     uint32_t kind_version = (uint32_t)cur_var(&c);

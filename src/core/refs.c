@@ -73,7 +73,7 @@ void refs_each_made(struct core *c, const char *owner, void (*fn)(const char *pa
     /* fn may delete what it is shown, and with it entries of this very map: work on a copy. */
     size_t n = 0;
     char **paths = mem_alloc(m->count * sizeof *paths);
-    MAP_FOREACH(e, m) {
+    MAP_FOREACH (e, m) {
         paths[n++] = mem_strdup(e->key);
     }
     for (size_t i = 0; i < n; i++) {

@@ -137,8 +137,7 @@ void target_touch(struct target_session *t, struct txn *txn, const char *what) {
         txn->cap_touched = txn->cap_touched ? txn->cap_touched * 2 : 4;
         txn->touched = mem_array(txn->touched, txn->cap_touched, sizeof *txn->touched);
     }
-    txn->touched[txn->n_touched++] =
-        (struct touched){t, mem_strdup(t->name), mem_strdup(what)};
+    txn->touched[txn->n_touched++] = (struct touched){t, mem_strdup(t->name), mem_strdup(what)};
 }
 
 void target_connected(struct target_session *t) {
@@ -231,7 +230,7 @@ void target_info(const struct target_session *t, struct target_info *out) {
 
 struct target_session *target_next(struct core *c, const struct target_session *after) {
     struct target_session *best = NULL;
-    MAP_FOREACH(e, &c->targets) {
+    MAP_FOREACH (e, &c->targets) {
         struct target_session *t = e->value;
         if ((after == NULL || strcmp(t->name, after->name) > 0) &&
             (best == NULL || strcmp(t->name, best->name) < 0)) {
@@ -394,7 +393,7 @@ void targets_progress(struct core *c) {
         return;
     }
     confirm_by_targets(c);
-    LIST_FOREACH_SAFE(l, &c->waiters) {
+    LIST_FOREACH_SAFE (l, &c->waiters) {
         check_waiter(CONTAINER_OF(l, struct waiter, link), false);
     }
 }
@@ -439,10 +438,10 @@ void core_commit_wait(struct core *c, uint64_t index, int64_t timeout_ns,
 }
 
 void targets_free(struct core *c) {
-    LIST_FOREACH_SAFE(l, &c->waiters) {
+    LIST_FOREACH_SAFE (l, &c->waiters) {
         finish_waiter(CONTAINER_OF(l, struct waiter, link), COMMIT_UNKNOWN, "shutting down");
     }
-    MAP_FOREACH(e, &c->targets) {
+    MAP_FOREACH (e, &c->targets) {
         target_free(e->value);
     }
     map_free(&c->targets, NULL);

@@ -7,6 +7,7 @@
  * each fold by its inverse, and memory is what the log says again.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -153,8 +154,8 @@ static struct undo *add_undo(struct txn *t, int what) {
 }
 
 void core_swap_object(struct core *c, const struct object *old, const struct object *new_) {
-    struct snap *next = new_ != NULL ? snap_put(c->tip, new_)
-                                     : snap_del(c->tip, old->doc->kind, old->doc->path);
+    struct snap *next =
+        new_ != NULL ? snap_put(c->tip, new_) : snap_del(c->tip, old->doc->kind, old->doc->path);
     snap_release(c->tip);
     c->tip = next;
     refs_swap(c, old, new_);
