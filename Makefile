@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# The commands of this project. `make run` and `make test` install what is missing.
+SHELL := /bin/bash
+BUILD ?= build
+PYTHON := /usr/bin/python3
+CCACHE := $(shell command -v ccache)
+
+.PHONY: all run test deps bench fuzz install format clean tidy soak
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+deps:
+	@lab/deps.sh
+
+# The build that people run: optimised, no sanitizers.
+$(BUILD)/build.ninja: | deps
+	CC="$(CCACHE) gcc" meson setup $(BUILD) --buildtype=release -Db_lto=false
+
+run: deps
+	@[ -f $(BUILD)/build.ninja ] || CC="$(CCACHE) gcc" meson setup $(BUILD) --buildtype=release >/dev/null
+	@echo "building ..." && ninja -C $(BUILD) --quiet
+	@WEFT_BUILD=$(BUILD) $(PYTHON) -u lab/tour.py
+
+test: deps
+	@test/run.sh
+
+bench: all
+	@bench/run.sh $(BUILD)
+
+fuzz: deps
+	@fuzz/run.sh $${SECONDS_EACH:-600}
+
+install: all
+	meson install -C $(BUILD)
+
+format:
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean:
+	rm -rf $(BUILD) build-*
