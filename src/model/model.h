@@ -87,6 +87,7 @@ struct choice {
     bool mandatory;
     const struct choice *outer; /* a choice inside a case: the choice around it */
     const char *outer_case;
+    const char *default_case; /* NULL: none */
 };
 
 struct kind;
@@ -108,6 +109,7 @@ struct node {
     const struct kind *owner; /* the kind whose documents this node is in; NULL: above all kinds */
     bool config, mandatory, presence, is_key, user_ordered;
     bool secret, index;                    /* weft:secret, weft:index */
+    bool terminal;                         /* weft:terminal: an answer laid out for a terminal */
     uint32_t min_elements, max_elements;   /* lists, leaf-lists; 0 max: unbounded */
     const char *if_feature;                /* may be NULL */
     const char *deprecated_since, *status; /* NULL: current */
@@ -294,8 +296,6 @@ enum err_code doc_parse_stored(const struct model *m, const char *kind_name, uin
  * as lexical text (leaf-list: first value); default when unset and it has one; NULL: unset. */
 const char *doc_value(const struct model *m, const struct doc *d, const char *path,
                       struct arena *a);
-/* One place of it as text for people: secrets masked. */
-
 /* Converters between versions of a kind, for records written by older releases. `object` is a
  * jansson object (json_t *), changed in place. */
 typedef enum err_code (*doc_converter)(void *object, struct err *e);
@@ -395,6 +395,7 @@ struct print_options {
     unsigned depth;             /* RFC 8040 4.8.2; 0: unbounded */
     const char *fields;         /* RFC 8040 4.8.3; NULL: all */
     bool secrets;               /* in clear */
+    bool terminal;              /* with the weft:terminal leaves of an output */
     bool pretty;                /* JSON, XML: indented */
     /* The element around it all, "ietf-restconf:data" or the like; its namespace for XML. NULL:
      * JSON {"module:name": ...}, XML the bare element(s). */
