@@ -582,6 +582,202 @@ static void test_id(void **state) {
     assert_memory_equal(a, b, LOG_ID_LEN);
 }
 
+/* ---- care ---- */
+
+static void say(const char *where, const char *text, void *arg) {
+    buf_printf(arg, "%s: %s\n", where, text);
+}
+
+static void expect_sound(struct fixture *f) {
+    struct buf b = BUF_INIT;
+    size_t n = 0;
+    OK(log_check(f->log, say, &b, &n, &e_));
+    if (n != 0) {
+        fail_msg("%zu findings: %s", n, buf_cstr(&b));
+    }
+    buf_free(&b);
+}
+
+static void test_check(void **state) {
+    struct fixture *f = *state;
+    expect_sound(f);
+    append_one(f, LOG_CONFIG, "a", "1");
+    append_one(f, LOG_STATE, "b", "1");
+    append_one(f, LOG_STATE, "b", NULL);
+    append_one(f, LOG_CONFIG, "a", "2");
+    expect_sound(f);
+    lease(f);
+    append_one(f, LOG_STATE, "c", "");
+    open_again(f);
+    expect_sound(f);
+}
+
+/* Config entries at 3, 6, 9, ... 30 and state entries between them, one second apart. */
+static void fill(struct fixture *f) {
+    for (int i = 1; i <= 30; i++) {
+        char value[8];
+        snprintf(value, sizeof value, "%d", i);
+        append_one(f, i % 3 == 0 ? LOG_CONFIG : LOG_STATE, i % 2 ? "odd" : "even", value);
+        clock_fake_advance(&f->clock, NS_PER_S);
+    }
+}
+
+static void trim(struct fixture *f, uint64_t entries, uint64_t commits, int64_t age_s,
+                 uint64_t want) {
+    struct log_keep keep = {.entries = entries, .commits = commits, .age_ns = age_s * NS_PER_S};
+    uint64_t dropped = 0;
+    OK(log_trim(f->log, &keep, &dropped, &e_));
+    assert_int_equal(dropped, want);
+    expect_sound(f);
+}
+
+static void test_trim(void **state) {
+    struct fixture *f = *state;
+    trim(f, 0, 0, 0, 0);
+    fill(f);
+    trim(f, 100, 0, 0, 0);
+    /* Config entries stay, state entries but the last five go. */
+    trim(f, 5, 1000, 0, 17);
+    expect_read(f, 1, UINT64_MAX,
+                "3:(1) 6:(1) 9:(1) 12:(1) 15:(1) 18:(1) 21:(1) 24:(1) 26:(1) 27:(1) 28:(1) 29:(1) "
+                "30:(1) ");
+    trim(f, 5, 1000, 0, 0);
+    /* The last four commits: 30, 27, 24, 21. */
+    trim(f, 5, 4, 0, 6);
+    expect_read(f, 1, 25, "21:(1) 24:(1) ");
+    open_again(f);
+    expect_sound(f);
+    /* By age: entry 24 is 7 seconds old now, 21 is 10. */
+    trim(f, 5, 1, 8, 1);
+    expect_read(f, 1, 25, "24:(1) ");
+    trim(f, 0, 0, 0, 5);
+    expect_read(f, 1, UINT64_MAX, "30:(1) ");
+    assert_int_equal(log_head(f->log), 30);
+    open_again(f);
+    assert_int_equal(log_head(f->log), 30);
+    assert_int_equal(log_config_head(f->log), 30);
+    expect_snapshot(f, LOG_CONFIG, "", "even=30@30 odd=27@27 ");
+    expect_snapshot(f, LOG_STATE, "", "even=28@28 odd=29@29 ");
+    append_one(f, LOG_CONFIG, "odd", "31");
+    assert_int_equal(log_head(f->log), 31);
+    expect_sound(f);
+}
+
+static void test_backup_and_restore(void **state) {
+    struct fixture *f = *state;
+    char path[] = "/tmp/weft-backup-XXXXXX", url[256];
+    close(mkstemp(path));
+    uint64_t at = 0;
+    FAILS(log_backup(f->log, path, &at, &e_), ERR_EXISTS);
+    unlink(path);
+    fill(f);
+    trim(f, 5, 2, 0, 25);
+    OK(log_backup(f->log, path, &at, &e_));
+    assert_int_equal(at, 30);
+    FAILS(log_backup(f->log, path, &at, &e_), ERR_EXISTS);
+    append_one(f, LOG_CONFIG, "later", "1");
+    FAILS(log_restore(path, f->url, &e_), ERR_EXISTS);
+
+    uint8_t old_id[LOG_ID_LEN], new_id[LOG_ID_LEN];
+    log_id(f->log, old_id);
+    uint64_t old_fence = f->fence;
+    engine->fresh(url, sizeof url);
+    FAILS(log_restore("/nonexistent/backup", url, &e_), ERR_ABSENT);
+    OK(log_restore(path, url, &e_));
+    log_close(f->log);
+    engine->remove(f->url);
+    snprintf(f->url, sizeof f->url, "%s", url);
+    f->log = NULL;
+    open_again(f);
+    log_id(f->log, new_id);
+    assert_memory_not_equal(old_id, new_id, LOG_ID_LEN);
+    assert_true(f->fence > old_fence + 1000);
+    assert_int_equal(log_head(f->log), 30);
+    expect_snapshot(f, LOG_CONFIG, "", "even=30@30 odd=27@27 ");
+    expect_snapshot(f, LOG_STATE, "", "even=28@28 odd=29@29 ");
+    expect_read(f, 1, UINT64_MAX, "26:(1) 27:(1) 28:(1) 29:(1) 30:(1) ");
+    append_one(f, LOG_CONFIG, "a", "1");
+    expect_sound(f);
+    unlink(path);
+}
+
+/* A backup taken while another thread appends is one state: all of it up to some index. */
+struct writing {
+    struct fixture *f;
+    _Atomic bool stop;
+    _Atomic int failures;
+};
+
+static void *writer(void *arg) {
+    struct writing *w = arg;
+    while (!w->stop) {
+        uint64_t head = log_head(w->f->log);
+        char text[24];
+        snprintf(text, sizeof text, "%" PRIu64, head + 1);
+        struct log_op ops[] = {put(LOG_STATE, "head", text), put(LOG_STATE, text, "x")};
+        struct log_entry e = {.ops = ops, .n_ops = 2};
+        struct err err;
+        if (log_append(w->f->log, head, w->f->fence, &e, 1, &err) != ERR_OK) {
+            w->failures++;
+        }
+    }
+    return NULL;
+}
+
+static void test_backup_while_appending(void **state) {
+    struct fixture *f = *state;
+    struct writing w = {.f = f};
+    pthread_t thread;
+    append_one(f, LOG_STATE, "head", "1");
+    pthread_create(&thread, NULL, writer, &w);
+    for (int i = 0; i < 3; i++) {
+        char path[64];
+        struct fixture copy = {.fence = 0};
+        uint64_t at = 0;
+        snprintf(path, sizeof path, "/tmp/weft-backup-%ld-%d", (long)getpid(), i);
+        usleep(20000);
+        OK(log_backup(f->log, path, &at, &e_));
+        engine->fresh(copy.url, sizeof copy.url);
+        OK(log_restore(path, copy.url, &e_));
+        OK(log_open(copy.url, NULL, &copy.log, &e_));
+        assert_int_equal(log_head(copy.log), at);
+        expect_sound(&copy);
+        char want[64];
+        snprintf(want, sizeof want, "head=%" PRIu64 "@%" PRIu64 " ", at, at);
+        expect_snapshot(&copy, LOG_STATE, "head", want);
+        log_close(copy.log);
+        engine->remove(copy.url);
+        unlink(path);
+    }
+    w.stop = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(w.failures, 0);
+}
+
+/* Trims, folds, checks and reads beside an appending thread. */
+static void test_care_while_appending(void **state) {
+    struct fixture *f = *state;
+    struct writing w = {.f = f};
+    pthread_t thread;
+    append_one(f, LOG_STATE, "head", "1");
+    pthread_create(&thread, NULL, writer, &w);
+    for (int i = 0; i < 5; i++) {
+        struct log_keep keep = {.entries = 10, .commits = 1};
+        struct log_status st;
+        usleep(10000);
+        OK(log_trim(f->log, &keep, NULL, &e_));
+        expect_sound(f);
+        OK(log_fold(f->log, 3, NULL, &e_));
+        log_status(f->log, &st);
+        assert_false(st.needs_reopen);
+        assert_true(st.oldest > 0 && st.oldest <= st.head && st.folded <= st.head);
+        assert_true(st.bytes > 0 && st.free_bytes > 0);
+    }
+    w.stop = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(w.failures, 0);
+}
+
 int log_conformance(const struct conformance_engine *e) {
     engine = e;
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -604,6 +800,11 @@ int log_conformance(const struct conformance_engine *e) {
         T(test_readers_see_whole_batches),
         T(test_open_twice),
         T(test_id),
+        T(test_check),
+        T(test_trim),
+        T(test_backup_and_restore),
+        T(test_backup_while_appending),
+        T(test_care_while_appending),
     };
     return cmocka_run_group_tests_name(e->name, tests, NULL, NULL);
 }

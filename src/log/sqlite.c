@@ -47,13 +47,9 @@ enum err_code sq_broken(struct sq_store *s, struct err *err) {
 }
 
 enum err_code sq_sync_dir(const char *path, struct err *err) {
-    char *dir = mem_strdup(path);
-    char *slash = strrchr(dir, '/');
-    if (slash == NULL) {
-        strcpy(dir, ".");
-    } else {
-        slash[slash == dir ? 1 : 0] = '\0';
-    }
+    const char *slash = strrchr(path, '/');
+    size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+    char *dir = slash ? mem_strndup(path, n) : mem_strdup(".");
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc = fd < 0 ? -1 : fsync(fd);
     int e = errno;
@@ -258,7 +254,7 @@ static enum err_code open_log_file(struct sq_store *s, const struct log_options 
     return sq_prepare(s->db, s->path, "COMMIT", &s->commit, err);
 }
 
-static void store_free(struct sq_store *s) {
+void sq_store_free(struct sq_store *s) {
     sq_tables_close(s);
     sq_pool_free(&s->log_readers);
     sqlite3_finalize(s->begin);
@@ -306,7 +302,7 @@ enum err_code sq_store_open(const char *path, const struct log_options *options,
     *out = s;
     return ERR_OK;
 failed:
-    store_free(s);
+    sq_store_free(s);
     return rc;
 }
 
@@ -328,7 +324,7 @@ static void sq_close(struct log *log) {
     if (!s->broken && sq_fold(log, 0, NULL, &err) != ERR_OK) {
         L_WARN("%s: the tables are behind, the next start brings them up: %s", err.path, err.text);
     }
-    store_free(s);
+    sq_store_free(s);
 }
 
 /* ---- position and lease ---- */
@@ -366,7 +362,7 @@ static void after_failure(struct sq_store *s) {
     }
 }
 
-static enum err_code committed(struct sq_store *s, enum err_code rc) {
+enum err_code sq_committed(struct sq_store *s, enum err_code rc) {
     if (rc == ERR_OK) {
         s->syncs++;
         sq_wal_good(s->db, &s->wal);
@@ -389,7 +385,7 @@ static enum err_code sq_lease_acquire(struct log *log, struct log_lease *lease, 
     if (s->broken) {
         rc = sq_broken(s, err);
     } else {
-        rc = committed(s, write_fence(s, s->fence + 1, err));
+        rc = sq_committed(s, write_fence(s, s->fence + 1, err));
     }
     if (rc == ERR_OK) {
         lease->fence = ++s->fence;
@@ -497,7 +493,7 @@ static enum err_code append_locked(struct sq_store *s, uint64_t expected_head, u
         return sq_broken(s, err);
     }
     int64_t now = clock_wall(s->log.clock);
-    ERR_TRY(committed(s, write_batch(s, entries, n, now, err)));
+    ERR_TRY(sq_committed(s, write_batch(s, entries, n, now, err)));
     uint64_t config = s->config_head;
     size_t ops = 0;
     for (size_t i = 0; i < n; i++) {
@@ -620,5 +616,9 @@ const struct log_engine log_sqlite = {
     .read = sq_read,
     .snapshot = sq_snapshot,
     .fold = sq_fold,
+    .trim = sq_trim,
     .status = sq_status,
+    .backup = sq_backup,
+    .restore = sq_restore,
+    .check = sq_check,
 };

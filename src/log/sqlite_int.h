@@ -69,10 +69,16 @@ enum err_code sq_broken(struct sq_store *s, struct err *err);
 void sq_note(struct sq_store *s, bool locked, const char *why); /* for log_status */
 
 /* sqlite_tables.c */
+#define SQ_FOLDED_TABLE                                                                            \
+    "CREATE TABLE folded(space INTEGER, key BLOB, idx INTEGER NOT NULL, sum INTEGER NOT NULL,"     \
+    " value BLOB NOT NULL, PRIMARY KEY(space, key)) WITHOUT ROWID;"
+enum err_code sq_tables_create(sqlite3 *db, const char *path, const uint8_t id[LOG_ID_LEN],
+                               struct err *err);
 enum err_code sq_tables_open(struct sq_store *s, const struct log_options *options,
                              struct err *err);
 void sq_tables_close(struct sq_store *s);
-/* Folds up to entry `upto`, at most about max_ops operations (0: all). With fold_lock held. */
+/* Folds up to entry `upto` (UINT64_MAX: the head), at most about max_ops operations (0: all). With
+ * fold_lock held. */
 enum err_code sq_fold_locked(struct sq_store *s, uint64_t upto, size_t max_ops, struct err *err);
 enum err_code sq_tables_sync(struct sq_store *s, struct err *err); /* fold_lock held */
 enum err_code sq_fold(struct log *log, size_t max_ops, size_t *left, struct err *err);
@@ -85,12 +91,17 @@ enum err_code sq_trim(struct log *log, const struct log_keep *keep, uint64_t *dr
                       struct err *err);
 enum err_code sq_backup(struct log *log, const char *path, uint64_t *at, struct err *err);
 enum err_code sq_restore(const char *path, const char *rest, struct err *err);
+/* sqlite_check.c */
 enum err_code sq_check(struct log *log, log_finding_fn *finding, void *arg, size_t *findings,
                        struct err *err);
 
 /* sqlite.c */
 enum err_code sq_store_open(const char *path, const struct log_options *options,
                             struct sq_store **out, struct err *err);
+void sq_store_free(struct sq_store *s); /* closes without a last fold */
+/* Ends a transaction of s->db, under `lock`: `rc` is what its steps came to. A failed one is rolled
+ * back and made invisible for good. Returns rc. */
+enum err_code sq_committed(struct sq_store *s, enum err_code rc);
 enum err_code sq_set_meta(sqlite3 *db, const char *path, const char *name, int64_t value,
                           struct err *err);
 enum err_code sq_sync_dir(const char *path, struct err *err);

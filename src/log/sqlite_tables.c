@@ -31,25 +31,24 @@ static struct sq_store *store_of(struct log *log) {
 
 /* ---- opening ---- */
 
-static enum err_code create_tables(struct sq_store *s, struct err *err) {
-    ERR_TRY(sq_exec(s->tdb, s->tables_path,
-                    "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;"
-                    "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-                    "CREATE TABLE folded(space INTEGER, key BLOB, idx INTEGER NOT NULL,"
-                    " sum INTEGER NOT NULL, value BLOB NOT NULL, PRIMARY KEY(space, key))"
-                    " WITHOUT ROWID;",
-                    err));
+enum err_code sq_tables_create(sqlite3 *db, const char *path, const uint8_t id[LOG_ID_LEN],
+                               struct err *err) {
+    ERR_TRY(
+        sq_exec(db, path,
+                "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;"
+                "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;" SQ_FOLDED_TABLE,
+                err));
     char sql[128];
     snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d", SQ_APPLICATION_ID,
              SQ_FORMAT);
-    ERR_TRY(sq_exec(s->tdb, s->tables_path, sql, err));
+    ERR_TRY(sq_exec(db, path, sql, err));
     sqlite3_stmt *stmt;
-    ERR_TRY(sq_prepare(s->tdb, s->tables_path, "INSERT INTO meta VALUES('log', ?1)", &stmt, err));
-    sqlite3_bind_blob(stmt, 1, s->id, sizeof s->id, SQLITE_STATIC);
-    enum err_code rc = sq_run(stmt, s->tables_path, "can't create the tables", err);
+    ERR_TRY(sq_prepare(db, path, "INSERT INTO meta VALUES('log', ?1)", &stmt, err));
+    sqlite3_bind_blob(stmt, 1, id, LOG_ID_LEN, SQLITE_STATIC);
+    enum err_code rc = sq_run(stmt, path, "can't create the tables", err);
     sqlite3_finalize(stmt);
     ERR_TRY(rc);
-    return sq_exec(s->tdb, s->tables_path, "COMMIT", err);
+    return sq_exec(db, path, "COMMIT", err);
 }
 
 /* Are these our tables, and not ahead of the log? ERR_ABSENT: the file is empty. */
@@ -130,7 +129,7 @@ enum err_code sq_tables_open(struct sq_store *s, const struct log_options *optio
         s->tdb = NULL;
         remove_tables(s);
         ERR_TRY(connect_tables(s, err));
-        ERR_TRY(create_tables(s, err));
+        ERR_TRY(sq_tables_create(s->tdb, s->tables_path, s->id, err));
         s->folded = s->folded_ops = 0;
     } else if (rc != ERR_OK) {
         if (err != NULL) {
@@ -383,6 +382,8 @@ static enum err_code fold_piece(struct sq_store *s, uint64_t upto, size_t max_op
 
 enum err_code sq_fold_locked(struct sq_store *s, uint64_t upto, size_t max_ops, struct err *err) {
     size_t left = max_ops ? max_ops : SIZE_MAX;
+    uint64_t head = s->head;
+    upto = upto < head ? upto : head;
     while (s->folded < upto && left > 0) {
         size_t done = 0;
         if (s->broken) {
@@ -397,7 +398,7 @@ enum err_code sq_fold_locked(struct sq_store *s, uint64_t upto, size_t max_ops, 
 enum err_code sq_fold(struct log *log, size_t max_ops, size_t *left, struct err *err) {
     struct sq_store *s = store_of(log);
     pthread_mutex_lock(&s->fold_lock);
-    enum err_code rc = sq_fold_locked(s, s->head, max_ops, err);
+    enum err_code rc = sq_fold_locked(s, UINT64_MAX, max_ops, err);
     pthread_mutex_unlock(&s->fold_lock);
     if (left != NULL) {
         *left = s->unfolded_ops;
@@ -470,7 +471,7 @@ static enum err_code each_row(struct sq_store *s, sqlite3 *db, sqlite3_stmt *stm
 static enum err_code begin_snapshot(struct sq_store *s, sqlite3 **db, uint64_t *at,
                                     struct err *err) {
     pthread_mutex_lock(&s->fold_lock);
-    enum err_code rc = sq_fold_locked(s, s->head, 0, err);
+    enum err_code rc = sq_fold_locked(s, UINT64_MAX, 0, err);
     if (rc == ERR_OK) {
         rc = sq_pool_get(&s->table_readers, db, err);
     }
