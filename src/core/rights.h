@@ -3,35 +3,59 @@
  * Who may do what. Users, roles and tokens are objects of weft-system; passwords are yescrypt
  * hashes, tokens are kept as SHA-256 of a secret that is shown once. Slow hashes run in the
  * caller's worker thread; verified credentials are cached by keyed hash for RIGHTS_CACHE_S.
+ *
+ * What a failed login answers, and how long it takes, is the same whether the user is unknown,
+ * disabled, without a password, or the password is wrong.
  */
 #ifndef CORE_RIGHTS_H
 #define CORE_RIGHTS_H
 
 #include "core/core.h"
 
-enum { RIGHTS_CACHE_S = 300, RIGHTS_FAILURES_MAX = 10 /* per user and minute, then refused */ };
+enum {
+    RIGHTS_CACHE_S = 300,
+    RIGHTS_FAILURES_MAX = 10,    /* per user and minute, then refused without looking */
+    RIGHTS_PASSWORD_MAX = 512,   /* bytes; crypt(5) takes no more */
+    RIGHTS_TOKEN_ID_LEN = 12,    /* characters of a token before the dot ... */
+    RIGHTS_TOKEN_SECRET_LEN = 43 /* ... and after it: 256 bits */
+};
 
 /* Checks a password. Takes tens of milliseconds unless cached: call it from a worker. The time
- * does not tell whether the user exists. */
+ * does not tell whether the user exists. ERR_AUTH with one sentence for every reason. */
 enum err_code rights_password(struct core *c, const char *user, const char *password,
                               const char *source, struct actor *out, struct err *e);
 /* True when rights_password would answer from its cache, at once. */
 bool rights_password_cached(struct core *c, const char *user, const char *password);
+/* `token` as rights_token_new wrote it: "wt_ID.SECRET". At once. */
 enum err_code rights_token(struct core *c, const char *token, const char *source, struct actor *out,
                            struct err *e);
+/* The user whose name is the subject CN of a client certificate that was verified. */
+enum err_code rights_certificate(struct core *c, const char *cn, const char *source,
+                                 struct actor *out, struct err *e);
 /* A local peer by its user id: root and the daemon's own user are administrators; others are the
- * Weft user of the same name, if there is one. */
+ * Weft user of the same name, if there is one that says `local`. */
 enum err_code rights_local(struct core *c, uint32_t uid, const char *source, struct actor *out,
                            struct err *e);
 
 enum right { RIGHT_READ, RIGHT_WRITE, RIGHT_EXEC };
-/* Longest matching path prefix decides; deny wins over allow at the same length. The path is an
- * instance path or an rpc "/weft-apm:drain". */
+/* In each of the user's roles the right with the longest path that `path` is at or below of
+ * decides (one that allows nothing denies); what any role allows is allowed. The path is an
+ * instance path or an rpc, "/weft-apm:drain". A path without keys holds all entries. */
 bool rights_allow(const struct snap *s, const struct actor *a, enum right r, const char *path);
 enum err_code rights_check(const struct snap *s, const struct actor *a, enum right r,
                            const char *path, struct err *e);
+/* Might the actor read something at or below `path`, though perhaps not `path` itself? */
+bool rights_allow_below(const struct snap *s, const struct actor *a, enum right r,
+                        const char *path);
 
-/* A yescrypt hash of `password`, mem_free. Slow. */
+/* A yescrypt hash of `password`, mem_free. Slow. NULL when the password is too long. */
 char *rights_hash(const char *password);
+/* A new token: its id, the text that is shown once, and the hex SHA-256 that is stored. */
+struct rights_token_text {
+    char id[RIGHTS_TOKEN_ID_LEN + 1];
+    char token[3 + RIGHTS_TOKEN_ID_LEN + 1 + RIGHTS_TOKEN_SECRET_LEN + 1];
+    char hash[65];
+};
+void rights_token_new(struct rights_token_text *out);
 
 #endif

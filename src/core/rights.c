@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Authentication and authorisation; see rights.h. */
+#include "core/rights.h"
+
+#include <crypt.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+#include "base/rng.h"
+#include "model/kinds.h"
+
+LOGGER_MODULE(rights);
+
+enum {
+    CACHE_SLOTS = 4096,
+    FAILURE_SLOTS = 4096,
+    FAILURE_WINDOW_S = 60,
+    MAC_LEN = 32,
+    SETTING_MAX = 384
+};
+
+/* Direct-mapped tables: their size is the bound on what peers can make us remember. Slots are
+ * chosen by a keyed hash, so nobody can aim at another user's slot. */
+struct cached {
+    uint8_t mac[MAC_LEN];
+    int64_t until; /* mono ns; 0: empty */
+};
+struct failures {
+    int64_t since; /* mono ns of the first in the window */
+    unsigned count;
+};
+
+static struct {
+    pthread_once_t once;
+    pthread_mutex_t lock;
+    uint8_t key[MAC_LEN];
+    char dummy[CRYPT_OUTPUT_SIZE]; /* hash of a password nobody knows: burnt for unknown users */
+    struct cached cache[CACHE_SLOTS];
+    struct failures failed[FAILURE_SLOTS];
+} rights_state = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- hashes ---------------------------------------------------------------------------------- */
+
+/* crypt(5) of `password` under `setting`; false when the setting is none. Slow. */
+static bool hash_with(const char *password, const char *setting, char out[CRYPT_OUTPUT_SIZE]) {
+    struct crypt_data *data = mem_alloc(sizeof *data); /* 32 KiB: too much for a worker's stack */
+    const char *h = crypt_rn(password, setting, data, sizeof *data);
+    bool ok = h != NULL && h[0] != '*';
+    snprintf(out, CRYPT_OUTPUT_SIZE, "%s", ok ? h : "");
+    mem_wipe(data, sizeof *data);
+    mem_free(data);
+    return ok;
+}
+
+char *rights_hash(const char *password) {
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE], out[CRYPT_OUTPUT_SIZE];
+    if (strlen(password) >= RIGHTS_PASSWORD_MAX ||
+        crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof setting) == NULL ||
+        !hash_with(password, setting, out)) {
+        return NULL;
+    }
+    return mem_strdup(out);
+}
+
+static void init_state(void) {
+    char nobody[33];
+    rng_secure(rights_state.key, sizeof rights_state.key);
+    rng_token(nobody, 32);
+    char *h = rights_hash(nobody);
+    snprintf(rights_state.dummy, sizeof rights_state.dummy, "%s", h ? h : "");
+    mem_free(h);
+    mem_wipe(nobody, sizeof nobody);
+}
+
+static void mac_of(const char *domain, const char *a, const char *b, const char *c,
+                   uint8_t out[MAC_LEN]) {
+    struct buf in = BUF_INIT;
+    buf_blob_str(&in, domain);
+    buf_blob_str(&in, a);
+    buf_blob_str(&in, b);
+    buf_blob_str(&in, c);
+    unsigned n = MAC_LEN;
+    HMAC(EVP_sha256(), rights_state.key, sizeof rights_state.key, in.data, in.len, out, &n);
+    mem_wipe(in.data, in.len);
+    buf_free(&in);
+}
+
+static size_t slot_of(const uint8_t mac[MAC_LEN], size_t slots) {
+    uint32_t v;
+    memcpy(&v, mac, sizeof v);
+    return v % slots;
+}
+
+static void sha256_hex(const char *s, size_t n, char out[65]) {
+    uint8_t md[32];
+    unsigned len = sizeof md;
+    EVP_Digest(s, n, md, &len, EVP_sha256(), NULL);
+    for (size_t i = 0; i < sizeof md; i++) {
+        snprintf(out + 2 * i, 3, "%02x", md[i]);
+    }
+}
+
+void rights_token_new(struct rights_token_text *out) {
+    char secret[RIGHTS_TOKEN_SECRET_LEN + 1];
+    rng_token(out->id, RIGHTS_TOKEN_ID_LEN);
+    rng_token(secret, RIGHTS_TOKEN_SECRET_LEN);
+    snprintf(out->token, sizeof out->token, "wt_%s.%s", out->id, secret);
+    sha256_hex(secret, RIGHTS_TOKEN_SECRET_LEN, out->hash);
+    mem_wipe(secret, sizeof secret);
+}
+
+/* ---- cache and failures ---------------------------------------------------------------------- */
+
+static bool cache_has(const uint8_t mac[MAC_LEN], int64_t now) {
+    pthread_mutex_lock(&rights_state.lock);
+    const struct cached *s = &rights_state.cache[slot_of(mac, CACHE_SLOTS)];
+    bool hit = s->until > now && mem_equal_ct(s->mac, mac, MAC_LEN);
+    pthread_mutex_unlock(&rights_state.lock);
+    return hit;
+}
+
+static void cache_put(const uint8_t mac[MAC_LEN], int64_t now) {
+    pthread_mutex_lock(&rights_state.lock);
+    struct cached *s = &rights_state.cache[slot_of(mac, CACHE_SLOTS)];
+    memcpy(s->mac, mac, MAC_LEN);
+    s->until = now + RIGHTS_CACHE_S * NS_PER_S;
+    pthread_mutex_unlock(&rights_state.lock);
+}
+
+/* Is another attempt allowed? `add`: count a failure. Unknown names are counted like known ones. */
+static bool attempts_left(const char *user, int64_t now, bool add) {
+    uint8_t mac[MAC_LEN];
+    mac_of("failures", user, "", "", mac);
+    pthread_mutex_lock(&rights_state.lock);
+    struct failures *f = &rights_state.failed[slot_of(mac, FAILURE_SLOTS)];
+    if (f->count > 0 && now - f->since >= FAILURE_WINDOW_S * NS_PER_S) {
+        f->count = 0;
+    }
+    if (add) {
+        f->since = f->count == 0 ? now : f->since;
+        f->count++;
+    }
+    bool left = f->count < RIGHTS_FAILURES_MAX;
+    pthread_mutex_unlock(&rights_state.lock);
+    return left;
+}
+
+/* ---- looking up ------------------------------------------------------------------------------ */
+
+static const struct object *find(const struct snap *s, const struct kind *k, const char *key) {
+    if (strlen(key) > 128) {
+        return NULL;
+    }
+    struct buf path = BUF_INIT;
+    path_object(k, &key, &path);
+    const struct object *o = snap_get(s, buf_cstr(&path));
+    buf_free(&path);
+    return o;
+}
+
+static const struct system_user *find_user(const struct snap *s, const char *name) {
+    const struct object *o = find(s, &system_user_kind, name);
+    return o != NULL ? o->doc->data : NULL;
+}
+
+static void fill_actor(struct actor *out, const char *user, const char *source, bool superuser) {
+    memset(out, 0, sizeof *out);
+    snprintf(out->user, sizeof out->user, "%s", user);
+    snprintf(out->source, sizeof out->source, "%s", source);
+    out->superuser = superuser;
+}
+
+static enum err_code refuse(struct err *e) {
+    return err_set(e, ERR_AUTH, NULL, "the user name or the credential is wrong");
+}
+
+/* ---- passwords ------------------------------------------------------------------------------- */
+
+/* What a password of `user` is compared with, and whether success may count. */
+static bool setting_of(const struct snap *s, const char *user, char out[SETTING_MAX + 1]) {
+    const struct system_user *u = find_user(s, user);
+    bool usable = u != NULL && !u->disabled && u->password_hash != NULL;
+    snprintf(out, SETTING_MAX + 1, "%s", usable ? u->password_hash : rights_state.dummy);
+    return usable;
+}
+
+bool rights_password_cached(struct core *c, const char *user, const char *password) {
+    pthread_once(&rights_state.once, init_state);
+    char setting[SETTING_MAX + 1];
+    uint8_t mac[MAC_LEN];
+    struct snap *s = core_snapshot(c);
+    bool usable = setting_of(s, user, setting);
+    snap_release(s);
+    mac_of("password", setting, user, password, mac);
+    return cache_has(mac, clock_mono(core_clock(c))) && usable;
+}
+
+enum err_code rights_password(struct core *c, const char *user, const char *password,
+                              const char *source, struct actor *out, struct err *e) {
+    pthread_once(&rights_state.once, init_state);
+    if (strlen(password) >= RIGHTS_PASSWORD_MAX) {
+        return refuse(e);
+    }
+    char setting[SETTING_MAX + 1], hash[CRYPT_OUTPUT_SIZE];
+    uint8_t mac[MAC_LEN];
+    struct snap *s = core_snapshot(c);
+    bool usable = setting_of(s, user, setting);
+    snap_release(s);
+    /* The stored hash is part of the key, so a changed password ends what was cached for the old
+     * one at once. */
+    mac_of("password", setting, user, password, mac);
+    int64_t now = clock_mono(core_clock(c));
+    if (cache_has(mac, now) && usable) {
+        fill_actor(out, user, source, false);
+        return ERR_OK;
+    }
+    if (!attempts_left(user, now, false)) {
+        return err_set(e, ERR_AUTH, NULL,
+                       "too many failed logins of this user; wait a minute and try again");
+    }
+    bool same = hash_with(password, setting, hash);
+    size_t n = strlen(hash);
+    same = mem_equal_ct(hash, setting, n < strlen(setting) ? n : strlen(setting)) && same &&
+           n == strlen(setting);
+    mem_wipe(hash, sizeof hash);
+    if (!same || !usable) {
+        attempts_left(user, now, true);
+        L_WARN_RL(1, "login of \"%s\" from %s failed", user, source);
+        return refuse(e);
+    }
+    cache_put(mac, now);
+    fill_actor(out, user, source, false);
+    return ERR_OK;
+}
+
+/* ---- tokens, certificates, local peers ------------------------------------------------------- */
+
+enum err_code rights_token(struct core *c, const char *token, const char *source, struct actor *out,
+                           struct err *e) {
+    const char *dot = strncmp(token, "wt_", 3) == 0 ? strchr(token, '.') : NULL;
+    size_t id_len = dot != NULL ? (size_t)(dot - token - 3) : 0;
+    if (id_len == 0 || id_len > 64 || strlen(dot + 1) > 128) {
+        return err_set(e, ERR_AUTH, NULL, "this is not a token of ours");
+    }
+    char id[65], hash[65];
+    snprintf(id, sizeof id, "%.*s", (int)id_len, token + 3);
+    sha256_hex(dot + 1, strlen(dot + 1), hash);
+    struct snap *s = core_snapshot(c);
+    const struct object *o = find(s, &system_token_kind, id);
+    const struct system_token *t = o != NULL ? o->doc->data : NULL;
+    const struct system_user *u = NULL;
+    int64_t expires = 0;
+    if (t != NULL && mem_equal_ct(t->hash, hash, 64) &&
+        (t->expires == NULL ||
+         (time_parse(t->expires, &expires) && expires > clock_wall_s(core_clock(c))))) {
+        u = find_user(s, t->user);
+    }
+    bool ok = u != NULL && !u->disabled;
+    if (ok) {
+        fill_actor(out, u->name, source, false);
+    }
+    snap_release(s);
+    return ok ? ERR_OK
+              : err_set(e, ERR_AUTH, NULL, "the token is unknown, has ended or was revoked");
+}
+
+enum err_code rights_certificate(struct core *c, const char *cn, const char *source,
+                                 struct actor *out, struct err *e) {
+    struct snap *s = core_snapshot(c);
+    const struct system_user *u = find_user(s, cn);
+    bool ok = u != NULL && !u->disabled;
+    snap_release(s);
+    if (!ok) {
+        return err_set(e, ERR_AUTH, NULL, "the certificate's name is not a user who may log in");
+    }
+    fill_actor(out, cn, source, false);
+    return ERR_OK;
+}
+
+enum err_code rights_local(struct core *c, uint32_t uid, const char *source, struct actor *out,
+                           struct err *e) {
+    struct passwd pw, *found = NULL;
+    char names[4096];
+    if (getpwuid_r((uid_t)uid, &pw, names, sizeof names, &found) != 0) {
+        found = NULL;
+    }
+    if (uid == 0 || uid == (uint32_t)geteuid()) {
+        char number[32];
+        snprintf(number, sizeof number, "uid-%u", uid);
+        fill_actor(out, found ? found->pw_name : number, source, true);
+        return ERR_OK;
+    }
+    bool ok = false;
+    if (found != NULL) {
+        struct snap *s = core_snapshot(c);
+        const struct system_user *u = find_user(s, found->pw_name);
+        ok = u != NULL && u->local && !u->disabled;
+        snap_release(s);
+    }
+    if (!ok) {
+        return err_set(e, ERR_AUTH, NULL, "user id %u is no local user of the controller", uid);
+    }
+    fill_actor(out, found->pw_name, source, false);
+    return ERR_OK;
+}
+
+/* ---- rights ---------------------------------------------------------------------------------- */
+
+/* Length of `prefix` as a prefix of `path` in whole steps, -1 when it is none. "/" is 0. */
+static int match_len(const char *prefix, const char *path) {
+    size_t n = strlen(prefix);
+    while (n > 0 && prefix[n - 1] == '/') {
+        n--;
+    }
+    if (strncmp(prefix, path, n) != 0) {
+        return -1;
+    }
+    if (n == 0 || path[n] == '\0' || path[n] == '/') {
+        return (int)n;
+    }
+    if (path[n] != '=') {
+        return -1;
+    }
+    /* "partition" holds "partition=a", but "partition=a" does not hold "partition=a=b". */
+    const char *step = prefix + n;
+    while (step > prefix && step[-1] != '/') {
+        step--;
+    }
+    return memchr(step, '=', (size_t)(prefix + n - step)) == NULL ? (int)n : -1;
+}
+
+static bool role_allows(const struct system_role *role, uint64_t bit, const char *path) {
+    int best = -1;
+    bool allow = false;
+    for (size_t i = 0; i < role->n_right; i++) {
+        int n = match_len(role->right[i].path, path);
+        bool yes = (role->right[i].access & bit) != 0;
+        if (n > best || (n == best && n >= 0 && !yes)) {
+            best = n;
+            allow = yes;
+        }
+    }
+    return allow;
+}
+
+static uint64_t right_bit(enum right r) {
+    return r == RIGHT_READ    ? SYSTEM_ROLE_RIGHT_ACCESS_READ
+           : r == RIGHT_WRITE ? SYSTEM_ROLE_RIGHT_ACCESS_WRITE
+                              : SYSTEM_ROLE_RIGHT_ACCESS_EXEC;
+}
+
+/* Calls fn for each role of the actor until one says yes. */
+static bool any_role(const struct snap *s, const struct actor *a,
+                     bool (*fn)(const struct system_role *role, uint64_t bit, const char *path),
+                     uint64_t bit, const char *path) {
+    const struct system_user *u = find_user(s, a->user);
+    if (u == NULL || u->disabled) {
+        return false;
+    }
+    for (size_t i = 0; i < u->n_role; i++) {
+        const struct object *o = find(s, &system_role_kind, u->role[i]);
+        if (o != NULL && fn(o->doc->data, bit, path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rights_allow(const struct snap *s, const struct actor *a, enum right r, const char *path) {
+    return a->superuser || any_role(s, a, role_allows, right_bit(r), path);
+}
+
+static bool role_allows_below(const struct system_role *role, uint64_t bit, const char *path) {
+    if (role_allows(role, bit, path)) {
+        return true;
+    }
+    for (size_t i = 0; i < role->n_right; i++) {
+        if ((role->right[i].access & bit) != 0 && match_len(path, role->right[i].path) >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rights_allow_below(const struct snap *s, const struct actor *a, enum right r,
+                        const char *path) {
+    return a->superuser || any_role(s, a, role_allows_below, right_bit(r), path);
+}
+
+enum err_code rights_check(const struct snap *s, const struct actor *a, enum right r,
+                           const char *path, struct err *e) {
+    if (rights_allow(s, a, r, path)) {
+        return ERR_OK;
+    }
+    static const char *const verbs[] = {"read", "change", "run"};
+    return err_set(e, ERR_DENIED, path, "%s has no right to %s this", a->user, verbs[r]);
+}
