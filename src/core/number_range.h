@@ -4,9 +4,9 @@
  *
  * A set holds ranges of 64-bit numbers; each number in it is free or allocated, and may be
  * reserved: a reserved number is given out only when it is asked for by name. Runs of equal state
- * are one node of a balanced tree (a treap whose priorities are a hash of the run's first number,
- * so that the shape follows from the contents alone), which also knows where something free is
- * below; every operation is O(log runs). 40 bytes a run.
+ * are one node of a balanced tree (a treap in a dense array, 32 bytes a run), which also knows
+ * where something free is below; every operation is O(log runs). The answers depend on the
+ * contents alone, never on the history.
  *
  * Not thread safe; belongs to the writer.
  */
