@@ -6,6 +6,7 @@
 
 #include "core/internal.h"
 #include "core/rights.h"
+#include "core/system.h"
 
 static struct service_slot *owner_of(struct core *c, const char *module) {
     for (size_t i = 0; i < c->n_services; i++) {
@@ -24,9 +25,12 @@ static enum err_code not_here(struct err *e, const char *path) {
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 struct call_run {
+    struct core *core;
     struct call *call;
     void (*done)(struct call *cl, void *arg);
     void *arg;
+    enum err_code prepared; /* what the slow part came to */
+    struct err err;
 };
 
 struct call *call_new(const struct actor *who) {
@@ -59,13 +63,30 @@ static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
     const struct node *rpc = r->call->in.rpc;
     char path[256];
     snprintf(path, sizeof path, "/%s:%s", rpc->module, rpc->name);
+    if (r->prepared != ERR_OK) {
+        *e = r->err;
+        return r->prepared;
+    }
     ERR_TRY(rights_check(t->core->tip, &r->call->who, right_of(rpc), path, e));
     struct service_slot *s = owner_of(t->core, rpc->module);
     if (s == NULL || s->service->call == NULL) {
         return not_here(e, path);
     }
     t->force = r->call->force;
-    return s->service->call(s->self, t, r->call, e);
+    ERR_TRY(s->service->call(s->self, t, r->call, e));
+    if (right_of(rpc) != RIGHT_READ) {
+        audit_put(t, path, "done");
+    }
+    return ERR_OK;
+}
+
+/* A refused action is worth remembering as well; mere questions are not. */
+static void note_refusal(struct core *c, const struct call *cl) {
+    char path[256];
+    if (right_of(cl->in.rpc) != RIGHT_READ) {
+        snprintf(path, sizeof path, "/%s:%s", cl->in.rpc->module, cl->in.rpc->name);
+        audit_note(c, &cl->who, path, cl->err.text);
+    }
 }
 
 static void call_done(void *arg, uint64_t index, const struct err *e) {
@@ -74,16 +95,62 @@ static void call_done(void *arg, uint64_t index, const struct err *e) {
     r->call->err.code = ERR_OK;
     if (e != NULL) {
         r->call->err = *e;
+        note_refusal(r->core, r->call);
     }
     r->done(r->call, r->arg);
     mem_free(r);
 }
 
+/* Rights are checked before the slow part as well: nobody without them may make us work. */
+static void run_slow(struct call_run *r) {
+    struct call *cl = r->call;
+    struct service_slot *s = owner_of(r->core, cl->in.rpc->module);
+    char path[256];
+    snprintf(path, sizeof path, "/%s:%s", cl->in.rpc->module, cl->in.rpc->name);
+    struct snap *now = core_snapshot(r->core);
+    r->prepared = rights_check(now, &cl->who, right_of(cl->in.rpc), path, &r->err);
+    snap_release(now);
+    if (r->prepared == ERR_OK) {
+        r->prepared = s->service->prepare(s->self, cl, &r->err);
+    }
+    core_run(r->core, &cl->who, call_work, call_done, r);
+}
+
+static void *slow_main(void *arg) {
+    struct core *c = ((struct call_run *)arg)->core;
+    run_slow(arg);
+    atomic_fetch_sub(&c->slow_running, 1);
+    return NULL;
+}
+
+static void start_slow(struct call_run *r) {
+    struct core *c = r->core;
+    pthread_t thread;
+    if (!c->options.threaded) {
+        run_slow(r);
+        return;
+    }
+    if (atomic_fetch_add(&c->slow_running, 1) >= SLOW_CALLS_MAX ||
+        pthread_create(&thread, NULL, slow_main, r) != 0) {
+        atomic_fetch_sub(&c->slow_running, 1);
+        r->prepared = err_set(&r->err, ERR_UNAVAILABLE, NULL,
+                              "%d long requests are running already; try again", SLOW_CALLS_MAX);
+        core_run(c, &r->call->who, call_work, call_done, r);
+        return;
+    }
+    pthread_detach(thread);
+}
+
 void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
                void *arg) {
     struct call_run *r = MEM_NEW(struct call_run);
-    *r = (struct call_run){cl, done, arg};
-    core_run(c, &cl->who, call_work, call_done, r);
+    *r = (struct call_run){.core = c, .call = cl, .done = done, .arg = arg};
+    struct service_slot *s = owner_of(c, cl->in.rpc->module);
+    if (s != NULL && s->service->slow != NULL && s->service->slow(cl->in.rpc)) {
+        start_slow(r);
+    } else {
+        core_run(c, &cl->who, call_work, call_done, r);
+    }
 }
 
 /* ---- looks ----------------------------------------------------------------------------------- */

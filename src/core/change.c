@@ -9,6 +9,7 @@
 #include "base/logger.h"
 #include "core/internal.h"
 #include "core/rights.h"
+#include "core/system.h"
 
 LOGGER_MODULE(change);
 
@@ -407,6 +408,7 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
         fill_diff(t, ch);
     } else if (!ch->unchanged) {
         set_confirm(t, ch);
+        audit_put(t, ch->label ? ch->label : "commit", ch->comment ? ch->comment : "");
     }
     fill_out(t, ch);
     return ERR_OK;

@@ -2,6 +2,7 @@
 /* Opening and closing, recovery, and the doors that other threads use. The writer is writer.c. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/logger.h"
 #include "core/internal.h"
@@ -165,6 +166,9 @@ void core_close(struct core *c) {
         return;
     }
     if (c->options.threaded) {
+        while (atomic_load(&c->slow_running) > 0) {
+            nanosleep(&(struct timespec){.tv_nsec = NS_PER_MS}, NULL);
+        }
         pthread_mutex_lock(&c->lock);
         c->stop = true;
         pthread_cond_signal(&c->wake);

@@ -18,6 +18,7 @@
 enum {
     BATCH_WORKS_MAX = 4096,     /* pieces of work under one sync */
     BATCH_BYTES_MAX = 32 << 20, /* encoded operations under one sync */
+    SLOW_CALLS_MAX = 8,         /* worker threads of slow rpcs */
     FOLD_STEP = 4096,           /* operations folded between two looks at the queue */
     COMMITS_TRACKED = 1024,     /* commits whose targets are remembered */
     HISTORY_DEFAULT = 50
@@ -171,6 +172,7 @@ struct core {
     bool stop;
     pthread_t thread;
     _Atomic uint64_t head;
+    _Atomic int slow_running;
 
     /* events; under events_lock */
     pthread_mutex_t events_lock;

@@ -18,7 +18,8 @@ static struct ip_prefix P(const char *s) {
     return p;
 }
 
-static void assert_prefix(struct ip_prefix p, const char *want) {
+static void
+assert_prefix(struct ip_prefix p, const char *want) {
     char t[IP_TEXT_MAX];
     assert_string_equal(ip_prefix_format(&p, t), want);
 }

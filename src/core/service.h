@@ -42,6 +42,10 @@ struct service {
     enum err_code (*state_fold)(void *self, const char *key, size_t key_len, const void *value,
                                 size_t len, struct err *e);
 
+    /* Rpcs that take long (password hashes, reading the whole store): core runs prepare() for them
+     * in a worker thread, before call(). Both may be NULL. */
+    bool (*slow)(const struct node *rpc);
+    enum err_code (*prepare)(void *self, struct call *cl, struct err *e);
     /* An rpc of the service's module. Fills cl->text and cl->json. */
     enum err_code (*call)(void *self, struct txn *t, struct call *cl, struct err *e);
     /* config-false data at schema path `provides` (NULL: none): JSON of the node at l->path. */

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Sessions, the audit trail's writing side, and the ring of log lines. */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "core/system.h"
+#include "core/system_int.h"
+#include "core/txn.h"
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+static pthread_mutex_t sessions_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list sessions = {&sessions, &sessions};
+static uint64_t last_session;
+
+uint64_t session_open(const char *user, const char *dialect, const char *from) {
+    struct session *s = MEM_NEW(struct session);
+    snprintf(s->user, sizeof s->user, "%s", user);
+    snprintf(s->dialect, sizeof s->dialect, "%s", dialect);
+    snprintf(s->from, sizeof s->from, "%s", from);
+    s->since_s = clock_wall_s(&clock_real);
+    pthread_mutex_lock(&sessions_lock);
+    s->id = ++last_session;
+    list_append(&sessions, &s->link);
+    uint64_t id = s->id;
+    pthread_mutex_unlock(&sessions_lock);
+    return id;
+}
+
+static struct session *find_session(uint64_t id) {
+    LIST_FOREACH (l, &sessions) {
+        struct session *s = CONTAINER_OF(l, struct session, link);
+        if (s->id == id) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+void session_configuring(uint64_t id, bool on) {
+    pthread_mutex_lock(&sessions_lock);
+    struct session *s = find_session(id);
+    if (s != NULL) {
+        s->configuring = on;
+    }
+    pthread_mutex_unlock(&sessions_lock);
+}
+
+void session_close(uint64_t id) {
+    pthread_mutex_lock(&sessions_lock);
+    struct session *s = find_session(id);
+    if (s != NULL) {
+        list_remove(&s->link);
+        mem_free(s);
+    }
+    pthread_mutex_unlock(&sessions_lock);
+}
+
+void sessions_each(void (*fn)(const struct session *s, void *arg), void *arg) {
+    pthread_mutex_lock(&sessions_lock);
+    LIST_FOREACH (l, &sessions) {
+        fn(CONTAINER_OF(l, struct session, link), arg);
+    }
+    pthread_mutex_unlock(&sessions_lock);
+}
+
+/* ---- audit ----------------------------------------------------------------------------------- */
+
+void audit_key(uint64_t n, char out[48]) {
+    snprintf(out, 48, AUDIT_PREFIX "%020" PRIu64, n);
+}
+
+void audit_put(struct txn *t, const char *action, const char *result) {
+    struct system *sys = core_service_state(txn_core(t), "system");
+    if (sys == NULL) {
+        return;
+    }
+    const struct actor *who = txn_actor(t);
+    struct buf b = BUF_INIT;
+    char key[48];
+    buf_u8(&b, AUDIT_VERSION);
+    buf_u64(&b, (uint64_t)txn_now_s(t));
+    buf_blob_str(&b, who->user);
+    buf_blob_str(&b, who->source);
+    buf_blob_str(&b, action);
+    buf_blob_str(&b, result);
+    audit_key(sys->audit_next, key);
+    txn_put_state(t, key, strlen(key), buf_cstr(&b), b.len);
+    while (sys->audit_next - sys->audit_first > AUDIT_KEPT) {
+        audit_key(sys->audit_first, key);
+        txn_delete_state(t, key, strlen(key));
+    }
+    buf_free(&b);
+}
+
+struct note {
+    char *action, *result;
+};
+
+static enum err_code note_work(struct txn *t, void *arg, struct err *e) {
+    struct note *n = arg;
+    (void)e;
+    audit_put(t, n->action, n->result);
+    return ERR_OK;
+}
+
+static void note_done(void *arg, uint64_t index, const struct err *e) {
+    struct note *n = arg;
+    (void)index;
+    (void)e; /* the store's own trouble is told elsewhere */
+    mem_free(n->action);
+    mem_free(n->result);
+    mem_free(n);
+}
+
+void audit_note(struct core *c, const struct actor *who, const char *action, const char *result) {
+    struct note *n = MEM_NEW(struct note);
+    n->action = mem_strdup(action);
+    n->result = mem_strdup(result);
+    core_run(c, who, note_work, note_done, n);
+}
+
+/* ---- log lines ------------------------------------------------------------------------------- */
+
+static struct {
+    pthread_mutex_t lock;
+    struct {
+        int level;
+        char *module, *line;
+    } ring[LOGRING_KEPT];
+    uint64_t written;
+} lines = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void keep_line(enum logger_level level, const char *module, const char *line, void *arg) {
+    char when[TIME_TEXT_MAX];
+    static const char *const names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
+    (void)arg;
+    time_format(clock_wall_s(&clock_real), 0, when);
+    char *whole = mem_printf("%s %s %s: %s", when, names[level], module, line);
+    fprintf(stderr, "%s\n", whole);
+    pthread_mutex_lock(&lines.lock);
+    size_t i = lines.written++ % LOGRING_KEPT;
+    mem_free(lines.ring[i].line);
+    mem_free(lines.ring[i].module);
+    lines.ring[i].level = (int)level;
+    lines.ring[i].module = mem_strdup(module);
+    lines.ring[i].line = whole;
+    pthread_mutex_unlock(&lines.lock);
+}
+
+void logring_install(void) {
+    logger_set_sink(keep_line, NULL);
+}
+
+void logring_each(int level, const char *module, size_t last,
+                  void (*fn)(const char *line, void *arg), void *arg) {
+    pthread_mutex_lock(&lines.lock);
+    uint64_t oldest = lines.written > LOGRING_KEPT ? lines.written - LOGRING_KEPT : 0;
+    uint64_t from = lines.written;
+    for (size_t found = 0; from > oldest && found < last; from--) {
+        size_t i = (from - 1) % LOGRING_KEPT;
+        found += lines.ring[i].level <= level &&
+                 (module == NULL || strcmp(module, lines.ring[i].module) == 0);
+    }
+    for (; from < lines.written; from++) {
+        size_t i = from % LOGRING_KEPT;
+        if (lines.ring[i].level <= level &&
+            (module == NULL || strcmp(module, lines.ring[i].module) == 0)) {
+            fn(lines.ring[i].line, arg);
+        }
+    }
+    pthread_mutex_unlock(&lines.lock);
+}

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The system service: folds its settings, keeps the audit trail, carries out its requests. */
+#include "core/system.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "core/internal.h"
+#include "core/rights.h"
+#include "core/system_int.h"
+#include "model/kinds.h"
+
+LOGGER_MODULE(system);
+
+enum { AUDIT_SLOTS = AUDIT_KEPT + 64, DELETE_OBJECTS_DEFAULT = 100 };
+
+static char backup_folder[1024] = ".";
+
+void system_set_backup_folder(const char *path) {
+    snprintf(backup_folder, sizeof backup_folder, "%s", path);
+}
+
+static void *create(struct core *c) {
+    struct system *sys = MEM_NEW(struct system);
+    sys->core = c;
+    sys->started_s = clock_wall_s(core_clock(c));
+    sys->delete_objects = DELETE_OBJECTS_DEFAULT;
+    sys->audit_first = sys->audit_next = 1;
+    sys->audit = mem_alloc(AUDIT_SLOTS * sizeof *sys->audit);
+    return sys;
+}
+
+static void destroy(void *self) {
+    struct system *sys = self;
+    for (size_t i = 0; i < AUDIT_SLOTS; i++) {
+        mem_free(sys->audit[i].raw);
+    }
+    mem_free(sys->audit);
+    mem_free(sys);
+}
+
+/* ---- configuration --------------------------------------------------------------------------- */
+
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+
+static void fold_logging(const struct object *o) {
+    const struct system_logging *l = o ? o->doc->data : NULL;
+    logger_set_level(NULL, level_names[l ? l->level : TYPES_LOG_LEVEL_INFO]);
+    for (size_t i = 0; l != NULL && i < l->n_module; i++) {
+        if (!logger_set_level(l->module[i].name, level_names[l->module[i].level])) {
+            L_WARN("logging: there is no module \"%s\"", l->module[i].name);
+        }
+    }
+}
+
+static void fold_settings(struct system *sys, const struct object *o) {
+    const struct system_settings *s = o ? o->doc->data : NULL;
+    sys->utc_offset = s ? s->utc_offset : 0;
+    sys->delete_objects = s ? s->guard_rails.delete_objects : DELETE_OBJECTS_DEFAULT;
+    sys->core->options.history = s ? s->history.rollbacks : HISTORY_DEFAULT;
+}
+
+static void config(void *self, const struct object *old, const struct object *new_) {
+    const struct kind *k = (new_ ? new_ : old)->doc->kind;
+    if (k == &system_logging_kind) {
+        fold_logging(new_);
+    } else if (k == &system_settings_kind) {
+        fold_settings(self, new_);
+    }
+}
+
+static enum err_code check(void *self, struct txn *t, struct err *e) {
+    struct system *sys = self;
+    size_t deletes = 0;
+    for (size_t i = 0; i < txn_n_ops(t); i++) {
+        deletes += txn_op(t, i).new_ == NULL;
+    }
+    if (deletes > sys->delete_objects && !txn_force(t)) {
+        return err_set(
+            e, ERR_REFUSED, "/weft-system:system/settings/guard-rails/delete-objects",
+            "this would delete %zu objects, the guard rail is %u; commit with force if it is meant",
+            deletes, sys->delete_objects);
+    }
+    return ERR_OK;
+}
+
+/* ---- audit records --------------------------------------------------------------------------- */
+
+struct audit_record *audit_slot(struct system *sys, uint64_t n) {
+    return &sys->audit[n % AUDIT_SLOTS];
+}
+
+static bool audit_number(const char *key, size_t len, uint64_t *n) {
+    size_t skip = strlen(AUDIT_PREFIX);
+    char digits[24];
+    if (len <= skip || len - skip >= sizeof digits || memcmp(key, AUDIT_PREFIX, skip) != 0) {
+        return false;
+    }
+    snprintf(digits, sizeof digits, "%.*s", (int)(len - skip), key + skip);
+    *n = strtoull(digits, NULL, 10);
+    return true;
+}
+
+static bool state_encode(void *self, const char *key, size_t key_len, struct buf *out) {
+    struct system *sys = self;
+    uint64_t n;
+    if (!audit_number(key, key_len, &n) || n < sys->audit_first || n >= sys->audit_next) {
+        return false;
+    }
+    struct audit_record *r = audit_slot(sys, n);
+    buf_add(out, r->raw, r->len);
+    return r->raw != NULL;
+}
+
+static enum err_code state_fold(void *self, const char *key, size_t key_len, const void *value,
+                                size_t len, struct err *e) {
+    struct system *sys = self;
+    uint64_t n;
+    if (!audit_number(key, key_len, &n)) {
+        return err_set(e, ERR_UNSUPPORTED, NULL, "is not a record of this version");
+    }
+    if (sys->audit_next == sys->audit_first) {
+        sys->audit_first = sys->audit_next = n; /* the first one read at start */
+    }
+    struct audit_record *r = audit_slot(sys, n);
+    mem_free(r->raw);
+    r->raw = value ? mem_dup(value, len) : NULL;
+    r->len = value ? len : 0;
+    if (value != NULL) {
+        sys->audit_next = n >= sys->audit_next ? n + 1 : sys->audit_next;
+        sys->audit_first = n < sys->audit_first ? n : sys->audit_first;
+    } else if (n == sys->audit_first) {
+        sys->audit_first++;
+    } else if (n + 1 == sys->audit_next) {
+        sys->audit_next--; /* taken back */
+    }
+    return ERR_OK;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void say(struct call *cl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct call *cl, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&cl->text, fmt, ap);
+    va_end(ap);
+    buf_char(&cl->text, '\n');
+}
+
+void call_answer_json(struct buf *out, json_t *o) {
+    char *s = json_dumps(o, JSON_COMPACT);
+    buf_str(out, s ? s : "{}");
+    free(s);
+    json_decref(o);
+}
+
+/* An object of weft-system put by a request, with all that a change goes through. */
+static enum err_code put_json(struct system *sys, struct txn *t, const struct kind *k, json_t *o,
+                              const char *label, struct err *e) {
+    char *json = json_dumps(o, JSON_COMPACT);
+    struct doc *d = NULL;
+    enum err_code rc = doc_parse(sys->core->model, k, json, strlen(json), &d, e);
+    free(json);
+    if (rc == ERR_OK) {
+        snprintf(t->label, sizeof t->label, "%s", label);
+        rc = txn_put_object(t, d, NULL, e);
+    }
+    doc_drop(d);
+    return rc == ERR_OK ? change_finish(t, e) : rc;
+}
+
+static enum err_code token_create(struct system *sys, struct txn *t, struct call *cl,
+                                  struct err *e) {
+    const struct system_token_create_input *in = cl->in.data;
+    struct rights_token_text tok;
+    char created[TIME_TEXT_MAX], expires[TIME_TEXT_MAX];
+    const char *user = in->user ? in->user : cl->who.user;
+    rights_token_new(&tok);
+    json_t *o = json_object();
+    json_object_set_new(o, "id", json_string(tok.id));
+    json_object_set_new(o, "user", json_string(user));
+    json_object_set_new(o, "hash", json_string(tok.hash));
+    if (in->description != NULL) {
+        json_object_set_new(o, "description", json_string(in->description));
+    }
+    json_object_set_new(o, "created", json_string(time_format(txn_now_s(t), 0, created)));
+    if (in->has_days) {
+        time_format(txn_now_s(t) + (int64_t)in->days * 86400, 0, expires);
+        json_object_set_new(o, "expires", json_string(expires));
+    }
+    enum err_code rc = put_json(sys, t, &system_token_kind, o, "token create", e);
+    json_decref(o);
+    ERR_TRY(rc);
+    say(cl, "Token %s of %s, shown this once:\n%s", tok.id, user, tok.token);
+    json_t *out = json_object();
+    json_object_set_new(out, "id", json_string(tok.id));
+    json_object_set_new(out, "token", json_string(tok.token));
+    call_answer_json(&cl->json, out);
+    mem_wipe(&tok, sizeof tok);
+    return ERR_OK;
+}
+
+static enum err_code token_revoke(struct txn *t, struct call *cl, struct err *e) {
+    const struct system_token_revoke_input *in = cl->in.data;
+    struct buf path = BUF_INIT;
+    path_object(&system_token_kind, &in->id, &path);
+    enum err_code rc = txn_delete_object(t, buf_cstr(&path), e);
+    buf_free(&path);
+    ERR_TRY(rc);
+    snprintf(t->label, sizeof t->label, "token revoke");
+    ERR_TRY(change_finish(t, e));
+    say(cl, "Token %s is no longer good.", in->id);
+    return ERR_OK;
+}
+
+/* The hash was made in a worker (prepare) and waits in cl->cursor. */
+static enum err_code set_password(struct system *sys, struct txn *t, struct call *cl,
+                                  struct err *e) {
+    const struct system_password_input *in = cl->in.data;
+    const char *user = in->user ? in->user : cl->who.user;
+    struct buf path = BUF_INIT;
+    path_object(&system_user_kind, &user, &path);
+    const struct object *old = txn_get(t, buf_cstr(&path));
+    enum err_code rc = ERR_OK;
+    if (old == NULL) {
+        rc = err_set(e, ERR_ABSENT, buf_cstr(&path), "there is no user \"%s\"", user);
+    } else if (strcmp(user, cl->who.user) != 0) {
+        rc = rights_check(txn_snap(t), &cl->who, RIGHT_WRITE, buf_cstr(&path), e);
+    }
+    buf_free(&path);
+    ERR_TRY(rc);
+    json_error_t je;
+    json_t *o = json_loads(old->doc->json, 0, &je);
+    json_object_set_new(o, "password-hash", json_string(cl->cursor));
+    rc = put_json(sys, t, &system_user_kind, o, "password", e);
+    json_decref(o);
+    mem_wipe(cl->cursor, strlen(cl->cursor));
+    mem_free(cl->cursor);
+    cl->cursor = NULL;
+    ERR_TRY(rc);
+    say(cl, "The password of %s is set.", user);
+    return ERR_OK;
+}
+
+static enum err_code hold(struct system *sys, struct txn *t, struct call *cl, const char *name,
+                          bool off, struct err *e) {
+    struct target_session *ts = map_get(&sys->core->targets, name);
+    if (ts == NULL) {
+        return err_set(e, ERR_ABSENT, NULL, "there is no target \"%s\"", name);
+    }
+    target_hands_off(ts, t, off);
+    say(cl, "Target %s is %s.", name, off ? "left alone from now on" : "served again");
+    return ERR_OK;
+}
+
+static void add_finding(const char *where, const char *text, void *arg) {
+    json_array_append_new(arg, json_sprintf("%s: %s", where, text));
+}
+
+/* Backup and check read the whole store: in a worker, beside the writer. */
+static enum err_code run_backup(struct system *sys, struct call *cl, struct err *e) {
+    const struct system_backup_input *in = cl->in.data;
+    char path[2100];
+    uint64_t at = 0;
+    struct stat st = {0};
+    snprintf(path, sizeof path, "%s%s%s", strchr(in->file, '/') ? "" : backup_folder,
+             strchr(in->file, '/') ? "" : "/", in->file);
+    ERR_TRY(log_backup(sys->core->log, path, &at, e));
+    stat(path, &st);
+    say(cl, "Backup %s: %lld bytes, up to log entry %" PRIu64 ".", path, (long long)st.st_size, at);
+    json_t *o = json_object();
+    json_object_set_new(o, "file", json_string(path));
+    json_object_set_new(o, "size", json_sprintf("%lld", (long long)st.st_size));
+    json_object_set_new(o, "log-index", json_sprintf("%" PRIu64, at));
+    call_answer_json(&cl->json, o);
+    return ERR_OK;
+}
+
+static enum err_code run_check(struct system *sys, struct call *cl, struct err *e) {
+    json_t *problems = json_array();
+    size_t n = 0;
+    struct log_status st;
+    enum err_code rc = log_check(sys->core->log, add_finding, problems, &n, e);
+    if (rc != ERR_OK) {
+        json_decref(problems);
+        return rc;
+    }
+    log_status(sys->core->log, &st);
+    struct snap *s = core_snapshot(sys->core);
+    size_t objects = snap_count(s);
+    snap_release(s);
+    say(cl, "Log entries %" PRIu64 "..%" PRIu64 ", %zu objects: %zu problems.", st.oldest, st.head,
+        objects, n);
+    size_t i;
+    json_t *p;
+    json_array_foreach(problems, i, p) {
+        say(cl, "  %s", json_string_value(p));
+    }
+    json_t *o = json_object();
+    json_object_set_new(o, "entries", json_sprintf("%" PRIu64, st.head - st.oldest + 1));
+    json_object_set_new(o, "objects", json_sprintf("%zu", objects));
+    json_object_set_new(o, "problem", problems);
+    call_answer_json(&cl->json, o);
+    return ERR_OK;
+}
+
+static bool slow(const struct node *rpc) {
+    return rpc == system_backup_rpc || rpc == system_check_rpc || rpc == system_password_rpc;
+}
+
+static enum err_code prepare(void *self, struct call *cl, struct err *e) {
+    if (cl->in.rpc == system_backup_rpc) {
+        return run_backup(self, cl, e);
+    }
+    if (cl->in.rpc == system_check_rpc) {
+        return run_check(self, cl, e);
+    }
+    const struct system_password_input *in = cl->in.data;
+    mem_free(cl->cursor);
+    cl->cursor = rights_hash(in->password);
+    return ERR_OK;
+}
+
+static enum err_code call(void *self, struct txn *t, struct call *cl, struct err *e) {
+    struct system *sys = self;
+    const struct node *rpc = cl->in.rpc;
+    if (rpc == system_token_create_rpc) {
+        return token_create(sys, t, cl, e);
+    }
+    if (rpc == system_token_revoke_rpc) {
+        return token_revoke(t, cl, e);
+    }
+    if (rpc == system_password_rpc) {
+        return set_password(sys, t, cl, e);
+    }
+    if (rpc == system_target_hold_rpc) {
+        const struct system_target_hold_input *in = cl->in.data;
+        return hold(sys, t, cl, in->target, true, e);
+    }
+    if (rpc == system_target_resume_rpc) {
+        const struct system_target_resume_input *in = cl->in.data;
+        return hold(sys, t, cl, in->target, false, e);
+    }
+    if (slow(rpc)) {
+        return ERR_OK; /* done in prepare */
+    }
+    return system_show(sys, t, cl, e);
+}
+
+static void values(void *self, struct txn *t, struct values *v) {
+    struct system *sys = self;
+    const struct node *rpc = v->leaf->parent ? v->leaf->parent->parent : NULL;
+    if (rpc == system_target_hold_rpc || rpc == system_target_resume_rpc ||
+        rpc == system_show_system_targets_rpc) {
+        for (struct target_session *ts = target_next(sys->core, NULL); ts != NULL;
+             ts = target_next(sys->core, ts)) {
+            struct target_info ti;
+            target_info(ts, &ti);
+            buf_printf(&v->out, "%s\t%s, %s\n", ti.name, ti.type, target_state_name(ti.state));
+        }
+    } else if (rpc == system_show_commit_rpc) {
+        struct commit_info ci[50];
+        size_t n = core_history(sys->core, ci, 50);
+        (void)t;
+        for (size_t i = 0; i < n; i++) {
+            buf_printf(&v->out, "%" PRIu64 "\tby %s %s\n", ci[i].index, ci[i].user, ci[i].comment);
+        }
+    }
+}
+
+const struct service system_service = {
+    .name = "system",
+    .state_prefix = "system/",
+    .module = "weft-system",
+    .create = create,
+    .destroy = destroy,
+    .check = check,
+    .config = config,
+    .state_encode = state_encode,
+    .state_fold = state_fold,
+    .slow = slow,
+    .prepare = prepare,
+    .call = call,
+    .provides = "/weft-system:system/state",
+    .look = system_look,
+    .values = values,
+};
