@@ -15,8 +15,10 @@ void buf_reserve(struct buf *b, size_t extra) {
     if (b->cap - b->len >= extra) {
         return;
     }
-    size_t want = b->len + extra;
-    size_t cap = b->cap ? b->cap : 64;
+    size_t want, cap = b->cap ? b->cap : 64;
+    if (__builtin_add_overflow(b->len, extra, &want) || want > SIZE_MAX / 2) {
+        want = cap = SIZE_MAX; /* more than there is: mem_realloc says so */
+    }
     while (cap < want) {
         cap += cap / 2 + 64;
     }
@@ -25,7 +27,7 @@ void buf_reserve(struct buf *b, size_t extra) {
 }
 
 uint8_t *buf_extend(struct buf *b, size_t n) {
-    buf_reserve(b, n);
+    buf_reserve(b, n > 0 || b->data != NULL ? n : 1); /* never NULL */
     uint8_t *p = b->data + b->len;
     b->len += n;
     return p;
@@ -137,7 +139,9 @@ const uint8_t *cur_bytes(struct cur *c, size_t n) {
         return NULL;
     }
     const uint8_t *p = c->p;
-    c->p += n;
+    if (n > 0) { /* an empty cursor may stand on NULL */
+        c->p += n;
+    }
     return p;
 }
 

@@ -50,8 +50,12 @@ static void place(struct timers *ts, size_t i, struct timer *t) {
     t->index = i;
 }
 
+static bool before(const struct timer *a, const struct timer *b) {
+    return a->due != b->due ? a->due < b->due : a->seq < b->seq;
+}
+
 static void sift_up(struct timers *ts, size_t i, struct timer *t) {
-    for (; i > 1 && ts->heap[i / 2]->due > t->due; i /= 2) {
+    for (; i > 1 && before(t, ts->heap[i / 2]); i /= 2) {
         place(ts, i, ts->heap[i / 2]);
     }
     place(ts, i, t);
@@ -59,10 +63,10 @@ static void sift_up(struct timers *ts, size_t i, struct timer *t) {
 
 static void sift_down(struct timers *ts, size_t i, struct timer *t) {
     for (size_t child; (child = 2 * i) <= ts->count; i = child) {
-        if (child < ts->count && ts->heap[child + 1]->due < ts->heap[child]->due) {
+        if (child < ts->count && before(ts->heap[child + 1], ts->heap[child])) {
             child++;
         }
-        if (ts->heap[child]->due >= t->due) {
+        if (before(t, ts->heap[child])) {
             break;
         }
         place(ts, i, ts->heap[child]);
@@ -80,7 +84,7 @@ void timer_disarm(struct timers *ts, struct timer *t) {
     if (last == t) {
         return;
     }
-    if (i > 1 && ts->heap[i / 2]->due > last->due) {
+    if (i > 1 && before(last, ts->heap[i / 2])) {
         sift_up(ts, i, last);
     } else {
         sift_down(ts, i, last);
@@ -89,7 +93,10 @@ void timer_disarm(struct timers *ts, struct timer *t) {
 
 void timer_arm(struct timers *ts, struct timer *t, int64_t after_ns) {
     timer_disarm(ts, t);
-    t->due = clock_mono(ts->clock) + (after_ns > 0 ? after_ns : 0);
+    if (__builtin_add_overflow(clock_mono(ts->clock), after_ns > 0 ? after_ns : 0, &t->due)) {
+        t->due = INT64_MAX; /* never */
+    }
+    t->seq = ts->seq++;
     if (ts->count + 2 > ts->cap) {
         ts->cap = ts->cap ? ts->cap * 2 : 16;
         ts->heap = mem_array(ts->heap, ts->cap, sizeof *ts->heap);
@@ -107,8 +114,9 @@ int64_t timers_next(const struct timers *ts) {
 
 size_t timers_run(struct timers *ts) {
     int64_t now = clock_mono(ts->clock);
+    uint64_t seq = ts->seq;
     size_t fired = 0;
-    while (ts->count > 0 && ts->heap[1]->due <= now) {
+    while (ts->count > 0 && ts->heap[1]->due <= now && ts->heap[1]->seq < seq) {
         struct timer *t = ts->heap[1];
         timer_disarm(ts, t);
         t->fire(t, t->arg);
@@ -118,9 +126,9 @@ size_t timers_run(struct timers *ts) {
 }
 
 char *time_format(int64_t unix_s, int offset_min, char *out) {
-    time_t t = (time_t)(unix_s + (int64_t)offset_min * 60);
+    time_t t;
     struct tm tm;
-    if (gmtime_r(&t, &tm) == NULL) {
+    if (__builtin_add_overflow(unix_s, (int64_t)offset_min * 60, &t) || gmtime_r(&t, &tm) == NULL) {
         snprintf(out, TIME_TEXT_MAX, "-");
         return out;
     }
@@ -191,8 +199,9 @@ bool time_parse(const char *s, int64_t *unix_s) {
     }
     tm.tm_year = year - 1900;
     tm.tm_mon--;
-    int day = tm.tm_mday;
-    time_t t = timegm(&tm);
+    int day = tm.tm_mday, leap = tm.tm_sec == 60;
+    tm.tm_sec -= leap; /* 23:59:60 is the next day to timegm */
+    time_t t = timegm(&tm) + leap;
     if (tm.tm_mday != day) { /* 31 February and the like were normalised away */
         return false;
     }

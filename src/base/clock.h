@@ -33,6 +33,7 @@ void clock_fake_advance(struct clock *c, int64_t ns);
  */
 struct timer {
     int64_t due;  /* mono ns */
+    uint64_t seq; /* order of arming: what is due at the same time fires in this order */
     size_t index; /* 1-based place in the heap; 0: not armed */
     void (*fire)(struct timer *t, void *arg);
     void *arg;
@@ -42,6 +43,7 @@ struct timers {
     const struct clock *clock;
     struct timer **heap; /* heap[1..count] */
     size_t count, cap;
+    uint64_t seq; /* of the next that is armed */
 };
 
 void timers_init(struct timers *ts, const struct clock *clock);
@@ -52,7 +54,9 @@ static inline bool timer_armed(const struct timer *t) {
     return t->index != 0;
 }
 int64_t timers_next(const struct timers *ts); /* ns until the next is due, >= 0; -1 when none */
-size_t timers_run(struct timers *ts);         /* fires all that are due now; returns how many */
+/* Fires all that are due now and returns how many. What is armed meanwhile waits for the next run,
+ * even with a delay of 0: a timer that re-arms itself can't hold the loop. */
+size_t timers_run(struct timers *ts);
 
 /* ISO 8601 as APM-101 and RFC 3339 write it: YYYY-MM-DDThh:mm:ss[.f]Z or with +hh:mm / -hh:mm.
  * `offset_min` is the zone in minutes east of UTC (-1439..1439). `out` holds TIME_TEXT_MAX bytes.

@@ -75,6 +75,7 @@ void err_prefix_path(struct err *e, const char *prefix) {
     if (n < sizeof tmp) {
         snprintf(tmp + n, sizeof tmp - n, "%s", e->path);
     }
+    trim_utf8(tmp, sizeof tmp);
     memcpy(e->path, tmp, sizeof tmp);
 }
 
