@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "log/conformance.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "log/log.h"
+#include "log/testing.h"
 
 /* ---- scaffolding ---- */
 
@@ -30,24 +23,6 @@ struct fixture {
     uint64_t fence;
     struct clock clock;
 };
-
-static struct err e_;
-#define OK(expr)                                                                                   \
-    do {                                                                                           \
-        e_ = (struct err){0};                                                                      \
-        if ((expr) != ERR_OK) {                                                                    \
-            fail_msg("%s: %s: %s: %s", #expr, err_code_name(e_.code), e_.path, e_.text);           \
-        }                                                                                          \
-    } while (0)
-#define FAILS(expr, want)                                                                          \
-    do {                                                                                           \
-        e_ = (struct err){0};                                                                      \
-        enum err_code rc_ = (expr);                                                                \
-        if (rc_ != (want) || e_.code != (want) || e_.text[0] == '\0') {                            \
-            fail_msg("%s: %s, not %s: %s", #expr, err_code_name(rc_), err_code_name(want),         \
-                     e_.text);                                                                     \
-        }                                                                                          \
-    } while (0)
 
 static void lease(struct fixture *f) {
     struct log_lease l = {.holder = "test", .ttl_ns = 60 * NS_PER_S};
@@ -80,14 +55,6 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static struct log_op put(uint8_t space, const char *key, const char *value) {
-    return (struct log_op){.space = space,
-                           .key = (const uint8_t *)key,
-                           .key_len = strlen(key),
-                           .value = (const uint8_t *)value,
-                           .value_len = value ? strlen(value) : 0};
-}
-
 static enum err_code append_ops(struct fixture *f, const char *why, const struct log_op *ops,
                                 size_t n) {
     struct log_entry e = {.who = "someone", .why = why, .ops = ops, .n_ops = n};
@@ -95,7 +62,7 @@ static enum err_code append_ops(struct fixture *f, const char *why, const struct
 }
 
 static void append_one(struct fixture *f, uint8_t space, const char *key, const char *value) {
-    struct log_op op = put(space, key, value);
+    struct log_op op = testing_put(space, key, value);
     OK(append_ops(f, "", &op, 1));
 }
 
@@ -199,7 +166,7 @@ static void test_no_operations(void **state) {
 static void test_conflict(void **state) {
     struct fixture *f = *state;
     append_one(f, LOG_CONFIG, "a", "1");
-    struct log_op op = put(LOG_CONFIG, "a", "2");
+    struct log_op op = testing_put(LOG_CONFIG, "a", "2");
     struct log_entry e = {.why = "x", .ops = &op, .n_ops = 1};
     FAILS(log_append(f->log, 0, f->fence, &e, 1, &e_), ERR_CONFLICT);
     FAILS(log_append(f->log, 2, f->fence, &e, 1, &e_), ERR_CONFLICT);
@@ -212,7 +179,7 @@ static void test_conflict(void **state) {
 
 static void test_fence(void **state) {
     struct fixture *f = *state;
-    struct log_op op = put(LOG_CONFIG, "a", "1");
+    struct log_op op = testing_put(LOG_CONFIG, "a", "1");
     uint64_t first = f->fence;
     assert_true(first > 0);
     lease(f);
@@ -240,8 +207,8 @@ static void test_fence(void **state) {
 
 static void test_batch(void **state) {
     struct fixture *f = *state;
-    struct log_op ops[] = {put(LOG_CONFIG, "c", "1"), put(LOG_STATE, "s", "1"),
-                           put(LOG_CONFIG, "c", "2")};
+    struct log_op ops[] = {testing_put(LOG_CONFIG, "c", "1"), testing_put(LOG_STATE, "s", "1"),
+                           testing_put(LOG_CONFIG, "c", "2")};
     struct log_entry batch[] = {{.why = "one", .ops = &ops[0], .n_ops = 1},
                                 {.why = "two", .ops = &ops[1], .n_ops = 1},
                                 {.why = "three", .ops = &ops[2], .n_ops = 1}};
@@ -267,7 +234,7 @@ static void test_batch(void **state) {
 
 static void test_bad_arguments(void **state) {
     struct fixture *f = *state;
-    struct log_op op = put(LOG_CONFIG, "a", "1");
+    struct log_op op = testing_put(LOG_CONFIG, "a", "1");
     struct log_entry e = {.ops = &op, .n_ops = 1};
     FAILS(log_append(f->log, 0, f->fence, &e, 0, &e_), ERR_INVALID);
     FAILS(log_append(f->log, 0, f->fence, &e, LOG_BATCH_MAX + 1, &e_), ERR_TOO_BIG);
@@ -276,15 +243,15 @@ static void test_bad_arguments(void **state) {
     assert_string_equal(e_.path, "entry 1 of the batch, operation 1");
     op.key_len = LOG_KEY_MAX + 1;
     FAILS(append_ops(f, "", &op, 1), ERR_TOO_BIG);
-    op = put(3, "a", "1");
+    op = testing_put(3, "a", "1");
     FAILS(append_ops(f, "", &op, 1), ERR_INVALID);
-    op = put(LOG_STATE, "a", "1");
+    op = testing_put(LOG_STATE, "a", "1");
     op.value_len = (size_t)LOG_VALUE_MAX + 1;
     FAILS(append_ops(f, "", &op, 1), ERR_TOO_BIG);
-    op = put(LOG_STATE, "a", NULL);
+    op = testing_put(LOG_STATE, "a", NULL);
     op.value_len = 1;
     FAILS(append_ops(f, "", &op, 1), ERR_INVALID);
-    op = put(LOG_STATE, "a", "1");
+    op = testing_put(LOG_STATE, "a", "1");
     char *why = mem_alloc(LOG_TEXT_MAX + 2);
     memset(why, 'x', LOG_TEXT_MAX + 1);
     FAILS(append_ops(f, why, &op, 1), ERR_TOO_BIG);
@@ -311,9 +278,10 @@ static void test_snapshot_order_and_prefix(void **state) {
 
 static void test_last_operation_wins(void **state) {
     struct fixture *f = *state;
-    struct log_op ops[] = {put(LOG_STATE, "a", "1"),  put(LOG_STATE, "b", "1"),
-                           put(LOG_STATE, "a", NULL), put(LOG_STATE, "b", NULL),
-                           put(LOG_STATE, "b", "2"),  put(LOG_STATE, "never", NULL)};
+    struct log_op ops[] = {
+        testing_put(LOG_STATE, "a", "1"),  testing_put(LOG_STATE, "b", "1"),
+        testing_put(LOG_STATE, "a", NULL), testing_put(LOG_STATE, "b", NULL),
+        testing_put(LOG_STATE, "b", "2"),  testing_put(LOG_STATE, "never", NULL)};
     OK(append_ops(f, "", ops, 6));
     expect_snapshot(f, LOG_STATE, "", "b=2@1 ");
     append_one(f, LOG_STATE, "b", NULL);
@@ -330,7 +298,7 @@ static void test_fold_in_pieces(void **state) {
     char keys[N][8];
     for (int i = 0; i < N; i++) {
         snprintf(keys[i], sizeof keys[i], "k%03d", i);
-        ops[i] = put(LOG_STATE, keys[i], "v");
+        ops[i] = testing_put(LOG_STATE, keys[i], "v");
     }
     OK(append_ops(f, "", ops, N));
     append_one(f, LOG_STATE, "k000", "w");
@@ -428,7 +396,7 @@ static void test_watch(void **state) {
     struct seen s = {.next = 2}, t = {.next = 2};
     struct log_watch *w = log_watch(f->log, see, &s);
     struct log_watch *v = log_watch(f->log, see, &t);
-    struct log_op op = put(LOG_STATE, "a", "v");
+    struct log_op op = testing_put(LOG_STATE, "a", "v");
     struct log_entry batch[] = {{.ops = &op, .n_ops = 1}, {.ops = &op, .n_ops = 1}};
     OK(log_append(f->log, 1, f->fence, batch, 2, &e_));
     FAILS(log_append(f->log, 1, f->fence, batch, 2, &e_), ERR_CONFLICT);
@@ -482,7 +450,7 @@ static void test_random_against_model(void **state) {
                 modified[key] = log_head(f->log) + i + 1;
                 snprintf(text[i][k][0], 24, "%02" PRIu64, key);
                 snprintf(text[i][k][1], 24, "%" PRIu64, serial);
-                ops[i][k] = put(LOG_STATE, text[i][k][0], del ? NULL : text[i][k][1]);
+                ops[i][k] = testing_put(LOG_STATE, text[i][k][0], del ? NULL : text[i][k][1]);
             }
         }
         OK(log_append(f->log, log_head(f->log), f->fence, batch, n, &e_));
@@ -714,7 +682,8 @@ static void *writer(void *arg) {
         uint64_t head = log_head(w->f->log);
         char text[24];
         snprintf(text, sizeof text, "%" PRIu64, head + 1);
-        struct log_op ops[] = {put(LOG_STATE, "head", text), put(LOG_STATE, text, "x")};
+        struct log_op ops[] = {testing_put(LOG_STATE, "head", text),
+                               testing_put(LOG_STATE, text, "x")};
         struct log_entry e = {.ops = ops, .n_ops = 2};
         struct err err;
         if (log_append(w->f->log, head, w->f->fence, &e, 1, &err) != ERR_OK) {

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "log/conformance.h"
+#include "log/testing.h"
 
-static char dir[] = "/tmp/weft-log-XXXXXX";
+static char dir[64];
 
 static void fresh(char *url, size_t size) {
     static int n;
     snprintf(url, size, "sqlite:%s/%d.db", dir, ++n);
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    return remove(path);
 }
 
 static void remove_store(const char *url) {
@@ -28,12 +22,9 @@ static void remove_store(const char *url) {
 }
 
 int main(void) {
-    if (mkdtemp(dir) == NULL) {
-        perror(dir);
-        return 1;
-    }
     static const struct conformance_engine sqlite = {"sqlite", fresh, remove_store};
+    testing_dir(dir);
     int failed = log_conformance(&sqlite);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    testing_remove(dir);
     return failed;
 }

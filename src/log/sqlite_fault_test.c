@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A day in the life of a log, with the disk failing at the N-th write or sync, for all N, and the
+ * power going at the end or not. Whatever happens: what was acknowledged is there, what failed is
+ * not, and the store is sound.
+ */
+#include "log/testing.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "log/vfs_power.h"
+
+enum { STEPS = 14, KEYS = 5 };
+
+struct day {
+    char dir[64], url[128];
+    struct log *log;
+    uint64_t fence;
+    uint64_t acked;              /* head after the last append that succeeded */
+    uint64_t in_doubt_up_to;     /* an append in doubt may have brought the head here */
+    int failures, doubts, opens; /* what happened */
+    enum err_code last;
+};
+
+static const struct log_options options = {.sqlite_vfs = VFS_POWER_NAME, .sqlite_checkpoint = 6};
+
+static void value_of(uint64_t index, char out[64]) {
+    snprintf(out, 64, "value %llu", (unsigned long long)index);
+}
+
+static void key_of(uint64_t index, char out[16]) {
+    snprintf(out, 16, "k%llu", (unsigned long long)index % KEYS);
+}
+
+static uint8_t space_of(uint64_t index) {
+    return index % 3 == 0 ? LOG_CONFIG : LOG_STATE;
+}
+
+/* ---- verification ---- */
+
+static bool verify_entry(const struct log_entry *e, void *arg) {
+    char key[16], value[64];
+    key_of(e->index, key);
+    value_of(e->index, value);
+    assert_int_equal(e->n_ops, 1);
+    assert_int_equal(e->ops[0].space, space_of(e->index));
+    assert_int_equal(e->ops[0].key_len, strlen(key));
+    assert_memory_equal(e->ops[0].key, key, strlen(key));
+    assert_int_equal(e->ops[0].value_len, strlen(value));
+    assert_memory_equal(e->ops[0].value, value, strlen(value));
+    *(uint64_t *)arg = e->index;
+    return true;
+}
+
+struct rows {
+    enum log_space space;
+    uint64_t head;
+    int n;
+};
+
+static bool verify_row(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
+                       uint64_t modified, void *arg) {
+    struct rows *r = arg;
+    char want_key[16], want[64];
+    /* It is the last entry that wrote this key in this space. */
+    for (uint64_t i = modified + 1; i <= r->head; i++) {
+        assert_false(i % KEYS == modified % KEYS && space_of(i) == r->space);
+    }
+    assert_int_equal(space_of(modified), r->space);
+    key_of(modified, want_key);
+    value_of(modified, want);
+    assert_int_equal(key_len, strlen(want_key));
+    assert_memory_equal(key, want_key, key_len);
+    assert_int_equal(value_len, strlen(want));
+    assert_memory_equal(value, want, value_len);
+    r->n++;
+    return true;
+}
+
+static void say(const char *where, const char *text, void *arg) {
+    buf_printf(arg, "%s: %s\n", where, text);
+}
+
+static void verify(struct day *d) {
+    uint64_t head = log_head(d->log);
+    if (head != d->acked && (head < d->acked || head > d->in_doubt_up_to)) {
+        fail_msg("the head is %llu, acknowledged was %llu", (unsigned long long)head,
+                 (unsigned long long)d->acked);
+    }
+    d->acked = head;
+    d->in_doubt_up_to = 0;
+    uint64_t last = 0;
+    OK(log_read(d->log, 1, UINT64_MAX, verify_entry, &last, &e_));
+    assert_int_equal(last, head);
+    static const enum log_space spaces[] = {LOG_CONFIG, LOG_STATE};
+    int rows = 0, want = 0;
+    for (int i = 0; i < 2; i++) {
+        struct rows r = {.space = spaces[i], .head = head};
+        OK(log_snapshot(d->log, spaces[i], "", 0, NULL, verify_row, &r, &e_));
+        rows += r.n;
+        for (int k = 0; k < KEYS; k++) {
+            bool written = false;
+            for (uint64_t n = 1; n <= head; n++) {
+                written |= n % KEYS == (uint64_t)k && space_of(n) == spaces[i];
+            }
+            want += written;
+        }
+    }
+    assert_int_equal(rows, want);
+    struct buf b = BUF_INIT;
+    size_t n = 0;
+    OK(log_check(d->log, say, &b, &n, &e_));
+    if (n != 0) {
+        fail_msg("%s", buf_cstr(&b));
+    }
+    buf_free(&b);
+}
+
+/* ---- the day ---- */
+
+/* Opens, however often the fault strikes; it strikes once, or is lifted after some attempts. */
+static void open_day(struct day *d, bool check) {
+    for (int attempt = 0;; attempt++) {
+        if (attempt == 3) {
+            vfs_power_set_faults(NULL);
+        }
+        assert_true(attempt < 5);
+        struct err err = {0};
+        if (d->log == NULL && log_open(d->url, &options, &d->log, &err) != ERR_OK) {
+            assert_true(err.text[0] != '\0');
+            d->failures++;
+            continue;
+        }
+        d->opens++;
+        struct log_lease l = {.holder = "day", .ttl_ns = NS_PER_S};
+        if (log_lease_acquire(d->log, &l, &err) != ERR_OK) {
+            d->failures++;
+            log_close(d->log);
+            d->log = NULL;
+            continue;
+        }
+        assert_true(l.fence > d->fence);
+        d->fence = l.fence;
+        break;
+    }
+    if (check) {
+        uint64_t head = log_head(d->log);
+        assert_true(head == d->acked || (head > d->acked && head == d->in_doubt_up_to));
+        d->acked = head;
+    }
+}
+
+static bool append_some(struct day *d, size_t n) {
+    struct log_entry batch[3];
+    struct log_op ops[3];
+    char keys[3][16], values[3][64];
+    for (size_t i = 0; i < n; i++) {
+        uint64_t index = d->acked + i + 1;
+        key_of(index, keys[i]);
+        value_of(index, values[i]);
+        ops[i] = testing_put(space_of(index), keys[i], values[i]);
+        batch[i] = (struct log_entry){.who = "day", .ops = &ops[i], .n_ops = 1};
+    }
+    struct err err = {0};
+    enum err_code rc = log_append(d->log, d->acked, d->fence, batch, n, &err);
+    d->last = rc;
+    if (rc == ERR_OK) {
+        d->acked += n;
+        assert_int_equal(log_head(d->log), d->acked);
+        return true;
+    }
+    assert_true(err.text[0] != '\0');
+    assert_true(rc == ERR_IO || rc == ERR_LIMIT || rc == ERR_UNAVAILABLE);
+    assert_int_equal(log_head(d->log), d->acked);
+    assert_int_equal(batch[0].index, 0);
+    d->failures++;
+    struct log_status st;
+    log_status(d->log, &st);
+    if (st.in_doubt || vfs_power_was_cut()) {
+        d->in_doubt_up_to = d->acked + n;
+        d->doubts++;
+    }
+    if (vfs_power_was_cut() && !st.needs_reopen) {
+        vfs_power_set_faults(NULL);
+        log_close(d->log);
+        d->log = NULL;
+        open_day(d, true);
+        return false;
+    }
+    if (st.needs_reopen) {
+        assert_true(st.reason[0] != '\0');
+        FAILS(log_append(d->log, d->acked, d->fence, batch, n, &e_), ERR_UNAVAILABLE);
+        log_close(d->log);
+        d->log = NULL;
+        open_day(d, true);
+    }
+    return false;
+}
+
+static void live(struct day *d) {
+    for (int step = 0; step < STEPS; step++) {
+        struct err err = {0};
+        if (!append_some(d, 1 + (size_t)step % 3)) {
+            append_some(d, 1); /* space is back, or the log was opened anew */
+        }
+        if (step % 3 == 1) {
+            log_fold(d->log, 2, NULL, &err);
+        }
+        if (step == 6) {
+            struct log_keep keep = {.entries = 4, .commits = 1};
+            log_trim(d->log, &keep, NULL, &err);
+        }
+        if (step == 10) {
+            log_close(d->log);
+            d->log = NULL;
+            open_day(d, true);
+        }
+    }
+}
+
+static void begin_day(struct day *d, uint64_t seed, unsigned early) {
+    *d = (struct day){0};
+    testing_dir(d->dir);
+    snprintf(d->url, sizeof d->url, "sqlite:%s/log.db", d->dir);
+    vfs_power_set_faults(NULL);
+    vfs_power_seed(seed, early);
+}
+
+static void end_day(struct day *d, bool cut) {
+    if (cut) {
+        vfs_power_cut();
+    }
+    vfs_power_set_faults(NULL);
+    log_close(d->log);
+    d->log = NULL;
+    open_day(d, false);
+    verify(d);
+    /* And it goes on as if nothing had been. */
+    assert_true(append_some(d, 3));
+    log_close(d->log);
+    d->log = NULL;
+    open_day(d, true);
+    verify(d);
+    log_close(d->log);
+    testing_remove(d->dir);
+}
+
+struct sweep {
+    const char *name;
+    bool sync; /* the N-th sync fails, not the N-th write */
+    struct vfs_power_faults faults;
+    unsigned early;
+    bool cut_at_end;
+};
+
+static void sweep(const struct sweep *w) {
+    struct vfs_power_faults f = w->faults;
+    int struck = 0, doubts = 0;
+    for (int64_t n = 1;; n++) {
+        struct day d;
+        begin_day(&d, (uint64_t)n, w->early);
+        f.fail_sync = w->sync ? n : 0;
+        f.fail_write = w->sync ? 0 : n;
+        int64_t before = w->sync ? vfs_power_syncs() : vfs_power_writes();
+        vfs_power_set_faults(&f);
+        open_day(&d, true);
+        live(&d);
+        int64_t passed = (w->sync ? vfs_power_syncs() : vfs_power_writes()) - before;
+        end_day(&d, w->cut_at_end);
+        struck += d.failures > 0;
+        doubts += d.doubts;
+        if (n > passed) {
+            print_message("%s: %d of %lld days had a failure, %d a doubt\n", w->name, struck,
+                          (long long)n, doubts);
+            break;
+        }
+    }
+    assert_true(struck > 0);
+    /* A sync that fails once leaves no doubt: the batch is voided, and that is synced. */
+    assert_true(doubts == 0 || f.for_ever || f.cut);
+}
+
+static void test_sync_fails_once(void **state) {
+    sweep(&(struct sweep){"sync fails", true, {.partial_percent = 50}, 0, false});
+    sweep(&(struct sweep){"sync fails, cut at the end", true, {.partial_percent = 50}, 0, true});
+}
+
+static void test_sync_fails_for_ever(void **state) {
+    struct vfs_power_faults f = {.for_ever = true, .partial_percent = 50};
+    sweep(&(struct sweep){"sync fails for ever", true, f, 0, false});
+    sweep(&(struct sweep){"sync fails for ever, cut at the end", true, f, 30, true});
+}
+
+static void test_write_fails(void **state) {
+    struct vfs_power_faults f = {.write_code = SQLITE_IOERR_WRITE};
+    sweep(&(struct sweep){"write fails", false, f, 0, true});
+    f.for_ever = true;
+    sweep(&(struct sweep){"write fails for ever", false, f, 30, true});
+}
+
+static void test_disk_full(void **state) {
+    struct vfs_power_faults f = {.write_code = SQLITE_FULL};
+    sweep(&(struct sweep){"disk full for one write", false, f, 0, false});
+    f.for_ever = true;
+    sweep(&(struct sweep){"disk full", false, f, 0, true});
+}
+
+static void test_power_cut(void **state) {
+    struct vfs_power_faults f = {.cut = true};
+    sweep(&(struct sweep){"power cut at a sync", true, f, 0, false});
+    sweep(&(struct sweep){"power cut at a sync, torn", true, f, 40, false});
+    sweep(&(struct sweep){"power cut at a write, torn", false, f, 40, false});
+}
+
+/* The disk is full for a while: appends fail cleanly and go on by themselves when there is room. */
+static void test_room_comes_back(void **state) {
+    struct day d;
+    begin_day(&d, 1, 0);
+    open_day(&d, true);
+    live(&d);
+    struct vfs_power_faults full = {.capacity = 1};
+    vfs_power_set_faults(&full);
+    /* What the WAL has been given beforehand still takes entries; then it is full. */
+    while (append_some(&d, 3)) {
+        assert_true(d.acked < 5000);
+    }
+    uint64_t opens = (uint64_t)d.opens;
+    for (int i = 0; i < 5; i++) {
+        assert_false(append_some(&d, 3));
+        assert_int_equal(d.last, ERR_LIMIT);
+    }
+    vfs_power_set_faults(NULL);
+    assert_true(append_some(&d, 3));
+    assert_int_equal(d.opens, opens); /* without being opened anew */
+    verify(&d);
+    end_day(&d, true);
+}
+
+int main(void) {
+    testing_quiet();
+    vfs_power_register(false);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sync_fails_once), cmocka_unit_test(test_sync_fails_for_ever),
+        cmocka_unit_test(test_write_fails),     cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_power_cut),       cmocka_unit_test(test_room_comes_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
