@@ -11,7 +11,10 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-enum { SECTOR = 512 };
+enum {
+    SECTOR = 512,
+    PIECE = 1 << 16, /* SQLite's unix VFS takes less than 128 KiB in one call */
+};
 
 /* The cached content of one file, shared by all handles on it. */
 struct image {
@@ -115,7 +118,7 @@ static int image_load(const char *path, sqlite3_file *real, struct image **out) 
         m->disk_size = m->size;
         image_reserve(m, m->size);
         for (sqlite3_int64 at = 0; rc == SQLITE_OK && at < m->size;) {
-            int n = (int)(m->size - at < 1 << 20 ? m->size - at : 1 << 20);
+            int n = (int)(m->size - at < PIECE ? m->size - at : PIECE);
             rc = real->pMethods->xRead(real, m->data + at, n, at);
             at += n;
         }
@@ -134,12 +137,14 @@ static int flush(struct power_file *f, size_t a, size_t b) {
     struct image *m = f->image;
     sqlite3_int64 at = (sqlite3_int64)a * SECTOR, end = (sqlite3_int64)b * SECTOR;
     end = end < m->size ? end : m->size;
-    if (at >= end) {
-        return SQLITE_OK;
-    }
-    int rc = f->real->pMethods->xWrite(f->real, m->data + at, (int)(end - at), at);
-    if (rc == SQLITE_OK && end > m->disk_size) {
-        m->disk_size = end;
+    int rc = SQLITE_OK;
+    while (rc == SQLITE_OK && at < end) {
+        int n = (int)(end - at < PIECE ? end - at : PIECE);
+        rc = f->real->pMethods->xWrite(f->real, m->data + at, n, at);
+        at += n;
+        if (rc == SQLITE_OK && at > m->disk_size) {
+            m->disk_size = at;
+        }
     }
     return rc;
 }
