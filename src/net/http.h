@@ -98,6 +98,11 @@ struct http_counters {
     HTTP_COUNTERS(X)
 #undef X
 };
+/* Called instead of the built-in plain text when the server itself answers a request that a handler
+ * was given (413, 408, 400 for a broken body), so that a dialect can answer in its own form: it
+ * gives one whole response, with http_respond. */
+typedef void http_error_writer(struct http_req *r, int status, const char *why, void *arg);
+void http_server_on_error(struct http_server *s, http_error_writer *fn, void *arg);
 const struct http_counters *http_server_counters(const struct http_server *s);
 struct loop *http_server_loop(const struct http_server *s);
 
