@@ -202,6 +202,10 @@ static bool body_too_slow(struct http_req *r, int64_t now) {
 static void check_requests(struct http_conn *c, int64_t now) {
     LIST_FOREACH_SAFE (pos, &c->reqs) {
         struct http_req *r = CONTAINER_OF(pos, struct http_req, link);
+        if (r->version == 20 && r->ended) {
+            http_h2_tick(r);
+            continue;
+        }
         if (body_too_slow(r, now)) {
             c->server->n.timeout_body++;
             r->paused = false;

@@ -21,6 +21,7 @@ enum {
     FLOOD_WINDOW_S = 10,
     SETTINGS_ENTRIES_MAX = 32,
     RESPONSE_FIELDS_MAX = 64,
+    EARLY_END_MS = 500,
 };
 
 struct h2 {
@@ -31,6 +32,8 @@ struct h2 {
     struct list heads; /* requests no handler has been given: head not complete, or refused */
     bool doomed;       /* to be killed once nghttp2 has returned */
 };
+
+static void h2_abort(struct http_req *r, uint32_t code);
 
 static struct http_req *find(nghttp2_session *ng, int32_t id) {
     return nghttp2_session_get_stream_user_data(ng, id);
@@ -187,6 +190,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
         headers_complete(h, r, last);
     } else if ((f->hd.type == NGHTTP2_DATA || f->hd.type == NGHTTP2_HEADERS) && last) {
         r->body_done = true;
+        if (r->ended) {
+            nghttp2_session_resume_data(ng, r->stream_id);
+        }
         if (r->given && r->held.len == 0) {
             http_req_body_end(r);
         }
@@ -235,22 +241,35 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     return 0;
 }
 
-/* The whole answer is out before the body is in: the peer may stop sending (RFC 9113 8.1). */
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
-    if ((f->hd.type == NGHTTP2_DATA || f->hd.type == NGHTTP2_HEADERS) &&
+    struct http_req *r = f->hd.stream_id != 0 ? find(ng, f->hd.stream_id) : NULL;
+    if (r != NULL && (f->hd.type == NGHTTP2_DATA || f->hd.type == NGHTTP2_HEADERS) &&
         f->hd.flags & NGHTTP2_FLAG_END_STREAM) {
-        struct http_req *r = find(ng, f->hd.stream_id);
-        if (r != NULL) {
-            r->ending = true;
-            if (!r->body_done) {
-                nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_NO_ERROR);
-            }
+        r->ending = true;
+        if (!r->body_done) { /* the peer may stop sending (RFC 9113 8.1) */
+            nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR);
         }
     }
     return 0;
 }
 
 /* ------------------------------------------------------------------ sending */
+
+/* There are clients (curl 7.88) that lose an answer which is complete before they have sent their
+ * body. So its end waits a little for the body, which is dropped, or for the client to see the
+ * status and stop. */
+static bool waits_for_body(const struct http_req *r) {
+    return !r->body_done && !r->lazy &&
+           loop_now(r->conn->server->loop) - r->ended_at < EARLY_END_MS * NS_PER_MS;
+}
+
+void http_h2_tick(struct http_req *r) {
+    struct h2 *h = r->conn->proto;
+    if (r->ended && !r->body_done && !r->ending && !waits_for_body(r)) {
+        nghttp2_session_resume_data(h->session, r->stream_id);
+        http_conn_work(r->conn);
+    }
+}
 
 static void submit_trailers(struct h2 *h, struct http_req *r) {
     nghttp2_nv nv[RESPONSE_FIELDS_MAX];
@@ -268,7 +287,8 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, 
     struct http_req *r = source->ptr;
     size_t have = r->out.len - r->out_at;
     size_t k = have < n ? have : n;
-    if (k == 0 && !r->ended) {
+    bool end = r->ended && !waits_for_body(r);
+    if (k == 0 && !end) {
         return NGHTTP2_ERR_DEFERRED; /* every write resumes it */
     }
     if (k > 0) {
@@ -279,7 +299,7 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, 
     if (r->out_at == r->out.len) {
         buf_free(&r->out);
         r->out_at = 0;
-        if (r->ended) {
+        if (end) {
             *flags |= NGHTTP2_DATA_FLAG_EOF;
             if (r->n_trailers > 0) {
                 *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -314,6 +334,7 @@ static void h2_start(struct http_req *r, int status, const struct http_field *f,
     }
 #undef ADD
     nghttp2_data_provider body = {.source.ptr = r, .read_callback = read_body};
+    end = end && (r->body_done || r->lazy); /* else see waits_for_body() */
     int rc = nghttp2_submit_response(h->session, r->stream_id, nv, k, end ? NULL : &body);
     if (rc != 0) {
         L_DBG("%s: no response: %s", r->conn->peer.text, nghttp2_strerror(rc));
@@ -336,6 +357,7 @@ static void h2_write(struct http_req *r, const void *p, size_t n) {
 }
 
 static void h2_end(struct http_req *r, const struct http_field *f, size_t n) {
+    r->ended_at = loop_now(r->conn->server->loop);
     n = n > RESPONSE_FIELDS_MAX ? RESPONSE_FIELDS_MAX : n;
     if (n > 0) {
         r->trailers = mem_array(NULL, n, sizeof(*r->trailers));

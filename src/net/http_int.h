@@ -106,7 +106,7 @@ struct http_req {
     struct buf held; /* h2: came while paused */
     struct buf out;  /* h2: response data not framed yet */
     size_t out_at;
-    int64_t body_since, sent_at;
+    int64_t body_since, sent_at, ended_at;
     size_t body_bytes, head_bytes;
     struct http_field *trailers; /* h2: waiting for the data to go first */
     size_t n_trailers;
@@ -139,5 +139,6 @@ void http_req_lazy(struct http_req *r);
 /* http_h1.c, http_h2.c */
 void http_h1_start(struct http_conn *c);
 void http_h2_start(struct http_conn *c);
+void http_h2_tick(struct http_req *r);
 
 #endif
