@@ -15,8 +15,8 @@
  * block of exactly length L" is one walk down, buddies are merged by construction (there is
  * nothing to merge), and no step depends on how many prefixes, roots or free blocks there are:
  * at most 64 nodes are visited. Nodes live in dense arrays addressed by 32-bit indices, 20 bytes a
- * leaf and 24 an inner node, so an allocated prefix costs 44 bytes and the arrays' slack (a
- * quarter at most); removing fills the hole with the last node, and arrays shrink as they empty.
+ * leaf and 24 an inner node, so an allocated prefix costs 44 bytes, the arrays' slack (a quarter at
+ * most) and their holes (an eighth); the arrays shrink, step by step, as they empty.
  *
  * Chosen against: per-length free bitmaps (a /8 cut to /32 needs 4 MB whether used or not, and
  * IPv6 is out of reach); per-length balanced trees of free blocks (three times the memory, and a

@@ -58,7 +58,7 @@ static uint64_t mask_of(const struct trie *t, const struct trie_node *n) {
 }
 
 void trie_init(struct trie *t) {
-    *t = (struct trie){.top = TRIE_NONE};
+    *t = (struct trie){.top = TRIE_NONE, .leaf_hole = TRIE_NONE, .node_hole = TRIE_NONE};
 }
 
 void trie_free(struct trie *t) {
@@ -89,28 +89,146 @@ struct trie_hit trie_find(const struct trie *t, uint64_t key, unsigned len) {
     return (struct trie_hit){.kind = TRIE_FREE};
 }
 
-/* A quarter of slack: with mremap underneath, growing costs little and never doubles the peak. */
-static void make_room(struct trie *t) {
-    if (t->leaves == t->leaf_cap) {
+/* ---- the two arrays ----
+ *
+ * What is freed leaves a hole that the next one of its kind fills. While holes are more than an
+ * eighth, each removal also moves one entry from the end into a hole, so the arrays shrink without
+ * ever stopping the world. A quarter of slack in memory: with mremap underneath, growing costs
+ * little and never doubles the peak. */
+
+static uint32_t hole_next(uint64_t links) {
+    return (uint32_t)links;
+}
+
+static uint32_t hole_prev(uint64_t links) {
+    return (uint32_t)(links >> 32);
+}
+
+static uint64_t hole_links(uint32_t prev, uint32_t next) {
+    return (uint64_t)prev << 32 | next;
+}
+
+static void leaf_hole_add(struct trie *t, uint32_t i) {
+    uint32_t next = t->leaf_hole;
+    t->leaf[i] = (struct trie_leaf){.key = hole_links(TRIE_NONE, next), .hole = true};
+    if (next != TRIE_NONE) {
+        t->leaf[next].key = hole_links(i, hole_next(t->leaf[next].key));
+    }
+    t->leaf_hole = i;
+}
+
+static void leaf_hole_take(struct trie *t, uint32_t i) {
+    uint32_t prev = hole_prev(t->leaf[i].key), next = hole_next(t->leaf[i].key);
+    if (prev == TRIE_NONE) {
+        t->leaf_hole = next;
+    } else {
+        t->leaf[prev].key = hole_links(hole_prev(t->leaf[prev].key), next);
+    }
+    if (next != TRIE_NONE) {
+        t->leaf[next].key = hole_links(prev, hole_next(t->leaf[next].key));
+    }
+}
+
+static void node_hole_add(struct trie *t, uint32_t i) {
+    uint32_t next = t->node_hole;
+    t->node[i] = (struct trie_node){.key = 0, .mask = hole_links(TRIE_NONE, next)};
+    if (next != TRIE_NONE) {
+        t->node[next].mask = hole_links(i, hole_next(t->node[next].mask));
+    }
+    t->node_hole = i;
+}
+
+static void node_hole_take(struct trie *t, uint32_t i) {
+    uint32_t prev = hole_prev(t->node[i].mask), next = hole_next(t->node[i].mask);
+    if (prev == TRIE_NONE) {
+        t->node_hole = next;
+    } else {
+        t->node[prev].mask = hole_links(hole_prev(t->node[prev].mask), next);
+    }
+    if (next != TRIE_NONE) {
+        t->node[next].mask = hole_links(prev, hole_next(t->node[next].mask));
+    }
+}
+
+static uint32_t leaf_new(struct trie *t) {
+    t->leaves++;
+    uint32_t i = t->leaf_hole;
+    if (i != TRIE_NONE) {
+        leaf_hole_take(t, i);
+        return i;
+    }
+    if (t->leaf_end == t->leaf_cap) {
         t->leaf_cap += t->leaf_cap / 4 + 2;
         t->leaf = mem_array(t->leaf, t->leaf_cap, sizeof *t->leaf);
     }
-    if (t->nodes == t->node_cap) {
+    return t->leaf_end++;
+}
+
+static uint32_t node_new(struct trie *t) {
+    t->nodes++;
+    uint32_t i = t->node_hole;
+    if (i != TRIE_NONE) {
+        node_hole_take(t, i);
+        return i;
+    }
+    if (t->node_end == t->node_cap) {
         t->node_cap += t->node_cap / 4 + 2;
+        t->node = mem_array(t->node, t->node_cap, sizeof *t->node);
+    }
+    return t->node_end++;
+}
+
+static bool too_many_holes(uint32_t end, uint32_t used) {
+    return end - used > used / 8 + 16;
+}
+
+/* Where the reference `ref`, whose key is `key`, is kept. */
+static uint32_t *slot_of(struct trie *t, uint32_t ref, uint64_t key) {
+    uint32_t *slot = &t->top;
+    while (*slot != ref) {
+        struct trie_node *n = &t->node[*slot];
+        slot = &n->child[bit_at(key, node_depth(n))];
+    }
+    return slot;
+}
+
+static void shrink_leaves(struct trie *t) {
+    for (int i = 0; i < 2 && too_many_holes(t->leaf_end, t->leaves); i++) {
+        uint32_t last = --t->leaf_end;
+        if (t->leaf[last].hole) {
+            leaf_hole_take(t, last);
+            continue;
+        }
+        uint32_t hole = t->leaf_hole;
+        leaf_hole_take(t, hole);
+        *slot_of(t, last | TRIE_LEAF, t->leaf[last].key) = hole | TRIE_LEAF;
+        t->leaf[hole] = t->leaf[last];
+    }
+    if (t->leaf_cap > 64 && t->leaf_end < t->leaf_cap / 2) {
+        t->leaf_cap = t->leaf_end + t->leaf_end / 4;
+        t->leaf = mem_array(t->leaf, t->leaf_cap, sizeof *t->leaf);
+    }
+}
+
+static void shrink_nodes(struct trie *t) {
+    for (int i = 0; i < 2 && too_many_holes(t->node_end, t->nodes); i++) {
+        uint32_t last = --t->node_end;
+        if (t->node[last].key == 0) {
+            node_hole_take(t, last);
+            continue;
+        }
+        uint32_t hole = t->node_hole;
+        node_hole_take(t, hole);
+        *slot_of(t, last, t->node[last].key) = hole;
+        t->node[hole] = t->node[last];
+    }
+    if (t->node_cap > 64 && t->node_end < t->node_cap / 2) {
+        t->node_cap = t->node_end + t->node_end / 4;
         t->node = mem_array(t->node, t->node_cap, sizeof *t->node);
     }
 }
 
-static void give_back_room(struct trie *t) {
-    if (t->leaf_cap > 8 && t->leaves < t->leaf_cap / 2) {
-        t->leaf_cap = t->leaves + t->leaves / 4;
-        t->leaf = mem_array(t->leaf, t->leaf_cap, sizeof *t->leaf);
-    }
-    if (t->node_cap > 8 && t->nodes < t->node_cap / 2) {
-        t->node_cap = t->nodes + t->nodes / 4;
-        t->node = mem_array(t->node, t->node_cap, sizeof *t->node);
-    }
-}
+/* ---- changing ---- */
 
 /* Recomputes the masks along a path from below; above a node whose mask stays, all stay. */
 static void update_path(struct trie *t, const uint32_t *path, unsigned n) {
@@ -125,14 +243,14 @@ static void update_path(struct trie *t, const uint32_t *path, unsigned n) {
 }
 
 unsigned trie_insert(struct trie *t, uint64_t key, unsigned len, uint64_t value, bool reserved) {
-    make_room(t);
-    uint32_t leaf = t->leaves++ | TRIE_LEAF;
+    uint32_t leaf = leaf_new(t) | TRIE_LEAF;
     *leaf_of(t, leaf) =
         (struct trie_leaf){.key = key, .value = value, .len = (uint8_t)len, .reserved = reserved};
     if (t->top == TRIE_NONE) {
         t->top = leaf;
         return 0;
     }
+    uint32_t index = node_new(t); /* before any pointer into the array is taken */
     uint32_t *slot = &t->top, path[64];
     unsigned n = 0, same;
     for (;;) {
@@ -145,7 +263,6 @@ unsigned trie_insert(struct trie *t, uint64_t key, unsigned len, uint64_t value,
         path[n++] = *slot;
         slot = &t->node[*slot].child[bit_at(key, depth)];
     }
-    uint32_t index = t->nodes++;
     struct trie_node *node = &t->node[index];
     node->key = (key & trie_high(same)) | UINT64_C(1) << (63 - same);
     node->child[bit_at(key, same)] = leaf;
@@ -154,32 +271,6 @@ unsigned trie_insert(struct trie *t, uint64_t key, unsigned len, uint64_t value,
     *slot = index;
     update_path(t, path, n);
     return same + 1;
-}
-
-/* Where the reference `ref`, whose key is `key`, is kept. */
-static uint32_t *slot_of(struct trie *t, uint32_t ref, uint64_t key) {
-    uint32_t *slot = &t->top;
-    while (*slot != ref) {
-        struct trie_node *n = &t->node[*slot];
-        slot = &n->child[bit_at(key, node_depth(n))];
-    }
-    return slot;
-}
-
-static void drop_leaf(struct trie *t, uint32_t index) {
-    uint32_t last = --t->leaves;
-    if (index != last) {
-        *slot_of(t, last | TRIE_LEAF, t->leaf[last].key) = index | TRIE_LEAF;
-        t->leaf[index] = t->leaf[last];
-    }
-}
-
-static void drop_node(struct trie *t, uint32_t index) {
-    uint32_t last = --t->nodes;
-    if (index != last) {
-        *slot_of(t, last, t->node[last].key) = index;
-        t->node[index] = t->node[last];
-    }
 }
 
 unsigned trie_remove(struct trie *t, uint64_t key) {
@@ -200,9 +291,12 @@ unsigned trie_remove(struct trie *t, uint64_t key) {
     uint32_t node = path[--n];
     *above = t->node[node].child[!bit_at(key, branch)];
     update_path(t, path, n);
-    drop_leaf(t, leaf);
-    drop_node(t, node);
-    give_back_room(t);
+    leaf_hole_add(t, leaf);
+    node_hole_add(t, node);
+    t->leaves--;
+    t->nodes--;
+    shrink_leaves(t);
+    shrink_nodes(t);
     return branch + 1;
 }
 
@@ -263,7 +357,8 @@ struct census {
 static enum err_code check_below(const struct trie *t, uint32_t ref, uint64_t key, unsigned from,
                                  struct census *seen, struct err *e) {
     uint32_t index = ref & ~TRIE_LEAF;
-    if (index >= (is_leaf(ref) ? t->leaves : t->nodes)) {
+    if (index >= (is_leaf(ref) ? t->leaf_end : t->node_end) ||
+        (is_leaf(ref) ? t->leaf[index].hole : t->node[index].key == 0)) {
         return err_set(e, ERR_INTERNAL, NULL, "reference %u points nowhere", ref);
     }
     uint64_t k;
@@ -293,6 +388,22 @@ enum err_code trie_check(const struct trie *t, struct err *e) {
     struct census seen = {0, 0};
     if (t->top != TRIE_NONE) {
         ERR_TRY(check_below(t, t->top, 0, 0, &seen, e));
+    }
+    uint32_t holes = 0;
+    for (uint32_t i = t->leaf_hole; i != TRIE_NONE && holes <= t->leaf_end; holes++) {
+        i = hole_next(t->leaf[i].key);
+    }
+    if (holes != t->leaf_end - t->leaves) {
+        return err_set(e, ERR_INTERNAL, NULL, "%u holes among %u leaves of %u", holes, t->leaf_end,
+                       t->leaves);
+    }
+    holes = 0;
+    for (uint32_t i = t->node_hole; i != TRIE_NONE && holes <= t->node_end; holes++) {
+        i = hole_next(t->node[i].mask);
+    }
+    if (holes != t->node_end - t->nodes) {
+        return err_set(e, ERR_INTERNAL, NULL, "%u holes among %u nodes of %u", holes, t->node_end,
+                       t->nodes);
     }
     if (seen.leaves != t->leaves || seen.nodes != t->nodes ||
         t->nodes != (t->leaves > 0 ? t->leaves - 1 : 0)) {

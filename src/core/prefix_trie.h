@@ -19,7 +19,8 @@ struct trie_leaf {
     uint64_t value;
     uint8_t len; /* 0..64 */
     bool reserved;
-    uint16_t unused;
+    bool hole; /* not in use; the key links the holes */
+    uint8_t unused;
 } __attribute__((packed, aligned(4)));
 
 struct trie_node {
@@ -32,10 +33,11 @@ struct trie_node {
 #define TRIE_LEAF UINT32_C(0x80000000) /* set in a reference to a leaf */
 
 struct trie {
-    struct trie_leaf *leaf; /* leaf[0..leaves): dense */
-    struct trie_node *node; /* node[0..leaves-1): dense */
+    struct trie_leaf *leaf; /* leaf[0..leaf_end), some of them holes */
+    struct trie_node *node; /* node[0..node_end), likewise: holes have key 0 */
     uint32_t top;           /* reference; TRIE_NONE: nothing in it */
-    uint32_t leaves, leaf_cap, nodes, node_cap;
+    uint32_t leaves, leaf_end, leaf_cap, leaf_hole; /* in use, array, memory, first hole */
+    uint32_t nodes, node_end, node_cap, node_hole;
 };
 
 enum trie_hit_kind {
