@@ -459,8 +459,8 @@ enum err_code rpc_input_parse(const struct model *m, const struct node *rpc, con
 enum err_code rpc_input_words(const struct model *m, const struct node *rpc,
                               const char *const *names, const char *const *values, size_t n,
                               struct arena *a, struct rpc_input *out, struct err *e);
-/* One input leaf as text; its default, or NULL. */
-const char *rpc_input_value(const struct rpc_input *in, const char *leaf);
+/* One input leaf as text; its default, or NULL. An `empty` leaf that is given: "". */
+const char *rpc_input_value(const struct rpc_input *in, const char *leaf, struct arena *a);
 
 /* `json`: the output's members, {"status":"ok"}. Checked against the model (an error is our own
  * bug: ERR_INTERNAL) and printed as {"weft-apm:output":{...}} or <output>; an rpc without output
