@@ -485,7 +485,7 @@ static void history_free(struct history *h) {
 
 /* proves: APM-021 APM-026 APM-027 APM-028 A11 */
 static void small_histories(void **state) {
-    for (uint64_t k = 0; k < 40; k++) {
+    for (uint64_t k = 0; k < 24; k++) {
         struct history h = history_new(seed_or(100 + k), 20, 28);
         for (unsigned round = 0; round < 8; round++) {
             for (unsigned n = 0; n < 150; n++) {

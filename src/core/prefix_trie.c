@@ -273,12 +273,17 @@ unsigned trie_insert(struct trie *t, uint64_t key, unsigned len, uint64_t value,
     return same + 1;
 }
 
+static void prefetch(const struct trie *t, uint32_t ref) {
+    __builtin_prefetch(is_leaf(ref) ? (const void *)leaf_of(t, ref) : &t->node[ref]);
+}
+
 unsigned trie_remove(struct trie *t, uint64_t key) {
     uint32_t *slot = &t->top, *above = NULL, path[64];
     unsigned n = 0, branch = 0;
     while (!is_leaf(*slot)) {
         struct trie_node *node = &t->node[*slot];
         branch = node_depth(node);
+        prefetch(t, node->child[!bit_at(key, branch)]); /* its mask is read on the way back */
         path[n++] = *slot;
         above = slot;
         slot = &node->child[bit_at(key, branch)];
