@@ -74,6 +74,7 @@ struct http_conn {
     /* Loop times of what is being waited for; 0: not. */
     int64_t header_since, idle_since, linger_since;
     size_t linger_bytes;
+    size_t partial; /* gRPC: bytes of incomplete messages */
     struct loop_deferred work;
 };
 
