@@ -159,7 +159,7 @@ static void latency(int objects) {
     double ms[N];
     for (int i = 0; i < N; i++) {
         double start = now_s();
-        wait_for(edit(i * 7 % objects, (unsigned)i + 5));
+        wait_for(edit(i * 7 % objects, (unsigned)(i + 5 + objects)));
         ms[i] = (now_s() - start) * 1e3;
     }
     qsort(ms, N, sizeof ms[0], by_value);

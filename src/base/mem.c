@@ -78,10 +78,12 @@ struct chunk {
 
 struct arena {
     struct chunk *head;
-    size_t used;
+    size_t used, next; /* next: size of the chunk to come */
 };
 
-enum { CHUNK_BYTES = 4096 - sizeof(struct chunk) };
+/* Most arenas stay small: chunks begin small and double. They are not zeroed as a whole; what is
+ * handed out is. */
+enum { CHUNK_FIRST = 512, CHUNK_MAX = 64 * 1024 };
 
 struct arena *arena_new(void) {
     return MEM_NEW(struct arena);
@@ -106,10 +108,14 @@ void *arena_alloc(struct arena *a, size_t size) {
     size = (size + align - 1) / align * align;
     struct chunk *c = a->head;
     if (c == NULL || c->size - c->used < size) {
-        size_t n = size > CHUNK_BYTES ? size : CHUNK_BYTES;
-        c = mem_alloc(sizeof *c + n);
-        c->size = n;
-        if (size > CHUNK_BYTES && a->head != NULL) { /* keep the open chunk open */
+        size_t usual = a->next ? a->next : CHUNK_FIRST - sizeof *c;
+        size_t n = size > usual ? size : usual;
+        c = mem_realloc(NULL, sizeof *c + n);
+        *c = (struct chunk){.size = n};
+        if (size <= usual && usual < CHUNK_MAX) {
+            a->next = 2 * usual;
+        }
+        if (size > usual && a->head != NULL) { /* keep the open chunk open */
             c->next = a->head->next;
             a->head->next = c;
         } else {
@@ -120,7 +126,7 @@ void *arena_alloc(struct arena *a, size_t size) {
     void *p = (char *)c->data + c->used;
     c->used += size;
     a->used += size;
-    return p;
+    return memset(p, 0, size);
 }
 
 char *arena_strndup(struct arena *a, const char *s, size_t n) {
