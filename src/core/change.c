@@ -163,7 +163,9 @@ static enum err_code check_generation(struct core *c, const struct change_edit *
     if (rc == ERR_OK) {
         const struct object *o = where.object ? snap_get(s, where.object) : NULL;
         uint64_t have = where.object == NULL ? snap_index(s) : o ? o->modified : 0;
-        if (have != ed->generation) {
+        if (ed->generation == CHANGE_ANY) {
+            rc = have != 0 ? ERR_OK : err_set(e, ERR_ABSENT, where.path, "does not exist");
+        } else if (have != ed->generation) {
             rc = err_set(e, ERR_CONFLICT, where.path,
                          "was changed meanwhile: it is at %llu, the request was made for %llu",
                          (unsigned long long)have, (unsigned long long)ed->generation);

@@ -94,9 +94,12 @@ void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_don
 struct change_edit {
     struct model_edit edit;    /* strings live in the change's arena */
     bool check_generation;     /* If-Match and candidates: the object that holds the target ... */
-    uint64_t generation;       /* ... must have this modified index (0: must be absent) */
+    uint64_t generation;       /* ... must have this modified index (0: must be absent;
+                                  CHANGE_ANY: must be there); above objects, the index of the last
+                                  configuration commit */
     struct edit_result result; /* out */
 };
+#define CHANGE_ANY UINT64_MAX
 
 enum change_mode { CHANGE_COMMIT, CHANGE_DRY_RUN };
 enum change_confirm { CONFIRM_NONE, CONFIRM_BY_PERSON, CONFIRM_BY_TARGETS };
@@ -239,8 +242,9 @@ struct event {
 };
 /* Called on the writer thread for every event after it is durable: post it to your own loop and
  * return. `since` > 0 replays what the ring (CORE_EVENTS_KEPT) still has after that seq; when it
- * has lost some, an event named "resync" comes first. Returns a handle for unsubscribe. */
+ * has lost some, an event named "resync" comes first; CORE_EVENTS_ALL replays all it has. Returns a handle for unsubscribe. */
 enum { CORE_EVENTS_KEPT = 8192 };
+#define CORE_EVENTS_ALL UINT64_MAX
 uint64_t core_subscribe(struct core *c, uint64_t since,
                         void (*fn)(const struct event *ev, void *arg), void *arg);
 /* No call of fn begins after this has returned. Not from inside fn. */

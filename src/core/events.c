@@ -59,7 +59,9 @@ uint64_t core_subscribe(struct core *c, uint64_t since,
     struct subscriber *s = MEM_NEW(struct subscriber);
     *s = (struct subscriber){.handle = ++c->next_handle, .fn = fn, .arg = arg};
     uint64_t oldest = c->event_seq - c->ring_len + 1;
-    if (since > 0 && (since + 1 < oldest || since > c->event_seq)) {
+    bool replay = since > 0, all = since == CORE_EVENTS_ALL;
+    since = all ? 0 : since;
+    if (replay && (since + 1 < oldest || since > c->event_seq)) {
         struct event lost = {.seq = c->event_seq,
                              .index = core_head(c),
                              .time_s = clock_wall_s(c->clock),
@@ -67,8 +69,7 @@ uint64_t core_subscribe(struct core *c, uint64_t since,
                              .json = "{}"};
         fn(&lost, arg);
     }
-    for (uint64_t q = since + 1 > oldest ? since + 1 : oldest; since > 0 && q <= c->event_seq;
-         q++) {
+    for (uint64_t q = since + 1 > oldest ? since + 1 : oldest; replay && q <= c->event_seq; q++) {
         fn(&c->ring[q % CORE_EVENTS_KEPT], arg);
     }
     list_append(&c->subscribers, &s->link);

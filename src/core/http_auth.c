@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/http_auth.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "core/rights.h"
+
+enum { BASIC_MAX = 1024 /* bytes of user:password in base64 */ };
+
+struct http_auth_ticket {
+    struct core *core;
+    struct loop *loop;
+    char source[96];
+    char user[256], password[RIGHTS_PASSWORD_MAX];
+    struct actor who;
+    struct err err;
+    enum err_code rc;
+    http_auth_done *done; /* NULL once cancelled; the loop's thread only */
+    void *arg;
+};
+
+static void ticket_free(struct http_auth_ticket *t) {
+    mem_wipe(t->password, sizeof t->password);
+    mem_free(t);
+}
+
+static void hashed(void *arg) {
+    struct http_auth_ticket *t = arg;
+    if (t->done != NULL) {
+        t->done(t->arg, &t->who, t->rc == ERR_OK ? NULL : &t->err);
+    }
+    ticket_free(t);
+}
+
+static void hash_job(void *arg) {
+    struct http_auth_ticket *t = arg;
+    t->rc = rights_password(t->core, t->user, t->password, t->source, &t->who, &t->err);
+    loop_post(t->loop, hashed, t);
+}
+
+/* user:password out of base64 (RFC 7617). */
+static bool basic_decode(const char *b64, char *user, size_t user_size, char *password,
+                         size_t password_size) {
+    uint8_t raw[BASIC_MAX];
+    size_t n = strlen(b64), pad = 0;
+    if (n == 0 || n % 4 != 0 || n > BASIC_MAX) {
+        return false;
+    }
+    while (pad < 2 && b64[n - 1 - pad] == '=') {
+        pad++;
+    }
+    int got = EVP_DecodeBlock(raw, (const unsigned char *)b64, (int)n);
+    bool ok = got >= 0 && (size_t)got > pad;
+    size_t len = ok ? (size_t)got - pad : 0;
+    const uint8_t *colon = ok ? memchr(raw, ':', len) : NULL;
+    ok = colon != NULL && memchr(raw, '\0', len) == NULL;
+    if (ok) {
+        size_t u = (size_t)(colon - raw), p = len - u - 1;
+        ok = u > 0 && u < user_size && p < password_size;
+        if (ok) {
+            snprintf(user, user_size, "%.*s", (int)u, (const char *)raw);
+            snprintf(password, password_size, "%.*s", (int)p, (const char *)colon + 1);
+        }
+    }
+    mem_wipe(raw, sizeof raw);
+    return ok;
+}
+
+static const char *after_scheme(const char *header, const char *scheme) {
+    size_t n = strlen(scheme);
+    if (strncasecmp(header, scheme, n) != 0 || header[n] != ' ') {
+        return NULL;
+    }
+    header += n;
+    return header + strspn(header, " ");
+}
+
+static struct http_auth_ticket *basic(const struct http_auth_config *cfg, const char *b64,
+                                      const char *source, http_auth_done *done, void *arg) {
+    struct http_auth_ticket *t = MEM_NEW(struct http_auth_ticket);
+    t->core = cfg->core;
+    t->loop = cfg->loop;
+    t->done = done;
+    t->arg = arg;
+    snprintf(t->source, sizeof t->source, "%s", source);
+    if (!basic_decode(b64, t->user, sizeof t->user, t->password, sizeof t->password)) {
+        t->rc = err_set(&t->err, ERR_AUTH, NULL, "the Authorization header is malformed");
+    } else if (rights_password_cached(cfg->core, t->user, t->password)) {
+        t->rc = rights_password(t->core, t->user, t->password, t->source, &t->who, &t->err);
+    } else if (workers_run(cfg->hashers, hash_job, t)) {
+        return t;
+    } else {
+        t->rc = err_set(&t->err, ERR_UNAVAILABLE, NULL, "too many logins at once; try again");
+    }
+    hashed(t);
+    return NULL;
+}
+
+struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const struct http_req *r,
+                                   http_auth_done *done, void *arg) {
+    const struct http_peer *peer = http_peer(r);
+    const char *h = http_header(r, "authorization");
+    char source[96];
+    struct actor who;
+    struct err e;
+    enum err_code rc;
+    snprintf(source, sizeof source, "%s %s", cfg->dialect, peer->text);
+    if (peer->kind == HTTP_PEER_TCP && !cfg->clear_text) {
+        rc = err_set(&e, ERR_DENIED, NULL,
+                     "this is a clear-text connection; log in over TLS or the local socket");
+    } else if (h != NULL) {
+        const char *rest = after_scheme(h, "basic");
+        if (rest != NULL) {
+            return basic(cfg, rest, source, done, arg);
+        }
+        rest = after_scheme(h, "bearer");
+        rc = rest != NULL ? rights_token(cfg->core, rest, source, &who, &e)
+                          : err_set(&e, ERR_AUTH, NULL, "Basic and Bearer are what we know");
+    } else if (peer->kind == HTTP_PEER_TLS && peer->tls != NULL && peer->tls->verified) {
+        rc = rights_certificate(cfg->core, peer->tls->subject_cn, source, &who, &e);
+    } else if (peer->kind == HTTP_PEER_UNIX) {
+        rc = rights_local(cfg->core, (uint32_t)peer->uid, source, &who, &e);
+    } else {
+        rc = err_set(&e, ERR_AUTH, NULL, "log in with a user name and password, or a token");
+    }
+    done(arg, &who, rc == ERR_OK ? NULL : &e);
+    return NULL;
+}
+
+void http_auth_cancel(struct http_auth_ticket *t) {
+    if (t != NULL) {
+        t->done = NULL;
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Who is at the other end of an HTTP request; for every dialect on HTTP. In this order:
+ *   Authorization: Basic     password, hashed on a worker unless cached
+ *   Authorization: Bearer    API token
+ *   TLS client certificate   that verified: its subject's common name is a user
+ *   unix socket              the peer's user id (rights_local)
+ * Credentials in a header count before the connection's own, so that one may act as somebody else.
+ */
+#ifndef CORE_HTTP_AUTH_H
+#define CORE_HTTP_AUTH_H
+
+#include "core/core.h"
+#include "core/workers.h"
+#include "net/http.h"
+
+struct http_auth_config {
+    struct core *core;
+    struct loop *loop;       /* of the server whose requests these are */
+    struct workers *hashers; /* two threads are enough */
+    const char *dialect;     /* "restconf": begins actor.source */
+    bool clear_text;         /* accept credentials over clear-text TCP */
+};
+
+/* What goes with a 401. */
+#define HTTP_AUTH_CHALLENGE "Basic realm=\"weft\", charset=\"UTF-8\""
+
+/* `e` NULL: `who` has been authenticated. Otherwise ERR_AUTH (401), ERR_DENIED (403: clear text),
+ * ERR_UNAVAILABLE (503: too many logins at once). */
+typedef void http_auth_done(void *arg, const struct actor *who, const struct err *e);
+
+/* Calls `done` at once and returns NULL, or later in the loop's thread and returns a ticket. */
+struct http_auth_ticket;
+struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const struct http_req *r,
+                                   http_auth_done *done, void *arg);
+/* `done` will not be called any more. */
+void http_auth_cancel(struct http_auth_ticket *t);
+
+#endif

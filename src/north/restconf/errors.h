@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Errors as RFC 8040 section 7.1 has them, in JSON and XML; and the texts both are made of. */
+#ifndef NORTH_RESTCONF_ERRORS_H
+#define NORTH_RESTCONF_ERRORS_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/model.h"
+
+struct rc_error {
+    int status;       /* HTTP */
+    const char *type; /* "transport", "rpc", "protocol", "application" */
+    const char *tag;  /* section 7 */
+    struct err err;   /* path and text */
+};
+
+/* From an error of ours: tag and status of base/err.h, the type that fits. */
+void rc_error_of(const struct err *e, struct rc_error *out);
+
+/* The members of one error: error-type, error-tag, error-path, error-message. */
+void rc_error_json(const struct rc_error *er, struct buf *out); /* {...} */
+void rc_error_xml(const struct rc_error *er, struct buf *out);  /* <error>...</error> */
+/* The whole body, ietf-restconf:errors. */
+void rc_errors_body(const struct rc_error *er, enum model_format format, struct buf *out);
+
+/* An instance path as instance-identifier: in JSON as RFC 7951 6.11 writes it, in XML with a prefix
+ * on each step, whose declarations (" xmlns:p=\"...\"") go to `ns`. False: it is no path of data.
+ */
+bool rc_instance_id(const char *path, enum model_format format, struct buf *out, struct buf *ns);
+
+void rc_json_text(struct buf *out, const char *s); /* with quotes; bad UTF-8 becomes U+FFFD */
+void rc_xml_text(struct buf *out, const char *s);
+
+#endif

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * RESTCONF (RFC 8040), YANG Patch (RFC 8072), event streams, and an OpenAPI rendering of it all.
+ *
+ * One struct restconf serves the requests of one loop. Nothing slow runs on the loop: passwords are
+ * hashed, large bodies decoded and large answers printed by workers, changes run on the writer.
+ *
+ * Beyond the RFC, on changes (as query parameters; docs/restconf.md):
+ *   commit-comment=TEXT  commit-dry-run  commit-force  commit-wait=SECONDS
+ *   commit-confirmed=SECONDS  commit-confirmed-applied=SECONDS
+ * and answers carry "weft-commit: N".
+ */
+#ifndef NORTH_RESTCONF_RESTCONF_H
+#define NORTH_RESTCONF_RESTCONF_H
+
+#include "core/core.h"
+#include "core/workers.h"
+#include "net/http.h"
+
+enum {
+    RESTCONF_BODY_MAX = 64 << 20,    /* bytes of one request's body */
+    RESTCONF_BODIES_MAX = 256 << 20, /* of all requests together */
+    RESTCONF_OUTPUT_MAX = 32 << 20,  /* bytes of one operation's output */
+    RESTCONF_STREAMS_MAX = 128       /* event streams open at once */
+};
+
+struct restconf_config {
+    struct core *core;
+    struct loop *loop;
+    struct workers *hashers;  /* passwords: 2 threads */
+    struct workers *decoders; /* bodies: 2 threads */
+    struct workers *printers; /* each may wait for a slow reader: 32 threads */
+    bool clear_text;          /* take credentials over clear-text TCP */
+};
+
+struct restconf;
+struct restconf *restconf_new(const struct restconf_config *cfg);
+/* After http_server_free, workers_free, core_close and loop_free, in this order: what was under way
+ * ends in these. NULL is allowed. */
+void restconf_free(struct restconf *rc);
+/* An http_handler; arg is the struct restconf. Answers 404 to what is not its own. */
+void restconf_handle(struct http_req *r, void *restconf);
+
+#endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Event streams: /streams/NETCONF/{json,xml} as server-sent events (RFC 8040 6), with replay from
+ * core's ring. An event's id is "BOOT-SEQ": a client that comes back with Last-Event-ID gets what
+ * it missed; `event: resync` tells it that something was lost (a slow reader, a restart, too long
+ * away) and that it has to read the state again.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "north/restconf/internal.h"
+
+enum { STREAM_QUEUED_MAX = 2 << 20 /* bytes waiting for one client */ };
+
+struct stream_client {
+    struct restconf *rc;
+    struct actor who;
+    enum model_format format;
+    struct http_events *events; /* NULL once closed; the loop's thread only */
+    uint64_t subscription;
+    _Atomic unsigned in_flight; /* events posted and not delivered yet */
+    bool closed;
+    int64_t start_s, stop_s; /* 0: none */
+    uint64_t last_id;        /* replay after this */
+    struct loop_timer *stop;
+};
+
+struct delivery {
+    struct stream_client *client;
+    uint64_t seq;
+    int64_t time_s;
+    char *name, *json;
+};
+
+static void client_release(struct stream_client *c) {
+    if (c->closed && atomic_load(&c->in_flight) == 0) {
+        mem_free(c);
+    }
+}
+
+static bool wanted(const struct stream_client *c, const struct delivery *d) {
+    if ((c->start_s != 0 && d->time_s < c->start_s) || (c->stop_s != 0 && d->time_s > c->stop_s)) {
+        return false;
+    }
+    char path[256];
+    snprintf(path, sizeof path, "/%s", d->name);
+    struct snap *s = core_snapshot(c->rc->cfg.core);
+    bool yes = rights_allow(s, &c->who, RIGHT_READ, path);
+    snap_release(s);
+    return yes;
+}
+
+static void send_event(struct stream_client *c, const struct delivery *d) {
+    char id[64];
+    snprintf(id, sizeof id, "%s-%" PRIu64, c->rc->boot, d->seq);
+    if (strcmp(d->name, "resync") == 0) {
+        http_events_send(c->events, id, "resync", "{}");
+        return;
+    }
+    const struct node *n = model_notification(d->name);
+    struct print_options o = {.format = c->format};
+    struct buf out = BUF_INIT;
+    struct err e;
+    if (n != NULL && wanted(c, d) &&
+        notification_print(c->rc->model, n, d->json, strlen(d->json), d->time_s * NS_PER_S, &o,
+                           &out, &e) == ERR_OK) {
+        http_events_send(c->events, id, NULL, buf_cstr(&out));
+    }
+    buf_free(&out);
+}
+
+static void deliver(void *arg) {
+    struct delivery *d = arg;
+    struct stream_client *c = d->client;
+    if (c->events != NULL) {
+        send_event(c, d);
+    }
+    mem_free(d->name);
+    mem_free(d->json);
+    mem_free(d);
+    atomic_fetch_sub(&c->in_flight, 1);
+    client_release(c);
+}
+
+/* On the writer. What waits for the loop is bounded: a loop that is that far behind gives its
+ * client a resync instead. */
+static void on_event(const struct event *ev, void *arg) {
+    struct stream_client *c = arg;
+    unsigned n = atomic_fetch_add(&c->in_flight, 1);
+    if (n > 2 * CORE_EVENTS_KEPT) {
+        atomic_fetch_sub(&c->in_flight, 1);
+        return;
+    }
+    struct delivery *d = MEM_NEW(struct delivery);
+    bool last = n == 2 * CORE_EVENTS_KEPT;
+    *d = (struct delivery){.client = c,
+                           .seq = ev->seq,
+                           .time_s = ev->time_s,
+                           .name = mem_strdup(last ? "resync" : ev->name),
+                           .json = mem_strdup(last ? "{}" : ev->json)};
+    loop_post(c->rc->cfg.loop, deliver, d);
+}
+
+static void client_closed(void *arg) {
+    struct stream_client *c = arg;
+    core_unsubscribe(c->rc->cfg.core, c->subscription);
+    loop_timer_free(c->stop);
+    c->events = NULL;
+    c->closed = true;
+    c->rc->streams--;
+    client_release(c);
+}
+
+static void stop_time(void *arg) {
+    struct stream_client *c = arg;
+    if (c->events != NULL) {
+        http_events_end(c->events);
+    }
+}
+
+/* Where a replay begins: SIZE_MAX none; 0 means everything that is kept. */
+static uint64_t replay_after(struct request *q, bool *stranger) {
+    const char *id = http_header(q->http, "last-event-id");
+    size_t n = strlen(q->rc->boot);
+    *stranger = false;
+    if (id != NULL && strncmp(id, q->rc->boot, n) == 0 && id[n] == '-') {
+        return strtoull(id + n + 1, NULL, 10);
+    }
+    *stranger = id != NULL;
+    return q->uri.query.has_start ? 0 : UINT64_MAX;
+}
+
+static void start(struct request *q, enum model_format format) {
+    struct restconf *rc = q->rc;
+    struct stream_client *c = MEM_NEW(struct stream_client);
+    bool stranger;
+    uint64_t after = replay_after(q, &stranger);
+    c->rc = rc;
+    c->who = q->who;
+    c->format = format;
+    c->start_s = q->uri.query.has_start ? q->uri.query.start_s : 0;
+    c->stop_s = q->uri.query.has_stop ? q->uri.query.stop_s : 0;
+    rc->streams++;
+    /* The stream takes the request over: nothing of it is asked for any more. */
+    struct http_field none = {"cache-control", "no-cache"};
+    c->events = http_events_start(q->http, &none, 1, STREAM_QUEUED_MAX, client_closed, c);
+    if (stranger) {
+        http_events_send(c->events, NULL, "resync", "{}");
+    }
+    if (c->stop_s != 0) {
+        int64_t left = c->stop_s - clock_wall_s(core_clock(rc->cfg.core));
+        c->stop = loop_timer_new(rc->cfg.loop, stop_time, c);
+        loop_timer_start(c->stop, left > 0 ? left * 1000 + 1000 : 1000);
+    }
+    c->subscription = core_subscribe(rc->cfg.core,
+                                     after == UINT64_MAX ? 0
+                                     : after == 0        ? CORE_EVENTS_ALL
+                                                         : after,
+                                     on_event, c);
+    request_taken(q);
+}
+
+void get_stream(struct request *q) {
+    bool xml = strcmp(q->uri.path, "NETCONF/xml") == 0 || strcmp(q->uri.path, "NETCONF") == 0;
+    if (!xml && strcmp(q->uri.path, "NETCONF/json") != 0) {
+        answer_status(q, 404, "invalid-value", "there is no event stream %.64s", q->uri.path);
+        return;
+    }
+    if (!rc_media_accepts(http_header(q->http, "accept"), "text/event-stream")) {
+        answer_status(q, 406, "invalid-value", "only text/event-stream can be had here");
+        return;
+    }
+    int64_t now = clock_wall_s(core_clock(q->rc->cfg.core));
+    if (q->uri.query.has_start && q->uri.query.start_s > now) {
+        answer_status(q, 400, "invalid-value", "\"start-time\" lies in the future");
+        return;
+    }
+    if (q->uri.method == RC_HEAD) {
+        answer(q, 200, NULL, "text/event-stream", NULL, 0);
+        return;
+    }
+    if (q->rc->streams >= RESTCONF_STREAMS_MAX) {
+        answer_status(q, 503, "resource-denied", "too many event streams are open");
+        return;
+    }
+    start(q, xml ? FORMAT_XML : FORMAT_JSON);
+}
