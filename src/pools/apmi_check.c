@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pools/apmi_check.h"
+
+#include <string.h>
+
+#include "base/ip.h"
+#include "pools/apmi.h"
+#include "pools/internal.h"
+
+typedef Openapmi__V1__EntityMsg entity_msg;
+
+/* Printable ASCII, no blanks at the ends: what weft-types calls a label. */
+static enum err_code label(const char *s, size_t min, size_t max, const char *what, struct err *e) {
+    size_t n = strnlen(s, max + 1);
+    if (n < min || n > max) {
+        return err_set(e, ERR_INVALID, NULL, "%s has %zu to %zu characters", what, min, max);
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool edge = i == 0 || i == n - 1;
+        if (s[i] < (edge ? '!' : ' ') || s[i] > '~') {
+            return err_set(e, ERR_INVALID, NULL,
+                           "%s is printable ASCII without blanks at the ends", what);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code system_id(const char *s, struct err *e) {
+    ERR_TRY(label(s, 1, POOLS_SYSTEM_ID_MAX, "a system id", e));
+    if (strchr(s, ' ') != NULL) {
+        return err_set(e, ERR_INVALID, NULL, "a system id has no blanks");
+    }
+    return ERR_OK;
+}
+
+/* A partition's name may contain nothing that its own definition would refuse. */
+static enum err_code partition_name(const char *s, bool required, struct err *e) {
+    ERR_TRY(label(s, required ? 1 : 0, 63, "a partition name", e));
+    for (size_t i = 0; s[i] != '\0'; i++) {
+        char c = s[i];
+        bool word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                    c == '_';
+        if (!word && (i == 0 || (c != '.' && c != '-'))) {
+            return err_set(e, ERR_INVALID, NULL,
+                           "a partition name is made of letters, digits, _, dots and dashes");
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code prefix_length(uint32_t len, struct err *e) {
+    if (len > 32) {
+        return err_set(e, ERR_INVALID, NULL, "a preferred length is at most 32");
+    }
+    return ERR_OK;
+}
+
+static enum err_code pool(const Openapmi__V1__Pool *p, struct err *e) {
+    ERR_TRY(label(p->name, 1, POOLS_NAME_MAX, "a pool name", e));
+    if (p->total > UINT32_MAX || p->used > p->total) {
+        return err_set(e, ERR_INVALID, NULL, "pool %s: used is above total, or total above 2^32",
+                       p->name);
+    }
+    if (p->local) {
+        return ERR_OK; /* whatever it is, it is not ours */
+    }
+    const Openapmi__V1__Prefix *px = p->prefix;
+    if (px == NULL || px->af != OPENAPMI__V1__ADDRESS_FAMILY__IPV4 || px->address.len != 4 ||
+        px->length < 1 || px->length > 32) {
+        return err_set(e, ERR_INVALID, NULL, "pool %s has no IPv4 prefix", p->name);
+    }
+    const uint8_t *a = px->address.data;
+    struct ip_prefix check = ip4_prefix(
+        (uint32_t)a[0] << 24 | (uint32_t)a[1] << 16 | (uint32_t)a[2] << 8 | a[3], px->length);
+    if (!ip_prefix_aligned(&check)) {
+        return err_set(e, ERR_INVALID, NULL, "the prefix of pool %s has host bits set", p->name);
+    }
+    return ERR_OK;
+}
+
+static enum err_code hello(const Openapmi__V1__Hello *h, struct err *e) {
+    ERR_TRY(system_id(h->system_id, e));
+    ERR_TRY(label(h->software, 0, 255, "the software's name", e));
+    ERR_TRY(label(h->address, 0, 64, "the address", e));
+    if (h->kind != OPENAPMI__V1__HELLO__KIND__BNG && h->kind != OPENAPMI__V1__HELLO__KIND__CPI &&
+        h->kind != OPENAPMI__V1__HELLO__KIND__KIND_UNSPECIFIED) {
+        return err_set(e, ERR_INVALID, NULL, "the kind of the entity is unknown");
+    }
+    return ERR_OK;
+}
+
+static enum err_code pool_sync(const Openapmi__V1__PoolSync *ps, struct err *e) {
+    ERR_TRY(label(ps->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+    ERR_TRY(partition_name(ps->partition, false, e));
+    ERR_TRY(prefix_length(ps->preferred_length, e));
+    if (ps->digest.len != 0 && ps->digest.len != 32) {
+        return err_set(e, ERR_INVALID, NULL, "a digest has 32 bytes");
+    }
+    for (size_t i = 0; i < ps->n_pool; i++) {
+        ERR_TRY(pool(ps->pool[i], e));
+    }
+    return ERR_OK;
+}
+
+static enum err_code create_domain(const Openapmi__V1__CreateDomain *cd, struct err *e) {
+    ERR_TRY(label(cd->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+    ERR_TRY(label(cd->domain_profile, 0, POOLS_NAME_MAX, "a domain profile", e));
+    ERR_TRY(label(cd->subscriber_group, 0, POOLS_NAME_MAX, "a subscriber group", e));
+    ERR_TRY(label(cd->routing_instance, 0, POOLS_NAME_MAX, "a routing instance", e));
+    ERR_TRY(partition_name(cd->partition, true, e));
+    return prefix_length(cd->preferred_length, e);
+}
+
+static enum err_code alarm(const Openapmi__V1__Alarm *a, struct err *e) {
+    ERR_TRY(label(a->alarm_id, 1, 64, "an alarm id", e));
+    ERR_TRY(label(a->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+    ERR_TRY(prefix_length(a->preferred_length, e));
+    if (a->type < OPENAPMI__V1__ALARM_TYPE__APPORTION ||
+        a->type > OPENAPMI__V1__ALARM_TYPE__ABATE) {
+        return err_set(e, ERR_INVALID, NULL, "the type of alarm %s is unknown", a->alarm_id);
+    }
+    for (size_t i = 0; i < a->n_candidate_pool; i++) {
+        ERR_TRY(label(a->candidate_pool[i], 1, POOLS_NAME_MAX, "a pool name", e));
+    }
+    if (a->type == OPENAPMI__V1__ALARM_TYPE__POOL_DRAINED && a->n_candidate_pool != 1) {
+        return err_set(e, ERR_INVALID, NULL, "a pool-drained alarm names exactly one pool");
+    }
+    for (size_t i = 0; i < a->n_abated; i++) {
+        ERR_TRY(label(a->abated[i], 1, 64, "an alarm id", e));
+    }
+    if (a->raised_at < 0 || a->raised_at > INT64_C(253402300799)) {
+        return err_set(e, ERR_INVALID, NULL, "raised_at is not a time");
+    }
+    return ERR_OK;
+}
+
+static enum err_code body(const entity_msg *m, struct err *e) {
+    switch (m->body_case) {
+    case OPENAPMI__V1__ENTITY_MSG__BODY_HELLO:
+        return hello(m->hello, e);
+    case OPENAPMI__V1__ENTITY_MSG__BODY_DOMAIN_SYNC:
+        for (size_t i = 0; i < m->domain_sync->n_domain; i++) {
+            ERR_TRY(label(m->domain_sync->domain[i], 1, POOLS_NAME_MAX, "a domain name", e));
+        }
+        return ERR_OK;
+    case OPENAPMI__V1__ENTITY_MSG__BODY_POOL_SYNC:
+        return pool_sync(m->pool_sync, e);
+    case OPENAPMI__V1__ENTITY_MSG__BODY_CREATE_DOMAIN:
+        return create_domain(m->create_domain, e);
+    case OPENAPMI__V1__ENTITY_MSG__BODY_DELETE_DOMAIN:
+        return label(m->delete_domain->domain, 1, POOLS_NAME_MAX, "a domain name", e);
+    case OPENAPMI__V1__ENTITY_MSG__BODY_ALARM:
+        return alarm(m->alarm, e);
+    case OPENAPMI__V1__ENTITY_MSG__BODY_ORDER_RESULT:
+        ERR_TRY(label(m->order_result->order_id, 1, 128, "an order id", e));
+        if (m->order_result->status != NULL) {
+            ERR_TRY(label(m->order_result->status->text, 0, 512, "the text of a status", e));
+        }
+        return m->order_result->pool == NULL
+                   ? ERR_OK
+                   : label(m->order_result->pool->name, 0, POOLS_NAME_MAX, "a pool name", e);
+    case OPENAPMI__V1__ENTITY_MSG__BODY_STATS:
+        ERR_TRY(label(m->stats->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+        for (size_t i = 0; i < m->stats->n_pool; i++) {
+            ERR_TRY(label(m->stats->pool[i]->name, 1, POOLS_NAME_MAX, "a pool name", e));
+        }
+        return ERR_OK;
+    case OPENAPMI__V1__ENTITY_MSG__BODY_SYNC_DONE:
+    case OPENAPMI__V1__ENTITY_MSG__BODY_PING:
+        return ERR_OK;
+    default:
+        return err_set(e, ERR_INVALID, NULL, "the message has no body that is known here");
+    }
+}
+
+entity_msg *apmi_check(const void *p, size_t n, struct err *e) {
+    if (n > APMI_MESSAGE_MAX) {
+        err_set(e, ERR_TOO_BIG, NULL, "a message has at most %d bytes", APMI_MESSAGE_MAX);
+        return NULL;
+    }
+    entity_msg *m = openapmi__v1__entity_msg__unpack(NULL, n, p);
+    if (m == NULL) {
+        err_set(e, ERR_MALFORMED, NULL, "the bytes are not an EntityMsg");
+        return NULL;
+    }
+    enum err_code rc = m->msg_id == 0
+                           ? err_set(e, ERR_INVALID, NULL, "msg_id is not 0 (P-13)")
+                           : body(m, e);
+    if (rc != ERR_OK) {
+        openapmi__v1__entity_msg__free_unpacked(m, NULL);
+        return NULL;
+    }
+    return m;
+}
