@@ -9,6 +9,20 @@
 
 typedef Openapmi__V1__EntityMsg entity_msg;
 
+/* What people may have written is not refused for its form, only made fit for a terminal. */
+static enum err_code text(char *s, size_t max, const char *what, struct err *e) {
+    size_t n = strnlen(s, max + 1);
+    if (n > max) {
+        return err_set(e, ERR_TOO_BIG, NULL, "%s has at most %zu characters", what, max);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] < ' ' || s[i] > '~') {
+            s[i] = '?';
+        }
+    }
+    return ERR_OK;
+}
+
 /* Printable ASCII, no blanks at the ends: what weft-types calls a label. */
 static enum err_code label(const char *s, size_t min, size_t max, const char *what, struct err *e) {
     size_t n = strnlen(s, max + 1);
@@ -80,7 +94,7 @@ static enum err_code pool(const Openapmi__V1__Pool *p, struct err *e) {
 
 static enum err_code hello(const Openapmi__V1__Hello *h, struct err *e) {
     ERR_TRY(system_id(h->system_id, e));
-    ERR_TRY(label(h->software, 0, 255, "the software's name", e));
+    ERR_TRY(text(h->software, 255, "the software's name", e));
     ERR_TRY(label(h->address, 0, 64, "the address", e));
     if (h->kind != OPENAPMI__V1__HELLO__KIND__BNG && h->kind != OPENAPMI__V1__HELLO__KIND__CPI &&
         h->kind != OPENAPMI__V1__HELLO__KIND__KIND_UNSPECIFIED) {
@@ -154,7 +168,7 @@ static enum err_code body(const entity_msg *m, struct err *e) {
     case OPENAPMI__V1__ENTITY_MSG__BODY_ORDER_RESULT:
         ERR_TRY(label(m->order_result->order_id, 1, 128, "an order id", e));
         if (m->order_result->status != NULL) {
-            ERR_TRY(label(m->order_result->status->text, 0, 512, "the text of a status", e));
+            ERR_TRY(text(m->order_result->status->text, 512, "the text of a status", e));
         }
         return m->order_result->pool == NULL
                    ? ERR_OK

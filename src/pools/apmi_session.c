@@ -189,7 +189,7 @@ static void reply_ack(struct txn *t, struct apmi_session *s, uint64_t msg_id, ui
 
 /* What was given and not confirmed is neither free nor sure until the next synchronisation. */
 static void unconfirmed(struct pools *p, struct txn *t, struct entity *en) {
-    MAP_FOREACH(m, &en->domains) {
+    MAP_FOREACH (m, &en->domains) {
         struct domain *d = m->value;
         d->synced = d->created_here = d->resync_asked = false;
         d->thresholds_in_flight = 0;
@@ -242,6 +242,11 @@ static void detach(struct pools *p, struct txn *t, struct apmi_session *s, const
     buf_char(&b, '}');
     txn_event(t, "weft-apm:entity-unreachable", buf_cstr(&b));
     buf_free(&b);
+}
+
+void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *why) {
+    detach(s->pools, t, s, why);
+    apmi_end(t, s, code, why);
 }
 
 /* ---- Hello (P-01, P-02) ------------------------------------------------------------------------- */
@@ -372,7 +377,7 @@ static char **remove_unannounced(struct pools *p, struct txn *t, struct apmi_ses
     char **removed = arena_alloc(a, (en->domains.count + 1) * sizeof *removed);
     struct domain **gone = arena_alloc(a, (en->domains.count + 1) * sizeof *gone);
     size_t n_gone = 0;
-    MAP_FOREACH(m, &en->domains) {
+    MAP_FOREACH (m, &en->domains) {
         if (map_get(&s->announced, m->key) == NULL) {
             gone[n_gone++] = m->value;
         }
@@ -395,7 +400,7 @@ static void domain_sync(struct pools *p, struct txn *t, struct apmi_session *s, 
         parts_clear(s);
     }
     if (s->announced.count == 0) {
-        MAP_FOREACH(m, &en->domains) {
+        MAP_FOREACH (m, &en->domains) {
             struct domain *d = m->value;
             d->synced = false;
         }
@@ -630,7 +635,7 @@ static void sync_done(struct pools *p, struct txn *t, struct apmi_session *s, ui
         reply_ack(t, s, msg_id, CODE_FAILED_PRECONDITION, "the list of domains comes first");
         return;
     }
-    MAP_FOREACH(m, &s->entity->domains) {
+    MAP_FOREACH (m, &s->entity->domains) {
         const struct domain *d = m->value;
         if (!d->synced && !(d->created_here && d->n_pools == 0)) {
             char text[POOLS_NAME_MAX + 64];

@@ -46,8 +46,7 @@ enum {
     POOLS_ALARM_BURST = 400,      /* ... after so many at once */
     POOLS_STATS_INTERVAL_S = 10,
     POOLS_SAMPLE_S = 300,         /* utilisation: one sample in 5 minutes ... */
-    POOLS_SAMPLES = 288,          /* ... for 24 hours */
-    POOLS_GUARD_PERCENT = 10      /* subscribers a commit may cut without force */
+    POOLS_SAMPLES = 288           /* ... for 24 hours */
 };
 
 struct apmi_session;
@@ -548,6 +547,8 @@ void apmi_send_now(struct apmi_session *s, const Openapmi__V1__ManagerMsg *m);
 struct pools *apmi_pools(const struct apmi_session *s);
 void apmi_hold(struct apmi_session *s);
 void apmi_release(struct apmi_session *s);
+/* Detaches the entity and ends the session. */
+void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *why);
 bool apmi_in_step(const struct apmi_session *s); /* its synchronisation is over */
 struct entity *apmi_entity(const struct apmi_session *s);
 

@@ -102,7 +102,7 @@ static void thresholds_progress(struct entity *en) {
     }
     uint64_t revision = en->sending;
     en->sending = 0;
-    MAP_FOREACH(m, &en->domains) {
+    MAP_FOREACH (m, &en->domains) {
         const struct domain *d = m->value;
         if (d->thresholds_refused != NULL) {
             char why[400];
@@ -168,7 +168,7 @@ static void target_send(struct target_session *ts, void *arg, uint64_t from, uin
         return;
     }
     en->sending = to;
-    MAP_FOREACH(m, &en->domains) {
+    MAP_FOREACH (m, &en->domains) {
         struct domain *d = m->value;
         if (domain_thresholds_differ(h->pools, d) || d->thresholds_in_flight != 0) {
             thresholds_order(h->pools, d, to);
@@ -203,7 +203,7 @@ static void in_step_after(void *arg, bool committed) {
         head = head > 0 ? head : 1;
         en->sync_pending = true;
         en->sending = head;
-        MAP_FOREACH(m, &en->domains) {
+        MAP_FOREACH (m, &en->domains) {
             struct domain *d = m->value;
             if (domain_thresholds_differ(h->pools, d)) {
                 thresholds_order(h->pools, d, head);

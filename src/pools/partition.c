@@ -304,9 +304,7 @@ void partition_configure(struct pools *p, struct partition *pt, struct partition
     if (cfg == NULL) {
         pt->low = false;
         partition_drop_if_idle(p, pt);
-    } else {
-        partition_check_low(p, NULL, pt);
-    }
+    } /* low or not: the next tick says, so that a dry run says nothing */
 }
 
 void partition_retire_add(struct partition *pt, const struct ip_prefix *px) {

@@ -372,7 +372,7 @@ enum err_code pools_release(struct pools *p, struct txn *t, const char *entity, 
     uint32_t domains = 0;
     for (;;) {
         struct domain *d = NULL;
-        MAP_FOREACH(m, &en->domains) {
+        MAP_FOREACH (m, &en->domains) {
             d = m->value;
             break;
         }

@@ -12,7 +12,7 @@ static void put(struct txn *t, const struct rec_key *k, struct buf *value) {
     buf_free(value);
 }
 
-static void delete(struct txn *t, const struct rec_key *k) {
+static void drop(struct txn *t, const struct rec_key *k) {
     txn_delete_state(t, k->bytes, k->len);
 }
 
@@ -53,7 +53,7 @@ struct entity *entity_put(struct pools *p, struct txn *t, const struct entity_re
 
 void entity_delete(struct txn *t, struct entity *en) {
     struct rec_key k = rec_key_id(REC_ENTITY, en->id);
-    delete (t, &k);
+    drop(t, &k);
 }
 
 void domain_rec_of(const struct domain *d, struct domain_rec *out) {
@@ -88,7 +88,7 @@ void domain_delete(struct pools *p, struct txn *t, struct domain *d) {
         alarm_delete(t, d, (enum alarm_type)i);
     }
     struct rec_key k = rec_key_id(REC_DOMAIN, d->id);
-    delete (t, &k);
+    drop(t, &k);
 }
 
 void pool_rec_of(const struct pool *po, struct pool_rec *out) {
@@ -151,10 +151,10 @@ void pool_delete(struct pools *p, struct txn *t, struct domain *d, uint32_t ordi
         }
     }
     struct rec_key k = rec_key_pool(d->id, ordinal);
-    delete (t, &k);
+    drop(t, &k);
     if (last) { /* the removed root has nothing left: it is gone for good (APM-018) */
         struct rec_key rk = rec_key_retiring(pt->name, &root);
-        delete (t, &rk);
+        drop(t, &rk);
     }
     if (managed) {
         partition_check_low(p, t, pt);
@@ -171,13 +171,13 @@ void alarm_put(struct txn *t, struct domain *d, enum alarm_type type, const stru
 void alarm_delete(struct txn *t, struct domain *d, enum alarm_type type) {
     if (d->alarms[type] != NULL) {
         struct rec_key k = rec_key_alarm(d->id, type);
-        delete (t, &k);
+        drop(t, &k);
     }
 }
 
 static void answer_delete(struct txn *t, const struct answer *a) {
     struct rec_key k = rec_key_answer(a->entity, a->alarm_id);
-    delete (t, &k);
+    drop(t, &k);
 }
 
 void answer_put(struct pools *p, struct txn *t, struct entity *en, const char *alarm_id,
