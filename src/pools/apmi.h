@@ -23,7 +23,7 @@
 struct apmi_session;
 
 enum {
-    APMI_VERSION = 1,        /* of the protocol (APM-044) */
+    APMI_VERSION = 1, /* of the protocol (APM-044) */
     APMI_PORT = 20557,
     APMI_IN_FLIGHT_MAX = 64, /* P-07: stop reading above it */
     APMI_MESSAGE_MAX = 1 << 20,

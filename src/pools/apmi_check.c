@@ -32,8 +32,8 @@ static enum err_code label(const char *s, size_t min, size_t max, const char *wh
     for (size_t i = 0; i < n; i++) {
         bool edge = i == 0 || i == n - 1;
         if (s[i] < (edge ? '!' : ' ') || s[i] > '~') {
-            return err_set(e, ERR_INVALID, NULL,
-                           "%s is printable ASCII without blanks at the ends", what);
+            return err_set(e, ERR_INVALID, NULL, "%s is printable ASCII without blanks at the ends",
+                           what);
         }
     }
     return ERR_OK;
@@ -52,8 +52,8 @@ static enum err_code partition_name(const char *s, bool required, struct err *e)
     ERR_TRY(label(s, required ? 1 : 0, 63, "a partition name", e));
     for (size_t i = 0; s[i] != '\0'; i++) {
         char c = s[i];
-        bool word = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                    c == '_';
+        bool word =
+            (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
         if (!word && (i == 0 || (c != '.' && c != '-'))) {
             return err_set(e, ERR_INVALID, NULL,
                            "a partition name is made of letters, digits, _, dots and dashes");
@@ -197,9 +197,8 @@ entity_msg *apmi_check(const void *p, size_t n, struct err *e) {
         err_set(e, ERR_MALFORMED, NULL, "the bytes are not an EntityMsg");
         return NULL;
     }
-    enum err_code rc = m->msg_id == 0
-                           ? err_set(e, ERR_INVALID, NULL, "msg_id is not 0 (P-13)")
-                           : body(m, e);
+    enum err_code rc =
+        m->msg_id == 0 ? err_set(e, ERR_INVALID, NULL, "msg_id is not 0 (P-13)") : body(m, e);
     if (rc != ERR_OK) {
         openapmi__v1__entity_msg__free_unpacked(m, NULL);
         return NULL;

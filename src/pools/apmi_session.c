@@ -56,7 +56,8 @@ struct item {
     bool kept; /* belongs to session->parts now */
 };
 
-/* ---- small things ------------------------------------------------------------------------------ */
+/* ---- small things ------------------------------------------------------------------------------
+ */
 
 struct pools *apmi_pools(const struct apmi_session *s) {
     return s->pools;
@@ -185,7 +186,8 @@ static void reply_ack(struct txn *t, struct apmi_session *s, uint64_t msg_id, ui
     apmi_send(t, s, &m);
 }
 
-/* ---- the end of a session ---------------------------------------------------------------------- */
+/* ---- the end of a session ----------------------------------------------------------------------
+ */
 
 /* What was given and not confirmed is neither free nor sure until the next synchronisation. */
 static void unconfirmed(struct pools *p, struct txn *t, struct entity *en) {
@@ -249,7 +251,8 @@ void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *w
     apmi_end(t, s, code, why);
 }
 
-/* ---- Hello (P-01, P-02) ------------------------------------------------------------------------- */
+/* ---- Hello (P-01, P-02) -------------------------------------------------------------------------
+ */
 
 static void hello_refuse(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                          int code, const char *text) {
@@ -279,15 +282,15 @@ static uint8_t security_of(const struct apmi_session *s) {
 static struct entity *hello_record(struct pools *p, struct txn *t, const struct apmi_session *s,
                                    const Openapmi__V1__Hello *h) {
     struct entity *en = pools_entity(p, h->system_id);
-    struct entity_rec r = {
-        .system_id = h->system_id,
-        .address = h->address[0] ? h->address : (char *)(uintptr_t)s->peer.address,
-        .software = h->software,
-        .kind = (uint8_t)h->kind,
-        .security = security_of(s),
-        .version = APMI_VERSION,
-        .boot_epoch = h->boot_epoch,
-        .first_s = en ? en->first_s : txn_now_s(t)};
+    struct entity_rec r = {.system_id = h->system_id,
+                           .address =
+                               h->address[0] ? h->address : (char *)(uintptr_t)s->peer.address,
+                           .software = h->software,
+                           .kind = (uint8_t)h->kind,
+                           .security = security_of(s),
+                           .version = APMI_VERSION,
+                           .boot_epoch = h->boot_epoch,
+                           .first_s = en ? en->first_s : txn_now_s(t)};
     bool same = en != NULL && strcmp(en->address, r.address) == 0 &&
                 strcmp(en->software, r.software) == 0 && en->kind == r.kind &&
                 en->security == r.security && en->version == r.version &&
@@ -317,8 +320,9 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
         return;
     }
     if (h->min_version > APMI_VERSION || h->max_version < APMI_VERSION) {
-        snprintf(text, sizeof text, "versions %" PRIu32 " to %" PRIu32 " are not spoken here, %d is",
-                 h->min_version, h->max_version, APMI_VERSION);
+        snprintf(text, sizeof text,
+                 "versions %" PRIu32 " to %" PRIu32 " are not spoken here, %d is", h->min_version,
+                 h->max_version, APMI_VERSION);
         hello_refuse(p, t, s, msg_id, CODE_FAILED_PRECONDITION, text);
         return;
     }

@@ -28,10 +28,10 @@ struct partition_cfg *partition_cfg_of(const struct object *o) {
         c->roots[i].n_reserved = r->n_reserved_prefix;
         c->roots[i].reserved = mem_alloc((r->n_reserved_prefix + 1) * sizeof *c->roots[i].reserved);
         for (size_t k = 0; k < r->n_reserved_prefix; k++) {
-            c->roots[i].reserved[k] = (struct reservation_cfg){
-                .prefix = r->reserved_prefix[k].prefix,
-                .entity = mem_strdup(r->reserved_prefix[k].entity),
-                .domain = mem_strdup(r->reserved_prefix[k].pool_domain)};
+            c->roots[i].reserved[k] =
+                (struct reservation_cfg){.prefix = r->reserved_prefix[k].prefix,
+                                         .entity = mem_strdup(r->reserved_prefix[k].entity),
+                                         .domain = mem_strdup(r->reserved_prefix[k].pool_domain)};
         }
     }
     return c;
@@ -44,10 +44,10 @@ void profile_of(const struct object *o, struct profile *out) {
                             .reclaim = in->reclaim_threshold,
                             .hold_down_s = in->hold_down,
                             .allow_larger = in->allow_larger,
-                            .automatic = in->auto_reclamation != NULL,
+                            .automatic = in->has_auto_reclamation,
                             .window = {.always = true}};
-    if (in->auto_reclamation != NULL) {
-        const struct apm_pool_domain_profile_auto_reclamation *a = in->auto_reclamation;
+    if (in->has_auto_reclamation) {
+        const struct apm_pool_domain_profile_auto_reclamation *a = &in->auto_reclamation;
         out->delay_s = a->delay;
         if (a->active == APM_POOL_DOMAIN_PROFILE_AUTO_RECLAMATION_ACTIVE_WINDOW &&
             a->window_start != NULL) {
@@ -136,7 +136,8 @@ void pools_config(void *self, const struct object *old, const struct object *new
     }
 }
 
-/* ---- what follows from a change --------------------------------------------------------------- */
+/* ---- what follows from a change ---------------------------------------------------------------
+ */
 
 /* Is the entity's profile, or its way to it, in this change? */
 static bool entity_concerned(const struct txn_op *op, const struct match *m,

@@ -37,7 +37,8 @@ static enum err_code at_root(struct err *e, enum err_code code, const char *part
     return code;
 }
 
-/* ---- a partition by itself -------------------------------------------------------------------- */
+/* ---- a partition by itself --------------------------------------------------------------------
+ */
 
 static enum err_code check_reservations(const char *name, const struct partition_cfg *c,
                                         const struct root_cfg *r, struct err *e) {
@@ -153,7 +154,8 @@ static enum err_code check_overlaps(struct pools *p, struct txn *t, struct map *
     return rc;
 }
 
-/* ---- against what is allocated (APM-018) ------------------------------------------------------- */
+/* ---- against what is allocated (APM-018) -------------------------------------------------------
+ */
 
 /* What becomes of a root in the tree: stays, goes, shrinks or grows to `to`. */
 enum fate { STAYS, GOES, SHRINKS, GROWS, SPLITS };
@@ -296,8 +298,7 @@ static enum err_code check_held(struct pools *p, const struct partition *pt,
             bool more = state == PREFIX_ALLOCATED || state == PREFIX_SPLIT;
             if (more && state == PREFIX_SPLIT) {
                 at = ip4_prefix(ip4_value(&rc->prefix.addr) - 1, 32);
-                more = prefix_tree_next(pt->tree,
-                                        ip4_value(&rc->prefix.addr) > 0 ? &at : NULL,
+                more = prefix_tree_next(pt->tree, ip4_value(&rc->prefix.addr) > 0 ? &at : NULL,
                                         PREFIX_SEE_ALLOCATED, &info);
             }
             for (; more && ip_prefix_overlaps(&rc->prefix, &info.prefix);
@@ -347,7 +348,8 @@ static enum err_code check_in_use(struct pools *p, struct txn *t, const char *na
     return check_held(p, pt, c, e);
 }
 
-/* ---- profiles ----------------------------------------------------------------------------------- */
+/* ---- profiles -----------------------------------------------------------------------------------
+ */
 
 static enum err_code check_profile(struct pools *p, struct txn *t, const struct object *o,
                                    struct err *e) {
@@ -358,7 +360,8 @@ static enum err_code check_profile(struct pools *p, struct txn *t, const struct 
                        ", or each reclaim would cause the next apportionment.",
                        in->reclaim_threshold, in->apportion_threshold);
     }
-    const struct apm_pool_domain_profile_auto_reclamation *a = in->auto_reclamation;
+    const struct apm_pool_domain_profile_auto_reclamation *a =
+        in->has_auto_reclamation ? &in->auto_reclamation : NULL;
     struct window w;
     if (a != NULL && a->window_start != NULL &&
         !window_parse(a->window_start, a->window_duration, &w)) {
@@ -398,8 +401,8 @@ static int by_number(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Subscribers that automatic reclamation under `pr` would move off their pools, from what the entity
- * reported last: emptiest pools first, as entities offer them. */
+/* Subscribers that automatic reclamation under `pr` would move off their pools, from what the
+ * entity reported last: emptiest pools first, as entities offer them. */
 static uint64_t would_drain(const struct domain *d, const struct profile *pr) {
     if (pr == NULL || !pr->automatic || !d->have_stats) {
         return 0;

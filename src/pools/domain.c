@@ -13,11 +13,9 @@ LOGGER_MODULE(pools);
 
 const char *pool_state_name(uint8_t state) {
     static const char *const names[] = {
-        [POOL_ALLOCATING] = "offered",     [POOL_UNCERTAIN] = "uncertain",
-        [POOL_ACTIVE] = "active",          [POOL_DRAIN] = "drain",
-        [POOL_DRAIN_SET] = "drain-set",    [POOL_DRAINED] = "drained",
-        [POOL_REMOVING] = "removing",      [POOL_UNMANAGED] = "unmanaged",
-        [POOL_CONFLICT] = "conflict",
+        [POOL_ALLOCATING] = "offered", [POOL_UNCERTAIN] = "uncertain", [POOL_ACTIVE] = "active",
+        [POOL_DRAIN] = "drain",        [POOL_DRAIN_SET] = "drain-set", [POOL_DRAINED] = "drained",
+        [POOL_REMOVING] = "removing",  [POOL_UNMANAGED] = "unmanaged", [POOL_CONFLICT] = "conflict",
     };
     return state >= 1 && state <= POOL_STATE_MAX ? names[state] : "unknown";
 }

@@ -75,8 +75,8 @@ static enum err_code fold_entity(struct pools *p, uint32_t id, const void *v, si
     }
     if (en == NULL) {
         if (map_get(&p->entity_by_id, r.system_id) != NULL) {
-            enum err_code rc = err_set(e, ERR_MALFORMED, NULL, "entity %s is stored twice",
-                                       r.system_id);
+            enum err_code rc =
+                err_set(e, ERR_MALFORMED, NULL, "entity %s is stored twice", r.system_id);
             entity_rec_free(&r);
             return rc;
         }
@@ -84,8 +84,8 @@ static enum err_code fold_entity(struct pools *p, uint32_t id, const void *v, si
         en->id = id;
         en->tokens = POOLS_ALARM_BURST;
         en->since_s = clock_wall_s(p->clock);
-        p->entities = (struct entity **)slot_make((void **)p->entities, &p->n_entities,
-                                                  &p->cap_entities, id);
+        p->entities =
+            (struct entity **)slot_make((void **)p->entities, &p->n_entities, &p->cap_entities, id);
         p->entities[id] = en;
         p->entity_count++;
         en->system_id = mem_strdup(r.system_id);

@@ -41,12 +41,12 @@ enum {
     POOLS_RETRY_EMPTY_S = 900,    /* APM-052 */
     POOLS_RETRY_UNSAFE_S = 60,
     POOLS_RETRY_PENDING_S = 900,
-    POOLS_ACK_S = 30,             /* P-04 */
-    POOLS_ALARM_RATE = 100,       /* per entity and second ... */
-    POOLS_ALARM_BURST = 400,      /* ... after so many at once */
+    POOLS_ACK_S = 30,        /* P-04 */
+    POOLS_ALARM_RATE = 100,  /* per entity and second ... */
+    POOLS_ALARM_BURST = 400, /* ... after so many at once */
     POOLS_STATS_INTERVAL_S = 10,
-    POOLS_SAMPLE_S = 300,         /* utilisation: one sample in 5 minutes ... */
-    POOLS_SAMPLES = 288           /* ... for 24 hours */
+    POOLS_SAMPLE_S = 300, /* utilisation: one sample in 5 minutes ... */
+    POOLS_SAMPLES = 288   /* ... for 24 hours */
 };
 
 struct apmi_session;
@@ -58,7 +58,7 @@ struct root_cfg {
     struct reservation_cfg {
         struct ip_prefix prefix;
         char *entity, *domain;
-    } *reserved;
+    } * reserved;
     size_t n_reserved;
 };
 
@@ -117,21 +117,21 @@ struct retiring {
 /* ---- state ----------------------------------------------------------------------------------- */
 
 enum pool_state { /* stored: never renumber */
-    POOL_ALLOCATING = 1,
-    POOL_UNCERTAIN = 2,
-    POOL_ACTIVE = 3,
-    POOL_DRAIN = 4,
-    POOL_DRAIN_SET = 5,
-    POOL_DRAINED = 6,
-    POOL_REMOVING = 7,
-    POOL_UNMANAGED = 8,
-    POOL_CONFLICT = 9,
-    POOL_STATE_MAX = 9
+                  POOL_ALLOCATING = 1,
+                  POOL_UNCERTAIN = 2,
+                  POOL_ACTIVE = 3,
+                  POOL_DRAIN = 4,
+                  POOL_DRAIN_SET = 5,
+                  POOL_DRAINED = 6,
+                  POOL_REMOVING = 7,
+                  POOL_UNMANAGED = 8,
+                  POOL_CONFLICT = 9,
+                  POOL_STATE_MAX = 9
 };
 
-enum { /* flags of a pool; stored */
-       POOL_MANUAL = 1,  /* an operator ordered the drain */
-       POOL_ADOPTED = 2, /* found by synchronisation */
+enum {                    /* flags of a pool; stored */
+       POOL_MANUAL = 1,   /* an operator ordered the drain */
+       POOL_ADOPTED = 2,  /* found by synchronisation */
        POOL_CLEARING = 4, /* its drain was taken back, the entity has not confirmed */
 };
 
@@ -148,10 +148,10 @@ struct pool {
     uint32_t address; /* host order */
     uint32_t ordinal; /* place in the domain's order; names the record */
     uint32_t seq;
-    uint32_t total, used; /* volatile: as the entity reports */
-    uint32_t allocated_at, since; /* UTC seconds; `since`: of the state */
+    uint32_t total, used;            /* volatile: as the entity reports */
+    uint32_t allocated_at, since;    /* UTC seconds; `since`: of the state */
     uint8_t len, state, flags, code; /* code: 1..7 for C1..C7 */
-    struct pool_extra *extra; /* NULL: nothing special */
+    struct pool_extra *extra;        /* NULL: nothing special */
 };
 
 enum alarm_type { ALARM_APPORTION, ALARM_RECLAIM, ALARM_TYPES }; /* stored */
@@ -184,14 +184,14 @@ struct domain {
     uint32_t n_pools, cap_pools;
     struct alarm *alarms[ALARM_TYPES];
     /* volatile */
-    struct list waiting;   /* in pools.waiting while something is unanswered */
+    struct list waiting; /* in pools.waiting while something is unanswered */
     int64_t wait_until_s;
     bool synced, created_here, resync_asked;
     bool have_stats;
-    uint32_t hint;         /* where the last look-up by name ended */
-    uint64_t free, total;  /* as the entity reports */
-    uint64_t used_counted; /* its part of partition.used_reported */
-    uint32_t sent_apportion, sent_reclaim, sent_hold; /* thresholds the entity confirmed */
+    uint32_t hint;                                       /* where the last look-up by name ended */
+    uint64_t free, total;                                /* as the entity reports */
+    uint64_t used_counted;                               /* its part of partition.used_reported */
+    uint32_t sent_apportion, sent_reclaim, sent_hold;    /* thresholds the entity confirmed */
     uint32_t asked_apportion, asked_reclaim, asked_hold; /* of the order in flight */
     bool thresholds_known;
     uint64_t thresholds_in_flight; /* revision of the unanswered order; 0: none */
@@ -204,7 +204,7 @@ struct entity {
     char *system_id, *address, *software;
     uint8_t kind, security, version;
     uint64_t boot_epoch;
-    int64_t first_s; /* connected for the first time */
+    int64_t first_s;    /* connected for the first time */
     struct map domains; /* name -> struct domain */
     size_t n_answers;
     /* volatile */
@@ -226,7 +226,7 @@ struct target_holder {
     char system_id[POOLS_SYSTEM_ID_MAX + 1];
 };
 
-struct answer { /* P-05 */
+struct answer {       /* P-05 */
     struct list link; /* in pools.answers, oldest first */
     uint32_t entity;
     char *alarm_id;
@@ -252,10 +252,10 @@ struct pools {
     struct core *core;
     const struct clock *clock;
     /* durable */
-    struct map partitions; /* name -> struct partition */
-    struct map profiles;   /* name -> struct profile */
-    struct map matches;    /* system id -> struct match */
-    struct map holders;    /* "entity\0domain" -> struct holder */
+    struct map partitions;    /* name -> struct partition */
+    struct map profiles;      /* name -> struct profile */
+    struct map matches;       /* system id -> struct match */
+    struct map holders;       /* "entity\0domain" -> struct holder */
     struct entity **entities; /* by id; NULL: free */
     uint32_t n_entities, cap_entities, entity_count;
     struct map entity_by_id; /* system id -> struct entity */
@@ -276,7 +276,8 @@ struct pools {
     int64_t last_sample_s;
 };
 
-/* ---- records.c: keys and values of state records ---------------------------------------------- */
+/* ---- records.c: keys and values of state records ----------------------------------------------
+ */
 
 /* Keys: "pools/" and one letter, then what names the record. Letters are in the order in which
  * records must be folded at start. */
@@ -348,7 +349,8 @@ void domain_rec_free(struct domain_rec *r);
 void pool_rec_free(struct pool_rec *r);
 void alarm_clear(struct alarm *a);
 
-/* ---- fold.c: durable memory as the fold of records -------------------------------------------- */
+/* ---- fold.c: durable memory as the fold of records --------------------------------------------
+ */
 
 bool pools_state_encode(void *self, const char *key, size_t key_len, struct buf *out);
 enum err_code pools_state_fold(void *self, const char *key, size_t key_len, const void *value,
@@ -459,7 +461,8 @@ void event_alarm(struct txn *t, const char *name, const struct domain *d, enum a
                  const struct alarm *a);
 void event_drained(struct txn *t, const char *name, const struct domain *d, const struct pool *po);
 
-/* ---- alarm.c, reclaim.c: what entities ask --------------------------------------------------------
+/* ---- alarm.c, reclaim.c: what entities ask
+ * --------------------------------------------------------
  */
 
 /* The answer for `a`, received at receipt_s; everything it decides is in the transaction. */
@@ -493,9 +496,8 @@ bool drain_is_safe(const struct drain_numbers *n, char text[256], bool *first_te
 /* Operators' orders (request apm ...). `text` gets what the terminal shows. */
 enum err_code pools_drain(struct pools *p, struct txn *t, const char *entity, const char *domain,
                           const char *pool, bool force, struct buf *text, struct err *e);
-enum err_code pools_activate(struct pools *p, struct txn *t, const char *entity,
-                             const char *domain, const char *pool, struct buf *text,
-                             struct err *e);
+enum err_code pools_activate(struct pools *p, struct txn *t, const char *entity, const char *domain,
+                             const char *pool, struct buf *text, struct err *e);
 enum err_code pools_reclaim(struct pools *p, struct txn *t, const char *entity, const char *domain,
                             const char *pool, bool force, struct buf *text, struct err *e);
 enum err_code pools_release(struct pools *p, struct txn *t, const char *entity, uint32_t *prefixes,
@@ -516,7 +518,8 @@ void sync_domain_agreed(struct pools *p, struct txn *t, struct apmi_session *s, 
 /* Orders that must stand after a synchronisation: drains and removals still under way. */
 void sync_reissue(struct pools *p, struct txn *t, struct apmi_session *s, struct domain *d);
 
-/* ---- order.c: orders and their results --------------------------------------------------------- */
+/* ---- order.c: orders and their results ---------------------------------------------------------
+ */
 
 void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct pool *po,
                 Openapmi__V1__OrderType type);
@@ -560,11 +563,15 @@ void pools_tick_start(struct pools *p);
 void pools_tick(struct pools *p, struct txn *t, int64_t now_s);
 void partition_sample(struct pools *p, struct txn *t, struct partition *pt, int64_t now_s);
 
-/* ---- show.c, rpc.c -------------------------------------------------------------------------------
+/* ---- show.c, rpc.c
+ * -------------------------------------------------------------------------------
  */
 
 enum err_code pools_call(void *self, struct txn *t, struct call *cl, struct err *e);
 enum err_code pools_look(void *self, struct txn *t, struct look *l, struct err *e);
+void pools_values(void *self, struct txn *t, struct values *v);
 void pools_metrics(void *self, struct buf *out);
+int pools_utc_offset(struct txn *t); /* minutes east of UTC */
+bool pools_percent_decode(char *s);
 
 #endif

@@ -2,9 +2,10 @@
 /*
  * Orders to entities and what they answer; thresholds as the desired state of a target session.
  *
- * An order's id says all that is needed to understand the answer ("o.rm.DOMAIN.ORDINAL.ADDRESS.SINCE"),
- * so nothing has to be remembered between the two. SINCE is the second in which the pool entered
- * its state: a late answer about a number that was reused meanwhile fits nothing.
+ * An order's id says all that is needed to understand the answer
+ * ("o.rm.DOMAIN.ORDINAL.ADDRESS.SINCE"), so nothing has to be remembered between the two. SINCE is
+ * the second in which the pool entered its state: a late answer about a number that was reused
+ * meanwhile fits nothing.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -135,9 +136,8 @@ static void thresholds_result(struct pools *p, struct txn *t, struct apmi_sessio
                               const Openapmi__V1__OrderResult *r) {
     uint32_t id;
     uint64_t revision;
-    if (sscanf(r->order_id, "th.%" SCNu32 ".%" SCNu64, &id, &revision) != 2 ||
-        id >= p->n_domains || p->domains[id] == NULL ||
-        p->domains[id]->entity != apmi_entity(s) ||
+    if (sscanf(r->order_id, "th.%" SCNu32 ".%" SCNu64, &id, &revision) != 2 || id >= p->n_domains ||
+        p->domains[id] == NULL || p->domains[id]->entity != apmi_entity(s) ||
         p->domains[id]->thresholds_in_flight != revision) {
         return; /* answers an order that a newer one has overtaken */
     }
@@ -150,10 +150,10 @@ static void thresholds_result(struct pools *p, struct txn *t, struct apmi_sessio
         d->sent_hold = d->asked_hold;
         d->thresholds_known = true;
     } else {
-        d->thresholds_refused = mem_strdup(r->status->text[0] ? r->status->text : "no reason given");
-        L_WARN("%s domain %s refuses thresholds %" PRIu32 "/%" PRIu32 ": %s",
-               d->entity->system_id, d->name, d->asked_apportion, d->asked_reclaim,
-               d->thresholds_refused);
+        d->thresholds_refused =
+            mem_strdup(r->status->text[0] ? r->status->text : "no reason given");
+        L_WARN("%s domain %s refuses thresholds %" PRIu32 "/%" PRIu32 ": %s", d->entity->system_id,
+               d->name, d->asked_apportion, d->asked_reclaim, d->thresholds_refused);
     }
     apmi_hold(s);
     txn_after(t, progress_after, s);
@@ -252,8 +252,8 @@ static void pool_result(struct pools *p, struct txn *t, struct domain *d, uint32
     char name[POOLS_NAME_MAX + 16];
     pool_name(d, po, name);
     if (!ok) {
-        L_WARN("%s domain %s: the entity refuses the order about pool %s: %s",
-               d->entity->system_id, d->name, name, st->text);
+        L_WARN("%s domain %s: the entity refuses the order about pool %s: %s", d->entity->system_id,
+               d->name, name, st->text);
     }
     switch (type) {
     case OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN:
@@ -306,8 +306,7 @@ static void order_id_result(struct pools *p, struct txn *t, struct apmi_session 
 }
 
 static void added_result(struct pools *p, struct txn *t, struct domain *d,
-                         const Openapmi__V1__AlarmResponse *a,
-                         const Openapmi__V1__OrderResult *r) {
+                         const Openapmi__V1__AlarmResponse *a, const Openapmi__V1__OrderResult *r) {
     bool ok = r->status == NULL || r->status->code == 0;
     const char *only = !ok && r->pool != NULL ? r->pool->name : "";
     for (size_t i = 0; i < a->n_add; i++) {
@@ -353,7 +352,8 @@ static void alarm_id_result(struct pools *p, struct txn *t, struct apmi_session 
 
 void order_result(struct pools *p, struct txn *t, struct apmi_session *s,
                   const Openapmi__V1__OrderResult *r) {
-    /* Our ids first: an alarm id of the entity's that looks like one is looked up only if stored. */
+    /* Our ids first: an alarm id of the entity's that looks like one is looked up only if stored.
+     */
     if (answer_find(p, apmi_entity(s), r->order_id) != NULL) {
         alarm_id_result(p, t, s, r);
     } else if (strncmp(r->order_id, "th.", 3) == 0) {

@@ -41,7 +41,7 @@ void partition_cfg_free(struct partition_cfg *c) {
 
 void partition_free(void *arg) {
     struct partition *pt = arg;
-    LIST_FOREACH_SAFE(l, &pt->retiring) {
+    LIST_FOREACH_SAFE (l, &pt->retiring) {
         mem_free(CONTAINER_OF(l, struct retiring, link));
     }
     prefix_tree_free(pt->tree);
@@ -60,7 +60,7 @@ void partition_drop_if_idle(struct pools *p, struct partition *pt) {
 }
 
 struct retiring *partition_retiring(struct partition *pt, const struct ip_prefix *px) {
-    LIST_FOREACH(l, &pt->retiring) {
+    LIST_FOREACH (l, &pt->retiring) {
         struct retiring *r = CONTAINER_OF(l, struct retiring, link);
         if (ip_prefix_eq(&r->prefix, px)) {
             return r;
@@ -112,8 +112,7 @@ struct owner_and_tag {
 bool partition_owner_is_tag(void *arg, prefix_owner owner) {
     const struct owner_and_tag *ot = arg;
     const struct domain *d = pools_owner_domain(ot->pools, owner);
-    return d != NULL &&
-           pools_tag(ot->pools, d->entity->system_id, d->name, false) == ot->tag;
+    return d != NULL && pools_tag(ot->pools, d->entity->system_id, d->name, false) == ot->tag;
 }
 
 /* ---- making the tree agree ------------------------------------------------------------------- */
@@ -258,7 +257,7 @@ static void converge_reservations(struct pools *p, struct partition *pt) {
 
 /* Removed roots with pools in them: in the tree and retiring, as soon as a pool is there. */
 static void converge_retiring(struct partition *pt) {
-    LIST_FOREACH(l, &pt->retiring) {
+    LIST_FOREACH (l, &pt->retiring) {
         struct retiring *r = CONTAINER_OF(l, struct retiring, link);
         struct prefix_root_info info;
         struct err e;

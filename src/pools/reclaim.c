@@ -313,9 +313,8 @@ enum err_code pools_drain(struct pools *p, struct txn *t, const char *entity, co
     return ERR_OK;
 }
 
-enum err_code pools_activate(struct pools *p, struct txn *t, const char *entity,
-                             const char *domain, const char *pool, struct buf *text,
-                             struct err *e) {
+enum err_code pools_activate(struct pools *p, struct txn *t, const char *entity, const char *domain,
+                             const char *pool, struct buf *text, struct err *e) {
     struct domain *d;
     struct pool *po;
     ERR_TRY(find_pool(p, entity, domain, pool, &d, &po, e));
@@ -385,7 +384,7 @@ enum err_code pools_release(struct pools *p, struct txn *t, const char *entity, 
         domains++;
         domain_delete(p, t, d);
     }
-    LIST_FOREACH_SAFE(l, &p->answers) {
+    LIST_FOREACH_SAFE (l, &p->answers) {
         const struct answer *a = CONTAINER_OF(l, struct answer, link);
         if (a->entity == en->id) {
             struct rec_key k = rec_key_answer(a->entity, a->alarm_id);

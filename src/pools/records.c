@@ -250,10 +250,9 @@ enum err_code pool_rec_decode(const void *p, size_t n, struct pool_rec *r, struc
     enum err_code rc = finish(&c, "pool", e);
     struct ip_prefix px = ip4_prefix(r->address, r->len <= 32 ? r->len : 32);
     bool foreign = r->seq == SEQ_FOREIGN;
-    if (rc == ERR_OK &&
-        (r->len < 1 || r->len > 32 || !ip_prefix_aligned(&px) || r->state < POOL_ALLOCATING ||
-         r->state > POOL_STATE_MAX || r->code > 7 ||
-         foreign != (r->name != NULL && r->name[0] != '\0'))) {
+    if (rc == ERR_OK && (r->len < 1 || r->len > 32 || !ip_prefix_aligned(&px) ||
+                         r->state < POOL_ALLOCATING || r->state > POOL_STATE_MAX || r->code > 7 ||
+                         foreign != (r->name != NULL && r->name[0] != '\0'))) {
         rc = err_set(e, ERR_MALFORMED, NULL, "the pool record is damaged");
     }
     if (rc != ERR_OK) {

@@ -39,8 +39,7 @@ void entity_rec_of(const struct entity *en, struct entity_rec *out) {
                                .first_s = en->first_s};
 }
 
-struct entity *entity_put(struct pools *p, struct txn *t, const struct entity_rec *r,
-                          uint32_t id) {
+struct entity *entity_put(struct pools *p, struct txn *t, const struct entity_rec *r, uint32_t id) {
     if (id == UINT32_MAX) {
         id = free_id((void *const *)p->entities, p->n_entities, p->entity_count);
     }

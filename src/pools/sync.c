@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Synchronisation of one domain: our pools are made those of the entity (APM-072..076). The entity's
- * view wins, but no prefix is ever given to two: what can't be had is a conflict and is drained
- * (C1, C3, C4, C5), or lies outside our space and is only counted (C2, C6, C7).
+ * Synchronisation of one domain: our pools are made those of the entity (APM-072..076). The
+ * entity's view wins, but no prefix is ever given to two: what can't be had is a conflict and is
+ * drained (C1, C3, C4, C5), or lies outside our space and is only counted (C2, C6, C7).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -123,15 +123,15 @@ static void report(struct sync *sy, const char *name, const struct ip_prefix *px
     buf_free(&b);
 }
 
-/* ---- pools that the entity has and we don't --------------------------------------------------- */
+/* ---- pools that the entity has and we don't ---------------------------------------------------
+ */
 
 /* Is the prefix held by another domain of this entity that has not told us yet what it has? Then
  * the entity has moved it. */
 static bool taken_over(struct sync *sy, const struct prefix_conflict *why) {
     struct domain *other = pools_owner_domain(sy->p, why->owner);
     if (why->reason != PREFIX_WHY_HELD || other == NULL || other == sy->d ||
-        other->entity != sy->d->entity || other->synced ||
-        other->partition != sy->d->partition) {
+        other->entity != sy->d->entity || other->synced || other->partition != sy->d->partition) {
         return false;
     }
     L_INFO("%s: a prefix moves from domain %s to %s", other->entity->system_id, other->name,
@@ -224,7 +224,8 @@ static void unknown_here(struct sync *sy, const pool_msg *m, bool duplicate) {
             text);
 }
 
-/* ---- pools that both have --------------------------------------------------------------------- */
+/* ---- pools that both have ---------------------------------------------------------------------
+ */
 
 static void known_to_both(struct sync *sy, const pool_msg *m, struct pool *po) {
     struct pools *p = sy->p;
@@ -251,9 +252,8 @@ static void known_to_both(struct sync *sy, const pool_msg *m, struct pool *po) {
             verdict(sy, m, OPENAPMI__V1__POOL_VERDICT__VERDICT__ADOPTED, "");
         } else {
             verdict(sy, m,
-                    po->state == POOL_CONFLICT
-                        ? OPENAPMI__V1__POOL_VERDICT__VERDICT__CONFLICT_DRAIN
-                        : OPENAPMI__V1__POOL_VERDICT__VERDICT__UNMANAGED,
+                    po->state == POOL_CONFLICT ? OPENAPMI__V1__POOL_VERDICT__VERDICT__CONFLICT_DRAIN
+                                               : OPENAPMI__V1__POOL_VERDICT__VERDICT__UNMANAGED,
                     po->extra != NULL && po->extra->note != NULL ? po->extra->note : "");
         }
         return;
@@ -287,7 +287,8 @@ static void known_to_both(struct sync *sy, const pool_msg *m, struct pool *po) {
     verdict(sy, m, OPENAPMI__V1__POOL_VERDICT__VERDICT__AGREED, "");
 }
 
-/* ---- the whole list --------------------------------------------------------------------------- */
+/* ---- the whole list ---------------------------------------------------------------------------
+ */
 
 /* Pools only known here, or with another prefix there: the entity does not have them. */
 static void drop_unlisted(struct sync *sy) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What time does: confirmations that stay out (P-04), answers that grow old (P-05), samples of use,
- * the low-water mark. Once a second, as work on the writer; nothing due costs nothing in the log. */
+ * the low-water mark. Once a second, as work on the writer; nothing due costs nothing in the log.
+ */
 #include <string.h>
 
 #include "base/logger.h"

@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 struct window {
-    bool always;            /* no window, or one of its values is 0 */
-    uint16_t start_min;     /* minutes after midnight UTC, 0..1439 */
-    uint16_t duration_min;  /* 15..720 */
+    bool always;           /* no window, or one of its values is 0 */
+    uint16_t start_min;    /* minutes after midnight UTC, 0..1439 */
+    uint16_t duration_min; /* 15..720 */
 };
 
 /* "HH:MM+hhmm" or "HH:MM-hhmm", or "0" (always). False: not of that form. */

@@ -1,0 +1,721 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The rpcs of weft-apm, its state for RESTCONF, completion values and metrics. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "core/object.h"
+#include "model/kinds.h"
+#include "pools/show.h"
+
+LOGGER_MODULE(pools);
+
+typedef enum err_code (*rpc_fn)(struct show *sh, struct txn *t, struct call *cl, struct err *e);
+
+int pools_utc_offset(struct txn *t) {
+    const struct object *o = txn_get(t, "/weft-system:system/settings");
+    return o ? ((const struct system_settings *)o->doc->data)->utc_offset : 0;
+}
+
+static void go_on(struct call *cl, const char *cursor) {
+    mem_free(cl->cursor);
+    cl->cursor = cursor ? mem_strdup(cursor) : NULL;
+}
+
+/* ---- show --------------------------------------------------------------------------------------
+ */
+
+/* One entity in parts: the cursor is the last domain that was shown. */
+static enum err_code show_one_entity(struct show *sh, struct call *cl, const struct entity *en,
+                                     const struct domain *only) {
+    struct domain **all = domains_sorted(en);
+    const char *after = cl->cursor;
+    char last[POOLS_NAME_MAX + 1] = "";
+    bool cut = false;
+    if (after == NULL) {
+        text_entity_head(sh, &cl->text, en);
+    }
+    struct buf domains = BUF_INIT;
+    for (size_t i = 0; all[i] != NULL && !cut; i++) {
+        struct domain *d = all[i];
+        if ((only != NULL && d != only) || (after != NULL && strcmp(d->name, after) <= 0)) {
+            continue;
+        }
+        text_domain(sh, &cl->text, d);
+        buf_str(&domains, domains.len ? "," : "");
+        json_domain(sh, &domains, d, true);
+        snprintf(last, sizeof last, "%s", d->name);
+        cut = cl->text.len > SHOW_PART_BYTES && all[i + 1] != NULL && only == NULL;
+    }
+    mem_free(all);
+    buf_str(&cl->json, "{\"entity\":[");
+    struct domain none = {.name = NULL};
+    size_t at = cl->json.len;
+    json_entity(sh, &cl->json, en, &none, false); /* no domain fits: only the head */
+    if (domains.len > 0 && cl->json.len > at) {
+        cl->json.len--; /* its closing brace */
+        buf_str(&cl->json, ",\"pool-domain\":[");
+        buf_add(&cl->json, domains.data, domains.len);
+        buf_str(&cl->json, "]}");
+    }
+    buf_str(&cl->json, "]}");
+    buf_free(&domains);
+    go_on(cl, cut ? last : NULL);
+    return ERR_OK;
+}
+
+static enum err_code show_entity(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_show_entity_input *in = cl->in.data;
+    if (in->id != NULL) {
+        const struct entity *en = pools_entity(sh->p, in->id);
+        const struct domain *d = NULL;
+        if (en == NULL) {
+            return err_set(e, ERR_ABSENT, NULL, "There is no entity %s.", in->id);
+        }
+        if (in->pool_domain != NULL && (d = entity_domain(en, in->pool_domain)) == NULL) {
+            return err_set(e, ERR_ABSENT, NULL, "Entity %s has no pool domain %s.", in->id,
+                           in->pool_domain);
+        }
+        return show_one_entity(sh, cl, en, d);
+    }
+    text_entities(sh, &cl->text);
+    struct entity **all = entities_sorted(sh->p);
+    buf_str(&cl->json, "{\"entity\":[");
+    for (size_t i = 0; all[i] != NULL; i++) {
+        buf_str(&cl->json, i ? "," : "");
+        json_entity(sh, &cl->json, all[i], NULL, false);
+    }
+    buf_str(&cl->json, "]}");
+    mem_free(all);
+    return ERR_OK;
+}
+
+static enum err_code show_alarms(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_show_alarms_input *in = cl->in.data;
+    const struct entity *only = in->entity ? pools_entity(sh->p, in->entity) : NULL;
+    if (in->entity != NULL && only == NULL) {
+        return err_set(e, ERR_ABSENT, NULL, "There is no entity %s.", in->entity);
+    }
+    text_alarms(sh, &cl->text, only);
+    buf_str(&cl->json, "{\"alarm\":[");
+    json_alarms(sh, &cl->json, only);
+    buf_str(&cl->json, "]}");
+    return ERR_OK;
+}
+
+static enum err_code show_reclaim_events(struct show *sh, struct txn *t, struct call *cl,
+                                         struct err *e) {
+    text_reclaim_events(sh, &cl->text);
+    buf_str(&cl->json, "{\"reclaim-event\":[");
+    json_reclaim_events(sh, &cl->json);
+    buf_str(&cl->json, "]}");
+    return ERR_OK;
+}
+
+static struct partition *find_partition(struct pools *p, const char *name, struct err *e) {
+    struct partition *pt = partition_get(p, name, false);
+    if (pt == NULL) {
+        err_set(e, ERR_ABSENT, NULL, "There is no partition %s.", name);
+    }
+    return pt;
+}
+
+/* A tree in parts: blocks in address order from the cursor on ("10.0.0.0/24": the last one shown).
+ * Roots stand before their blocks, those of retiring roots too. */
+static enum err_code show_tree(struct show *sh, struct call *cl, const struct partition *pt,
+                               struct err *e) {
+    struct ip_prefix after, root = {.len = 0};
+    struct prefix_info info;
+    bool from = cl->cursor != NULL;
+    if (from && ip_prefix_parse(cl->cursor, &after, e) != ERR_OK) {
+        return err_set(e, ERR_INVALID, NULL, "The cursor is damaged.");
+    }
+    buf_str(&cl->json, "{\"partition\":[{\"name\":");
+    json_text(&cl->json, pt->name);
+    buf_str(&cl->json, ",\"prefix\":[");
+    const char *comma = "";
+    bool more =
+        pt->tree != NULL && prefix_tree_next(pt->tree, from ? &after : NULL, PREFIX_SEE_ALL, &info);
+    if (from && more) {
+        struct prefix_info at;
+        prefix_tree_lookup(pt->tree, &after, &at);
+        root = at.state == PREFIX_OUTSIDE ? root : at.root;
+    }
+    while (more && cl->text.len < SHOW_PART_BYTES) {
+        if (!ip_prefix_eq(&root, &info.root) || root.len == 0) {
+            struct prefix_info whole;
+            root = info.root;
+            if (prefix_tree_lookup(pt->tree, &root, &whole) == PREFIX_SPLIT ||
+                !ip_prefix_eq(&whole.prefix, &info.prefix)) {
+                whole.prefix = whole.root = root;
+                text_block(sh, &cl->text, &whole);
+                buf_printf(&cl->json, "%s{", comma);
+                json_block(sh, &cl->json, &whole);
+                buf_char(&cl->json, '}');
+                comma = ",";
+            }
+        }
+        char text[IP_TEXT_MAX];
+        text_block(sh, &cl->text, &info);
+        buf_printf(&cl->json, "%s{", comma);
+        json_block(sh, &cl->json, &info);
+        if (!ip_prefix_eq(&info.prefix, &info.root)) {
+            buf_printf(&cl->json, ",\"root\":\"%s\"", ip_prefix_format(&info.root, text));
+        }
+        buf_char(&cl->json, '}');
+        comma = ",";
+        after = info.prefix;
+        more = prefix_tree_next(pt->tree, &after, PREFIX_SEE_ALL, &info);
+    }
+    buf_str(&cl->json, "]}]}");
+    char text[IP_TEXT_MAX];
+    go_on(cl, more ? ip_prefix_format(&after, text) : NULL);
+    return ERR_OK;
+}
+
+static enum err_code show_partition(struct show *sh, struct txn *t, struct call *cl,
+                                    struct err *e) {
+    const struct apm_show_partition_input *in = cl->in.data;
+    struct partition *only = NULL;
+    if (in->name != NULL && (only = find_partition(sh->p, in->name, e)) == NULL) {
+        return ERR_ABSENT;
+    }
+    if (in->tree) {
+        if (only == NULL && sh->p->partitions.count == 1) {
+            struct partition **all = partitions_sorted(sh->p);
+            only = all[0];
+            mem_free(all);
+        }
+        if (only == NULL) {
+            return err_set(e, ERR_MISSING, NULL,
+                           "Say whose tree: show apm partition name NAME tree.");
+        }
+        return show_tree(sh, cl, only, e);
+    }
+    struct partition **all = partitions_sorted(sh->p);
+    const char *comma = "";
+    if (all[0] == NULL) {
+        buf_str(&cl->text, "No partitions.\n");
+    } else {
+        text_partition_head(&cl->text);
+    }
+    buf_str(&cl->json, "{\"partition\":[");
+    for (size_t i = 0; all[i] != NULL; i++) {
+        if (only == NULL || only == all[i]) {
+            text_partition(sh, &cl->text, all[i]);
+            buf_str(&cl->json, comma);
+            json_partition(sh, &cl->json, all[i], false);
+            comma = ",";
+        }
+    }
+    buf_str(&cl->json, "]}");
+    mem_free(all);
+    return ERR_OK;
+}
+
+static void forecast_line(struct show *sh, struct call *cl, const struct partition *pt,
+                          const char *comma) {
+    struct forecast f;
+    forecast_of(pt, sh->now_s, &f);
+    char growth[40] = "-", days[80] = "unknown: too few samples";
+    if (f.known) {
+        snprintf(growth, sizeof growth, "%+.0f", f.per_day);
+        if (f.days >= 0 && f.days < 100000) {
+            snprintf(days, sizeof days, "%.1f", f.days);
+        } else {
+            snprintf(days, sizeof days, "never at this pace");
+        }
+    }
+    buf_printf(&cl->text, "%-24s  %12" PRIu64 "  %13s  %10" PRId64 "  %s\n", pt->name, f.free,
+               growth, f.observed_s / 60, days);
+    buf_printf(&cl->json, "%s{\"name\":", comma);
+    json_text(&cl->json, pt->name);
+    buf_printf(&cl->json, ",\"free-addresses\":\"%" PRIu64 "\",\"observed\":%" PRId64, f.free,
+               f.observed_s / 60);
+    if (f.known) {
+        buf_printf(&cl->json, ",\"growth\":\"%.0f\"", f.per_day);
+    }
+    if (f.known && f.days >= 0 && f.days < 1e9) {
+        buf_printf(&cl->json, ",\"days-to-empty\":\"%.1f\"", f.days);
+    }
+    buf_char(&cl->json, '}');
+}
+
+static enum err_code show_forecast(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_show_partition_forecast_input *in = cl->in.data;
+    struct partition *only = NULL;
+    if (in->name != NULL && (only = find_partition(sh->p, in->name, e)) == NULL) {
+        return ERR_ABSENT;
+    }
+    struct partition **all = partitions_sorted(sh->p);
+    const char *comma = "";
+    buf_printf(&cl->text, "%-24s  %12s  %13s  %10s  %s\n", "Partition", "Free", "Addresses/day",
+               "Minutes", "Days to empty");
+    buf_str(&cl->json, "{\"partition\":[");
+    for (size_t i = 0; all[i] != NULL; i++) {
+        if (only == NULL || only == all[i]) {
+            forecast_line(sh, cl, all[i], comma);
+            comma = ",";
+        }
+    }
+    buf_str(&cl->json, "]}");
+    mem_free(all);
+    return ERR_OK;
+}
+
+static enum err_code show_utilization(struct show *sh, struct txn *t, struct call *cl,
+                                      struct err *e) {
+    const struct apm_show_utilization_input *in = cl->in.data;
+    struct partition *only = NULL;
+    if (in->partition != NULL && (only = find_partition(sh->p, in->partition, e)) == NULL) {
+        return ERR_ABSENT;
+    }
+    struct partition **all = partitions_sorted(sh->p);
+    const char *comma = "";
+    buf_printf(&cl->text, "%-24s  %-25s  %12s  %12s  %12s\n", "Partition", "Time", "Total",
+               "Allocated", "Used");
+    buf_str(&cl->json, "{\"sample\":[");
+    for (size_t i = 0; all[i] != NULL; i++) {
+        struct sample s[POOLS_SAMPLES];
+        size_t n = only == NULL || only == all[i] ? samples_sorted(all[i], sh->now_s, s) : 0;
+        for (size_t k = 0; k < n; k++) {
+            char when[TIME_TEXT_MAX];
+            time_format(s[k].time_s, sh->offset_min, when);
+            buf_printf(&cl->text, "%-24s  %-25s  %12" PRIu32 "  %12" PRIu32 "  %12" PRIu32 "\n",
+                       all[i]->name, when, s[k].total, s[k].allocated, s[k].used);
+            buf_printf(&cl->json, "%s{\"partition\":", comma);
+            json_text(&cl->json, all[i]->name);
+            buf_printf(&cl->json,
+                       ",\"time\":\"%s\",\"allocated-addresses\":\"%" PRIu32
+                       "\",\"used-addresses\":\"%" PRIu32 "\",\"total-addresses\":\"%" PRIu32 "\"}",
+                       when, s[k].allocated, s[k].used, s[k].total);
+            comma = ",";
+        }
+    }
+    buf_str(&cl->json, "]}");
+    mem_free(all);
+    return ERR_OK;
+}
+
+static enum err_code show_prefix(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_show_prefix_input *in = cl->in.data;
+    char text[IP_TEXT_MAX], root[IP_TEXT_MAX];
+    ip_prefix_format(&in->prefix, text);
+    MAP_FOREACH (m, &sh->p->partitions) {
+        const struct partition *pt = m->value;
+        struct prefix_info info;
+        if (pt->tree == NULL ||
+            prefix_tree_lookup(pt->tree, &in->prefix, &info) == PREFIX_OUTSIDE) {
+            continue;
+        }
+        if (info.state == PREFIX_SPLIT) {
+            info.prefix = in->prefix;
+        }
+        buf_printf(&cl->text, "Prefix     :  %s\nPartition  :  %s\nRoot       :  %s\n", text,
+                   pt->name, ip_prefix_format(&info.root, root));
+        static const char *const states[] = {"outside",   "available", "reserved",
+                                             "allocated", "split",     "retiring"};
+        buf_printf(&cl->text, "State      :  %s\n", states[info.state]);
+        if (info.state == PREFIX_ALLOCATED) {
+            struct domain *d = pools_owner_domain(sh->p, info.owner);
+            struct pool *po = d ? domain_pool(d, (uint32_t)info.owner) : NULL;
+            if (po != NULL) {
+                char name[POOLS_NAME_MAX + 16], as[IP_TEXT_MAX];
+                pool_name(d, po, name);
+                buf_printf(&cl->text,
+                           "Part of    :  %s\nEntity     :  %s\nPool Domain:  %s\n"
+                           "Pool       :  %s (%s)\n",
+                           ip_prefix_format(&info.prefix, as), d->entity->system_id, d->name, name,
+                           pool_state_name(po->state));
+            }
+        } else if (info.tag != 0) {
+            const struct holder *h = (const struct holder *)(uintptr_t)info.tag;
+            buf_printf(&cl->text, "Entity     :  %s\nPool Domain:  %s\n", h->entity, h->domain);
+        }
+        buf_printf(&cl->text, "Usable     :  %" PRIu64 "\n", ip_prefix_usable(&in->prefix));
+        buf_str(&cl->json, "{\"partition\":");
+        json_text(&cl->json, pt->name);
+        buf_printf(&cl->json, ",\"root\":\"%s\",", root);
+        json_block(sh, &cl->json, &info);
+        buf_char(&cl->json, '}');
+        return ERR_OK;
+    }
+    return err_set(e, ERR_ABSENT, NULL, "%s is in no partition.", text);
+}
+
+static enum err_code show_statistics(struct show *sh, struct txn *t, struct call *cl,
+                                     struct err *e) {
+    text_statistics(sh, &cl->text);
+    buf_char(&cl->json, '{');
+    json_statistics(sh, &cl->json);
+    buf_char(&cl->json, '}');
+    return ERR_OK;
+}
+
+static enum err_code explain_domain(struct show *sh, struct txn *t, struct call *cl,
+                                    struct err *e) {
+    const struct apm_explain_domain_input *in = cl->in.data;
+    struct domain *found = NULL;
+    for (uint32_t i = 0; i < sh->p->n_domains; i++) {
+        struct domain *d = sh->p->domains[i];
+        if (d == NULL || strcmp(d->name, in->domain) != 0 ||
+            (in->entity != NULL && strcmp(d->entity->system_id, in->entity) != 0)) {
+            continue;
+        }
+        if (found != NULL) {
+            return err_set(e, ERR_MISSING, NULL,
+                           "Several entities have a domain %s, %s and %s among them: say entity.",
+                           in->domain, found->entity->system_id, d->entity->system_id);
+        }
+        found = d;
+    }
+    if (found == NULL) {
+        return err_set(e, ERR_ABSENT, NULL, "There is no pool domain %s%s%s.", in->domain,
+                       in->entity ? " at entity " : "", in->entity ? in->entity : "");
+    }
+    struct buf facts = BUF_INIT;
+    text_explain(sh, &cl->text, &facts, found);
+    buf_str(&cl->json, "{\"fact\":[");
+    buf_add(&cl->json, facts.data, facts.len);
+    buf_str(&cl->json, "]}");
+    buf_free(&facts);
+    return ERR_OK;
+}
+
+/* ---- request, clear
+ * ------------------------------------------------------------------------------
+ */
+
+static enum err_code rpc_drain(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_drain_input *in = cl->in.data;
+    return pools_drain(sh->p, t, in->entity, in->pool_domain, in->pool, in->force || cl->force,
+                       &cl->text, e);
+}
+
+static enum err_code rpc_activate(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_activate_input *in = cl->in.data;
+    return pools_activate(sh->p, t, in->entity, in->pool_domain, in->pool, &cl->text, e);
+}
+
+static enum err_code rpc_reclaim(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_reclaim_input *in = cl->in.data;
+    return pools_reclaim(sh->p, t, in->entity, in->pool_domain, in->pool, in->force || cl->force,
+                         &cl->text, e);
+}
+
+static enum err_code rpc_release(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_release_entity_input *in = cl->in.data;
+    uint32_t prefixes;
+    ERR_TRY(pools_release(sh->p, t, in->entity, &prefixes, &cl->text, e));
+    buf_printf(&cl->json, "{\"prefixes\":%" PRIu32 "}", prefixes);
+    return ERR_OK;
+}
+
+static enum err_code rpc_clear(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    pools_clear_statistics(sh->p, sh->now_s);
+    buf_str(&cl->text, "Statistics have been cleared.\n");
+    return ERR_OK;
+}
+
+enum err_code pools_call(void *self, struct txn *t, struct call *cl, struct err *e) {
+    static const struct {
+        const char *name;
+        rpc_fn fn;
+    } rpcs[] = {{"show-entity", show_entity},
+                {"show-alarms", show_alarms},
+                {"show-reclaim-events", show_reclaim_events},
+                {"show-partition", show_partition},
+                {"show-partition-forecast", show_forecast},
+                {"show-utilization", show_utilization},
+                {"show-prefix", show_prefix},
+                {"show-statistics", show_statistics},
+                {"explain-domain", explain_domain},
+                {"drain", rpc_drain},
+                {"activate", rpc_activate},
+                {"reclaim", rpc_reclaim},
+                {"release-entity", rpc_release},
+                {"clear-statistics", rpc_clear}};
+    struct show sh;
+    show_init(&sh, self, t);
+    for (size_t i = 0; i < sizeof rpcs / sizeof *rpcs; i++) {
+        if (strcmp(rpcs[i].name, cl->in.rpc->name) == 0) {
+            return rpcs[i].fn(&sh, t, cl, e);
+        }
+    }
+    return err_set(e, ERR_UNSUPPORTED, NULL, "%s is not implemented.", cl->in.rpc->name);
+}
+
+/* ---- look
+ * ----------------------------------------------------------------------------------------
+ */
+
+static void look_partitions(struct show *sh, struct buf *b, const char *only, bool tree) {
+    struct partition **all = partitions_sorted(sh->p);
+    const char *comma = "";
+    for (size_t i = 0; all[i] != NULL; i++) {
+        if (only == NULL || strcmp(only, all[i]->name) == 0) {
+            buf_str(b, comma);
+            json_partition(sh, b, all[i], tree);
+            comma = ",";
+        }
+    }
+    mem_free(all);
+}
+
+static void look_entities(struct show *sh, struct buf *b, bool pools) {
+    struct entity **all = entities_sorted(sh->p);
+    for (size_t i = 0; all[i] != NULL; i++) {
+        buf_str(b, i ? "," : "");
+        json_entity(sh, b, all[i], NULL, pools);
+    }
+    mem_free(all);
+}
+
+static void look_all(struct show *sh, struct buf *b) {
+    bool pools = sh->p->pool_count <= SHOW_STATE_POOLS_MAX;
+    buf_str(b, "{\"statistics\":{");
+    json_statistics(sh, b);
+    buf_str(b, "},\"entity\":[");
+    look_entities(sh, b, pools);
+    buf_str(b, "],\"alarm\":[");
+    json_alarms(sh, b, NULL);
+    buf_str(b, "],\"reclaim-event\":[");
+    json_reclaim_events(sh, b);
+    buf_str(b, "],\"partition\":[");
+    look_partitions(sh, b, NULL, pools);
+    buf_str(b, "]}");
+}
+
+enum err_code pools_look(void *self, struct txn *t, struct look *l, struct err *e) {
+    static const char base[] = "/weft-apm:apm/state";
+    struct show sh;
+    show_init(&sh, self, t);
+    const char *rest = l->path + strlen(base);
+    if (strncmp(l->path, base, strlen(base)) != 0) {
+        return err_set(e, ERR_ABSENT, l->path, "There is no such state.");
+    }
+    if (*rest == '\0') {
+        look_all(&sh, &l->json);
+        return ERR_OK;
+    }
+    if (strcmp(rest, "/statistics") == 0) {
+        buf_char(&l->json, '{');
+        json_statistics(&sh, &l->json);
+        buf_char(&l->json, '}');
+        return ERR_OK;
+    }
+    struct arena *a = arena_new();
+    enum err_code rc = ERR_OK;
+    char *key = arena_strdup(a, rest);
+    char *eq = strchr(key, '=');
+    if (strncmp(rest, "/entity=", 8) == 0 && pools_percent_decode(eq + 1)) {
+        const struct entity *en = pools_entity(sh.p, eq + 1);
+        if (en == NULL) {
+            rc = err_set(e, ERR_ABSENT, l->path, "There is no such entity.");
+        } else {
+            json_entity(&sh, &l->json, en, NULL, true);
+        }
+    } else if (strncmp(rest, "/partition=", 11) == 0 && pools_percent_decode(eq + 1)) {
+        look_partitions(&sh, &l->json, eq + 1, true);
+        if (l->json.len == 0) {
+            rc = err_set(e, ERR_ABSENT, l->path, "There is no such partition.");
+        }
+    } else if (strcmp(rest, "/entity") == 0 || strcmp(rest, "/alarm") == 0 ||
+               strcmp(rest, "/reclaim-event") == 0 || strcmp(rest, "/partition") == 0) {
+        buf_char(&l->json, '[');
+        if (rest[1] == 'e') {
+            look_entities(&sh, &l->json, sh.p->pool_count <= SHOW_STATE_POOLS_MAX);
+        } else if (rest[1] == 'a') {
+            json_alarms(&sh, &l->json, NULL);
+        } else if (rest[1] == 'r') {
+            json_reclaim_events(&sh, &l->json);
+        } else {
+            look_partitions(&sh, &l->json, NULL, false);
+        }
+        buf_char(&l->json, ']');
+    } else {
+        rc = err_set(e, ERR_ABSENT, l->path, "There is no such state.");
+    }
+    arena_free(a);
+    return rc;
+}
+
+static int hex(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* In place. False: a bad escape, or something after the key. */
+bool pools_percent_decode(char *s) {
+    char *out = s;
+    for (; *s != '\0'; s++) {
+        if (*s == '/' || *s == ',') {
+            return false;
+        }
+        if (*s == '%') {
+            int hi = hex(s[1]), lo = hi >= 0 ? hex(s[2]) : -1;
+            if (lo < 0 || hi * 16 + lo == 0) {
+                return false;
+            }
+            *out++ = (char)(hi * 16 + lo);
+            s += 2;
+        } else {
+            *out++ = *s;
+        }
+    }
+    *out = '\0';
+    return true;
+}
+
+/* ---- completion
+ * ----------------------------------------------------------------------------------
+ */
+
+static const char *given(const struct values *v, const char *name) {
+    for (size_t i = 0; i < v->n_given; i++) {
+        if (strcmp(v->names[i], name) == 0) {
+            return v->values[i];
+        }
+    }
+    return NULL;
+}
+
+enum { VALUES_MAX = 500 };
+
+static void values_pools(struct values *v, struct domain *d) {
+    for (uint32_t i = 0; i < d->n_pools && i < VALUES_MAX; i++) {
+        char name[POOLS_NAME_MAX + 16];
+        pool_name(d, &d->pools[i], name);
+        buf_printf(&v->out, "%s\t%s, %" PRIu32 " of %" PRIu32 " in use\n", name,
+                   pool_state_name(d->pools[i].state), d->pools[i].used, d->pools[i].total);
+    }
+}
+
+void pools_values(void *self, struct txn *t, struct values *v) {
+    struct pools *p = self;
+    const char *leaf = v->leaf->name;
+    const char *entity = given(v, "entity") ? given(v, "entity") : given(v, "id");
+    struct entity *en = entity ? pools_entity(p, entity) : NULL;
+    if (strcmp(leaf, "entity") == 0 || strcmp(leaf, "id") == 0) {
+        struct entity **all = entities_sorted(p);
+        for (size_t i = 0; all[i] != NULL && i < VALUES_MAX; i++) {
+            buf_printf(&v->out, "%s\t%s, %zu domains\n", all[i]->system_id,
+                       all[i]->session ? "reachable" : "unreachable", all[i]->domains.count);
+        }
+        mem_free(all);
+    } else if ((strcmp(leaf, "pool-domain") == 0 || strcmp(leaf, "domain") == 0)) {
+        for (uint32_t i = 0, n = 0; i < p->n_domains && n < VALUES_MAX; i++) {
+            const struct domain *d = p->domains[i];
+            if (d != NULL && (en == NULL || d->entity == en)) {
+                buf_printf(&v->out, "%s\tof %s, %" PRIu32 " pools\n", d->name, d->entity->system_id,
+                           d->n_pools);
+                n++;
+            }
+        }
+    } else if (strcmp(leaf, "pool") == 0 && en != NULL && given(v, "pool-domain") != NULL) {
+        struct domain *d = entity_domain(en, given(v, "pool-domain"));
+        if (d != NULL) {
+            values_pools(v, d);
+        }
+    } else if (strcmp(leaf, "name") == 0 || strcmp(leaf, "partition") == 0) {
+        struct partition **all = partitions_sorted(p);
+        for (size_t i = 0; all[i] != NULL && i < VALUES_MAX; i++) {
+            buf_printf(&v->out, "%s\t%zu prefixes allocated\n", all[i]->name, all[i]->n_pools);
+        }
+        mem_free(all);
+    }
+}
+
+/* ---- metrics (APM-103)
+ * ---------------------------------------------------------------------------
+ */
+
+static void metric(struct buf *out, const char *name, const char *type, const char *help,
+                   uint64_t value) {
+    buf_printf(out, "# HELP weft_apm_%s %s\n# TYPE weft_apm_%s %s\nweft_apm_%s %" PRIu64 "\n", name,
+               help, name, type, name, value);
+}
+
+static void metrics_partitions(const struct pools *p, struct buf *out) {
+    static const struct {
+        const char *name, *help;
+    } gauges[] = {{"total", "Addresses of all roots of a partition."},
+                  {"free", "Addresses in no pool and not reserved."},
+                  {"allocated", "Addresses in pools."},
+                  {"reserved", "Addresses reserved and not in a pool."},
+                  {"used", "Addresses that entities report as assigned."},
+                  {"low", "1 while fewer addresses are free than wanted."}};
+    for (size_t g = 0; g < sizeof gauges / sizeof *gauges; g++) {
+        buf_printf(out, "# HELP weft_apm_partition_%s %s\n# TYPE weft_apm_partition_%s gauge\n",
+                   gauges[g].name, gauges[g].help, gauges[g].name);
+        MAP_FOREACH (m, &p->partitions) {
+            const struct partition *pt = m->value;
+            struct prefix_stats st = {.roots = 0};
+            if (pt->tree != NULL) {
+                prefix_tree_stats(pt->tree, &st);
+            }
+            uint64_t v[] = {(uint64_t)st.total,    (uint64_t)st.free, (uint64_t)st.allocated,
+                            (uint64_t)st.reserved, pt->used_reported, pt->low};
+            buf_printf(out, "weft_apm_partition_%s{partition=\"%s\"} %" PRIu64 "\n", gauges[g].name,
+                       pt->name, v[g]);
+        }
+    }
+}
+
+void pools_metrics(void *self, struct buf *out) {
+    const struct pools *p = self;
+    const struct pools_stats *s = &p->stats;
+    uint64_t reachable = 0, low = 0, recovered = 0, outstanding[ALARM_TYPES] = {0};
+    for (uint32_t i = 0; i < p->n_entities; i++) {
+        reachable += p->entities[i] != NULL && p->entities[i]->session != NULL;
+    }
+    for (uint32_t i = 0; i < p->n_domains; i++) {
+        for (int k = 0; p->domains[i] != NULL && k < ALARM_TYPES; k++) {
+            outstanding[k] += p->domains[i]->alarms[k] != NULL;
+        }
+    }
+    MAP_FOREACH (m, &p->partitions) {
+        low += ((const struct partition *)m->value)->low_crossings;
+        recovered += ((const struct partition *)m->value)->recoveries;
+    }
+    metric(out, "entities", "gauge", "Entities known.", p->entity_count);
+    metric(out, "entities_reachable", "gauge", "Entities whose session is up.", reachable);
+    metric(out, "domains", "gauge", "Pool domains.", p->domain_count);
+    metric(out, "pools", "gauge", "Pools.", p->pool_count);
+    metric(out, "answers_stored", "gauge", "Answers kept for repeated alarms.", p->n_answers);
+    metric(out, "apportion_outstanding", "gauge", "Domains waiting for prefixes.",
+           outstanding[ALARM_APPORTION]);
+    metric(out, "reclaim_outstanding", "gauge", "Domains with a surplus that is not acted on.",
+           outstanding[ALARM_RECLAIM]);
+    const struct {
+        const char *name, *help;
+        uint64_t n;
+    } counters[] = {
+        {"allocations_total", "Prefixes given.", s->allocations},
+        {"allocation_failures_total", "Alarms that could not be satisfied wholly.",
+         s->allocation_failures},
+        {"reclamations_total", "Prefixes taken back.", s->reclamations},
+        {"apportion_alarms_total", "Apportion alarms without retries.", s->apportion_alarms},
+        {"reclaim_alarms_total", "Reclaim alarms without retries.", s->reclaim_alarms},
+        {"pool_drained_alarms_total", "Pool-drained alarms.", s->drained_alarms},
+        {"abatements_total", "Alarms withdrawn.", s->abatements},
+        {"alarm_retries_total", "Alarms sent again.", s->retries},
+        {"answers_repeated_total", "Answers given again for a repeated alarm.", s->duplicates},
+        {"alarms_rate_limited_total", "Alarms refused for coming too fast.", s->rate_limited},
+        {"store_unavailable_total", "Requests refused because the store could not be written.",
+         s->store_unavailable},
+        {"conflicts_total", "Conflicts found by synchronisation.", s->conflicts},
+        {"domain_syncs_total", "Domains synchronised.", s->syncs},
+        {"domain_syncs_by_digest_total", "Of them, by digest alone.", s->digests_equal},
+        {"resyncs_ordered_total", "Synchronisations that were ordered.", s->resyncs},
+        {"confirmations_missed_total", "Confirmations that did not come in time.", s->timeouts},
+        {"drains_refused_total", "Drains refused as unsafe.", s->drains_refused},
+        {"sessions_refused_total", "Sessions refused.", s->refused_sessions},
+        {"partition_low_total", "Crossings of a low-water mark.", low},
+        {"partition_recovered_total", "Recoveries from one.", recovered}};
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
+        metric(out, counters[i].name, "counter", counters[i].help, counters[i].n);
+    }
+    metrics_partitions(p, out);
+}
