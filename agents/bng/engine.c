@@ -348,6 +348,18 @@ void bng_engine_routes_applied(struct bng_engine *e, uint64_t generation) {
     bng_persist(e);
 }
 
+void bng_engine_routes_late(struct bng_engine *e, uint64_t generation) {
+    for (size_t i = 0; i < e->n_domains; i++) {
+        struct bng_domain *d = e->domains[i];
+        for (size_t j = 0; j < d->n_pools; j++) {
+            if (d->pools[j]->phase == BNG_ADD_ROUTE && d->pools[j]->gen <= generation) {
+                bng_set_phase(d->pools[j], BNG_ADD_DHCP, true);
+            }
+        }
+    }
+    bng_persist(e);
+}
+
 static void dhcp_reached(struct bng_pool *p) {
     struct bng_domain *d = p->domain;
     struct bng_engine *e = d->engine;

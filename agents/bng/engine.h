@@ -170,6 +170,8 @@ void bng_engine_disconnected(struct bng_engine *e);
 uint64_t bng_engine_generation(const struct bng_engine *e);
 void bng_engine_routes_applied(struct bng_engine *e, uint64_t generation);
 void bng_engine_dhcp_applied(struct bng_engine *e, uint64_t generation);
+/* Routing does not come: pools to be added up to that generation go on without their route. */
+void bng_engine_routes_late(struct bng_engine *e, uint64_t generation);
 /* DHCP can't take this pool, ever: it is given back with the reason. */
 void bng_engine_pool_refused(struct bng_engine *e, uint32_t subnet_id, const char *why);
 /* Assigned addresses of a subnet, and how many were assigned since its server started (the rate is

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bng/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+enum { CONFIG_FILE_MAX = 16 << 20 };
+
+/* A JSON object under inspection: members are taken by name, what is left over is unknown. */
+struct obj {
+    json_t *o;
+    char path[ERR_PATH_MAX];
+    struct err *err;
+    enum err_code rc; /* the first failure */
+};
+
+static void fail(struct obj *x, enum err_code code, const char *member, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void fail(struct obj *x, enum err_code code, const char *member, const char *fmt, ...) {
+    if (x->rc != ERR_OK) {
+        return;
+    }
+    char path[ERR_PATH_MAX];
+    snprintf(path, sizeof path, "%.400s%s%s", x->path, member[0] != '\0' ? "/" : "", member);
+    va_list ap;
+    va_start(ap, fmt);
+    x->rc = err_setv(x->err, code, path, fmt, ap);
+    va_end(ap);
+}
+
+static json_t *take(struct obj *x, const char *key, bool needed) {
+    json_t *v = json_object_get(x->o, key);
+    if (v == NULL) {
+        if (needed) {
+            fail(x, ERR_MISSING, key, "is missing");
+        }
+        return NULL;
+    }
+    json_incref(v);
+    json_object_del(x->o, key);
+    return v;
+}
+
+static void take_str(struct obj *x, const char *key, bool needed, size_t min, char *out,
+                     size_t size) {
+    json_t *v = take(x, key, needed);
+    if (v == NULL) {
+        return;
+    }
+    const char *s = json_string_value(v);
+    if (s == NULL) {
+        fail(x, ERR_INVALID, key, "must be a string");
+    } else if (strlen(s) >= size || strlen(s) < min) {
+        fail(x, ERR_INVALID, key, "must have %zu to %zu characters, this has %zu", min, size - 1,
+             strlen(s));
+    } else {
+        for (const char *p = s; *p != '\0'; p++) {
+            if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+                fail(x, ERR_INVALID, key, "has a control character");
+            }
+        }
+        snprintf(out, size, "%s", s);
+    }
+    json_decref(v);
+}
+
+static uint64_t take_int(struct obj *x, const char *key, uint64_t fallback, uint64_t min,
+                         uint64_t max) {
+    json_t *v = take(x, key, false);
+    if (v == NULL) {
+        return fallback;
+    }
+    uint64_t n = fallback;
+    if (!json_is_integer(v) || json_integer_value(v) < 0 || (uint64_t)json_integer_value(v) < min ||
+        (uint64_t)json_integer_value(v) > max) {
+        fail(x, ERR_INVALID, key, "must be a whole number from %llu to %llu",
+             (unsigned long long)min, (unsigned long long)max);
+    } else {
+        n = (uint64_t)json_integer_value(v);
+    }
+    json_decref(v);
+    return n;
+}
+
+static bool take_bool(struct obj *x, const char *key, bool fallback) {
+    json_t *v = take(x, key, false);
+    if (v == NULL) {
+        return fallback;
+    }
+    if (!json_is_boolean(v)) {
+        fail(x, ERR_INVALID, key, "must be true or false");
+    }
+    bool b = json_is_true(v);
+    json_decref(v);
+    return b;
+}
+
+static void take_addr(struct obj *x, const char *key, bool needed, struct ip_addr *out) {
+    char text[IP_TEXT_MAX] = "";
+    struct err e;
+    take_str(x, key, needed, 1, text, sizeof text);
+    if (text[0] == '\0') {
+        return;
+    }
+    if (ip_addr_parse(text, out, &e) != ERR_OK || out->family != 4) {
+        fail(x, ERR_INVALID, key, "must be an IPv4 address such as 192.0.2.1");
+    }
+}
+
+/* Opens a member that is an object; members of `out` must be finished with done(). */
+static bool take_obj(struct obj *x, const char *key, bool needed, struct obj *out) {
+    json_t *v = take(x, key, needed);
+    *out = (struct obj){.o = v, .err = x->err};
+    if (v == NULL) {
+        return false;
+    }
+    snprintf(out->path, sizeof out->path, "%.400s/%s", x->path, key);
+    if (!json_is_object(v)) {
+        fail(x, ERR_INVALID, key, "must be an object");
+        json_decref(v);
+        return false;
+    }
+    return true;
+}
+
+static void done(struct obj *parent, struct obj *x) {
+    const char *key;
+    json_t *v;
+    json_object_foreach(x->o, key, v) {
+        fail(x, ERR_UNKNOWN, key, "no such member here");
+        break;
+    }
+    if (parent->rc == ERR_OK) {
+        parent->rc = x->rc;
+    }
+    json_decref(x->o);
+}
+
+/* Opens element i of a list. */
+static bool element(struct obj *list_owner, const char *key, json_t *list, size_t i,
+                    struct obj *out) {
+    json_t *v = json_array_get(list, i);
+    *out = (struct obj){.o = json_incref(v), .err = list_owner->err};
+    snprintf(out->path, sizeof out->path, "%.400s/%s[%zu]", list_owner->path, key, i);
+    if (!json_is_object(v)) {
+        fail(out, ERR_INVALID, "", "must be an object");
+    }
+    return json_is_object(v);
+}
+
+static json_t *take_list(struct obj *x, const char *key, bool needed, size_t min, size_t max) {
+    json_t *v = take(x, key, needed);
+    if (v != NULL && (!json_is_array(v) || json_array_size(v) < min || json_array_size(v) > max)) {
+        fail(x, ERR_INVALID, key, "must be a list of %zu to %zu", min, max);
+        json_decref(v);
+        return NULL;
+    }
+    return v;
+}
+
+static void read_excluded(struct obj *x, struct bng_profile *p) {
+    json_t *list = take_list(x, "excluded-last-octets", false, 0, 256);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *v = json_array_get(list, i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > 255) {
+            fail(x, ERR_INVALID, "excluded-last-octets", "must be whole numbers from 0 to 255");
+            break;
+        }
+        p->excluded[json_integer_value(v)] = true;
+    }
+    json_decref(list);
+}
+
+static void check_profile(struct obj *x, const struct bng_profile *p) {
+    struct ip_prefix any = ip4_prefix(0, p->preferred_length);
+    struct bng_range *r = mem_array(NULL, BNG_RANGES_MAX, sizeof *r);
+    if (x->rc == ERR_OK && bng_profile_total(p, &any) == 0) {
+        fail(x, ERR_INVALID, "", "a /%u has no address left for subscribers", p->preferred_length);
+    }
+    if (x->rc == ERR_OK && bng_profile_ranges(p, &any, r, BNG_RANGES_MAX) > BNG_RANGES_MAX) {
+        fail(x, ERR_INVALID, "excluded-last-octets",
+             "cuts a /%u into more than %d ranges: fewer octets, or longer prefixes",
+             p->preferred_length, (int)BNG_RANGES_MAX);
+    }
+    if (x->rc == ERR_OK && p->renew_s >= p->rebind_s) {
+        fail(x, ERR_INVALID, "renew-s", "must be below rebind-s (%u)", p->rebind_s);
+    }
+    if (x->rc == ERR_OK && p->rebind_s >= p->lease_s) {
+        fail(x, ERR_INVALID, "rebind-s", "must be below lease-s (%u)", p->lease_s);
+    }
+    mem_free(r);
+}
+
+static void read_profile(struct obj *x, struct bng_profile *p) {
+    char qualifier[128] = "";
+    snprintf(p->routing_instance, sizeof p->routing_instance, "default");
+    take_str(x, "name", true, 1, p->name, sizeof p->name);
+    take_str(x, "routing-instance", false, 1, p->routing_instance, sizeof p->routing_instance);
+    take_str(x, "subscriber-group", false, 1, p->subscriber_group, sizeof p->subscriber_group);
+    take_str(x, "partition", true, 1, p->partition, sizeof p->partition);
+    take_str(x, "source-partition-qualifier", false, 1, qualifier, sizeof qualifier);
+    if (strlen(p->partition) + strlen(qualifier) >= sizeof p->partition) {
+        fail(x, ERR_INVALID, "source-partition-qualifier",
+             "partition and qualifier together have at most %zu characters",
+             sizeof p->partition - 1);
+    } else {
+        memcpy(p->partition + strlen(p->partition), qualifier, strlen(qualifier) + 1);
+    }
+    p->preferred_length = (unsigned)take_int(x, "preferred-prefix-length", 24, 8, 30);
+    p->gateway_octet = (unsigned)take_int(x, "gateway-last-octet", 1, 0, 8);
+    p->hold_down_s = (uint32_t)take_int(x, "reclamation-hold-down-s", 60, 0, 86400);
+    p->horizon_s = (uint32_t)take_int(x, "horizon-s", 60, 0, 86400);
+    p->max_apportion = take_int(x, "max-apportion-threshold", 0, 0, UINT32_MAX);
+    p->keep_last_pool = take_bool(x, "keep-last-pool", true);
+    take_str(x, "interface", true, 1, p->interface, sizeof p->interface);
+    take_addr(x, "server-address", false, &p->server_address);
+    p->lease_s = (uint32_t)take_int(x, "lease-s", 3600, 4, UINT32_MAX);
+    p->renew_s = (uint32_t)take_int(x, "renew-s", p->lease_s / 2, 1, UINT32_MAX);
+    p->rebind_s = (uint32_t)take_int(x, "rebind-s", p->lease_s / 8 * 7, 2, UINT32_MAX);
+    take_str(x, "match", false, 1, p->match, sizeof p->match);
+    take_str(x, "dns", false, 1, p->dns, sizeof p->dns);
+    read_excluded(x, p);
+    struct obj d;
+    if (take_obj(x, "discard-routes", false, &d)) {
+        p->discard = true;
+        p->tag = (uint32_t)take_int(&d, "tag", 0, 1, UINT32_MAX);
+        p->backup_tag = (uint32_t)take_int(&d, "backup-tag", p->tag, 1, UINT32_MAX);
+        if (p->tag == 0) {
+            fail(&d, ERR_MISSING, "tag", "is missing");
+        }
+        done(x, &d);
+    }
+    check_profile(x, p);
+}
+
+static void read_profiles(struct obj *root, struct bng_config *c) {
+    json_t *list = take_list(root, "domain-profiles", true, 1, BNG_PROFILES_MAX);
+    c->profiles = mem_alloc((json_array_size(list) + 1) * sizeof *c->profiles);
+    for (size_t i = 0; i < json_array_size(list) && root->rc == ERR_OK; i++) {
+        struct obj x;
+        struct bng_profile *p = &c->profiles[c->n_profiles++];
+        if (element(root, "domain-profiles", list, i, &x)) {
+            read_profile(&x, p);
+        }
+        for (size_t j = 0; j < i && x.rc == ERR_OK; j++) {
+            char a[BNG_DOMAIN_NAME_MAX + 1], b[BNG_DOMAIN_NAME_MAX + 1];
+            bng_domain_name(p, a);
+            bng_domain_name(&c->profiles[j], b);
+            if (strcmp(a, b) == 0) {
+                fail(&x, ERR_EXISTS, "name", "makes the domain %s, as domain-profiles[%zu] does", a,
+                     j);
+            } else if (strcmp(p->interface, c->profiles[j].interface) == 0 &&
+                       (p->match[0] == '\0' || c->profiles[j].match[0] == '\0')) {
+                fail(&x, ERR_CONFLICT, "match",
+                     "is missing: domain-profiles[%zu] is on interface %s too, and only `match` "
+                     "can tell their subscribers apart",
+                     j, p->interface);
+            }
+        }
+        done(root, &x);
+    }
+    json_decref(list);
+}
+
+static void read_managers(struct obj *root, struct bng_config *c) {
+    json_t *list = take_list(root, "managers", true, 1, BNG_MANAGERS_MAX);
+    for (size_t i = 0; i < json_array_size(list) && root->rc == ERR_OK; i++) {
+        struct obj x;
+        struct bng_manager *m = &c->managers[c->n_managers++];
+        if (element(root, "managers", list, i, &x)) {
+            take_str(&x, "host", true, 1, m->host, sizeof m->host);
+            m->port = (uint16_t)take_int(&x, "port", 20557, 1, 65535);
+            take_str(&x, "verify-name", false, 1, m->verify_name, sizeof m->verify_name);
+        }
+        done(root, &x);
+    }
+    json_decref(list);
+    struct obj t;
+    c->clear_text = take_bool(root, "clear-text", false);
+    if (take_obj(root, "tls", false, &t)) {
+        take_str(&t, "certificate", true, 1, c->certificate, sizeof c->certificate);
+        take_str(&t, "key", true, 1, c->key, sizeof c->key);
+        take_str(&t, "ca", true, 1, c->ca, sizeof c->ca);
+        if (c->clear_text) {
+            fail(&t, ERR_CONFLICT, "", "can't stand beside clear-text");
+        }
+        done(root, &t);
+    } else if (!c->clear_text) {
+        fail(root, ERR_MISSING, "tls",
+             "is missing; a session without TLS must be asked for with \"clear-text\": true");
+    }
+}
+
+static void read_kea(struct obj *root, struct bng_config *c) {
+    struct obj x;
+    char adopt[16] = "no";
+    if (!take_obj(root, "kea", true, &x)) {
+        return;
+    }
+    take_str(&x, "socket", true, 1, c->kea.socket, sizeof c->kea.socket);
+    take_str(&x, "config-file", true, 1, c->kea.config_file, sizeof c->kea.config_file);
+    c->kea.interval_ms = (uint32_t)take_int(&x, "interval-ms", 1000, 50, 60000);
+    c->kea.coalesce_ms = (uint32_t)take_int(&x, "coalesce-ms", 50, 0, 10000);
+    c->kea.batch_ms = (uint32_t)take_int(&x, "batch-ms", 500, 0, 60000);
+    c->kea.min_reload_ms = (uint32_t)take_int(&x, "min-reload-interval-ms", 1000, 0, 600000);
+    c->kea.timeout_ms = (uint32_t)take_int(&x, "timeout-ms", 60000, 100, 600000);
+    c->settings.first_subnet_id =
+        (uint32_t)take_int(&x, "first-subnet-id", 100000, 1, UINT32_MAX / 2);
+    take_str(&x, "adopt", false, 2, adopt, sizeof adopt);
+    c->kea.adopt = strcmp(adopt, "yes") == 0      ? BNG_ADOPT_YES
+                   : strcmp(adopt, "report") == 0 ? BNG_ADOPT_REPORT
+                                                  : BNG_ADOPT_NO;
+    if (c->kea.adopt == BNG_ADOPT_NO && strcmp(adopt, "no") != 0) {
+        fail(&x, ERR_INVALID, "adopt", "must be no, report or yes");
+    }
+    done(root, &x);
+}
+
+static void read_frr(struct obj *root, struct bng_config *c) {
+    struct obj x;
+    snprintf(c->frr.vtysh, sizeof c->frr.vtysh, "/usr/bin/vtysh");
+    if (!take_obj(root, "frr", false, &x)) {
+        return;
+    }
+    c->frr.enabled = true;
+    take_str(&x, "pathspace", false, 1, c->frr.pathspace, sizeof c->frr.pathspace);
+    take_str(&x, "vtysh", false, 1, c->frr.vtysh, sizeof c->frr.vtysh);
+    c->frr.check_s = (uint32_t)take_int(&x, "check-s", 5, 1, 3600);
+    c->frr.late_s = (uint32_t)take_int(&x, "late-s", 3, 0, 3600);
+    done(root, &x);
+}
+
+static void read_reserve(struct obj *root, struct bng_config *c) {
+    struct obj x;
+    if (!take_obj(root, "local-reserve", false, &x)) {
+        return;
+    }
+    json_t *list = take_list(&x, "prefixes", true, 1, BNG_PREFIXES_MAX);
+    c->reserve.prefixes = mem_alloc((json_array_size(list) + 1) * sizeof *c->reserve.prefixes);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *s = json_string_value(json_array_get(list, i));
+        struct ip_prefix *p = &c->reserve.prefixes[c->reserve.n_prefixes++];
+        struct err e = {.text = "must be a string"};
+        if (s == NULL || ip_prefix_parse(s, p, &e) != ERR_OK || p->addr.family != 4) {
+            fail(&x, ERR_INVALID, "prefixes", "[%zu]: %s", i,
+                 e.text[0] != '\0' ? e.text : "must be IPv4");
+        }
+    }
+    json_decref(list);
+    c->reserve.apportion_delay_s = (uint32_t)take_int(&x, "apportion-delay-s", 0, 0, 86400);
+    c->reserve.drain_delay_s = (uint32_t)take_int(&x, "drain-delay-s", 0, 0, 86400);
+    done(root, &x);
+}
+
+enum err_code bng_config_parse(const char *text, size_t n, const char *file, struct bng_config *c,
+                               struct err *err) {
+    json_error_t je;
+    memset(c, 0, sizeof *c);
+    json_t *doc = json_loadb(text, n, JSON_REJECT_DUPLICATES, &je);
+    if (doc == NULL) {
+        return err_set(err, ERR_MALFORMED, file, "line %d, column %d: %s", je.line, je.column,
+                       je.text);
+    }
+    if (!json_is_object(doc)) {
+        json_decref(doc);
+        return err_set(err, ERR_MALFORMED, file, "must be a JSON object");
+    }
+    struct obj root = {.o = doc, .err = err}, holder = {.err = err};
+    take_str(&root, "system-id", true, 1, c->settings.system_id, sizeof c->settings.system_id);
+    take_str(&root, "address", false, 1, c->settings.address, sizeof c->settings.address);
+    take_str(&root, "state", true, 1, c->state, sizeof c->state);
+    take_str(&root, "socket", true, 1, c->socket, sizeof c->socket);
+    c->settings.routes = true; /* gateway addresses come with the routes, also without FRR */
+    snprintf(c->settings.software, sizeof c->settings.software, "weft-bng %s", WEFT_VERSION);
+    c->settings.max_pools = (uint32_t)take_int(&root, "max-pools", 1024, 1, 65536);
+    struct obj x;
+    if (take_obj(&root, "listen", false, &x)) {
+        take_addr(&x, "address", true, &c->listen);
+        c->listen_port = (uint16_t)take_int(&x, "port", 9557, 1, 65535);
+        done(&root, &x);
+    }
+    read_managers(&root, c);
+    read_kea(&root, c);
+    read_frr(&root, c);
+    read_reserve(&root, c);
+    read_profiles(&root, c);
+    done(&holder, &root);
+    c->settings.profiles = c->profiles;
+    c->settings.n_profiles = c->n_profiles;
+    c->settings.reserve = c->reserve.n_prefixes > 0 ? &c->reserve : NULL;
+    if (holder.rc != ERR_OK) {
+        err_prefix_path(err, file);
+    }
+    return holder.rc;
+}
+
+enum err_code bng_config_load(const char *file, struct bng_config *c, struct err *err) {
+    struct buf b = BUF_INIT;
+    memset(c, 0, sizeof *c);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_errno(err, errno, file, "can't be opened");
+    }
+    for (;;) {
+        ssize_t n = read(fd, buf_extend(&b, 65536), 65536);
+        b.len -= 65536 - (n > 0 ? (size_t)n : 0);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 || b.len > CONFIG_FILE_MAX) {
+            enum err_code rc = n < 0 ? err_errno(err, errno, file, "can't be read")
+                                     : err_set(err, ERR_TOO_BIG, file, "is over 16 MiB");
+            close(fd);
+            buf_free(&b);
+            return rc;
+        }
+        if (n == 0) {
+            break;
+        }
+    }
+    close(fd);
+    enum err_code rc = bng_config_parse(buf_cstr(&b), b.len, file, c, err);
+    buf_free(&b);
+    return rc;
+}
+
+void bng_config_free(struct bng_config *c) {
+    mem_free(c->profiles);
+    mem_free(c->reserve.prefixes);
+    memset(c, 0, sizeof *c);
+}

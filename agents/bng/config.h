@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The agent's configuration: one JSON file (docs/bng-agent.md). Every error names path and reason.
+ */
+#ifndef BNG_CONFIG_H
+#define BNG_CONFIG_H
+
+#include "base/err.h"
+#include "bng/engine.h"
+
+enum { BNG_MANAGERS_MAX = 4, BNG_PROFILES_MAX = 4096, BNG_PREFIXES_MAX = 256 };
+
+enum bng_adopt { BNG_ADOPT_NO, BNG_ADOPT_REPORT, BNG_ADOPT_YES };
+
+struct bng_manager {
+    char host[256], verify_name[256];
+    uint16_t port;
+};
+
+struct bng_config {
+    struct bng_settings settings; /* profiles and reserve point into this struct */
+    struct bng_profile *profiles;
+    size_t n_profiles;
+    struct bng_reserve reserve;
+    struct bng_manager managers[BNG_MANAGERS_MAX];
+    size_t n_managers;
+    bool clear_text;
+    char certificate[512], key[512], ca[512];
+    char state[512];       /* path of the durable state */
+    char socket[104];      /* unix socket of status and metrics */
+    struct ip_addr listen; /* family 0: no TCP */
+    uint16_t listen_port;
+    struct {
+        char socket[104], config_file[512];
+        uint32_t interval_ms;   /* between counts */
+        uint32_t coalesce_ms;   /* changes that subscribers wait for are gathered this long */
+        uint32_t batch_ms;      /* others */
+        uint32_t min_reload_ms; /* between two reloads, at least */
+        uint32_t timeout_ms;
+        enum bng_adopt adopt;
+    } kea;
+    struct {
+        bool enabled;
+        char pathspace[64], vtysh[256];
+        uint32_t check_s, late_s;
+    } frr;
+};
+
+/* Reads and checks the file. Free with bng_config_free, also after a failure. */
+enum err_code bng_config_load(const char *file, struct bng_config *out, struct err *err);
+enum err_code bng_config_parse(const char *text, size_t n, const char *file, struct bng_config *out,
+                               struct err *err);
+void bng_config_free(struct bng_config *c);
+
+#endif

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The pure parts around the engine: configuration, Kea's documents, FRR's texts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "bng/config.h"
+#include "bng/frr.h"
+#include "bng/keaconf.h"
+
+#define GOOD                                                                                       \
+    "{\"system-id\":\"bng1\",\"state\":\"/s\",\"socket\":\"/k\",\"clear-text\":true,"              \
+    "\"managers\":[{\"host\":\"10.0.0.1\"}],\"kea\":{\"socket\":\"/a\",\"config-file\":\"/b\"},"   \
+    "\"frr\":{},\"local-reserve\":{\"prefixes\":[\"10.254.0.0/20\"]},"                             \
+    "\"domain-profiles\":[{\"name\":\"home\",\"partition\":\"p\",\"interface\":\"e0\","            \
+    "\"server-address\":\"169.254.255.1\","                                                        \
+    "\"excluded-last-octets\":[0,255],\"discard-routes\":{\"tag\":1000,\"backup-tag\":2000}}]}"
+
+static struct bng_config config(void) {
+    struct bng_config c;
+    struct err err;
+    if (bng_config_parse(GOOD, strlen(GOOD), "f", &c, &err) != ERR_OK) {
+        fail_msg("%s: %s", err.path, err.text);
+    }
+    return c;
+}
+
+static void config_read(void **state) {
+    struct bng_config c = config();
+    assert_string_equal(c.settings.system_id, "bng1");
+    assert_int_equal(c.managers[0].port, 20557);
+    assert_true(c.frr.enabled);
+    assert_int_equal(c.profiles[0].preferred_length, 24);
+    assert_int_equal(c.profiles[0].tag, 1000);
+    assert_int_equal(c.profiles[0].backup_tag, 2000);
+    assert_true(c.profiles[0].excluded[255]);
+    assert_int_equal(c.reserve.n_prefixes, 1);
+    assert_ptr_equal(c.settings.reserve, &c.reserve);
+    bng_config_free(&c);
+}
+
+/* Each fault is found, and the error says where and what. */
+static void config_faults(void **state) {
+    static const struct {
+        const char *from, *to, *path, *text;
+    } v[] = {
+        {"\"bng1\"", "\"\"", "f/system-id", "1 to 45 characters"},
+        {"\"bng1\"", "7", "f/system-id", "must be a string"},
+        {"\"bng1\"", "\"0123456789012345678901234567890123456789012345\"", "f/system-id", "46"},
+        {"\"clear-text\":true,", "", "f/tls", "is missing"},
+        {"\"host\":\"10.0.0.1\"", "\"hots\":\"x\"", "f/managers[0]/host", "is missing"},
+        {"\"host\":\"10.0.0.1\"", "\"host\":\"x\",\"port\":0", "f/managers[0]/port", "1 to 65535"},
+        {"\"/b\"}", "\"/b\",\"hook\":1}", "f/kea/hook", "no such member"},
+        {"\"/b\"}", "\"/b\",\"adopt\":\"maybe\"}", "f/kea/adopt", "no, report or yes"},
+        {"10.254.0.0/20", "10.254.0.1/20", "f/local-reserve/prefixes", "[0]"},
+        {"\"name\":\"home\"", "\"name\":\"home\",\"preferred-prefix-length\":31",
+         "f/domain-profiles[0]/preferred-prefix-length", "8 to 30"},
+        {"[0,255]", "[0,256]", "f/domain-profiles[0]/excluded-last-octets", "0 to 255"},
+        {"\"name\":\"home\"", "\"name\":\"home\",\"lease-s\":100,\"renew-s\":90",
+         "f/domain-profiles[0]/renew-s", "below rebind-s"},
+        {"169.254.255.1", "::1", "f/domain-profiles[0]/server-address", "IPv4"},
+        {"\"tag\":1000,", "", "f/domain-profiles[0]/discard-routes/tag", "is missing"},
+        {"}]}", "},{\"name\":\"b\",\"partition\":\"p\",\"interface\":\"e0\"}]}",
+         "f/domain-profiles[1]/match", "interface e0"},
+        {"}]}", "},{\"name\":\"home\",\"partition\":\"p\",\"interface\":\"e1\"}]}",
+         "f/domain-profiles[1]/name", "home-default"},
+        {"\"frr\":{}", "\"frr\":[]", "f/frr", "must be an object"},
+        {"}]}", "}]", "f", "line 1"},
+        {"\"frr\":{}", "\"frr\":{},\"frr\":{}", "f", "duplicate"},
+    };
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        const char *at = strstr(GOOD, v[i].from);
+        assert_non_null(at);
+        char *text =
+            mem_printf("%.*s%s%s", (int)(at - GOOD), GOOD, v[i].to, at + strlen(v[i].from));
+        struct bng_config c;
+        struct err err = {.code = ERR_OK};
+        if (bng_config_parse(text, strlen(text), "f", &c, &err) == ERR_OK ||
+            strcmp(err.path, v[i].path) != 0 || strstr(err.text, v[i].text) == NULL) {
+            fail_msg("%zu: %s: %s", i, err.path, err.text);
+        }
+        bng_config_free(&c);
+        mem_free(text);
+    }
+}
+
+static const char kea_config[] =
+    "{\"Dhcp4\":{\"interfaces-config\":{\"interfaces\":[\"e0\",\"e9\"]},\"valid-lifetime\":7,"
+    "\"client-classes\":[{\"name\":\"voip\",\"test\":\"x\"},{\"name\":\"weft-old\"}],"
+    "\"subnet4\":[{\"id\":7,\"subnet\":\"10.7.0.0/24\",\"interface\":\"e0\"},"
+    "{\"id\":8,\"subnet\":\"10.8.0.0/24\"}],"
+    "\"shared-networks\":[{\"name\":\"theirs\",\"interface\":\"e5\",\"subnet4\":["
+    "{\"id\":9,\"subnet\":\"10.9.0.0/24\"}]},"
+    "{\"name\":\"weft-home-default\",\"interface\":\"e0\",\"subnet4\":["
+    "{\"id\":100000,\"subnet\":\"10.1.0.0/24\"}]}]},\"hash\":\"abc\"}";
+
+static void kea_documents(void **state) {
+    struct bng_config c = config();
+    json_t *base = json_loads(kea_config, 0, NULL);
+    struct bng_subnet s[2] = {
+        {.id = 100001, .prefix = ip4_prefix(0x0a010100, 24), .profile = &c.profiles[0]},
+        {.id = 100002, .prefix = ip4_prefix(0x0a010200, 24), .profile = &c.profiles[0]},
+    };
+    struct err err;
+    size_t culprit;
+    s[1].drain = true;
+    snprintf(s[0].domain, sizeof s[0].domain, "home-default");
+    snprintf(s[1].domain, sizeof s[1].domain, "home-default");
+    json_t *out = bng_keaconf_build(base, c.profiles, c.n_profiles, s, 2, &culprit, &err);
+    assert_non_null(out);
+    char *text = json_dumps(out, JSON_COMPACT);
+    assert_null(strstr(text, "hash"));
+    assert_null(strstr(text, "weft-old"));
+    assert_null(strstr(text, "100000"));
+    assert_non_null(strstr(text, "\"interfaces\":[\"e0/169.254.255.1\",\"e9\"]"));
+    assert_non_null(strstr(text, "\"name\":\"theirs\""));
+    assert_non_null(strstr(text, "10.1.1.2-10.1.1.254"));
+    assert_non_null(strstr(text, "\"10.1.2.2-10.1.2.254\",\"client-class\":\"weft-drain\""));
+    assert_non_null(strstr(text, "\"10.1.1.1\""));
+    free(text);
+    assert_true(bng_keaconf_same(out, s, 2));
+    s[1].drain = false;
+    assert_false(bng_keaconf_same(out, s, 2));
+    s[1].drain = true;
+    assert_false(bng_keaconf_same(out, s, 1));
+    c.profiles[0].lease_s++;
+    assert_false(bng_keaconf_same(out, s, 2));
+    assert_false(bng_keaconf_same(base, s, 2));
+    uint32_t ids[4];
+    assert_int_equal(bng_keaconf_ids(out, ids, 4), 2);
+    assert_int_equal(ids[1], 100002);
+    /* Without pools nothing of ours is left. */
+    json_t *none = bng_keaconf_build(out, c.profiles, c.n_profiles, s, 0, &culprit, &err);
+    text = json_dumps(none, JSON_COMPACT);
+    assert_null(strstr(text, "weft-"));
+    free(text);
+    json_decref(none);
+    /* A subnet of the operator's in the way. */
+    s[0].prefix = ip4_prefix(0x0a090080, 25);
+    assert_null(bng_keaconf_build(base, c.profiles, c.n_profiles, s, 2, &culprit, &err));
+    assert_int_equal(culprit, 0);
+    assert_non_null(strstr(err.text, "10.9.0.0/24"));
+    json_decref(out);
+    json_decref(base);
+    bng_config_free(&c);
+}
+
+static void adoption(void **state) {
+    struct bng_config c = config();
+    json_t *base = json_loads(kea_config, 0, NULL);
+    struct bng_foreign f[8];
+    assert_int_equal(bng_keaconf_foreign(base, c.profiles, c.n_profiles, f, 8), 3);
+    assert_string_equal(f[0].domain, "home-default");
+    assert_string_equal(f[1].domain, "");
+    assert_non_null(strstr(f[1].why, "no interface"));
+    assert_non_null(strstr(f[2].why, "interface e5"));
+    bng_keaconf_take(base, 7);
+    bng_keaconf_take(base, 100000); /* ours: not taken from there */
+    assert_int_equal(bng_keaconf_foreign(base, c.profiles, c.n_profiles, f, 8), 2);
+    assert_int_equal(bng_keaconf_ids(base, NULL, 0), 1);
+    json_decref(base);
+    bng_config_free(&c);
+}
+
+static void each(uint32_t id, uint64_t used, uint64_t cumulative, void *arg) {
+    uint64_t *sum = arg;
+    *sum += id * 1000000 + used * 1000 + cumulative;
+}
+
+static void statistics(void **state) {
+    json_t *a = json_loads(
+        "{\"arguments\":{\"result-set\":{\"columns\":[\"subnet-id\",\"total-addresses\","
+        "\"cumulative-assigned-addresses\",\"assigned-addresses\",\"declined-addresses\"],"
+        "\"rows\":[[1,100,30,20,5],[2,100,2,0,1],[\"x\",1,1,1,1],[3]]}},\"result\":0}",
+        0, NULL);
+    uint64_t sum = 0;
+    assert_true(bng_keaconf_stats(a, each, &sum));
+    assert_int_equal(sum, 1020030 + 2001002 + 3000000);
+    json_t *b = json_loads("{\"result\":0,\"arguments\":{}}", 0, NULL);
+    assert_false(bng_keaconf_stats(b, each, &sum));
+    json_decref(a);
+    json_decref(b);
+}
+
+static void frr_text(void **state) {
+    struct bng_route r[4];
+    bool complete;
+    const char *t = "Building configuration...\n\nCurrent configuration:\n!\nhostname vm\n!\n"
+                    "ip route 10.10.0.0/24 blackhole tag 2000\n"
+                    "ip route 10.10.1.0/24 blackhole\n"
+                    "ip route 10.10.2.0/24 10.0.0.1 tag 5\n"
+                    "ip route 10.10.3.0/24 blackhole tag 7 table 5\n"
+                    "ip route 10.10.4.0/24 blackhole tag 8\n!\nend\n";
+    assert_int_equal(frr_parse(t, r, 4, &complete), 2);
+    assert_true(complete);
+    assert_int_equal(r[0].tag, 2000);
+    assert_int_equal(r[1].tag, 8);
+    assert_int_equal(frr_parse("staticd is not running\n", r, 4, &complete), 0);
+    assert_false(complete);
+    assert_int_equal(frr_parse("", r, 4, &complete), 0);
+    assert_false(complete);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(config_read),   cmocka_unit_test(config_faults),
+        cmocka_unit_test(kea_documents), cmocka_unit_test(adoption),
+        cmocka_unit_test(statistics),    cmocka_unit_test(frr_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bng/status.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static const char *session_word(const struct status_view *v) {
+    switch (bng_engine_session(v->e)) {
+    case BNG_READY:
+        return "connected";
+    case BNG_DOWN:
+        return session_stats(v->session)->dials > 0 ? "disconnected" : "connecting";
+    default:
+        return "synchronising";
+    }
+}
+
+void status_text(const struct status_view *v, struct buf *out) {
+    const struct session_stats *s = session_stats(v->session);
+    const struct kea_stats *k = kea_stats(v->kea);
+    const struct frr_stats *f = frr_stats(v->frr);
+    buf_printf(out, "APM:\n    State: %s\n    SystemId: %s\n    Security: %s\n    Manager: %s\n",
+               session_word(v), bng_engine_system_id(v->e), v->c->clear_text ? "clear-text" : "TLS",
+               s->peer);
+    if (s->error[0] != '\0') {
+        buf_printf(out, "    Last error: %s\n", s->error);
+    }
+    buf_printf(out, "Apportionment: %s\n", bng_engine_local_mode(v->e) ? "Local" : "Remote");
+    buf_printf(out, "DHCP: %s%s%s\n",
+               !k->up       ? "down"
+               : k->in_line ? "in line"
+                            : "behind",
+               k->error[0] != '\0' ? ", " : "", k->error);
+    if (v->c->frr.enabled) {
+        buf_printf(out, "Routing: %s%s%s\n",
+                   !f->up       ? "down"
+                   : f->in_line ? "in line"
+                                : "behind",
+                   f->error[0] != '\0' ? ", " : "", f->error);
+    }
+}
+
+bool status_domain(const struct status_view *v, const char *name, struct buf *out) {
+    const struct bng_domain *d = bng_engine_find(v->e, name);
+    if (d == NULL || d->state == BNG_DOMAIN_ABSENT) {
+        buf_str(out, "No such pool domain.\n");
+        return false;
+    }
+    int width = 9;
+    for (size_t i = 0; i < d->n_pools; i++) {
+        int n = (int)strlen(d->pools[i]->name);
+        width = n > width ? n : width;
+    }
+    buf_printf(out, "%-*s  %-18s%-11s%-6s%-10s%s\n", width, "Pool Name", "Prefix", "Addresses",
+               "Used", "Status", "Type");
+    for (size_t i = 0; i < d->n_pools; i++) {
+        const struct bng_pool *p = d->pools[i];
+        char text[IP_TEXT_MAX];
+        buf_printf(out, "%-*s  %-18s%-11" PRIu64 "%-6" PRIu64 "%-10s%s\n", width, p->name,
+                   ip_prefix_format(&p->prefix, text), p->total, p->used, bng_pool_status(p),
+                   p->local       ? "Local"
+                   : p->unmanaged ? "Unmanaged"
+                                  : "Remote");
+    }
+    return true;
+}
+
+void status_domains(const struct status_view *v, struct buf *out) {
+    for (size_t i = 0; i < bng_engine_domains(v->e); i++) {
+        const struct bng_domain *d = bng_engine_domain(v->e, i);
+        if (d->state == BNG_DOMAIN_ABSENT) {
+            continue;
+        }
+        buf_printf(out,
+                   "Domain: %s\n    Active tag: %u\n    Backup tag: %u\n    Pools: %zu\n"
+                   "    Total addresses: %" PRIu64 "\n    Free addresses: %" PRIu64 "\n",
+                   d->name, d->profile->tag, d->profile->backup_tag, d->n_pools,
+                   bng_domain_total(d), bng_domain_free(d));
+        if (d->has_thresholds) {
+            buf_printf(out, "    Thresholds: apportion %" PRIu64 ", reclaim %" PRIu64 "\n",
+                       d->apportion, d->reclaim);
+        } else {
+            buf_str(out, "    Thresholds: none yet\n");
+        }
+        if (d->refused[0] != '\0') {
+            buf_printf(out, "    Refused: %s\n", d->refused);
+        }
+        buf_printf(out,
+                   "    Apportionments: %" PRIu64 "\n    Reclaims: %" PRIu64
+                   "\n    Abatements: %" PRIu64 "\n    Pool drained: %" PRIu64 "\n",
+                   d->count.allocations, d->count.reclamations, d->count.abatements,
+                   d->count.drained_alarms);
+    }
+}
+
+void status_alarms(const struct status_view *v, int64_t now_s, struct buf *out) {
+    for (size_t i = 0; i < bng_engine_domains(v->e); i++) {
+        const struct bng_domain *d = bng_engine_domain(v->e, i);
+        for (unsigned k = 0; k < BNG_ALARM_KINDS; k++) {
+            const struct bng_alarm *a = &d->alarm[k];
+            if (a->raised) {
+                buf_printf(out, "%s  %s  age %" PRId64 " s  attempt %u", d->name,
+                           bng_alarm_kind_name((enum bng_alarm_kind)k), now_s - a->raised_at,
+                           a->attempt);
+                if (a->pool[0] != '\0') {
+                    buf_printf(out, "  pool %s", a->pool);
+                }
+                if (a->retry_at > now_s) {
+                    buf_printf(out, "  retry in %" PRId64 " s", a->retry_at - now_s);
+                }
+                buf_printf(out, "%s%s%s\n", a->pending ? "  waits for the operator" : "",
+                           a->text[0] != '\0' ? "  " : "", a->text);
+            }
+        }
+    }
+    if (out->len == 0) {
+        buf_str(out, "No alarm is outstanding.\n");
+    }
+}
+
+void status_adoption(const struct status_view *v, struct buf *out) {
+    size_t n;
+    const struct bng_foreign *f = kea_foreign(v->kea, &n);
+    const char *mode = v->c->kea.adopt == BNG_ADOPT_YES ? "adopted by" : "can be adopted by";
+    if (n == 0) {
+        buf_str(out, kea_stats(v->kea)->up ? "Kea has no subnet but Weft's.\n"
+                                           : "Kea doesn't answer.\n");
+    }
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(out, "subnet %" PRIu32 "  %s  %s %s\n", f[i].id, f[i].text,
+                   f[i].domain[0] != '\0' ? mode : "stays:",
+                   f[i].domain[0] != '\0' ? f[i].domain : f[i].why);
+    }
+}
+
+/* ---------------------------------------------------------------- JSON */
+
+static json_t *pool_json(const struct bng_pool *p) {
+    char text[IP_TEXT_MAX];
+    return json_pack("{s:s, s:s, s:I, s:s, s:b, s:b, s:I, s:I}", "name", p->name, "prefix",
+                     ip_prefix_format(&p->prefix, text), "subnet-id", (json_int_t)p->subnet_id,
+                     "status", bng_pool_status(p), "local", p->local, "unmanaged", p->unmanaged,
+                     "total", (json_int_t)p->total, "used", (json_int_t)p->used);
+}
+
+void status_json(const struct status_view *v, struct buf *out) {
+    const struct kea_stats *k = kea_stats(v->kea);
+    const struct frr_stats *f = frr_stats(v->frr);
+    json_t *domains = json_array();
+    for (size_t i = 0; i < bng_engine_domains(v->e); i++) {
+        const struct bng_domain *d = bng_engine_domain(v->e, i);
+        json_t *pools = json_array();
+        for (size_t j = 0; j < d->n_pools; j++) {
+            json_array_append_new(pools, pool_json(d->pools[j]));
+        }
+        json_array_append_new(
+            domains,
+            json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "name", d->name, "present",
+                      d->state != BNG_DOMAIN_ABSENT, "apportion", (json_int_t)d->apportion,
+                      "reclaim", (json_int_t)d->reclaim, "revision", (json_int_t)d->revision,
+                      "free", (json_int_t)bng_domain_free(d), "total",
+                      (json_int_t)bng_domain_total(d), "refused", d->refused, "pools", pools));
+    }
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:I, s:s, s:{s:b, s:b, s:I, s:I, s:f, s:f, s:I, s:s}, s:{s:b, s:b, s:I, s:s}, "
+        "s:o}",
+        "system-id", bng_engine_system_id(v->e), "state", session_word(v), "boot-epoch",
+        (json_int_t)bng_engine_boot_epoch(v->e), "apportionment",
+        bng_engine_local_mode(v->e) ? "Local" : "Remote", "kea", "up", k->up, "in-line", k->in_line,
+        "pid", (json_int_t)k->pid, "reloads", (json_int_t)k->reloads, "last-blackout-s",
+        k->last_seconds, "longest-blackout-s", k->longest_seconds, "leases", (json_int_t)k->leases,
+        "error", k->error, "frr", "up", f->up, "in-line", f->in_line, "routes",
+        (json_int_t)f->routes, "error", f->error, "domains", domains);
+    char *text = json_dumps(doc, JSON_INDENT(2));
+    buf_str(out, text);
+    buf_char(out, '\n');
+    free(text);
+    json_decref(doc);
+}
+
+/* ---------------------------------------------------------------- metrics */
+
+static void metric(struct buf *out, const char *name, const char *type, const char *help,
+                   double value) {
+    buf_printf(out, "# HELP weft_bng_%s %s\n# TYPE weft_bng_%s %s\nweft_bng_%s %.15g\n", name, help,
+               name, type, name, value);
+}
+
+static void label(struct buf *out, const char *s) {
+    for (; *s != '\0'; s++) {
+        if (*s == '"' || *s == '\\') {
+            buf_char(out, '\\');
+        }
+        buf_char(out, *s);
+    }
+}
+
+static void histogram(struct buf *out, const char *name, const char *help, const double *bounds,
+                      const uint64_t *counts, double sum) {
+    uint64_t total = 0;
+    buf_printf(out, "# HELP weft_bng_%s %s\n# TYPE weft_bng_%s histogram\n", name, help, name);
+    for (size_t i = 0; i < KEA_BUCKETS; i++) {
+        total += counts[i];
+        buf_printf(out, "weft_bng_%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[i], total);
+    }
+    total += counts[KEA_BUCKETS];
+    buf_printf(out,
+               "weft_bng_%s_bucket{le=\"+Inf\"} %" PRIu64 "\nweft_bng_%s_sum %.15g\n"
+               "weft_bng_%s_count %" PRIu64 "\n",
+               name, total, name, sum, name, total);
+}
+
+#define DOMAIN_METRICS(X)                                                                          \
+    X(pools, gauge, "pools of the domain", d->n_pools)                                             \
+    X(addresses, gauge, "addresses of its pools", bng_domain_total(d))                             \
+    X(addresses_free, gauge, "usable and not assigned", bng_domain_free(d))                        \
+    X(threshold_apportion, gauge, "threshold in force", d->apportion)                              \
+    X(threshold_reclaim, gauge, "threshold in force", d->reclaim)                                  \
+    X(setup_rate, gauge, "addresses assigned per second, smoothed", d->rate)                       \
+    X(allocations_total, counter, "pools taken into use", d->count.allocations)                    \
+    X(local_allocations_total, counter, "of the local reserve", d->count.local_allocations)        \
+    X(reclamations_total, counter, "pools given back", d->count.reclamations)                      \
+    X(alarms_apportion_total, counter, "alarms raised", d->count.apportion_alarms)                 \
+    X(alarms_reclaim_total, counter, "alarms raised", d->count.reclaim_alarms)                     \
+    X(alarms_drained_total, counter, "alarms raised", d->count.drained_alarms)                     \
+    X(alarm_attempts_total, counter, "alarms sent, repetitions included", d->count.attempts)       \
+    X(alarm_nacks_total, counter, "alarms refused by the manager", d->count.nacks)                 \
+    X(abatements_total, counter, "alarms withdrawn", d->count.abatements)
+
+void status_metrics(const struct status_view *v, struct buf *out) {
+    const struct kea_stats *k = kea_stats(v->kea);
+    const struct frr_stats *f = frr_stats(v->frr);
+    const struct session_stats *s = session_stats(v->session);
+    metric(out, "session_up", "gauge", "1: in step with the manager",
+           bng_engine_session(v->e) == BNG_READY);
+    metric(out, "session_dials_total", "counter", "attempts to reach a manager", (double)s->dials);
+    metric(out, "session_breaks_total", "counter", "sessions lost", (double)s->breaks);
+    metric(out, "local_mode", "gauge", "1: apportioning from the local reserve",
+           bng_engine_local_mode(v->e));
+    metric(out, "kea_up", "gauge", "1: Kea answers", k->up);
+    metric(out, "kea_in_line", "gauge", "1: Kea has the wanted subnets", k->in_line);
+    metric(out, "kea_leases", "gauge", "leases in subnets of ours", (double)k->leases);
+    metric(out, "kea_restarts_total", "counter", "restarts of Kea seen", (double)k->restarts);
+    metric(out, "kea_refused_total", "counter", "configurations Kea refused", (double)k->refused);
+    histogram(out, "kea_reload_seconds", "time Kea served nobody during a config-set",
+              kea_seconds_buckets, k->seconds_bucket, k->total_seconds);
+    histogram(out, "kea_reload_leases", "leases at the time of a config-set", kea_leases_buckets,
+              k->leases_bucket, k->leases_sum);
+    metric(out, "frr_up", "gauge", "1: FRR answers", f->up);
+    metric(out, "frr_in_line", "gauge", "1: FRR has the wanted routes", f->in_line);
+    metric(out, "frr_routes", "gauge", "discard routes of ours as read back", (double)f->routes);
+    metric(out, "frr_changes_total", "counter", "routes set or removed", (double)f->changes);
+#define X(name, type, help, expr)                                                                  \
+    buf_printf(                                                                                    \
+        out, "# HELP weft_bng_domain_" #name " %s\n# TYPE weft_bng_domain_" #name " " #type "\n",  \
+        help);                                                                                     \
+    for (size_t i = 0; i < bng_engine_domains(v->e); i++) {                                        \
+        const struct bng_domain *d = bng_engine_domain(v->e, i);                                   \
+        buf_str(out, "weft_bng_domain_" #name "{domain=\"");                                       \
+        label(out, d->name);                                                                       \
+        buf_printf(out, "\"} %.15g\n", (double)(expr));                                            \
+    }
+    DOMAIN_METRICS(X)
+#undef X
+}
+
+/* ---------------------------------------------------------------- HTTP */
+
+void status_http(struct http_req *r, void *arg) {
+    const struct status_view *v = arg;
+    const char *path = http_path(r), *type = "text/plain; charset=utf-8";
+    struct buf out = BUF_INIT;
+    int code = 200;
+    if (strcmp(http_method(r), "GET") != 0 && strcmp(http_method(r), "HEAD") != 0) {
+        code = 405;
+        buf_str(&out, "This endpoint only shows.\n");
+    } else if (strcmp(path, "/status") == 0) {
+        status_text(v, &out);
+    } else if (strcmp(path, "/domains") == 0) {
+        status_domains(v, &out);
+    } else if (strcmp(path, "/domain") == 0) {
+        char *name = http_query_get(r, "name");
+        code = status_domain(v, name != NULL ? name : "", &out) ? 200 : 404;
+        mem_free(name);
+    } else if (strcmp(path, "/alarms") == 0) {
+        status_alarms(v, clock_wall_s(&clock_real), &out);
+    } else if (strcmp(path, "/adoption") == 0) {
+        status_adoption(v, &out);
+    } else if (strcmp(path, "/state.json") == 0) {
+        type = "application/json";
+        status_json(v, &out);
+    } else if (strcmp(path, "/metrics") == 0) {
+        type = "text/plain; version=0.0.4; charset=utf-8";
+        status_metrics(v, &out);
+    } else if (strcmp(path, "/healthz") == 0) {
+        /* Alive and able to serve subscribers; the manager may be away. */
+        code = kea_stats(v->kea)->up ? 200 : 503;
+        buf_str(&out, code == 200 ? "ok\n" : "Kea doesn't answer\n");
+    } else {
+        code = 404;
+        buf_str(&out, "There is /status /domains /domain?name=N /alarms /adoption /state.json "
+                      "/metrics /healthz\n");
+    }
+    http_respond(r, code, type, buf_cstr(&out), out.len);
+    buf_free(&out);
+}
