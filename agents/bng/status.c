@@ -253,13 +253,12 @@ void status_metrics(const struct status_view *v, struct buf *out) {
     metric(out, "frr_in_line", "gauge", "1: FRR has the wanted routes", f->in_line);
     metric(out, "frr_routes", "gauge", "discard routes of ours as read back", (double)f->routes);
     metric(out, "frr_changes_total", "counter", "routes set or removed", (double)f->changes);
-#define X(name, type, help, expr)                                                                  \
-    buf_printf(                                                                                    \
-        out, "# HELP weft_bng_domain_" #name " %s\n# TYPE weft_bng_domain_" #name " " #type "\n",  \
-        help);                                                                                     \
+#define X(m, kind, text, expr)                                                                     \
+    buf_printf(out, "# HELP weft_bng_domain_" #m " %s\n# TYPE weft_bng_domain_" #m " " #kind "\n", \
+               text);                                                                              \
     for (size_t i = 0; i < bng_engine_domains(v->e); i++) {                                        \
         const struct bng_domain *d = bng_engine_domain(v->e, i);                                   \
-        buf_str(out, "weft_bng_domain_" #name "{domain=\"");                                       \
+        buf_str(out, "weft_bng_domain_" #m "{domain=\"");                                          \
         label(out, d->name);                                                                       \
         buf_printf(out, "\"} %.15g\n", (double)(expr));                                            \
     }
