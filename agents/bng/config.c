@@ -180,6 +180,19 @@ static void read_excluded(struct obj *x, struct bng_profile *p) {
     json_decref(list);
 }
 
+static void read_relays(struct obj *x, struct bng_profile *p) {
+    json_t *list = take_list(x, "relays", false, 0, BNG_RELAYS_MAX);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *s = json_string_value(json_array_get(list, i));
+        struct ip_addr *a = &p->relays[p->n_relays++];
+        if (s == NULL || ip_addr_parse(s, a, NULL) != ERR_OK || a->family != 4) {
+            fail(x, ERR_INVALID, "relays", "[%zu]: must be an IPv4 address", i);
+            break;
+        }
+    }
+    json_decref(list);
+}
+
 static void check_profile(struct obj *x, const struct bng_profile *p) {
     struct ip_prefix any = ip4_prefix(0, p->preferred_length);
     struct bng_range *r = mem_array(NULL, BNG_RANGES_MAX, sizeof *r);
@@ -229,6 +242,7 @@ static void read_profile(struct obj *x, struct bng_profile *p) {
     take_str(x, "match", false, 1, p->match, sizeof p->match);
     take_str(x, "dns", false, 1, p->dns, sizeof p->dns);
     read_excluded(x, p);
+    read_relays(x, p);
     struct obj d;
     if (take_obj(x, "discard-routes", false, &d)) {
         p->discard = true;

@@ -20,6 +20,7 @@
 /* An address (len 32, gateway unset) or a route. */
 struct item {
     bool route, have;
+    bool foreign; /* an address the operator gave the interface */
     unsigned ifindex;
     struct ip_prefix prefix;
     struct ip_addr source; /* of a route: preferred source; family 0: none */
@@ -180,9 +181,11 @@ static void take_addr(const struct nlmsghdr *h, struct items *x) {
             ours = *(const uint8_t *)RTA_DATA(a) == GATEWAY_PROTO;
         }
     }
-    if (ours) {
-        push(x, i);
+    i.foreign = !ours;
+    if (i.foreign) {
+        i.prefix.len = 32; /* to be found by the address alone */
     }
+    push(x, i);
 }
 
 static int dump(int fd, bool routes, struct items *x) {
@@ -252,6 +255,9 @@ enum err_code gateway_sync(const struct bng_engine *e, unsigned *changes, struct
     for (size_t i = 0; i < have.n; i++) {
         struct item *found =
             need.n > 0 ? bsearch(&have.v[i], need.v, need.n, sizeof *need.v, order) : NULL;
+        if (found == NULL && have.v[i].foreign) {
+            continue;
+        }
         if (found != NULL) {
             /* Two domains on one interface share its server address: all of them are had. */
             for (struct item *f = need.v; f < need.v + need.n; f++) {

@@ -169,6 +169,14 @@ static json_t *network_json(const struct bng_subnet *s) {
     if (s->profile->match[0] != '\0') {
         json_object_set_new(net, "client-class", json_string(name));
     }
+    if (s->profile->n_relays > 0) {
+        json_t *list = json_array();
+        for (size_t i = 0; i < s->profile->n_relays; i++) {
+            char text[IP_TEXT_MAX];
+            json_array_append_new(list, json_string(ip_addr_format(&s->profile->relays[i], text)));
+        }
+        json_object_set_new(net, "relay", json_pack("{s:o}", "ip-addresses", list));
+    }
     return net;
 }
 
@@ -292,6 +300,17 @@ static bool is_int(const json_t *o, const char *key, uint32_t v) {
     return json_integer_value(json_object_get(o, key)) == (json_int_t)v;
 }
 
+static bool same_relays(const json_t *net, const struct bng_profile *f) {
+    const json_t *list = json_object_get(json_object_get(net, "relay"), "ip-addresses");
+    bool same = json_array_size(list) == f->n_relays;
+    for (size_t i = 0; i < f->n_relays && same; i++) {
+        char text[IP_TEXT_MAX];
+        const char *s = json_string_value(json_array_get(list, i));
+        same = s != NULL && strcmp(s, ip_addr_format(&f->relays[i], text)) == 0;
+    }
+    return same;
+}
+
 bool bng_keaconf_same(const json_t *config, const struct bng_subnet *subnets, size_t n) {
     const json_t *nets = json_object_get(json_object_get(config, "Dhcp4"), "shared-networks");
     size_t i, j, at = 0;
@@ -312,8 +331,8 @@ bool bng_keaconf_same(const json_t *config, const struct bng_subnet *subnets, si
             struct ip_prefix p;
             if (strcmp(name + strlen(OURS), s->domain) != 0 || dev == NULL ||
                 strcmp(dev, f->interface) != 0 || (class != NULL) != (f->match[0] != '\0') ||
-                id_of(sub) != s->id || !subnet_prefix(sub, &p) || !ip_prefix_eq(&p, &s->prefix) ||
-                !is_int(sub, "valid-lifetime", f->lease_s) ||
+                !same_relays(net, f) || id_of(sub) != s->id || !subnet_prefix(sub, &p) ||
+                !ip_prefix_eq(&p, &s->prefix) || !is_int(sub, "valid-lifetime", f->lease_s) ||
                 !is_int(sub, "renew-timer", f->renew_s) ||
                 !is_int(sub, "rebind-timer", f->rebind_s) || !same_options(sub, s) ||
                 !same_pools(json_object_get(sub, "pools"), s)) {

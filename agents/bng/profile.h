@@ -16,6 +16,7 @@ enum {
     BNG_PART_NAME_MAX = 63, /* profile, group, routing instance */
     BNG_DOMAIN_NAME_MAX = 3 * BNG_PART_NAME_MAX + 2,
     BNG_POOL_NAME_MAX = BNG_DOMAIN_NAME_MAX + 32,
+    BNG_RELAYS_MAX = 32,
     BNG_RANGES_MAX = 1024, /* a pool that falls into more pieces is refused */
 };
 
@@ -35,7 +36,9 @@ struct bng_profile {
     bool keep_last_pool;    /* the last pool is never offered for reclaiming */
     /* For DHCP. */
     char interface[16];
-    struct ip_addr server_address; /* family 0: none */
+    struct ip_addr server_address;         /* family 0: none */
+    struct ip_addr relays[BNG_RELAYS_MAX]; /* giaddr of relays in front of the gateway */
+    size_t n_relays;
     uint32_t lease_s, renew_s, rebind_s;
     char match[256]; /* Kea class expression that clients must meet; empty: all */
     char dns[256];   /* domain-name-servers; empty: none */
