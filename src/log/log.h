@@ -74,7 +74,7 @@ struct log; /* opaque */
 struct log_options {
     const struct clock *clock;  /* NULL: clock_real. Stamps entries, ages them for log_trim */
     bool must_exist;            /* don't create: ERR_ABSENT */
-    size_t fold_backlog_max;    /* operations; log_append folds by itself beyond. 0: 200,000 */
+    size_t fold_backlog_max;    /* operations; beyond, log_append folds. 0: 200,000 */
     const char *sqlite_vfs;     /* name of a registered SQLite VFS; NULL: the default one */
     uint32_t sqlite_page_size;  /* for a new store; 0: the measured choice */
     uint32_t sqlite_checkpoint; /* WAL frames that start a checkpoint; 0: the measured choice */

@@ -516,15 +516,24 @@ static enum err_code sq_append(struct log *log, uint64_t expected_head, uint64_t
     pthread_mutex_lock(&s->lock);
     enum err_code rc = append_locked(s, expected_head, fence, entries, n, err);
     pthread_mutex_unlock(&s->lock);
-    /* Nobody folds: do a piece here, so that a restart stays short. A failure belongs to the
-     * tables, not to this batch, which is durable. */
-    if (rc == ERR_OK && s->unfolded_ops > s->fold_backlog_max) {
-        struct err e;
-        if (sq_fold(log, s->fold_backlog_max / 4 + 1, NULL, &e) != ERR_OK) {
-            sq_note(s, false, e.text);
-            L_WARN_RL(10, "can't fold: %s: %s", e.path, e.text);
-        }
+    /* Nobody folds: do a piece here, so that a restart stays short. Somebody folds, but slower than
+     * we append: wait for it only when it is far behind. A failure belongs to the tables, not to
+     * this batch, which is durable. */
+    size_t behind = s->unfolded_ops;
+    if (rc != ERR_OK || behind <= s->fold_backlog_max) {
+        return rc;
     }
+    if (behind > 4 * s->fold_backlog_max) {
+        pthread_mutex_lock(&s->fold_lock);
+    } else if (pthread_mutex_trylock(&s->fold_lock) != 0) {
+        return rc;
+    }
+    struct err e;
+    if (sq_fold_locked(s, UINT64_MAX, s->fold_backlog_max / 4 + 1, &e) != ERR_OK) {
+        sq_note(s, false, e.text);
+        L_WARN_RL(10, "can't fold: %s: %s", e.path, e.text);
+    }
+    pthread_mutex_unlock(&s->fold_lock);
     return rc;
 }
 

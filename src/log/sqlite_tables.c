@@ -18,8 +18,8 @@ LOGGER_MODULE(log_tables)
 enum {
     /* A fold keeps the last operation on each key and sorts by key before it touches the tables:
      * the larger the piece, the fewer pages are written twice. Both bound its memory. */
-    PIECE_OPS = 32768,
-    PIECE_BYTES = 32 << 20,
+    PIECE_OPS = 131072,
+    PIECE_BYTES = 64 << 20,
     T_CHECKPOINT_FRAMES = 8000,
 };
 
