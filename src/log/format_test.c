@@ -82,7 +82,10 @@ static void say(const char *where, const char *text, void *arg) {
 
 static size_t findings(struct store *s, struct buf *text) {
     size_t n = 0;
+    struct buf mine = BUF_INIT;
+    text = text ? text : &mine;
     OK(log_check(s->log, say, text, &n, &e_));
+    buf_free(&mine);
     return n;
 }
 
@@ -309,6 +312,31 @@ static void test_decoder_refuses_damage(void **state) {
     buf_free(&b);
 }
 
+static bool show_row(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
+                     uint64_t modified, void *arg) {
+    buf_printf(arg, "%.*s=%.*s@%llu ", (int)key_len, (const char *)key, (int)value_len,
+               (const char *)value, (unsigned long long)modified);
+    return true;
+}
+
+/* The stores of all releases so far open, read and go on. testdata/ gets one for each format. */
+static void test_stores_of_earlier_releases(void **state) {
+    struct store *s = *state;
+    testing_copy(LOG_TESTDATA "/v1.db", s->path);
+    testing_copy(LOG_TESTDATA "/v1.db-tables", s->tables);
+    open_store(s);
+    assert_int_equal(log_head(s->log), 6);
+    struct buf b = BUF_INIT;
+    OK(log_snapshot(s->log, LOG_CONFIG, "", 0, NULL, show_row, &b, &e_));
+    OK(log_snapshot(s->log, LOG_STATE, "", 0, NULL, show_row, &b, &e_));
+    assert_string_equal(buf_cstr(&b), "key0=value 3@3 key1=value 1@1 key2=value 5@5 "
+                                      "key1=value 4@4 key2=value 2@2 ");
+    buf_free(&b);
+    append(s, 3);
+    assert_int_equal(log_head(s->log), 9);
+    assert_int_equal(findings(s, NULL), 0);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     testing_quiet();
@@ -324,6 +352,7 @@ int main(void) {
         T(test_lost_tables_are_made_anew),
         T(test_flipped_bits),
         T(test_decoder_refuses_damage),
+        T(test_stores_of_earlier_releases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
