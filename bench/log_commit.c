@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -148,6 +149,10 @@ static void bench_sqlite(void) {
     printf("rival   SQLite, one row a commit (WAL, FULL)        %9.0f /s\n", (double)n / t);
 }
 
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
+    return remove(path);
+}
+
 static void bench_etcd(void) {
     char data[300], cmd[600], line[300];
     snprintf(data, sizeof data, "%s/etcd", cfg.dir);
@@ -161,6 +166,10 @@ static void bench_etcd(void) {
                "http://127.0.0.1:32380", "--initial-advertise-peer-urls", "http://127.0.0.1:32380",
                "--initial-cluster", "default=http://127.0.0.1:32380", (char *)NULL);
         _exit(127);
+    }
+    if (pid < 0) {
+        perror("etcd");
+        return;
     }
     sleep(3);
     snprintf(cmd, sizeof cmd,
@@ -177,8 +186,7 @@ static void bench_etcd(void) {
     }
     kill(pid, SIGTERM);
     waitpid(pid, NULL, 0);
-    snprintf(cmd, sizeof cmd, "%s/etcd/member/wal", cfg.dir);
-    printf("        (its data stays in %s/etcd)\n", cfg.dir);
+    nftw(data, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* ---- the log ---- */
@@ -279,7 +287,23 @@ static void *play_clients(void *arg) {
     }
 }
 
-static double bench_clients(void) {
+/* A worker folds behind, as in the daemon; it shares the disk and the processors. */
+struct folder {
+    struct log *log;
+    _Atomic bool stop;
+};
+
+static void *fold_behind(void *arg) {
+    struct folder *f = arg;
+    struct err e;
+    while (!f->stop) {
+        check(log_fold(f->log, 50000, NULL, &e), &e);
+        usleep(50000);
+    }
+    return NULL;
+}
+
+static double bench_clients(bool folding) {
     uint64_t fence, n = 0;
     struct log *log = fresh_store("many.db", &fence);
     struct club *c = MEM_NEW(struct club);
@@ -299,6 +323,11 @@ static double bench_clients(void) {
     }
     c->n_waiting = CLIENTS;
     pthread_create(&thread, NULL, play_clients, c);
+    struct folder folder = {.log = log};
+    pthread_t folder_thread;
+    if (folding) {
+        pthread_create(&folder_thread, NULL, fold_behind, &folder);
+    }
     uint64_t batches = 0;
     while ((t = now_s() - start) < cfg.seconds) {
         pthread_mutex_lock(&c->lock);
@@ -326,11 +355,16 @@ static double bench_clients(void) {
     pthread_cond_signal(&c->answered);
     pthread_mutex_unlock(&c->lock);
     pthread_join(thread, NULL);
+    folder.stop = true;
+    if (folding) {
+        pthread_join(folder_thread, NULL);
+    }
     double rate = (double)n / t;
     printf(
         "log     durable one-op commits, %d waiting clients %7.0f /s   p50 %.2f ms, p99 %.2f ms; "
-        "%.0f in a batch\n",
-        CLIENTS, rate, percentile(0.5), percentile(0.99), (double)n / (double)batches);
+        "%.0f in a batch%s\n",
+        CLIENTS, rate, percentile(0.5), percentile(0.99), (double)n / (double)batches,
+        folding ? ", a worker folding" : "");
     mem_free(c);
     log_close(log);
     return rate;
@@ -438,7 +472,8 @@ int main(int argc, char **argv) {
     printf("floor   write 4 KiB + fdatasync, ready file         %9.0f /s\n", cfg.floor_ready);
     bench_sqlite();
     bench_one_client();
-    bench_clients();
+    bench_clients(false);
+    bench_clients(true);
     bench_rows();
     if (cfg.etcd) {
         fflush(stdout);
