@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rig.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/system.h"
+#include "model/model.h"
+
+static struct model *model; /* one for the process; loading takes longer than a test */
+
+static void die(const char *what, const struct err *e) {
+    fprintf(stderr, "rig: %s: %s %s\n", what, e->path, e->text);
+    abort();
+}
+
+static void open_core(struct rig *r) {
+    static const struct service *const services[] = {&system_service, &pools_service, NULL};
+    struct err e = {.code = ERR_OK};
+    char store[160];
+    snprintf(store, sizeof store, "sqlite:%s/%u/log.db", r->folder, r->generation);
+    struct core_options o = {
+        .store = store, .clock = &r->clock, .model = model, .services = services};
+    if (core_open(&o, &r->core, &e) != ERR_OK) {
+        die("open", &e);
+    }
+    r->pools = core_service_state(r->core, "pools");
+    core_step(r->core);
+}
+
+static void make_folder(const struct rig *r) {
+    char path[96];
+    snprintf(path, sizeof path, "%s/%u", r->folder, r->generation);
+    if (mkdir(path, 0700) != 0) {
+        perror(path);
+        abort();
+    }
+}
+
+void rig_open(struct rig *r, int64_t wall_s) {
+    struct err e = {.code = ERR_OK};
+    memset(r, 0, sizeof *r);
+    if (model == NULL && model_load(&model, &e) != ERR_OK) {
+        die("model", &e);
+    }
+    bool shm = access("/dev/shm", W_OK) == 0;
+    snprintf(r->folder, sizeof r->folder, "%s/weft-sim-XXXXXX", shm ? "/dev/shm" : "/tmp");
+    if (mkdtemp(r->folder) == NULL) {
+        perror("mkdtemp");
+        abort();
+    }
+    make_folder(r);
+    clock_fake_init(&r->clock, wall_s * NS_PER_S);
+    open_core(r);
+}
+
+/* Copies or removes the files of a generation; they are few and small. */
+static void copy_file(const char *from, const char *to) {
+    FILE *in = fopen(from, "rb"), *out;
+    if (in == NULL) {
+        return;
+    }
+    out = fopen(to, "wb");
+    char part[65536];
+    size_t n;
+    while (out != NULL && (n = fread(part, 1, sizeof part, in)) > 0) {
+        if (fwrite(part, 1, n, out) != n) {
+            abort();
+        }
+    }
+    fclose(in);
+    if (out != NULL) {
+        fclose(out);
+    }
+}
+
+static const char *const files[] = {"log.db", "log.db-wal", "log.db-journal"};
+
+static void remove_generation(const struct rig *r, unsigned g) {
+    static const char *const all[] = {"log.db",         "log.db-wal",  "log.db-shm",
+                                      "log.db-journal", "log.db.lock", "log.db-lock"};
+    char path[128];
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        snprintf(path, sizeof path, "%s/%u/%s", r->folder, g, all[i]);
+        unlink(path);
+    }
+    snprintf(path, sizeof path, "%s/%u", r->folder, g);
+    rmdir(path);
+}
+
+void rig_close(struct rig *r) {
+    core_close(r->core);
+    remove_generation(r, r->generation);
+    rmdir(r->folder);
+    r->core = NULL;
+}
+
+void rig_restart(struct rig *r) {
+    core_close(r->core);
+    open_core(r);
+}
+
+void rig_crash(struct rig *r) {
+    unsigned old = r->generation++;
+    make_folder(r);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char from[128], to[128];
+        snprintf(from, sizeof from, "%s/%u/%s", r->folder, old, files[i]);
+        snprintf(to, sizeof to, "%s/%u/%s", r->folder, r->generation, files[i]);
+        copy_file(from, to);
+    }
+    core_close(r->core); /* what it still does goes into files that nobody will read */
+    remove_generation(r, old);
+    open_core(r);
+}
+
+void rig_step(struct rig *r) {
+    while (core_step(r->core) > 0) {
+    }
+}
+
+void rig_pass(struct rig *r, int64_t ns) {
+    rig_step(r);
+    while (ns > 0) {
+        int64_t next = core_next_timer(r->core);
+        int64_t leap = next < 0 || next > ns ? ns : next;
+        clock_fake_advance(&r->clock, leap);
+        ns -= leap;
+        rig_step(r);
+    }
+}
+
+int64_t rig_now(const struct rig *r) {
+    return clock_wall_s(&r->clock);
+}
+
+void rig_set_time(struct rig *r, const char *iso) {
+    int64_t to;
+    if (!time_parse(iso, &to) || to < rig_now(r)) {
+        fprintf(stderr, "rig: %s is not a later time\n", iso);
+        abort();
+    }
+    /* No timer needs to fire on the way. */
+    clock_fake_advance(&r->clock, to * NS_PER_S - clock_wall(&r->clock));
+    rig_step(r);
+}
+
+/* ---- changes ---- */
+
+static uint64_t last_index;
+
+uint64_t rig_last_index(const struct rig *r) {
+    return last_index;
+}
+
+static void change_done(struct change *ch, void *arg) {
+    *(bool *)arg = true;
+}
+
+static enum err_code put(struct rig *r, const char *path, const char *json, bool force,
+                         enum change_mode mode, struct buf *warnings, size_t *targets,
+                         struct err *e) {
+    struct change *ch = change_new(&actor_system);
+    bool done = false;
+    ch->force = force;
+    ch->mode = mode;
+    change_add(ch, json ? EDIT_REPLACE : EDIT_DELETE, path, json, json ? strlen(json) : 0,
+               FORMAT_JSON);
+    core_change(r->core, ch, change_done, &done);
+    rig_step(r);
+    if (!done) {
+        fprintf(stderr, "rig: a change was not answered\n");
+        abort();
+    }
+    enum err_code rc = ch->err.code;
+    if (rc != ERR_OK && e != NULL) {
+        *e = ch->err;
+    }
+    last_index = ch->index;
+    if (warnings != NULL) {
+        buf_add(warnings, ch->warnings.data, ch->warnings.len);
+    }
+    if (targets != NULL) {
+        *targets = ch->n_targets;
+    }
+    change_free(ch);
+    return rc;
+}
+
+enum err_code rig_put(struct rig *r, const char *path, const char *json, bool force,
+                      struct err *e) {
+    return put(r, path, json, force, CHANGE_COMMIT, NULL, NULL, e);
+}
+
+void rig_must_put(struct rig *r, const char *path, const char *json) {
+    struct err e = {.code = ERR_OK};
+    if (rig_put(r, path, json, false, &e) != ERR_OK) {
+        die(path, &e);
+    }
+}
+
+enum err_code rig_dry_run(struct rig *r, const char *path, const char *json, struct buf *warnings,
+                          size_t *targets, struct err *e) {
+    return put(r, path, json, false, CHANGE_DRY_RUN, warnings, targets, e);
+}
+
+/* ---- calls ---- */
+
+static void call_done(struct call *cl, void *arg) {
+    *(bool *)arg = true;
+}
+
+enum err_code rig_call(struct rig *r, struct buf *text, struct buf *json, struct err *e,
+                       const char *rpc, ...) {
+    const char *names[8], *values[8];
+    size_t n = 0;
+    va_list ap;
+    va_start(ap, rpc);
+    for (const char *name = va_arg(ap, const char *); name != NULL && n < 8;
+         name = va_arg(ap, const char *)) {
+        names[n] = name;
+        values[n++] = va_arg(ap, const char *);
+    }
+    va_end(ap);
+    char full[64];
+    snprintf(full, sizeof full, "weft-apm:%s", rpc);
+    char *cursor = NULL;
+    enum err_code rc;
+    do {
+        struct call *cl = call_new(&actor_system);
+        bool done = false;
+        struct err mine = {.code = ERR_OK};
+        rc = rpc_input_words(model, model_rpc(full), names, values, n, cl->arena, &cl->in, &mine);
+        if (rc != ERR_OK) {
+            if (e != NULL) {
+                *e = mine;
+            }
+            call_free(cl);
+            break;
+        }
+        cl->cursor = cursor;
+        cursor = NULL;
+        core_call(r->core, cl, call_done, &done);
+        rig_step(r);
+        if (!done) {
+            fprintf(stderr, "rig: %s was not answered\n", rpc);
+            abort();
+        }
+        rc = cl->err.code;
+        if (rc != ERR_OK && e != NULL) {
+            *e = cl->err;
+        }
+        if (rc == ERR_OK) {
+            if (text != NULL) {
+                buf_add(text, cl->text.data, cl->text.len);
+            }
+            if (json != NULL) {
+                buf_add(json, cl->json.data, cl->json.len);
+            }
+            struct buf out = BUF_INIT;
+            struct print_options po = {.format = FORMAT_JSON};
+            if (rpc_output_print(model, cl->in.rpc, buf_cstr(&cl->json), cl->json.len, &po, &out,
+                                 &mine) != ERR_OK) {
+                die(rpc, &mine); /* what an rpc puts out fits the model */
+            }
+            buf_free(&out);
+        }
+        cursor = rc == ERR_OK && cl->cursor ? mem_strdup(cl->cursor) : NULL;
+        call_free(cl);
+    } while (cursor != NULL);
+    return rc;
+}
+
+/* ---- verification ---- */
+
+static void verify_domain(struct rig *r, const struct domain *d) {
+    for (uint32_t i = 0; i < d->n_pools; i++) {
+        const struct pool *po = &d->pools[i];
+        struct ip_prefix px = pool_prefix(po);
+        struct prefix_info info;
+        char text[IP_TEXT_MAX];
+        if (i > 0 && d->pools[i - 1].ordinal >= po->ordinal) {
+            fprintf(stderr, "verify: pools of %s are out of order\n", d->name);
+            abort();
+        }
+        if (!pool_state_managed(po->state)) {
+            continue;
+        }
+        if (prefix_tree_lookup(d->partition->tree, &px, &info) != PREFIX_ALLOCATED ||
+            !ip_prefix_eq(&info.prefix, &px) || info.owner != pool_owner(d, po->ordinal)) {
+            fprintf(stderr, "verify: %s of %s domain %s is not its own in the tree\n",
+                    ip_prefix_format(&px, text), d->entity->system_id, d->name);
+            abort();
+        }
+    }
+    (void)r;
+}
+
+void rig_verify(struct rig *r) {
+    struct pools *p = r->pools;
+    uint64_t pools = 0, managed = 0, in_trees = 0;
+    for (uint32_t i = 0; i < p->n_domains; i++) {
+        const struct domain *d = p->domains[i];
+        if (d != NULL) {
+            verify_domain(r, d);
+            pools += d->n_pools;
+            for (uint32_t k = 0; k < d->n_pools; k++) {
+                managed += pool_state_managed(d->pools[k].state);
+            }
+        }
+    }
+    MAP_FOREACH (m, &p->partitions) {
+        const struct partition *pt = m->value;
+        struct prefix_stats st;
+        struct err e = {.code = ERR_OK};
+        if (pt->tree == NULL) {
+            continue;
+        }
+        if (prefix_tree_check(pt->tree, &e) != ERR_OK) {
+            die(pt->name, &e);
+        }
+        prefix_tree_stats(pt->tree, &st);
+        in_trees += st.prefixes;
+        if (st.prefixes != pt->n_pools || st.total != st.free + st.reserved + st.allocated) {
+            fprintf(stderr, "verify: partition %s does not add up\n", pt->name);
+            abort();
+        }
+    }
+    if (pools != p->pool_count || managed != in_trees) {
+        fprintf(stderr, "verify: %" PRIu64 " pools, %" PRIu64 " counted; %" PRIu64 " managed, %" PRIu64
+                        " in trees\n",
+                pools, p->pool_count, managed, in_trees);
+        abort();
+    }
+}

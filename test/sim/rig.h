@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What simulations and tests of pools stand on: a real core, unthreaded, on a real log and a fake
+ * clock, with the system and pools services; configuration by edits, rpcs by words.
+ */
+#ifndef SIM_RIG_H
+#define SIM_RIG_H
+
+#include "base/clock.h"
+#include "core/core.h"
+#include "pools/internal.h"
+
+struct rig {
+    struct clock clock;
+    struct core *core;
+    struct pools *pools;
+    char folder[64];
+    unsigned generation; /* of the store: +1 with each crash */
+};
+
+/* Fails the test (abort with the reason) when anything goes wrong. */
+void rig_open(struct rig *r, int64_t wall_s);
+void rig_close(struct rig *r);
+/* An orderly stop and start. */
+void rig_restart(struct rig *r);
+/* What was not durable is gone, and so is whatever was queued: the store as it is now is opened by a
+ * new core. Sessions of the old one are cut first by the caller. */
+void rig_crash(struct rig *r);
+/* Lets time pass: timers fire in order, work runs. */
+void rig_pass(struct rig *r, int64_t ns);
+void rig_step(struct rig *r); /* runs what is queued */
+int64_t rig_now(const struct rig *r);
+void rig_set_time(struct rig *r, const char *iso); /* forward only */
+
+/* "set ..." in JSON: the object at `path` is replaced by `json`; NULL deletes it. */
+enum err_code rig_put(struct rig *r, const char *path, const char *json, bool force,
+                      struct err *e);
+void rig_must_put(struct rig *r, const char *path, const char *json);
+/* The same, dry. `diff` and `targets` may be NULL. */
+enum err_code rig_dry_run(struct rig *r, const char *path, const char *json, struct buf *warnings,
+                          size_t *targets, struct err *e);
+uint64_t rig_last_index(const struct rig *r);
+/* An rpc of weft-apm: names and values alternate, NULL ends. Text into `text` and JSON into `json`
+ * (both may be NULL), all parts joined. */
+enum err_code rig_call(struct rig *r, struct buf *text, struct buf *json, struct err *e,
+                       const char *rpc, ...) __attribute__((sentinel));
+/* The state of the tree against its own invariants and the pools of all domains: each managed pool
+ * is allocated to its domain, and nothing else is. */
+void rig_verify(struct rig *r);
+
+#endif
