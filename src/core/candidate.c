@@ -1,0 +1,603 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/candidate.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+struct candidates {
+    struct core *core;
+    pthread_mutex_t lock;
+    struct candidate *shared;
+    uint64_t holder; /* session that holds the exclusive lock; 0: none */
+    char holder_name[128];
+};
+
+struct candidate {
+    struct candidates *all;
+    pthread_mutex_t lock;
+    _Atomic uint32_t refs;
+    bool is_private;
+    struct snap *base, *work; /* the same pointer while nothing was edited */
+};
+
+struct candidates *candidates_new(struct core *c) {
+    struct candidates *cs = MEM_NEW(struct candidates);
+    cs->core = c;
+    pthread_mutex_init(&cs->lock, NULL);
+    return cs;
+}
+
+static struct candidate *make(struct candidates *cs, bool is_private) {
+    struct candidate *c = MEM_NEW(struct candidate);
+    c->all = cs;
+    pthread_mutex_init(&c->lock, NULL);
+    atomic_init(&c->refs, 1);
+    c->is_private = is_private;
+    c->base = core_snapshot(cs->core);
+    c->work = snap_hold(c->base);
+    return c;
+}
+
+struct candidate *candidate_private(struct candidates *cs) {
+    return make(cs, true);
+}
+
+struct candidate *candidate_shared(struct candidates *cs) {
+    pthread_mutex_lock(&cs->lock);
+    if (cs->shared == NULL) {
+        cs->shared = make(cs, false);
+    }
+    struct candidate *c = cs->shared;
+    atomic_fetch_add(&c->refs, 1);
+    pthread_mutex_unlock(&cs->lock);
+    return c;
+}
+
+void candidate_release(struct candidate *c) {
+    if (c == NULL || atomic_fetch_sub(&c->refs, 1) != 1) {
+        return;
+    }
+    snap_release(c->base);
+    snap_release(c->work);
+    pthread_mutex_destroy(&c->lock);
+    mem_free(c);
+}
+
+void candidates_free(struct candidates *cs) {
+    if (cs == NULL) {
+        return;
+    }
+    candidate_release(cs->shared);
+    pthread_mutex_destroy(&cs->lock);
+    mem_free(cs);
+}
+
+bool candidate_is_private(const struct candidate *c) {
+    return c->is_private;
+}
+
+/* ---- the exclusive lock ----------------------------------------------------------------------- */
+
+enum err_code candidates_lock(struct candidates *cs, uint64_t session, const char *who,
+                              struct err *e) {
+    struct candidate *shared = candidate_shared(cs);
+    bool changed = candidate_changed(shared);
+    candidate_release(shared);
+    enum err_code rc = ERR_OK;
+    pthread_mutex_lock(&cs->lock);
+    if (cs->holder != 0) {
+        rc = err_set(e, ERR_LOCKED, NULL, "the configuration is locked by %s", cs->holder_name);
+    } else if (changed) {
+        rc = err_set(e, ERR_LOCKED, NULL,
+                     "the shared candidate has changes that are not committed");
+    } else {
+        cs->holder = session;
+        snprintf(cs->holder_name, sizeof cs->holder_name, "%s", who);
+    }
+    pthread_mutex_unlock(&cs->lock);
+    return rc;
+}
+
+enum err_code candidates_unlock(struct candidates *cs, uint64_t session, struct err *e) {
+    enum err_code rc = ERR_OK;
+    pthread_mutex_lock(&cs->lock);
+    if (cs->holder != session || session == 0) {
+        rc = err_set(e, ERR_ABSENT, NULL, "this session does not hold the lock");
+    } else {
+        cs->holder = 0;
+    }
+    pthread_mutex_unlock(&cs->lock);
+    return rc;
+}
+
+enum err_code candidates_may_edit(struct candidates *cs, uint64_t session, struct err *e) {
+    enum err_code rc = ERR_OK;
+    pthread_mutex_lock(&cs->lock);
+    if (cs->holder != 0 && cs->holder != session) {
+        rc = err_set(e, ERR_LOCKED, NULL, "the configuration is locked by %s", cs->holder_name);
+    }
+    pthread_mutex_unlock(&cs->lock);
+    return rc;
+}
+
+/* ---- views of snapshots ----------------------------------------------------------------------- */
+
+static struct doc *view_get(void *arg, const char *path) {
+    const struct object *o = snap_get(arg, path);
+    return o != NULL ? doc_hold(o->doc) : NULL;
+}
+
+static struct doc *view_next(void *arg, const struct kind *k, const struct doc *after) {
+    const struct object *o = NULL;
+    if (after == NULL) {
+        o = snap_first_of(arg, k);
+    } else {
+        const struct object *at = snap_get(arg, after->path);
+        o = at != NULL ? snap_next(arg, at) : NULL;
+    }
+    return o != NULL && o->doc->kind == k ? doc_hold(o->doc) : NULL;
+}
+
+struct model_view snap_view(const struct snap *s) {
+    return (struct model_view){view_get, view_next, (void *)(uintptr_t)s};
+}
+
+struct diff_text {
+    const struct model *model;
+    enum model_format format;
+    bool made;
+    const char *below;
+    bool (*readable)(void *arg, const char *path);
+    void *arg;
+    struct buf *out;
+    size_t n;
+};
+
+static void diff_one(const struct object *a, const struct object *b, void *arg) {
+    struct diff_text *t = arg;
+    const struct object *any = a != NULL ? a : b;
+    bool made = (a != NULL && a->owner != NULL) || (b != NULL && b->owner != NULL);
+    if ((made && !t->made) || (a != NULL && b != NULL && doc_equal(a->doc, b->doc)) ||
+        (t->below != NULL && !path_below(any->doc->path, t->below)) ||
+        (t->readable != NULL && !t->readable(t->arg, any->doc->path))) {
+        return;
+    }
+    t->n++;
+    struct err e;
+    if (t->out != NULL && doc_diff_text(t->model, a ? a->doc : NULL, b ? b->doc : NULL, t->format,
+                                        t->out, &e) != ERR_OK) {
+        buf_printf(t->out, "# %s: %s\n", any->doc->path, e.text);
+    }
+}
+
+size_t snap_diff_text(const struct model *m, const struct snap *from, const struct snap *to,
+                      enum model_format format, bool made, const char *below,
+                      bool (*readable)(void *arg, const char *path), void *arg, struct buf *out) {
+    struct diff_text t = {m, format, made, below, readable, arg, out, 0};
+    if (t.below != NULL && strcmp(t.below, "/") == 0) {
+        t.below = NULL;
+    }
+    snap_diff(from, to, diff_one, &t);
+    return t.n;
+}
+
+/* ---- content ----------------------------------------------------------------------------------- */
+
+static void replace(struct snap **slot, struct snap *s) {
+    snap_release(*slot);
+    *slot = s;
+}
+
+/* Nothing edited: be the newest configuration. Locked. */
+static void follow(struct candidate *c) {
+    if (c->work == c->base) {
+        struct snap *now = core_snapshot(c->all->core);
+        replace(&c->base, now);
+        replace(&c->work, snap_hold(now));
+    }
+}
+
+static void set_work(struct candidate *c, struct snap *work) {
+    replace(&c->work, work);
+}
+
+struct snap *candidate_snapshot(struct candidate *c) {
+    pthread_mutex_lock(&c->lock);
+    follow(c);
+    struct snap *s = snap_hold(c->work);
+    pthread_mutex_unlock(&c->lock);
+    return s;
+}
+
+static void count_one(const struct object *a, const struct object *b, void *arg) {
+    size_t *n = arg;
+    *n += a == NULL || b == NULL || !doc_equal(a->doc, b->doc);
+}
+
+static bool changed(const struct candidate *c) {
+    size_t n = 0;
+    if (c->work != c->base) {
+        snap_diff(c->base, c->work, count_one, &n);
+    }
+    return n > 0;
+}
+
+bool candidate_changed(struct candidate *c) {
+    pthread_mutex_lock(&c->lock);
+    bool yes = changed(c);
+    pthread_mutex_unlock(&c->lock);
+    return yes;
+}
+
+/* ---- edits ------------------------------------------------------------------------------------- */
+
+struct emit {
+    struct snap *work; /* owned: replaced at each object */
+};
+
+static void put_doc(struct snap **work, struct doc *d) {
+    const struct object *old = snap_get(*work, d->path);
+    struct object *o =
+        object_new(d, old ? old->owner : NULL, old ? old->created : 0, old ? old->modified : 0);
+    replace(work, snap_put(*work, o));
+    object_release(o);
+}
+
+static enum err_code emit_one(void *arg, struct doc *old, struct doc *new_doc, struct err *e) {
+    struct emit *em = arg;
+    const char *path = new_doc ? new_doc->path : old->path;
+    const struct object *was = snap_get(em->work, path);
+    if (was != NULL && was->owner != NULL) {
+        return err_set(e, ERR_DENIED, path, "made by %s and changed only by changing that",
+                       was->owner);
+    }
+    if (new_doc != NULL) {
+        put_doc(&em->work, new_doc);
+    } else {
+        replace(&em->work, snap_del(em->work, old->kind, path));
+    }
+    return ERR_OK;
+}
+
+static enum err_code edit_snap(const struct model *m, struct snap **work,
+                               const struct model_edit *edit, struct err *e) {
+    struct model_edit draft = *edit;
+    draft.draft = true;
+    struct arena *a = arena_new();
+    /* The view must stay as it was while the edit walks it. */
+    struct snap *seen = snap_hold(*work);
+    struct model_view v = snap_view(seen);
+    struct emit em = {snap_hold(*work)};
+    struct edit_result result;
+    enum err_code rc = model_edit(m, &v, &draft, a, emit_one, &em, &result, e);
+    if (rc == ERR_OK) {
+        replace(work, em.work);
+    } else {
+        snap_release(em.work);
+    }
+    snap_release(seen);
+    arena_free(a);
+    return rc;
+}
+
+enum err_code candidate_edit(struct candidate *c, const struct model_edit *edits, size_t n,
+                             size_t *bad, struct err *e) {
+    const struct model *m = core_model(c->all->core);
+    pthread_mutex_lock(&c->lock);
+    follow(c);
+    struct snap *work = snap_hold(c->work);
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < n && rc == ERR_OK; i++) {
+        rc = edit_snap(m, &work, &edits[i], e);
+        if (rc != ERR_OK && bad != NULL) {
+            *bad = i;
+        }
+    }
+    if (rc == ERR_OK) {
+        set_work(c, work);
+    } else {
+        snap_release(work);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+/* `onto` with the operators' differences from `from` to `to` put in. */
+struct transfer {
+    struct snap *onto;
+    bool deletions;
+};
+
+static void transfer_one(const struct object *a, const struct object *b, void *arg) {
+    struct transfer *t = arg;
+    const struct object *any = b != NULL ? b : a;
+    const struct object *at = snap_get(t->onto, any->doc->path);
+    if ((a != NULL && a->owner != NULL) || (b != NULL && b->owner != NULL) ||
+        (at != NULL && at->owner != NULL)) {
+        return;
+    }
+    if (b != NULL) {
+        if (at == NULL || !doc_equal(at->doc, b->doc)) {
+            put_doc(&t->onto, b->doc);
+        }
+    } else if (t->deletions && at != NULL) {
+        replace(&t->onto, snap_del(t->onto, any->doc->kind, any->doc->path));
+    }
+}
+
+static void become(struct candidate *c, const struct snap *s, bool deletions) {
+    /* From the base, so that objects which end as they were keep their identity. */
+    struct transfer t = {snap_hold(deletions ? c->base : c->work), deletions};
+    struct snap *from = snap_hold(deletions ? c->base : NULL);
+    struct snap *empty = from ? from : snap_empty();
+    snap_diff(empty, s, transfer_one, &t);
+    snap_release(empty);
+    set_work(c, t.onto);
+}
+
+void candidate_set(struct candidate *c, const struct snap *s) {
+    pthread_mutex_lock(&c->lock);
+    follow(c);
+    become(c, s, true);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void candidate_put_all(struct candidate *c, const struct snap *s) {
+    pthread_mutex_lock(&c->lock);
+    follow(c);
+    become(c, s, false);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void candidate_discard(struct candidate *c) {
+    pthread_mutex_lock(&c->lock);
+    set_work(c, snap_hold(c->base));
+    follow(c);
+    pthread_mutex_unlock(&c->lock);
+}
+
+enum err_code candidate_rollback(struct candidate *c, unsigned n, struct err *e) {
+    if (n == 0) {
+        candidate_discard(c);
+        return ERR_OK;
+    }
+    struct commit_info *list = mem_alloc((n + 1) * sizeof *list);
+    size_t have = core_history(c->all->core, list, n + 1);
+    enum err_code rc = ERR_OK;
+    struct snap *then = NULL;
+    if (have <= n) {
+        rc = err_set(e, ERR_ABSENT, NULL, "there is no rollback %u; the oldest kept is %zu", n,
+                     have > 0 ? have - 1 : 0);
+    } else {
+        rc = core_snapshot_at(c->all->core, list[n].index, &then, e);
+    }
+    mem_free(list);
+    if (rc == ERR_OK) {
+        candidate_discard(c);
+        candidate_set(c, then);
+        snap_release(then);
+    }
+    return rc;
+}
+
+/* ---- others' changes ---------------------------------------------------------------------------- */
+
+static uint64_t generation(const struct snap *s, const char *path) {
+    const struct object *o = snap_get(s, path);
+    return o != NULL ? o->modified : 0;
+}
+
+struct update {
+    const struct model *model;
+    const struct snap *base, *now;
+    struct snap *onto;
+    struct buf *conflicts;
+    enum err_code rc;
+    struct err *e;
+};
+
+struct leaf_edits {
+    struct update *u;
+    const struct doc *mine;
+    struct arena *arena;
+};
+
+/* A secret is masked in a difference: take it from the document. */
+static const char *true_value(struct leaf_edits *l, const struct diff *d) {
+    if (!d->node->secret || d->new_value == NULL) {
+        return d->new_value;
+    }
+    return doc_value(l->u->model, l->mine, d->path + strlen(l->mine->path) + 1, l->arena);
+}
+
+static void leaf_edit(void *arg, const struct diff *d) {
+    struct leaf_edits *l = arg;
+    struct update *u = l->u;
+    if (u->rc != ERR_OK || d->op == DIFF_MOVE) {
+        return;
+    }
+    const char *value = true_value(l, d);
+    struct model_edit edit = {.op = d->op == DIFF_DELETE ? EDIT_REMOVE : EDIT_MERGE,
+                              .target = d->path,
+                              .format = FORMAT_VALUE};
+    if (edit.op == EDIT_MERGE) {
+        edit.body = d->node->type == NODE_LEAF && value != NULL ? value : "";
+        edit.len = strlen(edit.body);
+    }
+    u->rc = edit_snap(u->model, &u->onto, &edit, u->e);
+}
+
+static void update_one(const struct object *a, const struct object *b, void *arg) {
+    struct update *u = arg;
+    const struct object *any = b != NULL ? b : a;
+    const char *path = any->doc->path;
+    if (u->rc != ERR_OK || (a != NULL && b != NULL && doc_equal(a->doc, b->doc))) {
+        return;
+    }
+    const struct object *now = snap_get(u->now, path);
+    if ((now ? now->modified : 0) == (a ? a->modified : 0)) {
+        if (b != NULL) {
+            put_doc(&u->onto, b->doc);
+        } else {
+            replace(&u->onto, snap_del(u->onto, any->doc->kind, path));
+        }
+        return;
+    }
+    if (now != NULL && b != NULL && doc_equal(now->doc, b->doc)) {
+        return; /* somebody did the same */
+    }
+    if (now == NULL && b == NULL) {
+        return;
+    }
+    buf_printf(u->conflicts, "%s\n", path);
+    if (b == NULL) {
+        replace(&u->onto, snap_del(u->onto, any->doc->kind, path));
+    } else if (now == NULL || a == NULL) {
+        put_doc(&u->onto, b->doc);
+    } else {
+        struct leaf_edits l = {u, b->doc, arena_new()};
+        struct err e;
+        enum err_code rc = doc_diff(u->model, a->doc, b->doc, leaf_edit, &l, &e);
+        if (rc != ERR_OK && u->rc == ERR_OK) {
+            u->rc = rc;
+            *u->e = e;
+        }
+        arena_free(l.arena);
+    }
+}
+
+/* `work`'s differences from `base`, on top of the newest configuration. */
+static enum err_code rebase(struct candidate *c, const struct snap *from, struct buf *conflicts,
+                            struct err *e) {
+    struct snap *now = core_snapshot(c->all->core);
+    struct err ignored;
+    struct buf nowhere = BUF_INIT;
+    struct update u = {core_model(c->all->core), from,  now, snap_hold(now), conflicts ? conflicts : &nowhere,
+                       ERR_OK,                   e ? e : &ignored};
+    snap_diff(from, c->work, update_one, &u);
+    buf_free(&nowhere);
+    if (u.rc != ERR_OK) {
+        snap_release(now);
+        snap_release(u.onto);
+        return u.rc;
+    }
+    replace(&c->base, now);
+    set_work(c, u.onto);
+    if (!changed(c)) {
+        set_work(c, snap_hold(c->base));
+    }
+    return ERR_OK;
+}
+
+enum err_code candidate_update(struct candidate *c, struct buf *conflicts, struct err *e) {
+    pthread_mutex_lock(&c->lock);
+    enum err_code rc = rebase(c, c->base, conflicts, e);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+/* ---- commit ------------------------------------------------------------------------------------- */
+
+struct check {
+    const struct model *model;
+    enum err_code rc;
+    struct err *e;
+};
+
+static void check_one(const struct object *a, const struct object *b, void *arg) {
+    struct check *k = arg;
+    if (k->rc != ERR_OK || b == NULL || (a != NULL && doc_equal(a->doc, b->doc))) {
+        return;
+    }
+    struct doc *d = NULL;
+    k->rc = doc_parse(k->model, b->doc->kind, b->doc->json, b->doc->json_len, &d, k->e);
+    doc_drop(d);
+}
+
+enum err_code candidate_check(struct candidate *c, struct err *e) {
+    pthread_mutex_lock(&c->lock);
+    struct check k = {core_model(c->all->core), ERR_OK, e};
+    snap_diff(c->base, c->work, check_one, &k);
+    pthread_mutex_unlock(&c->lock);
+    return k.rc;
+}
+
+struct build {
+    struct change *ch;
+    const struct snap *now;
+    struct buf conflicts;
+    size_t n_conflicts;
+};
+
+static void build_one(const struct object *a, const struct object *b, void *arg) {
+    struct build *bd = arg;
+    if (a != NULL && b != NULL && doc_equal(a->doc, b->doc)) {
+        return;
+    }
+    const struct doc *d = b != NULL ? b->doc : a->doc;
+    uint64_t based_on = a != NULL ? a->modified : 0;
+    if (generation(bd->now, d->path) != based_on) {
+        enum { NAMED = 5 };
+        if (bd->n_conflicts++ < NAMED) {
+            buf_printf(&bd->conflicts, "%s%s", bd->conflicts.len > 0 ? ", " : "", d->path);
+        }
+        return;
+    }
+    struct change_edit *edit;
+    if (b == NULL) {
+        edit = change_add(bd->ch, EDIT_DELETE, d->path, NULL, 0, FORMAT_JSON);
+    } else {
+        const struct node *n = d->kind->node;
+        bool list = n->type == NODE_LIST;
+        struct buf body = BUF_INIT;
+        buf_printf(&body, "{\"%s:%s\":%s", n->module, n->name, list ? "[" : "");
+        buf_add(&body, d->json, d->json_len);
+        buf_str(&body, list ? "]}" : "}");
+        edit = change_add(bd->ch, EDIT_REPLACE, d->path, (const char *)body.data, body.len,
+                          FORMAT_JSON);
+        buf_free(&body);
+    }
+    edit->check_generation = true;
+    edit->generation = based_on;
+}
+
+enum err_code candidate_change(struct candidate *c, struct change *ch, struct snap **sent,
+                               struct err *e) {
+    *sent = NULL;
+    pthread_mutex_lock(&c->lock);
+    follow(c);
+    struct snap *now = core_snapshot(c->all->core);
+    struct build b = {.ch = ch, .now = now};
+    snap_diff(c->base, c->work, build_one, &b);
+    enum err_code rc = ERR_OK;
+    if (b.n_conflicts > 0) {
+        struct buf first = BUF_INIT;
+        const char *comma = memchr(b.conflicts.data, ',', b.conflicts.len);
+        buf_add(&first, b.conflicts.data,
+                comma ? (size_t)(comma - (const char *)b.conflicts.data) : b.conflicts.len);
+        rc = err_set(e, ERR_CONFLICT, buf_cstr(&first),
+                     "changed by somebody else since this candidate began: %s%s",
+                     buf_cstr(&b.conflicts), b.n_conflicts > 5 ? " and more" : "");
+        buf_free(&first);
+    } else {
+        *sent = snap_hold(c->work);
+    }
+    buf_free(&b.conflicts);
+    snap_release(now);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+void candidate_committed(struct candidate *c, struct snap *sent) {
+    pthread_mutex_lock(&c->lock);
+    if (c->work == sent) {
+        set_work(c, snap_hold(c->base));
+        follow(c);
+    } else {
+        rebase(c, sent, NULL, NULL);
+    }
+    snap_release(sent);
+    pthread_mutex_unlock(&c->lock);
+}
