@@ -134,8 +134,8 @@ static struct doc *view_next(void *arg, const struct kind *k, const struct doc *
     if (after == NULL) {
         o = snap_first_of(arg, k);
     } else {
-        const struct object *at = snap_get(arg, after->path);
-        o = at != NULL ? snap_next(arg, at) : NULL;
+        struct object probe = {.doc = (struct doc *)(uintptr_t)after};
+        o = snap_next(arg, &probe);
     }
     return o != NULL && o->doc->kind == k ? doc_hold(o->doc) : NULL;
 }
@@ -229,6 +229,13 @@ bool candidate_changed(struct candidate *c) {
     bool yes = changed(c);
     pthread_mutex_unlock(&c->lock);
     return yes;
+}
+
+/* Edits that came to nothing: be without changes again. Locked. */
+static void settle(struct candidate *c) {
+    if (!changed(c)) {
+        set_work(c, snap_hold(c->base));
+    }
 }
 
 /* ---- edits ------------------------------------------------------------------------------------- */
@@ -330,11 +337,11 @@ static void transfer_one(const struct object *a, const struct object *b, void *a
 static void become(struct candidate *c, const struct snap *s, bool deletions) {
     /* From the base, so that objects which end as they were keep their identity. */
     struct transfer t = {snap_hold(deletions ? c->base : c->work), deletions};
-    struct snap *from = snap_hold(deletions ? c->base : NULL);
-    struct snap *empty = from ? from : snap_empty();
-    snap_diff(empty, s, transfer_one, &t);
-    snap_release(empty);
+    struct snap *from = deletions ? snap_hold(c->base) : snap_empty();
+    snap_diff(from, s, transfer_one, &t);
+    snap_release(from);
     set_work(c, t.onto);
+    settle(c);
 }
 
 void candidate_set(struct candidate *c, const struct snap *s) {
@@ -485,9 +492,7 @@ static enum err_code rebase(struct candidate *c, const struct snap *from, struct
     }
     replace(&c->base, now);
     set_work(c, u.onto);
-    if (!changed(c)) {
-        set_work(c, snap_hold(c->base));
-    }
+    settle(c);
     return ERR_OK;
 }
 

@@ -362,6 +362,10 @@ struct model_edit {
     /* ordered-by user lists and leaf-lists inside an object; `point` is an instance path */
     enum edit_insert insert;
     const char *point;
+    /* For candidates, which are edited line by line: names and types are checked, but mandatory,
+     * must, unique and the numbers of elements are not. Such a document goes through doc_parse()
+     * again before anybody relies on its `data`. */
+    bool draft;
 };
 
 struct edit_result {

@@ -1,0 +1,631 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Built-in commands of operational mode: this session, history, what core itself knows. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/rights.h"
+#include "north/cli/run.h"
+
+static bool pick_number(struct run *r, const char *label, const char *help, uint64_t min,
+                        uint64_t max, uint64_t *out) {
+    struct option o = {.label = label, .help = help};
+    size_t at = r->p->at;
+    if (parse_pick(r->p, &o, 1) < 0) {
+        return false;
+    }
+    char *end;
+    *out = strtoull(r->p->value, &end, 10);
+    if (r->p->value[0] < '0' || r->p->value[0] > '9' || *end != '\0' || *out < min || *out > max) {
+        return parse_fail(r->p, at, ERR_INVALID,
+                          "a number from %" PRIu64 " to %" PRIu64 " is expected here", min, max);
+    }
+    return true;
+}
+
+/* ---- configuration seen from operational mode ------------------------------------------------------ */
+
+static void cmd_show_configuration(struct run *r) {
+    static const struct pipe_allow allow = {.display = true, .compare = true};
+    struct place top = {model_root(), "/", false};
+    struct statement st;
+    if (!statement_parse(r->p, STATEMENT_SHOW, &top, NULL, 0, &st) || !run_ready(r, &allow)) {
+        return;
+    }
+    print_config(r, st.at.path);
+}
+
+static void cmd_configure(struct run *r) {
+    static const struct option kinds[] = {
+        {.word = "exclusive",
+         .help = "Nobody else may edit meanwhile; edits not committed are dropped at the end"},
+        {.word = "private", .help = "Edit a copy of your own"},
+    };
+    int kind = -1;
+    if (!parse_may_end(r->p) && (kind = parse_pick(r->p, kinds, 2)) < 0) {
+        return;
+    }
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct cli_session *s = r->s;
+    struct candidates *all = r->cli->o.candidates;
+    struct err e;
+    if (kind == 0) {
+        char who[192];
+        snprintf(who, sizeof who, "%s (%s, session %" PRIu64 ")", s->who.user, s->who.source,
+                 s->id);
+        if (candidates_lock(all, s->id, who, &e) != ERR_OK) {
+            run_fault(r, &e);
+            return;
+        }
+    }
+    s->candidate = kind == 1 ? candidate_private(all) : candidate_shared(all);
+    s->config = kind == 0 ? CONFIG_EXCLUSIVE : kind == 1 ? CONFIG_PRIVATE : CONFIG_SHARED;
+    session_set_place(s, "/");
+    run_note(r, "Entering configuration mode");
+    if (candidates_may_edit(all, s->id, &e) != ERR_OK) {
+        run_note(r, "warning: %s", e.text);
+    }
+    if (kind == -1 && candidate_changed(s->candidate)) {
+        run_note(r, "The candidate has changes that are not committed: see show | compare");
+    }
+    int64_t deadline;
+    uint64_t pending = core_confirm_pending(r->cli->core, &deadline);
+    if (pending != 0) {
+        char text[TIME_TEXT_MAX];
+        run_note(r, "warning: commit %" PRIu64 " will be taken back at %s unless it is confirmed",
+                 pending, time_format(deadline, 0, text));
+    }
+}
+
+static void cmd_quit(struct run *r) {
+    if (run_ready(r, NULL)) {
+        r->s->ended = true;
+    }
+}
+
+/* ---- history --------------------------------------------------------------------------------------- */
+
+static void cmd_show_system_commit(struct run *r) {
+    enum { KEPT = 64 };
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct commit_info *list = arena_alloc(r->arena, KEPT * sizeof *list);
+    size_t n = core_history(r->cli->core, list, KEPT);
+    for (size_t i = 0; i < n; i++) {
+        char time[TIME_TEXT_MAX];
+        run_printf(r, "%-3zu commit %" PRIu64 "  %s  by %s via %s%s%s\n", i, list[i].index,
+                   time_format(list[i].time_s, 0, time), list[i].user, list[i].source,
+                   list[i].label[0] ? "  " : "", list[i].label);
+        if (list[i].comment[0] != '\0') {
+            run_printf(r, "      %s\n", list[i].comment);
+        }
+    }
+    int64_t deadline;
+    uint64_t pending = core_confirm_pending(r->cli->core, &deadline);
+    if (pending != 0) {
+        char time[TIME_TEXT_MAX];
+        run_printf(r, "commit %" PRIu64 " will be taken back at %s unless it is confirmed\n",
+                   pending, time_format(deadline, 0, time));
+    }
+}
+
+struct phase_wait {
+    struct wait *w;
+    enum commit_phase phase;
+    char *text;
+    _Atomic uint32_t refs;
+};
+
+static void phase_release(struct phase_wait *pw) {
+    if (atomic_fetch_sub(&pw->refs, 1) == 1) {
+        wait_release(pw->w);
+        mem_free(pw->text);
+        mem_free(pw);
+    }
+}
+
+static void phase_done(void *arg, enum commit_phase phase, const char *text) {
+    struct phase_wait *pw = arg;
+    pw->phase = phase;
+    pw->text = mem_strdup(text ? text : "");
+    wait_done(pw->w);
+    phase_release(pw);
+}
+
+bool run_commit_wait(struct run *r, uint64_t index, int64_t timeout_ns, enum commit_phase *phase,
+                     char **text) {
+    struct phase_wait *pw = MEM_NEW(struct phase_wait);
+    pw->w = wait_new();
+    atomic_init(&pw->refs, 2);
+    core_commit_wait(r->cli->core, index, timeout_ns, phase_done, pw);
+    bool done = wait_for(r, pw->w, true);
+    if (done) {
+        *phase = pw->phase;
+        *text = arena_strdup(r->arena, pw->text);
+    }
+    phase_release(pw);
+    return done;
+}
+
+const char *commit_phase_text(enum commit_phase phase) {
+    switch (phase) {
+    case COMMIT_PENDING:
+        return "not applied by all targets yet";
+    case COMMIT_APPLIED:
+        return "applied by every target concerned";
+    case COMMIT_REFUSED:
+        return "refused by a target";
+    case COMMIT_TAKEN_BACK:
+        return "taken back";
+    case COMMIT_UNKNOWN:
+        break;
+    }
+    return "unknown: it is older than the kept history, or there is no such commit";
+}
+
+static void show_commit_diff(struct run *r, uint64_t index) {
+    struct snap *after = NULL, *before = NULL;
+    struct err e;
+    struct buf out = BUF_INIT;
+    if (core_snapshot_at(r->cli->core, index, &after, &e) == ERR_OK &&
+        core_snapshot_at(r->cli->core, index - 1, &before, &e) == ERR_OK) {
+        snap_diff_text(r->cli->model, before, after, FORMAT_SET, true, NULL, readable, r, &out);
+        run_text(r, (const char *)out.data, out.len);
+    }
+    buf_free(&out);
+    snap_release(after);
+    snap_release(before);
+}
+
+static void cmd_show_commit(struct run *r) {
+    static const struct option status = {.word = "status", .help = "With each target's progress"};
+    uint64_t index;
+    if (!pick_number(r, "number", "Number of the commit", 1, INT64_MAX, &index) ||
+        (!parse_may_end(r->p) && parse_pick(r->p, &status, 1) < 0) || !run_ready(r, NULL)) {
+        return;
+    }
+    enum { KEPT = 64 };
+    struct commit_info *list = arena_alloc(r->arena, KEPT * sizeof *list);
+    size_t n = core_history(r->cli->core, list, KEPT), i = 0;
+    while (i < n && list[i].index != index) {
+        i++;
+    }
+    if (i == n) {
+        run_fail(r, ERR_ABSENT, "there is no commit %" PRIu64 " in the history; see show system commit",
+                 index);
+        return;
+    }
+    char time[TIME_TEXT_MAX];
+    run_printf(r, "Commit %" PRIu64 " of %s by %s via %s\n", index,
+               time_format(list[i].time_s, 0, time), list[i].user, list[i].source);
+    if (list[i].comment[0] != '\0') {
+        run_printf(r, "  Comment: %s\n", list[i].comment);
+    }
+    if (list[i].label[0] != '\0') {
+        run_printf(r, "  Made by: %s\n", list[i].label);
+    }
+    enum commit_phase phase;
+    char *text;
+    if (run_commit_wait(r, index, 0, &phase, &text)) {
+        run_printf(r, "  Status : %s\n", commit_phase_text(phase));
+        for (char *save = NULL, *l = strtok_r(text, "\n", &save); l != NULL;
+             l = strtok_r(NULL, "\n", &save)) {
+            run_printf(r, "    %s\n", l);
+        }
+    }
+    show_commit_diff(r, index);
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------- */
+
+static void cmd_show_users(struct run *r) {
+    static const char *const modes[] = {"", "configure", "configure private",
+                                        "configure exclusive"};
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct buf out = BUF_INIT;
+    int64_t now = clock_wall_s(core_clock(r->cli->core));
+    buf_printf(&out, "%-8s  %-16s  %-28s  %-20s  %-6s  %s\n", "Session", "User", "From", "Since",
+               "Idle", "Mode");
+    pthread_mutex_lock(&r->cli->lock);
+    LIST_FOREACH(pos, &r->cli->sessions) {
+        const struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
+        char since[TIME_TEXT_MAX], id[24];
+        snprintf(id, sizeof id, "%" PRIu64 "%s", s->id, s == r->s ? " *" : "");
+        buf_printf(&out, "%-8s  %-16s  %-28s  %-20s  %5" PRId64 "s  %s\n", id, s->who.user,
+                   s->who.source, time_format(s->since_s, 0, since), now - s->used_s,
+                   modes[s->config]);
+    }
+    pthread_mutex_unlock(&r->cli->lock);
+    run_text(r, (const char *)out.data, out.len);
+    buf_free(&out);
+}
+
+static void suggest_sessions(struct parse *p, const struct option *o) {
+    struct run *r = p->ctx;
+    (void)o;
+    pthread_mutex_lock(&r->cli->lock);
+    LIST_FOREACH(pos, &r->cli->sessions) {
+        const struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
+        parse_suggest(p, SUGGEST_VALUE, arena_printf(p->arena, "%" PRIu64, s->id),
+                      arena_printf(p->arena, "%s, %s", s->who.user, s->who.source));
+    }
+    pthread_mutex_unlock(&r->cli->lock);
+}
+
+static void cmd_logout(struct run *r) {
+    struct option o = {.label = "number", .help = "Number of the session", .values = suggest_sessions};
+    struct err e;
+    if (parse_pick(r->p, &o, 1) < 0 || !run_ready(r, NULL)) {
+        return;
+    }
+    uint64_t id = strtoull(r->p->value, NULL, 10);
+    if (rights_check(r->snap, &r->s->who, RIGHT_EXEC, "/weft-system:system", &e) != ERR_OK) {
+        run_fault(r, &e);
+    } else if (!run_confirm(r, "End that session? Its private edits are lost.", true)) {
+        run_note(r, "nothing was done");
+    } else if (!cli_end_session(r->cli, id)) {
+        run_fail(r, ERR_ABSENT, "there is no session %" PRIu64, id);
+    } else {
+        run_printf(r, "session %" PRIu64 " ends\n", id);
+    }
+}
+
+static void cmd_show_version(struct run *r) {
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    char host[254];
+    struct core_stats st;
+    session_host(r->cli, host, sizeof host);
+    core_stats(r->cli->core, &st);
+    run_printf(r, "Hostname: %s\nWeft    : %s\nObjects : %" PRIu64 "\nLog head: %" PRIu64 "\n", host,
+               WEFT_VERSION, st.objects, st.head);
+    if (!st.writable) {
+        run_printf(r, "The store can't be written: %s\n", st.unwritable_why);
+    }
+}
+
+static void cmd_show_storage(struct run *r) {
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct core_stats st;
+    core_stats(r->cli->core, &st);
+    run_printf(r,
+               "Log head        : %" PRIu64 "\n"
+               "Objects         : %" PRIu64 "\n"
+               "Commits         : %" PRIu64 "\n"
+               "Refused changes : %" PRIu64 "\n"
+               "Batches written : %" PRIu64 " (for %" PRIu64 " pieces of work)\n"
+               "Config records  : %" PRIu64 "\n"
+               "State records   : %" PRIu64 "\n"
+               "Queue now, peak : %" PRIu64 ", %" PRIu64 "\n"
+               "Failed appends  : %" PRIu64 "\n"
+               "Writable        : %s\n",
+               st.head, st.objects, st.commits, st.refused, st.batches, st.works, st.config_ops,
+               st.state_ops, st.queue_depth, st.queue_peak, st.append_errors,
+               st.writable ? "yes" : st.unwritable_why);
+}
+
+/* ---- this session ---------------------------------------------------------------------------------- */
+
+static void cmd_show_cli(struct run *r) {
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    const struct cli_session *s = r->s;
+    run_printf(r, "Session        : %" PRIu64 "\nUser           : %s\nFrom           : %s\n", s->id,
+               s->who.user, s->who.source);
+    run_printf(r, "Screen length  : %u%s\nScreen width   : %u\nTimestamps     : %s\n",
+               s->terminal.rows, s->terminal.rows == 0 ? " (no paging)" : "", s->terminal.columns,
+               s->timestamps ? "on" : "off");
+    unsigned idle = cli_session_idle_timeout(r->s);
+    if (idle == 0) {
+        run_printf(r, "Idle time-out  : never\n");
+    } else {
+        run_printf(r, "Idle time-out  : %u s\n", idle);
+    }
+}
+
+static void cmd_show_history(struct run *r) {
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct cli_session *s = r->s;
+    uint64_t first = s->n_history > CLI_HISTORY_MAX ? s->n_history - CLI_HISTORY_MAX : 0;
+    for (uint64_t i = first; i < s->n_history; i++) {
+        run_printf(r, "%5" PRIu64 "  %s\n", i + 1, s->history[i % CLI_HISTORY_MAX]);
+    }
+}
+
+static void cmd_screen_length(struct run *r) {
+    uint64_t n;
+    if (pick_number(r, "lines", "0 turns paging off", 0, 10000, &n) && run_ready(r, NULL)) {
+        r->s->terminal.rows = (unsigned)n;
+    }
+}
+
+static void cmd_screen_width(struct run *r) {
+    uint64_t n;
+    if (pick_number(r, "columns", "How wide the screen is", 20, 10000, &n) && run_ready(r, NULL)) {
+        r->s->terminal.columns = (unsigned)n;
+    }
+}
+
+static void cmd_timestamps(struct run *r) {
+    static const struct option o[] = {{.word = "off", .help = "No line with the time"},
+                                      {.word = "on", .help = "The time before each answer"}};
+    int i = parse_pick(r->p, o, 2);
+    if (i >= 0 && run_ready(r, NULL)) {
+        r->s->timestamps = i == 1;
+    }
+}
+
+static void cmd_idle_timeout(struct run *r) {
+    uint64_t n;
+    if (pick_number(r, "minutes", "0: never", 0, 1440, &n) && run_ready(r, NULL)) {
+        r->s->idle_timeout = (int)(n * 60);
+    }
+}
+
+/* ---- events ------------------------------------------------------------------------------------------ */
+
+enum { EVENTS_WAITING = 1000 };
+struct event_line {
+    struct event_line *next;
+    char text[];
+};
+struct monitor { /* between the writer, which adds, and the command, which takes */
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    struct event_line *first, **last;
+    size_t n, dropped;
+};
+
+static void on_event(const struct event *ev, void *arg) {
+    struct monitor *m = arg;
+    char time[TIME_TEXT_MAX];
+    time_format(ev->time_s, 0, time);
+    char *text = mem_printf("%s %s %s\n", time, ev->name, ev->json ? ev->json : "");
+    size_t n = strlen(text) + 1;
+    pthread_mutex_lock(&m->lock);
+    if (m->n == EVENTS_WAITING) {
+        m->dropped++;
+    } else {
+        struct event_line *l = mem_alloc(sizeof *l + n);
+        memcpy(l->text, text, n);
+        *m->last = l;
+        m->last = &l->next;
+        m->n++;
+    }
+    pthread_cond_signal(&m->cond);
+    pthread_mutex_unlock(&m->lock);
+    mem_free(text);
+}
+
+static void cmd_monitor_events(struct run *r) {
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct err e;
+    if (rights_check(r->snap, &r->s->who, RIGHT_READ, "/", &e) != ERR_OK) {
+        run_fault(r, &e);
+        return;
+    }
+    run_note(r, "Ctrl-C ends this");
+    struct monitor m = {.last = &m.first};
+    pthread_mutex_init(&m.lock, NULL);
+    pthread_cond_init(&m.cond, NULL);
+    uint64_t handle = core_subscribe(r->cli->core, 0, on_event, &m);
+    while (!run_stopped(r)) {
+        struct timespec ts;
+        clock_gettime(CLOCK_REALTIME, &ts);
+        ts.tv_nsec += 100 * 1000000L;
+        ts.tv_sec += ts.tv_nsec / 1000000000L;
+        ts.tv_nsec %= 1000000000L;
+        pthread_mutex_lock(&m.lock);
+        if (m.first == NULL) {
+            pthread_cond_timedwait(&m.cond, &m.lock, &ts);
+        }
+        struct event_line *list = m.first;
+        size_t dropped = m.dropped;
+        m.first = NULL;
+        m.last = &m.first;
+        m.n = m.dropped = 0;
+        pthread_mutex_unlock(&m.lock);
+        while (list != NULL) {
+            struct event_line *next = list->next;
+            run_text(r, list->text, strlen(list->text));
+            mem_free(list);
+            list = next;
+        }
+        if (dropped > 0) {
+            run_printf(r, "(%zu events were left out: the terminal is too slow)\n", dropped);
+        }
+        r->s->used_s = clock_wall_s(core_clock(r->cli->core));
+    }
+    core_unsubscribe(r->cli->core, handle);
+    while (m.first != NULL) {
+        struct event_line *next = m.first->next;
+        mem_free(m.first);
+        m.first = next;
+    }
+    pthread_cond_destroy(&m.cond);
+    pthread_mutex_destroy(&m.lock);
+}
+
+/* ---- help -------------------------------------------------------------------------------------------- */
+
+static void cmd_help(struct run *r) {
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    static const char text[] =
+        "Press ? at any place for what may be typed there, Tab to complete a word.\n"
+        "Words may be abbreviated as long as they stay unambiguous.\n"
+        "\n"
+        "  show ...        look at something: show apm entity, show configuration\n"
+        "  request ...     make the system do something\n"
+        "  monitor events  watch what happens\n"
+        "  explain ...     ask why something is as it is\n"
+        "  configure       change the configuration; there:\n"
+        "    set ...         add or change a statement       delete ...      take one away\n"
+        "    show | compare  see what would change           commit check    have it checked\n"
+        "    commit          make it so                      rollback 1      go back to what was\n"
+        "    exit            leave\n"
+        "  help apropos W  find commands and statements about a word\n"
+        "  help statement  what a configuration statement means\n"
+        "  quit            leave\n"
+        "\n"
+        "After | come filters: match, except, find, count, last, trim, save, no-more, and\n"
+        "display json|xml|set|text for data and configuration.\n";
+    run_text(r, text, sizeof text - 1);
+}
+
+static void describe(struct run *r, const struct node *n) {
+    struct buf b = BUF_INIT;
+    node_path(n, &b);
+    run_printf(r, "%s\n  %s\n", buf_cstr(&b), n->description);
+    buf_clear(&b);
+    if (n->type == NODE_LEAF || n->type == NODE_LEAF_LIST) {
+        node_type_text(n, &b);
+        run_printf(r, "  Value: %s\n", buf_cstr(&b));
+    }
+    if (n->units != NULL) {
+        run_printf(r, "  Units: %s\n", n->units);
+    }
+    if (n->default_value != NULL) {
+        run_printf(r, "  Default: %s\n", n->default_value);
+    }
+    if (n->mandatory) {
+        run_printf(r, "  Must be given.\n");
+    }
+    if (n->ref_kind != NULL) {
+        run_printf(r, "  Names a %s.\n", n->ref_kind->short_name);
+    }
+    if (n->reference != NULL) {
+        run_printf(r, "  Reference: %s\n", n->reference);
+    }
+    for (size_t i = 0; i < n->n_enums; i++) {
+        run_printf(r, "    %-20s %s\n", n->enums[i].name,
+                   n->enums[i].description ? n->enums[i].description : "");
+    }
+    for (size_t i = 0; i < n->n_children; i++) {
+        const struct node *c = n->children[i];
+        if (c->config) {
+            run_printf(r, "    %-20s %s\n", c->name, c->description);
+        }
+    }
+    buf_free(&b);
+}
+
+/* A statement without key values and leaf values: only its words. */
+static void cmd_help_statement(struct run *r) {
+    const struct node *at = model_root();
+    while (!parse_may_end(r->p)) {
+        struct option *o = arena_alloc(r->arena, (at->n_children + 1) * sizeof *o);
+        size_t n = 0;
+        for (size_t i = 0; i < at->n_children; i++) {
+            if (at->children[i]->config) {
+                o[n++] = (struct option){.word = at->children[i]->name,
+                                         .help = at->children[i]->description,
+                                         .ptr = at->children[i]};
+            }
+        }
+        int i = parse_pick(r->p, o, n);
+        if (i < 0) {
+            return;
+        }
+        at = o[i].ptr;
+    }
+    if (run_ready(r, NULL)) {
+        describe(r, at);
+    }
+}
+
+static bool mentions(const char *text, const char *word) {
+    return text != NULL && strcasestr(text, word) != NULL;
+}
+
+static void cmd_help_apropos(struct run *r) {
+    struct option o = {.label = "word", .help = "What to look for"};
+    if (parse_pick(r->p, &o, 1) < 0) {
+        return;
+    }
+    const char *word = r->p->value;
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    size_t n, hits = 0;
+    const struct command *const *c = model_commands(&n);
+    for (size_t i = 0; i < n; i++) {
+        struct buf b = BUF_INIT;
+        for (size_t k = 0; k < c[i]->n_words; k++) {
+            buf_printf(&b, "%s%s", k > 0 ? " " : "", c[i]->words[k]);
+        }
+        if (mentions(buf_cstr(&b), word) || mentions(c[i]->rpc->description, word)) {
+            run_printf(r, "%s\n    %s\n", buf_cstr(&b), c[i]->rpc->description);
+            hits++;
+        }
+        buf_free(&b);
+    }
+    const struct node *const *nodes = model_nodes(&n);
+    for (size_t i = 0; i < n; i++) {
+        const struct node *d = nodes[i];
+        bool data = d->config && (d->type == NODE_CONTAINER || d->type == NODE_LIST ||
+                                  d->type == NODE_LEAF || d->type == NODE_LEAF_LIST);
+        const struct node *top = d;
+        while (data && top->parent != NULL && top->parent->type != NODE_ROOT) {
+            top = top->parent;
+        }
+        if (!data || top->type == NODE_RPC || top->type == NODE_NOTIFICATION ||
+            !(mentions(d->name, word) || mentions(d->description, word))) {
+            continue;
+        }
+        struct buf b = BUF_INIT, words = BUF_INIT;
+        node_path(d, &b);
+        place_words(r->cli->model, buf_cstr(&b), &words);
+        run_printf(r, "set %s\n    %s\n", buf_cstr(&words), d->description);
+        hits++;
+        buf_free(&b);
+        buf_free(&words);
+    }
+    if (hits == 0) {
+        run_fail(r, ERR_ABSENT, "nothing is about \"%s\"", word);
+    }
+}
+
+const struct command_word operational_commands[] = {
+    {"show configuration", "Show the configuration", cmd_show_configuration, false},
+    {"show cli", "Show the settings of this session", cmd_show_cli, false},
+    {"show cli history", "Show the commands given in this session", cmd_show_history, false},
+    {"show system commit", "Show the commits that can be rolled back to, newest first",
+     cmd_show_system_commit, false},
+    {"show commit", "Show a commit: what it changed and how far the targets are", cmd_show_commit,
+     false},
+    {"show system users", "Show who is logged in", cmd_show_users, false},
+    {"show system sessions", "Show who is logged in", cmd_show_users, true},
+    {"show system storage", "Show how much the store holds and does", cmd_show_storage, false},
+    {"show version", "Show which version runs", cmd_show_version, false},
+    {"monitor events", "Show events as they happen, until interrupted", cmd_monitor_events, false},
+    {"request system logout", "End a session", cmd_logout, false},
+    {"configure", "Change the configuration", cmd_configure, false},
+    {"edit", "Change the configuration", cmd_configure, true},
+    {"set cli screen-length", "Lines of the screen", cmd_screen_length, false},
+    {"set cli screen-width", "Columns of the screen", cmd_screen_width, false},
+    {"set cli timestamp", "The time before each answer", cmd_timestamps, false},
+    {"set cli idle-timeout", "Minutes until an idle session ends", cmd_idle_timeout, false},
+    {"help", "Get help", cmd_help, false},
+    {"help apropos", "Find commands and statements about a word", cmd_help_apropos, false},
+    {"help statement", "What a configuration statement means", cmd_help_statement, false},
+    {"quit", "Leave", cmd_quit, false},
+    {"exit", "Leave", cmd_quit, false},
+    {0},
+};

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Sessions, and the frame around each command. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "core/rights.h"
+#include "north/cli/run.h"
+
+struct cli *cli_new(const struct cli_options *o) {
+    struct cli *c = MEM_NEW(struct cli);
+    c->o = *o;
+    c->core = o->core;
+    c->model = core_model(o->core);
+    pthread_mutex_init(&c->lock, NULL);
+    list_init(&c->sessions);
+    return c;
+}
+
+void cli_free(struct cli *c) {
+    if (c != NULL) {
+        pthread_mutex_destroy(&c->lock);
+        mem_free(c);
+    }
+}
+
+static int64_t now_s(const struct cli *c) {
+    return clock_wall_s(core_clock(c->core));
+}
+
+enum err_code cli_session_new(struct cli *c, const struct actor *who, const struct cli_terminal *t,
+                              struct cli_session **out, struct err *e) {
+    unsigned of_user = 0;
+    enum err_code rc = ERR_OK;
+    pthread_mutex_lock(&c->lock);
+    LIST_FOREACH(pos, &c->sessions) {
+        struct cli_session *other = CONTAINER_OF(pos, struct cli_session, link);
+        of_user += strcmp(other->who.user, who->user) == 0;
+    }
+    if (c->n_sessions >= CLI_SESSIONS_MAX) {
+        rc = err_set(e, ERR_LIMIT, NULL, "there are %d sessions already", CLI_SESSIONS_MAX);
+    } else if (of_user >= CLI_SESSIONS_PER_USER) {
+        rc = err_set(e, ERR_LIMIT, NULL, "%s has %d sessions already", who->user,
+                     CLI_SESSIONS_PER_USER);
+    } else {
+        struct cli_session *s = MEM_NEW(struct cli_session);
+        s->cli = c;
+        s->id = ++c->last_id;
+        s->who = *who;
+        s->terminal = *t;
+        s->idle_timeout = -1;
+        s->since_s = now_s(c);
+        atomic_init(&s->used_s, s->since_s);
+        s->edit_path = mem_strdup("/");
+        list_append(&c->sessions, &s->link);
+        c->n_sessions++;
+        *out = s;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+void leave_configuration(struct run *r) {
+    struct cli_session *s = r->s;
+    if (s->config == CONFIG_EXCLUSIVE) {
+        candidate_discard(s->candidate);
+        candidates_unlock(s->cli->o.candidates, s->id, NULL);
+    }
+    candidate_release(s->candidate);
+    s->candidate = NULL;
+    s->config = CONFIG_NONE;
+    session_set_place(s, "/");
+}
+
+void cli_session_free(struct cli_session *s) {
+    if (s == NULL) {
+        return;
+    }
+    struct cli *c = s->cli;
+    struct run r = {.s = s, .cli = c};
+    leave_configuration(&r);
+    pthread_mutex_lock(&c->lock);
+    list_remove(&s->link);
+    c->n_sessions--;
+    pthread_mutex_unlock(&c->lock);
+    for (size_t i = 0; i < CLI_HISTORY_MAX; i++) {
+        mem_free(s->history[i]);
+    }
+    mem_free(s->edit_path);
+    mem_free(s);
+}
+
+uint64_t cli_session_id(const struct cli_session *s) {
+    return s->id;
+}
+const struct actor *cli_session_actor(const struct cli_session *s) {
+    return &s->who;
+}
+bool cli_session_ended(const struct cli_session *s) {
+    return s->ended;
+}
+void cli_session_end(struct cli_session *s) {
+    s->ended = true;
+}
+
+bool cli_end_session(struct cli *c, uint64_t id) {
+    bool found = false;
+    pthread_mutex_lock(&c->lock);
+    LIST_FOREACH(pos, &c->sessions) {
+        struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
+        if (s->id == id) {
+            s->ended = true;
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
+    return found;
+}
+
+/* ---- settings ---------------------------------------------------------------------------------- */
+
+static bool setting(struct cli *c, const char *leaf, char *out, size_t size) {
+    struct snap *snap = core_snapshot(c->core);
+    const struct object *o = snap_get(snap, "/weft-system:system/settings");
+    bool found = false;
+    if (o != NULL) {
+        struct arena *a = arena_new();
+        const char *v = doc_value(c->model, o->doc, leaf, a);
+        if (v != NULL) {
+            snprintf(out, size, "%s", v);
+            found = true;
+        }
+        arena_free(a);
+    }
+    snap_release(snap);
+    return found;
+}
+
+unsigned cli_session_idle_timeout(struct cli_session *s) {
+    enum { DEFAULT_S = 3600 };
+    char text[32];
+    if (s->idle_timeout >= 0) {
+        return (unsigned)s->idle_timeout;
+    }
+    unsigned v;
+    return setting(s->cli, "sessions/idle-timeout", text, sizeof text) &&
+                   sscanf(text, "%u", &v) == 1
+               ? v
+               : DEFAULT_S;
+}
+
+/* The name in the prompt: as configured, else this machine's. */
+void session_host(struct cli *c, char *out, size_t size) {
+    struct snap *snap = core_snapshot(c->core);
+    bool configured = snap_get(snap, "/weft-system:system/settings") != NULL;
+    snap_release(snap);
+    if (!configured || !setting(c, "hostname", out, size)) {
+        if (gethostname(out, size) != 0) {
+            snprintf(out, size, "weft");
+        }
+        out[size - 1] = '\0';
+        out[strcspn(out, ".")] = '\0';
+    }
+}
+
+void cli_prompt(struct cli_session *s, struct buf *out) {
+    char host[254];
+    session_host(s->cli, host, sizeof host);
+    if (s->config != CONFIG_NONE) {
+        struct buf words = BUF_INIT;
+        place_words(s->cli->model, s->edit_path, &words);
+        buf_printf(out, "[edit%s%s]\n", words.len > 0 ? " " : "", buf_cstr(&words));
+        buf_free(&words);
+    }
+    buf_printf(out, "%s@%s%s ", s->who.user, host, s->config != CONFIG_NONE ? "#" : ">");
+}
+
+void session_set_place(struct cli_session *s, const char *path) {
+    char *copy = mem_strdup(path);
+    mem_free(s->edit_path);
+    s->edit_path = copy;
+}
+
+struct place session_place(struct run *r) {
+    struct target t;
+    struct err e;
+    if (r->s->config == CONFIG_NONE || strcmp(r->s->edit_path, "/") == 0 ||
+        path_parse(r->cli->model, r->s->edit_path, r->arena, &t, &e) != ERR_OK) {
+        return (struct place){model_root(), "/", false};
+    }
+    return (struct place){t.node, t.path, t.entry};
+}
+
+/* ---- output ------------------------------------------------------------------------------------ */
+
+static void emit(void *arg, const char *p, size_t n) {
+    struct run *r = arg;
+    r->sink->write(r->sink->arg, p, n);
+}
+
+void run_text(struct run *r, const char *p, size_t n) {
+    pipes_write(&r->pipes, p, n);
+}
+
+void run_printf(struct run *r, const char *fmt, ...) {
+    struct buf b = BUF_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    run_text(r, (const char *)b.data, b.len);
+    buf_free(&b);
+}
+
+void run_note(struct run *r, const char *fmt, ...) {
+    struct buf b = BUF_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    r->sink->note(r->sink->arg, buf_cstr(&b));
+    buf_free(&b);
+}
+
+int run_status_of(enum err_code code) {
+    switch (code) {
+    case ERR_OK:
+        return CLI_OK;
+    case ERR_DENIED:
+    case ERR_AUTH:
+        return CLI_DENIED;
+    default:
+        return CLI_FAILED;
+    }
+}
+
+void run_fault(struct run *r, const struct err *e) {
+    r->status = run_status_of(e->code);
+    if (r->status == CLI_OK) {
+        r->status = CLI_FAILED;
+    }
+    r->sink->fault(r->sink->arg, e, false, 0, 0);
+    r->reported = true;
+}
+
+void run_fail(struct run *r, enum err_code code, const char *fmt, ...) {
+    struct err e;
+    va_list ap;
+    va_start(ap, fmt);
+    err_setv(&e, code, NULL, fmt, ap);
+    va_end(ap);
+    run_fault(r, &e);
+}
+
+bool run_stopped(struct run *r) {
+    return r->sink->stopped(r->sink->arg) || r->s->ended;
+}
+
+bool run_confirm(struct run *r, const char *question, bool fallback) {
+    if (!r->s->terminal.interactive) {
+        return fallback;
+    }
+    char *prompt = arena_printf(r->arena, "%s [yes,no] (no) ", question);
+    for (int attempt = 0; attempt < 3; attempt++) {
+        struct buf answer = BUF_INIT;
+        struct err e;
+        enum err_code rc = r->sink->ask(
+            r->sink->arg, &(struct cli_ask){.kind = CLI_ASK_LINE, .prompt = prompt}, &answer, &e);
+        char *text = arena_strdup(r->arena, buf_cstr(&answer));
+        buf_free(&answer);
+        if (rc != ERR_OK || text[0] == '\0' || strcmp(text, "no") == 0 || strcmp(text, "n") == 0) {
+            return false;
+        }
+        if (strcmp(text, "yes") == 0 || strcmp(text, "y") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool run_ask_secret(struct run *r, const char *what, struct buf *out) {
+    if (!r->s->terminal.interactive) {
+        run_fail(r, ERR_MISSING, "the value of %s is missing", what);
+        return false;
+    }
+    struct buf again = BUF_INIT;
+    struct err e = {0};
+    struct cli_ask first = {.kind = CLI_ASK_SECRET,
+                            .prompt = arena_printf(r->arena, "%s: ", what)},
+                   second = {.kind = CLI_ASK_SECRET,
+                             .prompt = arena_printf(r->arena, "%s, once more: ", what)};
+    enum err_code rc = r->sink->ask(r->sink->arg, &first, out, &e);
+    if (rc == ERR_OK) {
+        rc = r->sink->ask(r->sink->arg, &second, &again, &e);
+    }
+    if (rc == ERR_OK && (out->len != again.len || (out->len > 0 && memcmp(out->data, again.data,
+                                                                         out->len) != 0))) {
+        rc = err_set(&e, ERR_INVALID, NULL, "the two are not the same");
+    }
+    buf_free(&again);
+    if (rc != ERR_OK) {
+        run_fault(r, &e);
+    }
+    return rc == ERR_OK;
+}
+
+/* ---- the frame of a command --------------------------------------------------------------------- */
+
+bool run_ready(struct run *r, const struct pipe_allow *allow) {
+    static const struct pipe_allow nothing = {false, false};
+    if (r->p->stopped || !parse_end(r->p)) {
+        return false;
+    }
+    if (!pipes_parse(r->p, allow ? allow : &nothing, &r->pipes) || r->p->completing) {
+        return false;
+    }
+    if (r->pipes.save != NULL) {
+        r->sink->save(r->sink->arg, r->pipes.save);
+    }
+    r->sink->paging(r->sink->arg, !r->pipes.no_more && r->pipes.save == NULL);
+    pipes_start(&r->pipes, emit, r);
+    r->started = true;
+    if (r->s->timestamps) {
+        char text[TIME_TEXT_MAX];
+        run_note(r, "%s", time_format(now_s(r->cli), 0, text));
+    }
+    return true;
+}
+
+static void remember(struct cli_session *s, const char *line, size_t n) {
+    pthread_mutex_lock(&s->cli->lock);
+    char **slot = &s->history[s->n_history++ % CLI_HISTORY_MAX];
+    mem_free(*slot);
+    *slot = mem_strndup(line, n);
+    pthread_mutex_unlock(&s->cli->lock);
+}
+
+/* A view that leaves out what the user may not read. */
+static struct doc *view_get(void *arg, const char *path) {
+    struct run *r = arg;
+    const struct object *o = snap_get(r->snap, path);
+    return o != NULL && readable(r, path) ? doc_hold(o->doc) : NULL;
+}
+
+static struct doc *view_next(void *arg, const struct kind *k, const struct doc *after) {
+    struct run *r = arg;
+    struct object probe = {.doc = (struct doc *)(uintptr_t)after};
+    const struct object *o = after != NULL ? snap_next(r->snap, &probe) : snap_first_of(r->snap, k);
+    while (o != NULL && o->doc->kind == k && !readable(r, o->doc->path)) {
+        o = snap_next(r->snap, o);
+    }
+    return o != NULL && o->doc->kind == k ? doc_hold(o->doc) : NULL;
+}
+
+bool readable(void *arg, const char *path) {
+    struct run *r = arg;
+    return r->s->who.superuser || rights_allow(r->snap, &r->s->who, RIGHT_READ, path);
+}
+
+static void run_line(struct run *r) {
+    r->snap = r->s->config != CONFIG_NONE ? candidate_snapshot(r->s->candidate)
+                                          : core_snapshot(r->cli->core);
+    r->view = (struct model_view){view_get, view_next, r};
+    r->p->view = &r->view;
+    r->p->ctx = r;
+    run_commands(r,
+                 r->s->config != CONFIG_NONE ? configuration_commands : operational_commands,
+                 r->s->config == CONFIG_NONE);
+}
+
+int cli_execute(struct cli_session *s, const char *line, size_t n, const struct cli_sink *sink) {
+    struct arena *a = arena_new();
+    struct line l;
+    struct parse p;
+    struct run r = {.s = s, .cli = s->cli, .p = &p, .sink = sink, .arena = a};
+    struct err e;
+    size_t where;
+    s->used_s = now_s(s->cli);
+    if (s->ended) {
+        err_set(&e, ERR_UNAVAILABLE, NULL, "the session was ended");
+        sink->fault(sink->arg, &e, false, 0, 0);
+        r.status = CLI_FAILED;
+    } else if (line_split(a, line, n, false, &l, &where, &e) != ERR_OK) {
+        sink->fault(sink->arg, &e, true, where, where + 1);
+        r.status = CLI_SYNTAX;
+    } else if (l.n > 0) {
+        remember(s, l.text, l.len);
+        parse_init(&p, a, s->cli->model, &l, false);
+        run_line(&r);
+        if (p.err.code != ERR_OK && !r.reported) {
+            r.status = p.err.code == ERR_DENIED ? CLI_DENIED : CLI_SYNTAX;
+            sink->fault(sink->arg, &p.err, true, p.err_start, p.err_end);
+        }
+        if (r.started) {
+            pipes_end(&r.pipes);
+            if (r.status == CLI_OK && sink->stopped(sink->arg)) {
+                r.status = CLI_INTERRUPTED;
+            }
+        }
+    }
+    pipes_free(&r.pipes);
+    snap_release(r.snap);
+    arena_free(a);
+    s->used_s = now_s(s->cli);
+    return r.status;
+}
+
+void cli_complete(struct cli_session *s, const char *line, size_t n, size_t cursor,
+                  struct cli_completion *out) {
+    memset(out, 0, sizeof *out);
+    out->arena = arena_new();
+    struct line l;
+    size_t where;
+    n = cursor < n ? cursor : n;
+    if (line_split(out->arena, line, n, true, &l, &where, &out->err) != ERR_OK) {
+        out->err_start = where;
+        out->err_end = where + 1;
+        return;
+    }
+    out->err.code = ERR_OK;
+    if (l.n == 0) { /* a comment */
+        return;
+    }
+    struct parse p;
+    struct run r = {.s = s, .cli = s->cli, .p = &p, .arena = out->arena};
+    parse_init(&p, out->arena, s->cli->model, &l, true);
+    run_line(&r);
+    out->items = p.suggestions;
+    out->n = p.n_suggestions;
+    out->more = p.more_suggestions;
+    out->from = p.from;
+    out->err = p.err;
+    out->err_start = p.err_start;
+    out->err_end = p.err_end;
+    if (p.err.code == ERR_OK) {
+        out->insert = parse_insertion(&p);
+    }
+    snap_release(r.snap);
+}

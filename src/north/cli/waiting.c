@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Core answers on the writer; a command waits for it in its own thread. */
+#include <time.h>
+
+#include "north/cli/run.h"
+
+struct wait {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool done;
+    _Atomic uint32_t refs;
+};
+
+struct wait *wait_new(void) {
+    struct wait *w = MEM_NEW(struct wait);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->cond, NULL);
+    atomic_init(&w->refs, 1);
+    return w;
+}
+
+struct wait *wait_hold(struct wait *w) {
+    atomic_fetch_add(&w->refs, 1);
+    return w;
+}
+
+void wait_release(struct wait *w) {
+    if (atomic_fetch_sub(&w->refs, 1) == 1) {
+        pthread_cond_destroy(&w->cond);
+        pthread_mutex_destroy(&w->lock);
+        mem_free(w);
+    }
+}
+
+void wait_done(struct wait *w) {
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    pthread_cond_broadcast(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+bool wait_for(struct run *r, struct wait *w, bool interruptible) {
+    enum { LOOK_MS = 100 }; /* how soon an interruption is seen */
+    pthread_mutex_lock(&w->lock);
+    while (!w->done && !(interruptible && run_stopped(r))) {
+        if (r->cli->o.pump != NULL) {
+            pthread_mutex_unlock(&w->lock);
+            r->cli->o.pump(r->cli->o.pump_arg);
+            pthread_mutex_lock(&w->lock);
+            continue;
+        }
+        struct timespec ts;
+        clock_gettime(CLOCK_REALTIME, &ts);
+        ts.tv_nsec += LOOK_MS * 1000000L;
+        ts.tv_sec += ts.tv_nsec / 1000000000L;
+        ts.tv_nsec %= 1000000000L;
+        pthread_cond_timedwait(&w->cond, &w->lock, &ts);
+    }
+    bool done = w->done;
+    pthread_mutex_unlock(&w->lock);
+    return done;
+}
+
+static void change_done(struct change *ch, void *arg) {
+    (void)ch;
+    wait_done(arg);
+    wait_release(arg);
+}
+
+void run_change(struct run *r, struct change *ch) {
+    struct wait *w = wait_new();
+    core_change(r->cli->core, ch, change_done, wait_hold(w));
+    wait_for(r, w, false);
+    wait_release(w);
+}
+
+static void call_done(struct call *cl, void *arg) {
+    (void)cl;
+    wait_done(arg);
+    wait_release(arg);
+}
+
+void run_call(struct run *r, struct call *cl) {
+    struct wait *w = wait_new();
+    core_call(r->cli->core, cl, call_done, wait_hold(w));
+    wait_for(r, w, false);
+    wait_release(w);
+}
+
+static void values_done(struct values *v, void *arg) {
+    (void)v;
+    wait_done(arg);
+    wait_release(arg);
+}
+
+void run_values(struct run *r, struct values *v) {
+    struct wait *w = wait_new();
+    core_values(r->cli->core, v, values_done, wait_hold(w));
+    wait_for(r, w, false);
+    wait_release(w);
+}
