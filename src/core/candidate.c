@@ -78,7 +78,8 @@ bool candidate_is_private(const struct candidate *c) {
     return c->is_private;
 }
 
-/* ---- the exclusive lock ----------------------------------------------------------------------- */
+/* ---- the exclusive lock -----------------------------------------------------------------------
+ */
 
 enum err_code candidates_lock(struct candidates *cs, uint64_t session, const char *who,
                               struct err *e) {
@@ -90,8 +91,8 @@ enum err_code candidates_lock(struct candidates *cs, uint64_t session, const cha
     if (cs->holder != 0) {
         rc = err_set(e, ERR_LOCKED, NULL, "the configuration is locked by %s", cs->holder_name);
     } else if (changed) {
-        rc = err_set(e, ERR_LOCKED, NULL,
-                     "the shared candidate has changes that are not committed");
+        rc =
+            err_set(e, ERR_LOCKED, NULL, "the shared candidate has changes that are not committed");
     } else {
         cs->holder = session;
         snprintf(cs->holder_name, sizeof cs->holder_name, "%s", who);
@@ -122,7 +123,8 @@ enum err_code candidates_may_edit(struct candidates *cs, uint64_t session, struc
     return rc;
 }
 
-/* ---- views of snapshots ----------------------------------------------------------------------- */
+/* ---- views of snapshots -----------------------------------------------------------------------
+ */
 
 static struct doc *view_get(void *arg, const char *path) {
     const struct object *o = snap_get(arg, path);
@@ -183,7 +185,8 @@ size_t snap_diff_text(const struct model *m, const struct snap *from, const stru
     return t.n;
 }
 
-/* ---- content ----------------------------------------------------------------------------------- */
+/* ---- content -----------------------------------------------------------------------------------
+ */
 
 static void replace(struct snap **slot, struct snap *s) {
     snap_release(*slot);
@@ -238,7 +241,8 @@ static void settle(struct candidate *c) {
     }
 }
 
-/* ---- edits ------------------------------------------------------------------------------------- */
+/* ---- edits -------------------------------------------------------------------------------------
+ */
 
 struct emit {
     struct snap *work; /* owned: replaced at each object */
@@ -389,7 +393,8 @@ enum err_code candidate_rollback(struct candidate *c, unsigned n, struct err *e)
     return rc;
 }
 
-/* ---- others' changes ---------------------------------------------------------------------------- */
+/* ---- others' changes ----------------------------------------------------------------------------
+ */
 
 static uint64_t generation(const struct snap *s, const char *path) {
     const struct object *o = snap_get(s, path);
@@ -481,8 +486,13 @@ static enum err_code rebase(struct candidate *c, const struct snap *from, struct
     struct snap *now = core_snapshot(c->all->core);
     struct err ignored;
     struct buf nowhere = BUF_INIT;
-    struct update u = {core_model(c->all->core), from,  now, snap_hold(now), conflicts ? conflicts : &nowhere,
-                       ERR_OK,                   e ? e : &ignored};
+    struct update u = {core_model(c->all->core),
+                       from,
+                       now,
+                       snap_hold(now),
+                       conflicts ? conflicts : &nowhere,
+                       ERR_OK,
+                       e ? e : &ignored};
     snap_diff(from, c->work, update_one, &u);
     buf_free(&nowhere);
     if (u.rc != ERR_OK) {
@@ -503,7 +513,8 @@ enum err_code candidate_update(struct candidate *c, struct buf *conflicts, struc
     return rc;
 }
 
-/* ---- commit ------------------------------------------------------------------------------------- */
+/* ---- commit -------------------------------------------------------------------------------------
+ */
 
 struct check {
     const struct model *model;

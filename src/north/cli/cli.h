@@ -91,6 +91,12 @@ unsigned cli_session_idle_timeout(struct cli_session *s);
 /* Called by whoever holds it idle for too long or is told to end it: no further command runs. */
 void cli_session_end(struct cli_session *s);
 
+/* The terminal's size changed; rows 0: no paging. */
+void cli_session_resize(struct cli_session *s, unsigned rows, unsigned columns);
+unsigned cli_session_rows(const struct cli_session *s);
+/* The last line held a secret: whoever keeps a history leaves it out. */
+bool cli_session_secret(const struct cli_session *s);
+
 /* Runs one line. Returns an enum cli_status. */
 int cli_execute(struct cli_session *s, const char *line, size_t n, const struct cli_sink *sink);
 /* "admin@host> " or "[edit apm]\nadmin@host# ". */

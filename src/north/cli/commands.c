@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Which command is meant: the words of built-in commands and of the model's rpcs, in one grammar. */
+/* Which command is meant: the words of built-in commands and of the model's rpcs, in one grammar.
+ */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ struct entry { /* one command that the words so far could become */
     bool hidden;
 };
 
-/* ---- help for words that several commands share -------------------------------------------------- */
+/* ---- help for words that several commands share
+ * -------------------------------------------------- */
 
 static const char *shared_help(const char *word, size_t depth) {
     static const struct {
@@ -46,7 +48,8 @@ static const char *shared_help(const char *word, size_t depth) {
     return top != NULL ? top->description : NULL;
 }
 
-/* ---- arguments of rpcs ----------------------------------------------------------------------------- */
+/* ---- arguments of rpcs
+ * ----------------------------------------------------------------------------- */
 
 struct rpc_run {
     struct run *r;
@@ -70,7 +73,7 @@ static bool is_open(const struct rpc_run *x, size_t i) {
 static bool is_complete(const struct rpc_run *x) {
     for (size_t i = 0; i < x->c->n_args; i++) {
         const struct command_arg *a = &x->c->args[i];
-        if (!a->optional && !x->filled[i] && !(is_secret(a) && x->r->s->terminal.interactive)) {
+        if (!a->optional && !x->filled[i] && !(is_secret(a) && x->r->s->interactive)) {
             return false;
         }
     }
@@ -168,7 +171,8 @@ static bool read_args(struct rpc_run *x, int picked) {
     }
 }
 
-/* ---- running rpcs ------------------------------------------------------------------------------- */
+/* ---- running rpcs -------------------------------------------------------------------------------
+ */
 
 static bool ask_secrets(struct rpc_run *x) {
     for (size_t i = 0; i < x->c->n_args; i++) {
@@ -240,7 +244,8 @@ static const struct node *output_of(const struct node *rpc) {
 
 /* Dangerous is what a person can't take back: requests that free, reset or stop something. */
 static bool needs_confirmation(const struct command *c) {
-    static const char *const words[] = {"release", "restart", "halt", "reboot", "zeroize", "restore"};
+    static const char *const words[] = {"release", "restart", "halt",
+                                        "reboot",  "zeroize", "restore"};
     for (size_t i = 0; i < c->n_words; i++) {
         for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
             if (strcmp(c->words[i], words[k]) == 0) {
@@ -275,8 +280,8 @@ static void call_rpc(struct rpc_run *x) {
         struct call *cl = call_new(&r->s->who);
         cl->cursor = cursor;
         cursor = NULL;
-        enum err_code rc = rpc_input_words(r->cli->model, c->rpc, names, values, n, cl->arena,
-                                           &cl->in, &cl->err);
+        enum err_code rc =
+            rpc_input_words(r->cli->model, c->rpc, names, values, n, cl->arena, &cl->in, &cl->err);
         if (rc == ERR_OK) {
             run_call(r, cl);
         }
@@ -324,7 +329,8 @@ void run_rpc(struct run *r, const struct command *c, int picked) {
     call_rpc(&x);
 }
 
-/* ---- words --------------------------------------------------------------------------------------- */
+/* ---- words
+ * --------------------------------------------------------------------------------------- */
 
 static const char *const *split_words(struct arena *a, const char *text, size_t *n) {
     const char **w = arena_alloc(a, 8 * sizeof *w);
@@ -359,10 +365,8 @@ static size_t gather(struct run *r, const struct command_word *table, bool rpcs,
     size_t n_rpcs = 0, built_in = n;
     const struct command *const *c = rpcs ? model_commands(&n_rpcs) : NULL;
     for (size_t i = 0; i < n_rpcs && n < SET_MAX; i++) {
-        e[n] = (struct entry){.words = c[i]->words,
-                              .n = c[i]->n_words,
-                              .help = c[i]->rpc->description,
-                              .rpc = c[i]};
+        e[n] = (struct entry){
+            .words = c[i]->words, .n = c[i]->n_words, .help = c[i]->rpc->description, .rpc = c[i]};
         bool taken = false;
         for (size_t k = 0; k < built_in && !taken; k++) {
             taken = same_words(&e[k], &e[n]);
@@ -427,7 +431,8 @@ void run_commands(struct run *r, const struct command_word *table, bool rpcs) {
             return;
         }
         struct option *o = arena_alloc(
-            r->arena, (n + (exact != NULL && exact->rpc != NULL ? exact->rpc->n_args : 0) + 1) * sizeof *o);
+            r->arena,
+            (n + (exact != NULL && exact->rpc != NULL ? exact->rpc->n_args : 0) + 1) * sizeof *o);
         size_t k = word_options(e, n, depth, o);
         struct rpc_run x = {.r = r, .c = exact != NULL ? exact->rpc : NULL};
         if (x.c != NULL) { /* "show apm partition": ends here, or has arguments, or goes on */

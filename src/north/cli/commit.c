@@ -24,11 +24,11 @@ static bool pick_time(struct run *r, const char *label, const char *help, uint64
     }
     char *end;
     uint64_t n = strtoull(r->p->value, &end, 10);
-    uint64_t u = *end == '\0'                       ? unit
-                 : strcmp(end, "s") == 0            ? 1
-                 : strcmp(end, "m") == 0            ? 60
-                 : strcmp(end, "h") == 0            ? 3600
-                                                    : 0;
+    uint64_t u = *end == '\0'            ? unit
+                 : strcmp(end, "s") == 0 ? 1
+                 : strcmp(end, "m") == 0 ? 60
+                 : strcmp(end, "h") == 0 ? 3600
+                                         : 0;
     if (r->p->value[0] < '0' || r->p->value[0] > '9' || u == 0 || n < 1 || n > 86400 / u) {
         return parse_fail(r->p, at, ERR_INVALID,
                           "a time is expected here, such as 10, 90s, 10m or 1h; a day at most");
@@ -60,8 +60,8 @@ static bool read_words(struct run *r, struct commit_words *w) {
             o[n++] = (struct option){.word = "check", .help = "Only check it", .id = CHECK};
         }
         if (w->comment == NULL && !w->check) {
-            o[n++] = (struct option){
-                .word = "comment", .help = "A line for the history", .id = COMMENT};
+            o[n++] =
+                (struct option){.word = "comment", .help = "A line for the history", .id = COMMENT};
         }
         if (!w->confirmed && !w->check) {
             o[n++] = (struct option){.word = "confirmed",
@@ -157,7 +157,8 @@ static void show_warnings(struct run *r, const struct change *ch) {
 static bool fill(struct run *r, const struct commit_words *w, struct change *ch,
                  struct snap **sent) {
     struct err e;
-    const char *nothing = w->check ? "configuration check failed" : "commit failed: nothing was changed";
+    const char *nothing =
+        w->check ? "configuration check failed" : "commit failed: nothing was changed";
     if (candidates_may_edit(r->cli->o.candidates, r->s->id, &e) != ERR_OK) {
         run_fault(r, &e);
         return false;

@@ -32,7 +32,8 @@ static void apply(struct run *r, const struct model_edit *edits, size_t n) {
     }
 }
 
-/* ---- set, delete -------------------------------------------------------------------------------- */
+/* ---- set, delete --------------------------------------------------------------------------------
+ */
 
 struct model_edit *statement_edits(struct arena *a, const struct statement *st) {
     struct model_edit *edits = arena_alloc(a, (st->n_values + 1) * sizeof *edits);
@@ -58,8 +59,7 @@ static void cmd_set(struct run *r) {
         if (!run_ask_secret(r, st.at.node->name, &secret)) {
             return;
         }
-        struct statement_value *more =
-            arena_alloc(r->arena, (st.n_values + 1) * sizeof *more);
+        struct statement_value *more = arena_alloc(r->arena, (st.n_values + 1) * sizeof *more);
         if (st.n_values > 0) {
             memcpy(more, st.values, st.n_values * sizeof *more);
         }
@@ -94,7 +94,8 @@ static void cmd_delete(struct run *r) {
     apply(r, &edit, 1);
 }
 
-/* ---- where we are -------------------------------------------------------------------------------- */
+/* ---- where we are
+ * -------------------------------------------------------------------------------- */
 
 static void cmd_edit(struct run *r) {
     struct place at = session_place(r);
@@ -107,8 +108,10 @@ static void cmd_edit(struct run *r) {
 /* `up show`, `top set ...`: the command as if given there, and back again. */
 static void run_at(struct run *r, const struct place *at) {
     static const struct command_word there[] = {
-        {"copy", "Copy a statement", NULL, false},     {"delete", "Take a statement away", NULL, false},
-        {"edit", "Go to a level", NULL, false},        {"insert", "Move an entry", NULL, false},
+        {"copy", "Copy a statement", NULL, false},
+        {"delete", "Take a statement away", NULL, false},
+        {"edit", "Go to a level", NULL, false},
+        {"insert", "Move an entry", NULL, false},
         {"rename", "Give an entry another name", NULL, false},
         {"set", "Add or change a statement", NULL, false},
         {"show", "Show the candidate configuration", NULL, false},
@@ -160,7 +163,8 @@ static void cmd_up(struct run *r) {
     }
     if (!parse_may_end(r->p)) {
         if (parse_here(r->p)) {
-            parse_suggest(r->p, SUGGEST_TYPE, "<levels>", "How many levels (a number from 1 to 100)");
+            parse_suggest(r->p, SUGGEST_TYPE, "<levels>",
+                          "How many levels (a number from 1 to 100)");
         }
         run_at(r, &at);
     } else if (run_ready(r, NULL)) {
@@ -206,7 +210,8 @@ static void cmd_quit(struct run *r) {
     cmd_exit(r);
 }
 
-/* ---- looking -------------------------------------------------------------------------------------- */
+/* ---- looking
+ * -------------------------------------------------------------------------------------- */
 
 static void cmd_show(struct run *r) {
     static const struct pipe_allow allow = {.display = true, .compare = true};
@@ -247,7 +252,7 @@ static void cmd_status(struct run *r) {
     }
     struct buf out = BUF_INIT;
     pthread_mutex_lock(&r->cli->lock);
-    LIST_FOREACH(pos, &r->cli->sessions) {
+    LIST_FOREACH (pos, &r->cli->sessions) {
         const struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
         if (s->config != CONFIG_NONE) {
             buf_printf(&out, "%s session %" PRIu64 " (%s), %s candidate%s\n", s->who.user, s->id,
@@ -259,7 +264,8 @@ static void cmd_status(struct run *r) {
     buf_free(&out);
 }
 
-/* ---- going back, going on --------------------------------------------------------------------------- */
+/* ---- going back, going on
+ * --------------------------------------------------------------------------- */
 
 static void suggest_rollbacks(struct parse *p, const struct option *o) {
     struct run *r = p->ctx;
@@ -325,7 +331,8 @@ static void cmd_update(struct run *r) {
     buf_free(&conflicts);
 }
 
-/* ---- entries: rename, copy, insert -------------------------------------------------------------------- */
+/* ---- entries: rename, copy, insert
+ * -------------------------------------------------------------------- */
 
 /* The JSON of the entry at `path`, which must be there. */
 static json_t *entry_json(struct run *r, const struct place *at) {
@@ -365,7 +372,7 @@ static void add_create(struct run *r, json_t *entry, const struct place *to,
         bool number = (k->base >= BASE_INT8 && k->base <= BASE_INT32) ||
                       (k->base >= BASE_UINT8 && k->base <= BASE_UINT32);
         json_object_set_new(entry, k->name,
-                            number               ? json_integer(atoll(t.keys[first + i]))
+                            number                 ? json_integer(atoll(t.keys[first + i]))
                             : k->base == BASE_BOOL ? json_boolean(t.keys[first + i][0] == 't')
                                                    : json_string(t.keys[first + i]));
     }
@@ -422,7 +429,8 @@ static void copy_or_rename(struct run *r, bool rename) {
     }
     struct model_edit edits[2] = {0};
     add_create(r, entry, &dest.at, &edits[0]);
-    edits[1] = (struct model_edit){.op = EDIT_DELETE, .target = from.at.path, .format = FORMAT_VALUE};
+    edits[1] =
+        (struct model_edit){.op = EDIT_DELETE, .target = from.at.path, .format = FORMAT_VALUE};
     if (r->status == CLI_OK) {
         apply(r, edits, rename ? 2 : 1);
     }
@@ -490,7 +498,8 @@ static void cmd_insert(struct run *r) {
     struct model_view all = snap_view(r->snap);
     struct buf b = BUF_INIT;
     struct print_options o = {.format = FORMAT_JSON};
-    enum err_code rc = model_print(r->cli->model, &all, NULL, what.at.path, &o, model_write_buf, &b, &e);
+    enum err_code rc =
+        model_print(r->cli->model, &all, NULL, what.at.path, &o, model_write_buf, &b, &e);
     buf_free(&b);
     if (rc != ERR_OK) {
         run_fault(r, &e);

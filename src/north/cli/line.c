@@ -4,7 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Length of the UTF-8 character at p, 0 when it is none (RFC 3629: no surrogates, shortest form). */
+/* Length of the UTF-8 character at p, 0 when it is none (RFC 3629: no surrogates, shortest form).
+ */
 static size_t utf8_len(const uint8_t *p, size_t n) {
     size_t len = p[0] < 0x80                   ? 1
                  : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
@@ -133,8 +134,7 @@ enum err_code line_split(struct arena *a, const char *text, size_t n, bool parti
             i++;
         } else if (!read_word(&room, text, n, &i, w, &out->open_quote) && !partial) {
             *where = w->start;
-            return err_set(e, ERR_MALFORMED, NULL, "the quote %c is never closed",
-                           out->open_quote);
+            return err_set(e, ERR_MALFORMED, NULL, "the quote %c is never closed", out->open_quote);
         }
     }
     return ERR_OK;
@@ -143,8 +143,8 @@ enum err_code line_split(struct arena *a, const char *text, size_t n, bool parti
 void line_quote(struct buf *out, const char *text) {
     bool plain = text[0] != '\0' && text[0] != '#';
     for (const char *p = text; *p != '\0' && plain; p++) {
-        plain = !(is_blank(*p) || *p == '\n' || *p == '"' || *p == '\'' || *p == '|' ||
-                  *p == '[' || *p == ']' || *p == ';' || *p == '{' || *p == '}');
+        plain = !(is_blank(*p) || *p == '\n' || *p == '"' || *p == '\'' || *p == '|' || *p == '[' ||
+                  *p == ']' || *p == ';' || *p == '{' || *p == '}');
     }
     if (plain) {
         buf_str(out, text);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "core/rights.h"
+#include "core/system.h"
 #include "north/cli/run.h"
 
 static bool pick_number(struct run *r, const char *label, const char *help, uint64_t min,
@@ -25,7 +26,8 @@ static bool pick_number(struct run *r, const char *label, const char *help, uint
     return true;
 }
 
-/* ---- configuration seen from operational mode ------------------------------------------------------ */
+/* ---- configuration seen from operational mode
+ * ------------------------------------------------------ */
 
 static void cmd_show_configuration(struct run *r) {
     static const struct pipe_allow allow = {.display = true, .compare = true};
@@ -87,171 +89,14 @@ static void cmd_quit(struct run *r) {
     }
 }
 
-/* ---- history --------------------------------------------------------------------------------------- */
-
-static void cmd_show_system_commit(struct run *r) {
-    enum { KEPT = 64 };
-    if (!run_ready(r, NULL)) {
-        return;
-    }
-    struct commit_info *list = arena_alloc(r->arena, KEPT * sizeof *list);
-    size_t n = core_history(r->cli->core, list, KEPT);
-    for (size_t i = 0; i < n; i++) {
-        char time[TIME_TEXT_MAX];
-        run_printf(r, "%-3zu commit %" PRIu64 "  %s  by %s via %s%s%s\n", i, list[i].index,
-                   time_format(list[i].time_s, 0, time), list[i].user, list[i].source,
-                   list[i].label[0] ? "  " : "", list[i].label);
-        if (list[i].comment[0] != '\0') {
-            run_printf(r, "      %s\n", list[i].comment);
-        }
-    }
-    int64_t deadline;
-    uint64_t pending = core_confirm_pending(r->cli->core, &deadline);
-    if (pending != 0) {
-        char time[TIME_TEXT_MAX];
-        run_printf(r, "commit %" PRIu64 " will be taken back at %s unless it is confirmed\n",
-                   pending, time_format(deadline, 0, time));
-    }
-}
-
-struct phase_wait {
-    struct wait *w;
-    enum commit_phase phase;
-    char *text;
-    _Atomic uint32_t refs;
-};
-
-static void phase_release(struct phase_wait *pw) {
-    if (atomic_fetch_sub(&pw->refs, 1) == 1) {
-        wait_release(pw->w);
-        mem_free(pw->text);
-        mem_free(pw);
-    }
-}
-
-static void phase_done(void *arg, enum commit_phase phase, const char *text) {
-    struct phase_wait *pw = arg;
-    pw->phase = phase;
-    pw->text = mem_strdup(text ? text : "");
-    wait_done(pw->w);
-    phase_release(pw);
-}
-
-bool run_commit_wait(struct run *r, uint64_t index, int64_t timeout_ns, enum commit_phase *phase,
-                     char **text) {
-    struct phase_wait *pw = MEM_NEW(struct phase_wait);
-    pw->w = wait_new();
-    atomic_init(&pw->refs, 2);
-    core_commit_wait(r->cli->core, index, timeout_ns, phase_done, pw);
-    bool done = wait_for(r, pw->w, true);
-    if (done) {
-        *phase = pw->phase;
-        *text = arena_strdup(r->arena, pw->text);
-    }
-    phase_release(pw);
-    return done;
-}
-
-const char *commit_phase_text(enum commit_phase phase) {
-    switch (phase) {
-    case COMMIT_PENDING:
-        return "not applied by all targets yet";
-    case COMMIT_APPLIED:
-        return "applied by every target concerned";
-    case COMMIT_REFUSED:
-        return "refused by a target";
-    case COMMIT_TAKEN_BACK:
-        return "taken back";
-    case COMMIT_UNKNOWN:
-        break;
-    }
-    return "unknown: it is older than the kept history, or there is no such commit";
-}
-
-static void show_commit_diff(struct run *r, uint64_t index) {
-    struct snap *after = NULL, *before = NULL;
-    struct err e;
-    struct buf out = BUF_INIT;
-    if (core_snapshot_at(r->cli->core, index, &after, &e) == ERR_OK &&
-        core_snapshot_at(r->cli->core, index - 1, &before, &e) == ERR_OK) {
-        snap_diff_text(r->cli->model, before, after, FORMAT_SET, true, NULL, readable, r, &out);
-        run_text(r, (const char *)out.data, out.len);
-    }
-    buf_free(&out);
-    snap_release(after);
-    snap_release(before);
-}
-
-static void cmd_show_commit(struct run *r) {
-    static const struct option status = {.word = "status", .help = "With each target's progress"};
-    uint64_t index;
-    if (!pick_number(r, "number", "Number of the commit", 1, INT64_MAX, &index) ||
-        (!parse_may_end(r->p) && parse_pick(r->p, &status, 1) < 0) || !run_ready(r, NULL)) {
-        return;
-    }
-    enum { KEPT = 64 };
-    struct commit_info *list = arena_alloc(r->arena, KEPT * sizeof *list);
-    size_t n = core_history(r->cli->core, list, KEPT), i = 0;
-    while (i < n && list[i].index != index) {
-        i++;
-    }
-    if (i == n) {
-        run_fail(r, ERR_ABSENT, "there is no commit %" PRIu64 " in the history; see show system commit",
-                 index);
-        return;
-    }
-    char time[TIME_TEXT_MAX];
-    run_printf(r, "Commit %" PRIu64 " of %s by %s via %s\n", index,
-               time_format(list[i].time_s, 0, time), list[i].user, list[i].source);
-    if (list[i].comment[0] != '\0') {
-        run_printf(r, "  Comment: %s\n", list[i].comment);
-    }
-    if (list[i].label[0] != '\0') {
-        run_printf(r, "  Made by: %s\n", list[i].label);
-    }
-    enum commit_phase phase;
-    char *text;
-    if (run_commit_wait(r, index, 0, &phase, &text)) {
-        run_printf(r, "  Status : %s\n", commit_phase_text(phase));
-        for (char *save = NULL, *l = strtok_r(text, "\n", &save); l != NULL;
-             l = strtok_r(NULL, "\n", &save)) {
-            run_printf(r, "    %s\n", l);
-        }
-    }
-    show_commit_diff(r, index);
-}
-
-/* ---- sessions -------------------------------------------------------------------------------------- */
-
-static void cmd_show_users(struct run *r) {
-    static const char *const modes[] = {"", "configure", "configure private",
-                                        "configure exclusive"};
-    if (!run_ready(r, NULL)) {
-        return;
-    }
-    struct buf out = BUF_INIT;
-    int64_t now = clock_wall_s(core_clock(r->cli->core));
-    buf_printf(&out, "%-8s  %-16s  %-28s  %-20s  %-6s  %s\n", "Session", "User", "From", "Since",
-               "Idle", "Mode");
-    pthread_mutex_lock(&r->cli->lock);
-    LIST_FOREACH(pos, &r->cli->sessions) {
-        const struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
-        char since[TIME_TEXT_MAX], id[24];
-        snprintf(id, sizeof id, "%" PRIu64 "%s", s->id, s == r->s ? " *" : "");
-        buf_printf(&out, "%-8s  %-16s  %-28s  %-20s  %5" PRId64 "s  %s\n", id, s->who.user,
-                   s->who.source, time_format(s->since_s, 0, since), now - s->used_s,
-                   modes[s->config]);
-    }
-    pthread_mutex_unlock(&r->cli->lock);
-    run_text(r, (const char *)out.data, out.len);
-    buf_free(&out);
-}
+/* ---- sessions
+ * -------------------------------------------------------------------------------------- */
 
 static void suggest_sessions(struct parse *p, const struct option *o) {
     struct run *r = p->ctx;
     (void)o;
     pthread_mutex_lock(&r->cli->lock);
-    LIST_FOREACH(pos, &r->cli->sessions) {
+    LIST_FOREACH (pos, &r->cli->sessions) {
         const struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
         parse_suggest(p, SUGGEST_VALUE, arena_printf(p->arena, "%" PRIu64, s->id),
                       arena_printf(p->arena, "%s, %s", s->who.user, s->who.source));
@@ -260,7 +105,8 @@ static void suggest_sessions(struct parse *p, const struct option *o) {
 }
 
 static void cmd_logout(struct run *r) {
-    struct option o = {.label = "number", .help = "Number of the session", .values = suggest_sessions};
+    struct option o = {
+        .label = "number", .help = "Number of the session", .values = suggest_sessions};
     struct err e;
     if (parse_pick(r->p, &o, 1) < 0 || !run_ready(r, NULL)) {
         return;
@@ -274,21 +120,6 @@ static void cmd_logout(struct run *r) {
         run_fail(r, ERR_ABSENT, "there is no session %" PRIu64, id);
     } else {
         run_printf(r, "session %" PRIu64 " ends\n", id);
-    }
-}
-
-static void cmd_show_version(struct run *r) {
-    if (!run_ready(r, NULL)) {
-        return;
-    }
-    char host[254];
-    struct core_stats st;
-    session_host(r->cli, host, sizeof host);
-    core_stats(r->cli->core, &st);
-    run_printf(r, "Hostname: %s\nWeft    : %s\nObjects : %" PRIu64 "\nLog head: %" PRIu64 "\n", host,
-               WEFT_VERSION, st.objects, st.head);
-    if (!st.writable) {
-        run_printf(r, "The store can't be written: %s\n", st.unwritable_why);
     }
 }
 
@@ -314,7 +145,8 @@ static void cmd_show_storage(struct run *r) {
                st.writable ? "yes" : st.unwritable_why);
 }
 
-/* ---- this session ---------------------------------------------------------------------------------- */
+/* ---- this session
+ * ---------------------------------------------------------------------------------- */
 
 static void cmd_show_cli(struct run *r) {
     if (!run_ready(r, NULL)) {
@@ -323,9 +155,8 @@ static void cmd_show_cli(struct run *r) {
     const struct cli_session *s = r->s;
     run_printf(r, "Session        : %" PRIu64 "\nUser           : %s\nFrom           : %s\n", s->id,
                s->who.user, s->who.source);
-    run_printf(r, "Screen length  : %u%s\nScreen width   : %u\nTimestamps     : %s\n",
-               s->terminal.rows, s->terminal.rows == 0 ? " (no paging)" : "", s->terminal.columns,
-               s->timestamps ? "on" : "off");
+    run_printf(r, "Screen length  : %u%s\nScreen width   : %u\nTimestamps     : %s\n", s->rows,
+               s->rows == 0 ? " (no paging)" : "", s->columns, s->timestamps ? "on" : "off");
     unsigned idle = cli_session_idle_timeout(r->s);
     if (idle == 0) {
         run_printf(r, "Idle time-out  : never\n");
@@ -348,14 +179,14 @@ static void cmd_show_history(struct run *r) {
 static void cmd_screen_length(struct run *r) {
     uint64_t n;
     if (pick_number(r, "lines", "0 turns paging off", 0, 10000, &n) && run_ready(r, NULL)) {
-        r->s->terminal.rows = (unsigned)n;
+        r->s->rows = (unsigned)n;
     }
 }
 
 static void cmd_screen_width(struct run *r) {
     uint64_t n;
     if (pick_number(r, "columns", "How wide the screen is", 20, 10000, &n) && run_ready(r, NULL)) {
-        r->s->terminal.columns = (unsigned)n;
+        r->s->columns = (unsigned)n;
     }
 }
 
@@ -375,7 +206,8 @@ static void cmd_idle_timeout(struct run *r) {
     }
 }
 
-/* ---- events ------------------------------------------------------------------------------------------ */
+/* ---- events
+ * ------------------------------------------------------------------------------------------ */
 
 enum { EVENTS_WAITING = 1000 };
 struct event_line {
@@ -461,7 +293,8 @@ static void cmd_monitor_events(struct run *r) {
     pthread_mutex_destroy(&m.lock);
 }
 
-/* ---- help -------------------------------------------------------------------------------------------- */
+/* ---- help
+ * -------------------------------------------------------------------------------------------- */
 
 static void cmd_help(struct run *r) {
     if (!run_ready(r, NULL)) {
@@ -606,14 +439,7 @@ const struct command_word operational_commands[] = {
     {"show configuration", "Show the configuration", cmd_show_configuration, false},
     {"show cli", "Show the settings of this session", cmd_show_cli, false},
     {"show cli history", "Show the commands given in this session", cmd_show_history, false},
-    {"show system commit", "Show the commits that can be rolled back to, newest first",
-     cmd_show_system_commit, false},
-    {"show commit", "Show a commit: what it changed and how far the targets are", cmd_show_commit,
-     false},
-    {"show system users", "Show who is logged in", cmd_show_users, false},
-    {"show system sessions", "Show who is logged in", cmd_show_users, true},
     {"show system storage", "Show how much the store holds and does", cmd_show_storage, false},
-    {"show version", "Show which version runs", cmd_show_version, false},
     {"monitor events", "Show events as they happen, until interrupted", cmd_monitor_events, false},
     {"request system logout", "End a session", cmd_logout, false},
     {"configure", "Change the configuration", cmd_configure, false},

@@ -122,7 +122,8 @@ static void suggest_value(struct parse *p, const struct option *o) {
     if (choices) {
         if (o->leaf->base == BASE_BOOL) {
             const char *value = o->leaf->default_value ? o->leaf->default_value : "";
-            parse_suggest(p, SUGGEST_VALUE, "true", strcmp(value, "true") == 0 ? "the default" : "");
+            parse_suggest(p, SUGGEST_VALUE, "true",
+                          strcmp(value, "true") == 0 ? "the default" : "");
             parse_suggest(p, SUGGEST_VALUE, "false",
                           strcmp(value, "false") == 0 ? "the default" : "");
         }
@@ -188,7 +189,8 @@ static const char *match_value(struct parse *p, const struct option *o, const st
     return found;
 }
 
-/* ---- picking ---------------------------------------------------------------------------------- */
+/* ---- picking ----------------------------------------------------------------------------------
+ */
 
 static int gather(struct parse *p, const struct option *o, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -220,9 +222,7 @@ static void list_options(struct buf *out, const struct option *o, size_t n, cons
         if (o[i].word != NULL) {
             buf_str(out, o[i].word);
         } else {
-            buf_printf(out, "<%s>", o[i].label  ? o[i].label
-                                    : o[i].leaf ? o[i].leaf->name
-                                                : "text");
+            buf_printf(out, "<%s>", o[i].label ? o[i].label : o[i].leaf ? o[i].leaf->name : "text");
         }
         shown++;
     }
@@ -285,6 +285,7 @@ int parse_pick(struct parse *p, const struct option *o, size_t n) {
     struct err e = {0};
     if (value >= 0) {
         p->value = match_value(p, &o[value], w, &e);
+        p->secret = p->secret || (o[value].leaf != NULL && o[value].leaf->secret);
         if (p->value != NULL) {
             p->at++;
             return value;
@@ -335,7 +336,8 @@ bool parse_end(struct parse *p) {
     return parse_fail(p, p->at, ERR_UNKNOWN, "nothing may follow here");
 }
 
-/* ---- what to insert --------------------------------------------------------------------------- */
+/* ---- what to insert ---------------------------------------------------------------------------
+ */
 
 char *parse_insertion(struct parse *p) {
     const char *first = NULL;

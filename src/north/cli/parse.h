@@ -31,9 +31,9 @@ enum { PARSE_SUGGESTIONS_MAX = 500, PARSE_VALUE_MAX = 65536 };
 struct parse;
 
 struct option {
-    const char *word;  /* the literal word; NULL: a value */
-    const char *help;  /* one line; NULL: none */
-    const char *label; /* a value's name in help: "name" is shown as <name> */
+    const char *word;        /* the literal word; NULL: a value */
+    const char *help;        /* one line; NULL: none */
+    const char *label;       /* a value's name in help: "name" is shown as <name> */
     const struct node *leaf; /* a value's type; NULL: any text */
     /* Adds values that exist (parse_suggest); NULL: only those of the type. */
     void (*values)(struct parse *p, const struct option *o);
@@ -62,13 +62,14 @@ struct parse {
     void *ctx;                     /* the session */
     /* out */
     const char *value; /* of the last value picked, canonical */
+    bool secret;       /* some value picked was a secret: the line must not be kept */
     struct suggestion *suggestions;
     size_t n_suggestions, cap_suggestions;
-    bool more_suggestions; /* there were more than PARSE_SUGGESTIONS_MAX */
-    const char *partial;   /* the word being completed, without quotes */
-    size_t from;           /* where it begins in the line */
-    bool stopped;          /* an error, or completion is gathered */
-    struct err err;        /* code OK: none */
+    bool more_suggestions;     /* there were more than PARSE_SUGGESTIONS_MAX */
+    const char *partial;       /* the word being completed, without quotes */
+    size_t from;               /* where it begins in the line */
+    bool stopped;              /* an error, or completion is gathered */
+    struct err err;            /* code OK: none */
     size_t err_start, err_end; /* bytes of the line it is about */
 };
 

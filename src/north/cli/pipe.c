@@ -46,7 +46,8 @@ enum err_code pipe_regex(const char *pattern, regex_t *out, struct err *e) {
     return ERR_OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading -----------------------------------------------------------------------------------
+ */
 
 static bool read_number(struct parse *p, uint64_t min, uint64_t max, const char *label,
                         const char *help, uint64_t *out) {
@@ -177,22 +178,22 @@ bool pipes_parse(struct parse *p, const struct pipe_allow *allow, struct pipes *
         }
         o[n++] = (struct option){.word = "count", .help = "Count lines", .id = PIPE_COUNT};
         if (allow->display) {
-            o[n++] = (struct option){.word = "display", .help = "Show in another format",
-                                     .id = WORD_DISPLAY};
+            o[n++] = (struct option){
+                .word = "display", .help = "Show in another format", .id = WORD_DISPLAY};
         }
-        o[n++] = (struct option){.word = "except", .help = "Only lines that don't match",
-                                 .id = PIPE_EXCEPT};
-        o[n++] = (struct option){.word = "find", .help = "From the first line that matches on",
-                                 .id = PIPE_FIND};
+        o[n++] = (struct option){
+            .word = "except", .help = "Only lines that don't match", .id = PIPE_EXCEPT};
+        o[n++] = (struct option){
+            .word = "find", .help = "From the first line that matches on", .id = PIPE_FIND};
         o[n++] = (struct option){.word = "last", .help = "Only the last lines", .id = PIPE_LAST};
-        o[n++] = (struct option){.word = "match", .help = "Only lines that match",
-                                 .id = PIPE_MATCH};
-        o[n++] = (struct option){.word = "no-more", .help = "Don't stop at the end of the screen",
-                                 .id = WORD_NO_MORE};
-        o[n++] = (struct option){.word = "save", .help = "Into a file at the terminal",
-                                 .id = WORD_SAVE};
-        o[n++] = (struct option){.word = "trim", .help = "Take away columns at the left",
-                                 .id = PIPE_TRIM};
+        o[n++] =
+            (struct option){.word = "match", .help = "Only lines that match", .id = PIPE_MATCH};
+        o[n++] = (struct option){
+            .word = "no-more", .help = "Don't stop at the end of the screen", .id = WORD_NO_MORE};
+        o[n++] =
+            (struct option){.word = "save", .help = "Into a file at the terminal", .id = WORD_SAVE};
+        o[n++] = (struct option){
+            .word = "trim", .help = "Take away columns at the left", .id = PIPE_TRIM};
         if (out->n == PIPE_STAGES_MAX) {
             parse_fail(p, bar, ERR_TOO_BIG, "more than %d pipes", PIPE_STAGES_MAX);
             break;
@@ -209,7 +210,8 @@ bool pipes_parse(struct parse *p, const struct pipe_allow *allow, struct pipes *
     return true;
 }
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running -----------------------------------------------------------------------------------
+ */
 
 static void feed(struct pipes *ps, size_t stage, const char *p, size_t n);
 

@@ -23,7 +23,6 @@ struct cli {
     pthread_mutex_t lock; /* sessions and what `show system users` reads of them */
     struct list sessions;
     unsigned n_sessions;
-    uint64_t last_id;
 };
 
 enum config_kind { CONFIG_NONE, CONFIG_SHARED, CONFIG_PRIVATE, CONFIG_EXCLUSIVE };
@@ -33,15 +32,18 @@ struct cli_session {
     struct cli *cli;
     uint64_t id;
     struct actor who;
-    struct cli_terminal terminal;
+    pthread_mutex_t lock; /* held by the command or completion that runs */
+    bool interactive;
+    _Atomic unsigned rows, columns;
     int64_t since_s;
     _Atomic int64_t used_s;
     _Atomic bool ended;
-    _Atomic int config; /* enum config_kind */
+    _Atomic int config;          /* enum config_kind */
     struct candidate *candidate; /* NULL outside configuration mode */
     char *edit_path;             /* "/" at the top */
     bool timestamps;
-    int idle_timeout; /* s; -1: as the system settings say */
+    _Atomic bool secret;            /* the last line held one */
+    _Atomic int idle_timeout;       /* s; -1: as the system settings say */
     char *history[CLI_HISTORY_MAX]; /* a ring */
     uint64_t n_history;
 };
@@ -53,17 +55,17 @@ struct run {
     const struct cli_sink *sink; /* NULL while completing */
     struct arena *arena;
     struct pipes pipes;
-    bool started; /* pipes are in place */
+    bool started;      /* pipes are in place */
     struct snap *snap; /* what completion and reading look at; held */
     struct model_view view;
     int status;
-    bool reported; /* the failure was shown already */
+    bool reported;  /* the failure was shown already */
     unsigned depth; /* run, top ..., up ... inside one another */
 };
 
 /* ---- grammar ---- */
 
-struct command_word { /* one built-in command */
+struct command_word {  /* one built-in command */
     const char *words; /* "show configuration" */
     const char *help;
     void (*run)(struct run *r);
@@ -98,7 +100,7 @@ struct wait;
 struct wait *wait_new(void);
 struct wait *wait_hold(struct wait *w);
 void wait_release(struct wait *w);
-void wait_done(struct wait *w);                   /* any thread */
+void wait_done(struct wait *w);                                   /* any thread */
 bool wait_for(struct run *r, struct wait *w, bool interruptible); /* false: interrupted */
 
 void run_change(struct run *r, struct change *ch); /* returns when ch is done */

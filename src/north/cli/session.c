@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "core/rights.h"
+#include "core/system.h"
 #include "north/cli/run.h"
 
 struct cli *cli_new(const struct cli_options *o) {
@@ -34,7 +35,7 @@ enum err_code cli_session_new(struct cli *c, const struct actor *who, const stru
     unsigned of_user = 0;
     enum err_code rc = ERR_OK;
     pthread_mutex_lock(&c->lock);
-    LIST_FOREACH(pos, &c->sessions) {
+    LIST_FOREACH (pos, &c->sessions) {
         struct cli_session *other = CONTAINER_OF(pos, struct cli_session, link);
         of_user += strcmp(other->who.user, who->user) == 0;
     }
@@ -46,9 +47,13 @@ enum err_code cli_session_new(struct cli *c, const struct actor *who, const stru
     } else {
         struct cli_session *s = MEM_NEW(struct cli_session);
         s->cli = c;
-        s->id = ++c->last_id;
+        s->id = session_open(who->user, "cli",
+                             strncmp(who->source, "cli ", 4) == 0 ? who->source + 4 : who->source);
         s->who = *who;
-        s->terminal = *t;
+        pthread_mutex_init(&s->lock, NULL);
+        s->interactive = t->interactive;
+        s->rows = t->rows;
+        s->columns = t->columns;
         s->idle_timeout = -1;
         s->since_s = now_s(c);
         atomic_init(&s->used_s, s->since_s);
@@ -70,6 +75,7 @@ void leave_configuration(struct run *r) {
     candidate_release(s->candidate);
     s->candidate = NULL;
     s->config = CONFIG_NONE;
+    session_configuring(s->id, false);
     session_set_place(s, "/");
 }
 
@@ -84,6 +90,8 @@ void cli_session_free(struct cli_session *s) {
     list_remove(&s->link);
     c->n_sessions--;
     pthread_mutex_unlock(&c->lock);
+    session_close(s->id);
+    pthread_mutex_destroy(&s->lock);
     for (size_t i = 0; i < CLI_HISTORY_MAX; i++) {
         mem_free(s->history[i]);
     }
@@ -104,10 +112,21 @@ void cli_session_end(struct cli_session *s) {
     s->ended = true;
 }
 
+void cli_session_resize(struct cli_session *s, unsigned rows, unsigned columns) {
+    s->rows = rows;
+    s->columns = columns;
+}
+bool cli_session_secret(const struct cli_session *s) {
+    return s->secret;
+}
+unsigned cli_session_rows(const struct cli_session *s) {
+    return s->rows;
+}
+
 bool cli_end_session(struct cli *c, uint64_t id) {
     bool found = false;
     pthread_mutex_lock(&c->lock);
-    LIST_FOREACH(pos, &c->sessions) {
+    LIST_FOREACH (pos, &c->sessions) {
         struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
         if (s->id == id) {
             s->ended = true;
@@ -118,7 +137,8 @@ bool cli_end_session(struct cli *c, uint64_t id) {
     return found;
 }
 
-/* ---- settings ---------------------------------------------------------------------------------- */
+/* ---- settings ----------------------------------------------------------------------------------
+ */
 
 static bool setting(struct cli *c, const char *leaf, char *out, size_t size) {
     struct snap *snap = core_snapshot(c->core);
@@ -167,6 +187,7 @@ void session_host(struct cli *c, char *out, size_t size) {
 void cli_prompt(struct cli_session *s, struct buf *out) {
     char host[254];
     session_host(s->cli, host, sizeof host);
+    pthread_mutex_lock(&s->lock);
     if (s->config != CONFIG_NONE) {
         struct buf words = BUF_INIT;
         place_words(s->cli->model, s->edit_path, &words);
@@ -174,6 +195,7 @@ void cli_prompt(struct cli_session *s, struct buf *out) {
         buf_free(&words);
     }
     buf_printf(out, "%s@%s%s ", s->who.user, host, s->config != CONFIG_NONE ? "#" : ">");
+    pthread_mutex_unlock(&s->lock);
 }
 
 void session_set_place(struct cli_session *s, const char *path) {
@@ -192,7 +214,8 @@ struct place session_place(struct run *r) {
     return (struct place){t.node, t.path, t.entry};
 }
 
-/* ---- output ------------------------------------------------------------------------------------ */
+/* ---- output ------------------------------------------------------------------------------------
+ */
 
 static void emit(void *arg, const char *p, size_t n) {
     struct run *r = arg;
@@ -258,7 +281,7 @@ bool run_stopped(struct run *r) {
 }
 
 bool run_confirm(struct run *r, const char *question, bool fallback) {
-    if (!r->s->terminal.interactive) {
+    if (!r->s->interactive) {
         return fallback;
     }
     char *prompt = arena_printf(r->arena, "%s [yes,no] (no) ", question);
@@ -280,22 +303,21 @@ bool run_confirm(struct run *r, const char *question, bool fallback) {
 }
 
 bool run_ask_secret(struct run *r, const char *what, struct buf *out) {
-    if (!r->s->terminal.interactive) {
+    if (!r->s->interactive) {
         run_fail(r, ERR_MISSING, "the value of %s is missing", what);
         return false;
     }
     struct buf again = BUF_INIT;
     struct err e = {0};
-    struct cli_ask first = {.kind = CLI_ASK_SECRET,
-                            .prompt = arena_printf(r->arena, "%s: ", what)},
+    struct cli_ask first = {.kind = CLI_ASK_SECRET, .prompt = arena_printf(r->arena, "%s: ", what)},
                    second = {.kind = CLI_ASK_SECRET,
                              .prompt = arena_printf(r->arena, "%s, once more: ", what)};
     enum err_code rc = r->sink->ask(r->sink->arg, &first, out, &e);
     if (rc == ERR_OK) {
         rc = r->sink->ask(r->sink->arg, &second, &again, &e);
     }
-    if (rc == ERR_OK && (out->len != again.len || (out->len > 0 && memcmp(out->data, again.data,
-                                                                         out->len) != 0))) {
+    if (rc == ERR_OK &&
+        (out->len != again.len || (out->len > 0 && memcmp(out->data, again.data, out->len) != 0))) {
         rc = err_set(&e, ERR_INVALID, NULL, "the two are not the same");
     }
     buf_free(&again);
@@ -305,7 +327,8 @@ bool run_ask_secret(struct run *r, const char *what, struct buf *out) {
     return rc == ERR_OK;
 }
 
-/* ---- the frame of a command --------------------------------------------------------------------- */
+/* ---- the frame of a command ---------------------------------------------------------------------
+ */
 
 bool run_ready(struct run *r, const struct pipe_allow *allow) {
     static const struct pipe_allow nothing = {false, false};
@@ -364,8 +387,7 @@ static void run_line(struct run *r) {
     r->view = (struct model_view){view_get, view_next, r};
     r->p->view = &r->view;
     r->p->ctx = r;
-    run_commands(r,
-                 r->s->config != CONFIG_NONE ? configuration_commands : operational_commands,
+    run_commands(r, r->s->config != CONFIG_NONE ? configuration_commands : operational_commands,
                  r->s->config == CONFIG_NONE);
 }
 
@@ -376,7 +398,9 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
     struct run r = {.s = s, .cli = s->cli, .p = &p, .sink = sink, .arena = a};
     struct err e;
     size_t where;
+    pthread_mutex_lock(&s->lock);
     s->used_s = now_s(s->cli);
+    s->secret = false;
     if (s->ended) {
         err_set(&e, ERR_UNAVAILABLE, NULL, "the session was ended");
         sink->fault(sink->arg, &e, false, 0, 0);
@@ -385,12 +409,15 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
         sink->fault(sink->arg, &e, true, where, where + 1);
         r.status = CLI_SYNTAX;
     } else if (l.n > 0) {
-        remember(s, l.text, l.len);
         parse_init(&p, a, s->cli->model, &l, false);
         run_line(&r);
         if (p.err.code != ERR_OK && !r.reported) {
             r.status = p.err.code == ERR_DENIED ? CLI_DENIED : CLI_SYNTAX;
             sink->fault(sink->arg, &p.err, true, p.err_start, p.err_end);
+        }
+        s->secret = p.secret;
+        if (!p.secret) {
+            remember(s, l.text, l.len);
         }
         if (r.started) {
             pipes_end(&r.pipes);
@@ -403,6 +430,7 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
     snap_release(r.snap);
     arena_free(a);
     s->used_s = now_s(s->cli);
+    pthread_mutex_unlock(&s->lock);
     return r.status;
 }
 
@@ -424,6 +452,7 @@ void cli_complete(struct cli_session *s, const char *line, size_t n, size_t curs
     }
     struct parse p;
     struct run r = {.s = s, .cli = s->cli, .p = &p, .arena = out->arena};
+    pthread_mutex_lock(&s->lock);
     parse_init(&p, out->arena, s->cli->model, &l, true);
     run_line(&r);
     out->items = p.suggestions;
@@ -437,4 +466,5 @@ void cli_complete(struct cli_session *s, const char *line, size_t n, size_t curs
         out->insert = parse_insertion(&p);
     }
     snap_release(r.snap);
+    pthread_mutex_unlock(&s->lock);
 }

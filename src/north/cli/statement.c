@@ -38,7 +38,8 @@ static char *join_key(struct arena *a, const char *path, bool first, const char 
     return s;
 }
 
-/* ---- entries that exist ------------------------------------------------------------------------ */
+/* ---- entries that exist ------------------------------------------------------------------------
+ */
 
 struct list_at { /* behind option.ptr: which key of which list is asked for */
     const struct node *list;
@@ -118,7 +119,8 @@ static void suggest_entries(struct parse *p, const struct option *o) {
     doc_drop(d);
 }
 
-/* ---- the walk ---------------------------------------------------------------------------------- */
+/* ---- the walk ----------------------------------------------------------------------------------
+ */
 
 static void add_value(struct walk *w, const struct place *at, const char *value) {
     struct statement *s = w->out;
@@ -197,10 +199,9 @@ static struct option *child_options(struct walk *w, const struct node *n, bool s
             twin = j != i && n->children[j]->config && strcmp(n->children[j]->name, c->name) == 0;
         }
         o[k].word = twin ? arena_printf(a, "%s:%s", c->module, c->name) : c->name;
-        o[k].help = c->deprecated_since != NULL
-                        ? arena_printf(a, "%s (deprecated since %s)", c->description,
-                                       c->deprecated_since)
-                        : c->description;
+        o[k].help = c->deprecated_since != NULL ? arena_printf(a, "%s (deprecated since %s)",
+                                                               c->description, c->deprecated_since)
+                                                : c->description;
         o[k++].ptr = c;
     }
     for (size_t i = 0; stops && i < w->n_stop; i++) {
@@ -326,7 +327,8 @@ bool statement_parse(struct parse *p, enum statement_mode mode, const struct pla
         struct option *o = child_options(&w, at.node, stops, &n);
         if (n == 0) {
             if (!parse_here(p) && !parse_more(p)) {
-                return parse_fail(p, p->at, ERR_MISSING, "there is nothing here that could be named");
+                return parse_fail(p, p->at, ERR_MISSING,
+                                  "there is nothing here that could be named");
             }
             return parse_end(p);
         }
@@ -377,7 +379,8 @@ bool statement_parse(struct parse *p, enum statement_mode mode, const struct pla
     return true;
 }
 
-/* ---- places ------------------------------------------------------------------------------------ */
+/* ---- places ------------------------------------------------------------------------------------
+ */
 
 struct place place_up(struct arena *a, const struct place *pl) {
     if (pl->node->type == NODE_ROOT) {

@@ -32,8 +32,8 @@ struct statement_value {
 };
 
 struct statement {
-    struct place at; /* the last place named */
-    const char *parent; /* canonical path of what the last list entry or value is in */
+    struct place at;                /* the last place named */
+    const char *parent;             /* canonical path of what the last list entry or value is in */
     struct statement_value *values; /* STATEMENT_SET */
     size_t n_values;
     bool ask_secret; /* STATEMENT_SET: the last word was a secret leaf without its value */

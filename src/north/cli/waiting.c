@@ -99,3 +99,57 @@ void run_values(struct run *r, struct values *v) {
     wait_for(r, w, false);
     wait_release(w);
 }
+
+struct phase_wait {
+    struct wait *w;
+    enum commit_phase phase;
+    char *text;
+    _Atomic uint32_t refs;
+};
+
+static void phase_release(struct phase_wait *pw) {
+    if (atomic_fetch_sub(&pw->refs, 1) == 1) {
+        wait_release(pw->w);
+        mem_free(pw->text);
+        mem_free(pw);
+    }
+}
+
+static void phase_done(void *arg, enum commit_phase phase, const char *text) {
+    struct phase_wait *pw = arg;
+    pw->phase = phase;
+    pw->text = mem_strdup(text ? text : "");
+    wait_done(pw->w);
+    phase_release(pw);
+}
+
+bool run_commit_wait(struct run *r, uint64_t index, int64_t timeout_ns, enum commit_phase *phase,
+                     char **text) {
+    struct phase_wait *pw = MEM_NEW(struct phase_wait);
+    pw->w = wait_new();
+    atomic_init(&pw->refs, 2);
+    core_commit_wait(r->cli->core, index, timeout_ns, phase_done, pw);
+    bool done = wait_for(r, pw->w, true);
+    if (done) {
+        *phase = pw->phase;
+        *text = arena_strdup(r->arena, pw->text);
+    }
+    phase_release(pw);
+    return done;
+}
+
+const char *commit_phase_text(enum commit_phase phase) {
+    switch (phase) {
+    case COMMIT_PENDING:
+        return "not applied by all targets yet";
+    case COMMIT_APPLIED:
+        return "applied by every target concerned";
+    case COMMIT_REFUSED:
+        return "refused by a target";
+    case COMMIT_TAKEN_BACK:
+        return "taken back";
+    case COMMIT_UNKNOWN:
+        break;
+    }
+    return "unknown: it is older than the kept history, or there is no such commit";
+}

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { ANSWER_MAX = 16 << 20, EVENT_MAX = 4 << 20, CONNECT_S = 10 };
+
+volatile int client_interrupted;
+int client_wake_fd = -1;
+
+struct client {
+    struct client_options o;
+    CURL *stream, *quick; /* the command that runs; everything that happens beside it */
+    CURLM *multi;
+    char *base; /* "https://host:port" or "http://localhost" */
+    char *id;   /* of the session; NULL: none */
+    char *prompt;
+    bool ended, secret;
+    long rows;
+    /* the command that runs */
+    const struct client_ops *ops;
+    struct buf line; /* an event that is not complete yet */
+    int status;
+    bool got_end, told;
+};
+
+struct client *client_new(const struct client_options *o) {
+    struct client *c = MEM_NEW(struct client);
+    c->o = *o;
+    c->rows = -1;
+    c->base = o->host != NULL ? mem_printf("https://%s", o->host) : mem_strdup("http://localhost");
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    c->stream = curl_easy_init();
+    c->quick = curl_easy_init();
+    c->multi = curl_multi_init();
+    return c;
+}
+
+/* ---- one request
+ * ------------------------------------------------------------------------------------ */
+
+static size_t collect(char *p, size_t size, size_t n, void *arg) {
+    struct buf *b = arg;
+    if (b->len + size * n > ANSWER_MAX) {
+        return 0;
+    }
+    buf_add(b, p, size * n);
+    return size * n;
+}
+
+static struct curl_slist *prepare(struct client *c, CURL *h, const char *method, const char *path,
+                                  const void *body, size_t n) {
+    char url[2048];
+    snprintf(url, sizeof url, "%s/cli/v1/sessions%s", c->base, path);
+    curl_easy_reset(h);
+    curl_easy_setopt(h, CURLOPT_URL, url);
+    curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
+    curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, method);
+    if (body != NULL) {
+        curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)n);
+        curl_easy_setopt(h, CURLOPT_POSTFIELDS, body);
+    }
+    struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
+    headers = curl_slist_append(headers, "Content-Type: application/json");
+    if (c->o.host == NULL) {
+        curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->o.socket);
+    } else {
+        curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "https");
+        if (c->o.ca_file != NULL) {
+            curl_easy_setopt(h, CURLOPT_CAINFO, c->o.ca_file);
+        }
+    }
+    if (c->o.token != NULL) {
+        char *field = mem_printf("Authorization: Bearer %s", c->o.token);
+        headers = curl_slist_append(headers, field);
+        mem_free(field);
+    } else if (c->o.user != NULL && c->o.password != NULL) {
+        curl_easy_setopt(h, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        curl_easy_setopt(h, CURLOPT_USERNAME, c->o.user);
+        curl_easy_setopt(h, CURLOPT_PASSWORD, c->o.password);
+    }
+    curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
+    return headers;
+}
+
+/* Why the local socket can't be reached: curl only says that it can't. */
+static void say_socket(const struct client *c) {
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", c->o.socket);
+    int why = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) != 0 ? errno : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (why == EACCES || why == EPERM) {
+        fprintf(stderr, "weft: no right to use %s: %s\n", c->o.socket, strerror(why));
+    } else {
+        fprintf(stderr,
+                "weft: the daemon is not running here (%s: %s).\n"
+                "      Start weftd, name its socket with --socket or WEFT_SOCKET, or give another "
+                "machine with -H host:port.\n",
+                c->o.socket, why != 0 ? strerror(why) : "no answer");
+    }
+}
+
+static int say_unreachable(const struct client *c, CURLcode rc) {
+    if (c->o.host == NULL) {
+        say_socket(c);
+    } else if (rc == CURLE_PEER_FAILED_VERIFICATION) {
+        fprintf(stderr,
+                "weft: %s: its certificate is not trusted. Give the controller's authority with "
+                "--ca FILE.\n",
+                c->o.host);
+    } else {
+        fprintf(stderr, "weft: %s: %s\n", c->o.host, curl_easy_strerror(rc));
+    }
+    return WEFT_NOT_CONNECTED;
+}
+
+/* The text of an error answer. */
+static int say_refused(const struct buf *answer, long http) {
+    json_t *root = json_loadb((const char *)answer->data, answer->len, 0, NULL);
+    const char *text = json_string_value(json_object_get(json_object_get(root, "error"), "text"));
+    fprintf(stderr, "weft: %s\n", text ? text : "the daemon's answer is not understood");
+    json_decref(root);
+    return http == 401 || http == 403 ? WEFT_DENIED
+           : http == 404              ? WEFT_NOT_CONNECTED
+                                      : WEFT_FAILED;
+}
+
+/* Returns the HTTP status, 0 when there was no answer. */
+static long quick(struct client *c, const char *method, const char *path, const void *body,
+                  size_t n, struct buf *answer, CURLcode *why) {
+    struct curl_slist *headers = prepare(c, c->quick, method, path, body, n);
+    long http = 0;
+    curl_easy_setopt(c->quick, CURLOPT_WRITEFUNCTION, collect);
+    curl_easy_setopt(c->quick, CURLOPT_WRITEDATA, answer);
+    *why = curl_easy_perform(c->quick);
+    if (*why == CURLE_OK) {
+        curl_easy_getinfo(c->quick, CURLINFO_RESPONSE_CODE, &http);
+    }
+    curl_slist_free_all(headers);
+    return http;
+}
+
+static void tell(struct client *c, const char *method, const char *what, const void *body,
+                 size_t n) {
+    struct buf answer = BUF_INIT;
+    CURLcode why;
+    char path[512];
+    snprintf(path, sizeof path, "/%s%s", c->id, what);
+    quick(c, method, path, body, n, &answer, &why);
+    buf_free(&answer);
+}
+
+/* ---- sessions
+ * ------------------------------------------------------------------------------------------ */
+
+int client_open(struct client *c, bool interactive, unsigned rows, unsigned columns) {
+    char body[128];
+    struct buf answer = BUF_INIT;
+    CURLcode why;
+    snprintf(body, sizeof body, "{\"interactive\":%s,\"rows\":%u,\"columns\":%u}",
+             interactive ? "true" : "false", rows, columns);
+    long http = quick(c, "POST", "", body, strlen(body), &answer, &why);
+    int status = WEFT_OK;
+    if (http == 0) {
+        status = say_unreachable(c, why);
+    } else if (http != 201) {
+        status = say_refused(&answer, http);
+    } else {
+        json_t *root = json_loadb((const char *)answer.data, answer.len, 0, NULL);
+        const char *id = json_string_value(json_object_get(root, "id"));
+        const char *prompt = json_string_value(json_object_get(root, "prompt"));
+        if (id == NULL || strlen(id) > 128 || prompt == NULL) {
+            fprintf(stderr, "weft: what answers there is not weftd\n");
+            status = WEFT_NOT_CONNECTED;
+        } else {
+            c->id = mem_strdup(id);
+            c->prompt = mem_strdup(prompt);
+        }
+        json_decref(root);
+    }
+    buf_free(&answer);
+    return status;
+}
+
+void client_free(struct client *c) {
+    if (c == NULL) {
+        return;
+    }
+    if (c->id != NULL && !c->ended) {
+        tell(c, "DELETE", "", NULL, 0);
+    }
+    curl_multi_cleanup(c->multi);
+    curl_easy_cleanup(c->stream);
+    curl_easy_cleanup(c->quick);
+    mem_free(c->base);
+    mem_free(c->id);
+    mem_free(c->prompt);
+    buf_free(&c->line);
+    mem_free(c);
+}
+
+const char *client_prompt(const struct client *c) {
+    return c->prompt;
+}
+bool client_ended(const struct client *c) {
+    return c->ended;
+}
+bool client_secret(const struct client *c) {
+    return c->secret;
+}
+long client_rows(const struct client *c) {
+    return c->rows;
+}
+
+void client_resize(struct client *c, unsigned rows, unsigned columns) {
+    char body[64];
+    snprintf(body, sizeof body, "{\"rows\":%u,\"columns\":%u}", rows, columns);
+    tell(c, "POST", "/terminal", body, strlen(body));
+}
+
+json_t *client_complete(struct client *c, const char *line, size_t cursor) {
+    struct buf answer = BUF_INIT;
+    CURLcode why;
+    char path[512];
+    json_t *body = json_pack("{s:s,s:I}", "line", line, "cursor", (json_int_t)cursor);
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_t *root = NULL;
+    snprintf(path, sizeof path, "/%s/complete", c->id);
+    if (text != NULL && quick(c, "POST", path, text, strlen(text), &answer, &why) == 200) {
+        root = json_loadb((const char *)answer.data, answer.len, 0, NULL);
+    }
+    json_decref(body);
+    free(text);
+    buf_free(&answer);
+    return root;
+}
+
+/* ---- commands
+ * ------------------------------------------------------------------------------------------ */
+
+static void on_ask(struct client *c, const json_t *ask) {
+    struct buf answer = BUF_INIT;
+    const char *why = "end of input";
+    const char *kind = json_string_value(json_object_get(ask, "kind"));
+    const char *prompt = json_string_value(json_object_get(ask, "prompt"));
+    const char *file = json_string_value(json_object_get(ask, "file"));
+    if (c->ops->ask(c->ops->arg, kind ? kind : "line", prompt ? prompt : "", file ? file : "",
+                    &answer, &why)) {
+        tell(c, "POST", "/input", buf_cstr(&answer), answer.len);
+    } else {
+        char *escaped = curl_easy_escape(c->quick, why, 0);
+        char *what = mem_printf("/input?none=%s", escaped ? escaped : "");
+        tell(c, "POST", what, "", 0);
+        mem_free(what);
+        curl_free(escaped);
+    }
+    buf_free(&answer);
+}
+
+static void on_end(struct client *c, const json_t *end) {
+    const json_t *rows = json_object_get(end, "rows");
+    const char *prompt = json_string_value(json_object_get(end, "prompt"));
+    c->status = (int)json_integer_value(json_object_get(end, "status"));
+    c->ended = json_is_true(json_object_get(end, "ended"));
+    c->secret = json_is_true(json_object_get(end, "secret"));
+    c->rows = json_is_integer(rows) ? (long)json_integer_value(rows) : c->rows;
+    c->got_end = true;
+    if (prompt != NULL) {
+        mem_free(c->prompt);
+        c->prompt = mem_strdup(prompt);
+    }
+}
+
+static long place(const json_t *e, const char *name) {
+    const json_t *v = json_object_get(e, name);
+    return json_is_integer(v) ? (long)json_integer_value(v) : -1;
+}
+
+static void on_event(struct client *c, const char *p, size_t n) {
+    json_t *root = json_loadb(p, n, JSON_ALLOW_NUL, NULL);
+    const char *name = json_object_iter_key(json_object_iter(root));
+    const json_t *v = json_object_iter_value(json_object_iter(root));
+    const struct client_ops *ops = c->ops;
+    if (name == NULL) {
+        json_decref(root);
+        return;
+    }
+    if (strcmp(name, "text") == 0 && json_is_string(v)) {
+        ops->text(ops->arg, json_string_value(v), json_string_length(v));
+    } else if (strcmp(name, "note") == 0 && json_is_string(v)) {
+        ops->note(ops->arg, json_string_value(v));
+    } else if (strcmp(name, "error") == 0 && json_is_object(v)) {
+        const char *code = json_string_value(json_object_get(v, "code"));
+        const char *path = json_string_value(json_object_get(v, "path"));
+        const char *text = json_string_value(json_object_get(v, "text"));
+        ops->error(ops->arg, code ? code : "", path ? path : "", text ? text : "",
+                   place(v, "start"), place(v, "end"));
+    } else if (strcmp(name, "save") == 0 && json_is_string(v)) {
+        ops->save(ops->arg, json_string_value(v));
+    } else if (strcmp(name, "paging") == 0) {
+        ops->paging(ops->arg, json_is_true(v));
+    } else if (strcmp(name, "ask") == 0) {
+        on_ask(c, v);
+    } else if (strcmp(name, "end") == 0) {
+        on_end(c, v);
+    }
+    json_decref(root);
+}
+
+static void interrupt_if_asked(struct client *c) {
+    if (!c->told && (client_interrupted || c->ops->quit(c->ops->arg))) {
+        c->told = true;
+        tell(c, "POST", "/interrupt", "", 0);
+    }
+}
+
+static size_t on_bytes(char *p, size_t size, size_t n, void *arg) {
+    struct client *c = arg;
+    long http = 0;
+    curl_easy_getinfo(c->stream, CURLINFO_RESPONSE_CODE, &http);
+    n *= size;
+    for (size_t i = 0; i < n;) {
+        const char *nl = http == 200 ? memchr(p + i, '\n', n - i) : NULL;
+        size_t part = nl ? (size_t)(nl - (p + i)) : n - i;
+        if (c->line.len + part > EVENT_MAX) {
+            return 0;
+        }
+        buf_add(&c->line, p + i, part);
+        if (nl != NULL) {
+            on_event(c, (const char *)c->line.data, c->line.len);
+            buf_clear(&c->line);
+            interrupt_if_asked(c);
+            part++;
+        }
+        i += part;
+    }
+    return n;
+}
+
+/* A signal wakes the poll at once instead of at curl's next look around. */
+static CURLcode perform(struct client *c) {
+    CURLcode rc = CURLE_OK;
+    int running = 1;
+    curl_multi_add_handle(c->multi, c->stream);
+    while (running > 0) {
+        struct curl_waitfd wake = {.fd = client_wake_fd, .events = CURL_WAIT_POLLIN};
+        if (curl_multi_perform(c->multi, &running) != CURLM_OK) {
+            rc = CURLE_FAILED_INIT;
+            break;
+        }
+        if (running > 0) {
+            curl_multi_poll(c->multi, &wake, client_wake_fd >= 0, 1000, NULL);
+        }
+        if (wake.revents != 0) {
+            char drop[64];
+            ssize_t ignored = read(client_wake_fd, drop, sizeof drop);
+            (void)ignored;
+        }
+        interrupt_if_asked(c);
+        if (client_interrupted > 1) { /* twice: don't wait for the daemon */
+            rc = CURLE_ABORTED_BY_CALLBACK;
+            break;
+        }
+    }
+    int left;
+    for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left)) != NULL;) {
+        rc = m->msg == CURLMSG_DONE ? m->data.result : rc;
+    }
+    curl_multi_remove_handle(c->multi, c->stream);
+    return rc;
+}
+
+int client_execute(struct client *c, const char *line, const struct client_ops *ops) {
+    char path[512];
+    long http = 0;
+    json_t *body = json_pack("{s:s}", "line", line);
+    if (body == NULL) {
+        ops->error(ops->arg, "malformed-message", "", "the line is not UTF-8", -1, -1);
+        return WEFT_SYNTAX;
+    }
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    snprintf(path, sizeof path, "/%s/execute", c->id);
+    c->ops = ops;
+    c->got_end = c->told = c->secret = false;
+    c->status = WEFT_FAILED;
+    client_interrupted = 0;
+    buf_clear(&c->line);
+    struct curl_slist *headers = prepare(c, c->stream, "POST", path, text, strlen(text));
+    curl_easy_setopt(c->stream, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(c->stream, CURLOPT_WRITEDATA, c);
+    CURLcode rc = perform(c);
+    if (rc == CURLE_OK) {
+        curl_easy_getinfo(c->stream, CURLINFO_RESPONSE_CODE, &http);
+    }
+    curl_slist_free_all(headers);
+    free(text);
+    if (c->got_end) {
+        return c->status;
+    }
+    if (rc == CURLE_ABORTED_BY_CALLBACK) {
+        return WEFT_INTERRUPTED;
+    }
+    if (rc == CURLE_OK && http != 200) {
+        return say_refused(&c->line, http);
+    }
+    if (rc == CURLE_OK || rc == CURLE_PARTIAL_FILE || rc == CURLE_RECV_ERROR) {
+        fprintf(stderr, "weft: the connection ended before the command did\n");
+        return WEFT_NOT_CONNECTED;
+    }
+    return say_unreachable(c, rc);
+}

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "terminal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { FILE_MAX = 64 << 20 };
+
+#define RED    "\x1b[31m"
+#define GREEN  "\x1b[32m"
+#define YELLOW "\x1b[33m"
+#define PLAIN  "\x1b[0m"
+
+void terminal_init(struct terminal *t) {
+    const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+    memset(t, 0, sizeof *t);
+    t->out_tty = isatty(STDOUT_FILENO);
+    t->in_tty = isatty(STDIN_FILENO);
+    t->colour = t->out_tty && (no_colour == NULL || *no_colour == '\0') && term != NULL &&
+                strcmp(term, "dumb") != 0;
+    t->line_start = true;
+    terminal_size(t);
+}
+
+bool terminal_size(struct terminal *t) {
+    struct winsize w = {0};
+    unsigned rows = 0, columns = 80;
+    if (t->out_tty) {
+        bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row > 0 && w.ws_col > 0;
+        rows = known ? w.ws_row : 24;
+        columns = known ? w.ws_col : 80;
+    }
+    bool changed = rows != t->rows || columns != t->columns;
+    t->rows = rows;
+    t->columns = columns;
+    return changed;
+}
+
+size_t terminal_columns(const char *p, size_t n) {
+    size_t columns = 0;
+    for (size_t i = 0; i < n; i++) {
+        columns += ((unsigned char)p[i] & 0xC0) != 0x80;
+    }
+    return columns;
+}
+
+/* ---- keys and secrets
+ * ----------------------------------------------------------------------------------- */
+
+static int one_key(void) {
+    struct termios was, raw;
+    unsigned char key = 'q';
+    if (tcgetattr(STDIN_FILENO, &was) != 0) {
+        return 'q';
+    }
+    raw = was;
+    raw.c_lflag &= (tcflag_t) ~(ICANON | ECHO | ISIG);
+    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VTIME] = 0;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+    ssize_t n;
+    do {
+        n = read(STDIN_FILENO, &key, 1);
+    } while (n < 0 && errno == EINTR && !client_interrupted);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &was);
+    return n == 1 ? key : 'q';
+}
+
+/* Reads up to a newline. False: end of input or interrupted. */
+static bool read_tty_line(struct buf *out) {
+    for (;;) {
+        char c;
+        ssize_t n = read(STDIN_FILENO, &c, 1);
+        if (n < 0 && errno == EINTR && !client_interrupted) {
+            continue;
+        }
+        if (n <= 0) {
+            return false;
+        }
+        if (c == '\n') {
+            return true;
+        }
+        buf_char(out, c);
+    }
+}
+
+char *terminal_secret(const char *prompt) {
+    struct termios was, quiet;
+    struct buf out = BUF_INIT;
+    if (tcgetattr(STDIN_FILENO, &was) != 0) {
+        return NULL;
+    }
+    fputs(prompt, stderr);
+    fflush(stderr);
+    quiet = was;
+    quiet.c_lflag &= (tcflag_t)~ECHO;
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    bool ok = read_tty_line(&out);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
+    fputc('\n', stderr);
+    char *text = ok ? buf_take(&out) : NULL;
+    buf_free(&out);
+    return text;
+}
+
+/* ---- text
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static bool pages(const struct terminal *t) {
+    return t->out_tty && t->in_tty && t->paging && t->rows > 1 && t->save == NULL;
+}
+
+/* The screen is full: what now? */
+static void more(struct terminal *t) {
+    static const char prompt[] = "---(more)---";
+    fputs(prompt, stdout);
+    fflush(stdout);
+    for (;;) {
+        switch (one_key()) {
+        case ' ':
+        case 'f':
+            t->shown = 0;
+            break;
+        case '\r':
+        case '\n':
+        case 'j':
+            t->shown = t->rows - 2;
+            break;
+        case 'd':
+            t->shown = t->rows / 2;
+            break;
+        case 'G':
+            t->paging = false;
+            break;
+        case 'q':
+        case 'Q':
+        case 3: /* Ctrl-C */
+        case 4:
+            t->enough = true;
+            break;
+        case 'h':
+        case '?':
+            fputs("\r space: a page, Enter: a line, d: half a page, G: all, q: enough ", stdout);
+            fflush(stdout);
+            continue;
+        default:
+            continue;
+        }
+        break;
+    }
+    printf("\r%*s\r", 70 < (int)t->columns ? 70 : (int)t->columns - 1, "");
+}
+
+static void end_line(struct terminal *t) {
+    t->line_start = true;
+    t->shown += 1 + (t->columns > 0 && t->column > 0 ? (t->column - 1) / t->columns : 0);
+    t->column = 0;
+    if (pages(t) && t->shown >= t->rows - 1) {
+        more(t);
+    }
+}
+
+static void on_text(void *arg, const char *p, size_t n) {
+    struct terminal *t = arg;
+    if (t->save != NULL) {
+        fwrite(p, 1, n, t->save);
+        for (size_t i = 0; i < n; i++) {
+            t->saved_lines += p[i] == '\n';
+        }
+        return;
+    }
+    while (n > 0 && !t->enough) {
+        const char *nl = memchr(p, '\n', n);
+        size_t len = nl ? (size_t)(nl - p) : n;
+        if (t->colour && t->line_start && len > 0 && (*p == '+' || *p == '-')) {
+            t->first = *p;
+            fputs(*p == '+' ? GREEN : RED, stdout);
+        }
+        fwrite(p, 1, len, stdout);
+        t->column += (unsigned)terminal_columns(p, len);
+        t->line_start = t->line_start && len == 0;
+        if (nl != NULL) {
+            if (t->first != 0) {
+                fputs(PLAIN, stdout);
+                t->first = 0;
+            }
+            fputc('\n', stdout);
+            end_line(t);
+            len++;
+        }
+        p += len;
+        n -= len;
+    }
+    if (t->out_tty) {
+        fflush(stdout);
+    }
+}
+
+static void on_note(void *arg, const char *text) {
+    struct terminal *t = arg;
+    bool warning = strncmp(text, "warning", 7) == 0;
+    fflush(stdout);
+    /* Remarks are for the person: they don't get into what is piped or redirected. */
+    fprintf(stderr, "%s%s%s\n", t->colour && warning ? YELLOW : "", text,
+            t->colour && warning ? PLAIN : "");
+}
+
+static void on_error(void *arg, const char *code, const char *path, const char *text, long start,
+                     long end) {
+    struct terminal *t = arg;
+    fflush(stdout);
+    if (t->json_errors) {
+        json_t *e =
+            json_pack("{s:{s:s,s:s,s:s}}", "error", "code", code, "path", path, "text", text);
+        if (t->line_number > 0) {
+            json_object_set_new(json_object_get(e, "error"), "line",
+                                json_integer((json_int_t)t->line_number));
+        }
+        char *s = json_dumps(e, JSON_COMPACT);
+        fprintf(stderr, "%s\n", s);
+        free(s);
+        json_decref(e);
+        return;
+    }
+    if (t->line_number > 0) {
+        fprintf(stderr, "line %zu: %s\n", t->line_number, t->line);
+    }
+    if (start >= 0 && (size_t)start <= strlen(t->line)) {
+        size_t before = t->line_number > 0 ? (size_t)snprintf(NULL, 0, "line %zu: ", t->line_number)
+                                           : t->prompt_columns;
+        size_t at = before + terminal_columns(t->line, (size_t)start);
+        /* The caret stands under the word when the line is on the screen above it. */
+        if (t->line_number > 0 || t->prompt_columns > 0) {
+            fprintf(stderr, "%*s^\n",
+                    (int)(t->columns > 0 && at >= t->columns ? at % t->columns : at), "");
+        } else {
+            fprintf(stderr, "%s\n%*s^\n", t->line, (int)at, "");
+        }
+        (void)end;
+    }
+    fprintf(stderr, "%serror: %s%s%s%s\n", t->colour ? RED : "", path, *path ? ": " : "", text,
+            t->colour ? PLAIN : "");
+}
+
+/* ---- files
+ * ---------------------------------------------------------------------------------------------- */
+
+/* The daemon may name only files that the user named in this line. */
+static char *allowed_file(const struct terminal *t, const char *name) {
+    if (*name == '\0' || t->line == NULL || strstr(t->line, name) == NULL) {
+        return NULL;
+    }
+    const char *home = getenv("HOME");
+    return name[0] == '~' && name[1] == '/' && home != NULL ? mem_printf("%s%s", home, name + 1)
+                                                            : mem_strdup(name);
+}
+
+static void on_save(void *arg, const char *file) {
+    struct terminal *t = arg;
+    char *name = allowed_file(t, file);
+    t->save = name != NULL ? fopen(name, "we") : NULL;
+    if (t->save == NULL) {
+        fprintf(stderr, "error: %s: %s\n", file,
+                name == NULL ? "not named in the command" : strerror(errno));
+        t->enough = t->failed = true;
+        mem_free(name);
+        return;
+    }
+    t->save_name = name;
+    t->saved_lines = 0;
+}
+
+static bool read_file(struct terminal *t, const char *file, struct buf *out, const char **why) {
+    char *name = allowed_file(t, file);
+    if (name == NULL) {
+        *why = "the file is not named in the command";
+        return false;
+    }
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    mem_free(name);
+    if (fd < 0) {
+        *why = strerror(errno);
+        return false;
+    }
+    char room[65536];
+    ssize_t n;
+    while ((n = read(fd, room, sizeof room)) > 0 && out->len <= FILE_MAX) {
+        buf_add(out, room, (size_t)n);
+    }
+    *why = n < 0 ? strerror(errno) : out->len > FILE_MAX ? "the file is larger than 64 MiB" : "";
+    close(fd);
+    return n >= 0 && out->len <= FILE_MAX;
+}
+
+/* Lines up to end of input: Ctrl-D at the keyboard; in a script a line that is only ^D or "EOF", or
+ * its end. */
+static bool read_text(struct terminal *t, const char *prompt, struct buf *out) {
+    if (t->script == NULL) {
+        fprintf(stderr, "%s\n", prompt);
+        bool more_lines;
+        do {
+            size_t before = out->len;
+            more_lines = read_tty_line(out);
+            if (more_lines || out->len > before) {
+                buf_char(out, '\n');
+            }
+        } while (more_lines && out->len <= FILE_MAX);
+        return !client_interrupted;
+    }
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    while ((n = getline(&line, &cap, t->script)) >= 0 && out->len <= FILE_MAX) {
+        ++*t->script_line;
+        if (strcmp(line, "\x04\n") == 0 || strcmp(line, "EOF\n") == 0) {
+            break;
+        }
+        buf_add(out, line, (size_t)n);
+    }
+    free(line);
+    return true;
+}
+
+static bool on_ask(void *arg, const char *kind, const char *prompt, const char *file,
+                   struct buf *answer, const char **why) {
+    struct terminal *t = arg;
+    fflush(stdout);
+    t->shown = 0;
+    if (strcmp(kind, "file") == 0) {
+        return read_file(t, file, answer, why);
+    }
+    if (strcmp(kind, "text") == 0) {
+        return read_text(t, prompt, answer);
+    }
+    if (!t->in_tty) {
+        *why = "nobody is there to answer";
+        return false;
+    }
+    if (strcmp(kind, "secret") == 0) {
+        char *s = terminal_secret(prompt);
+        if (s != NULL) {
+            buf_str(answer, s);
+        }
+        mem_free(s);
+        return s != NULL;
+    }
+    fputs(prompt, stderr);
+    fflush(stderr);
+    return read_tty_line(answer);
+}
+
+/* ---- frame
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void on_paging(void *arg, bool on) {
+    ((struct terminal *)arg)->paging = on;
+}
+
+static bool on_quit(void *arg) {
+    return ((struct terminal *)arg)->enough;
+}
+
+const struct client_ops terminal_ops = {on_text,   on_note, on_error, on_save,
+                                        on_paging, on_ask,  on_quit,  NULL};
+
+void terminal_begin(struct terminal *t, const char *line) {
+    t->line = line;
+    t->paging = true;
+    t->enough = t->failed = false;
+    t->shown = t->column = 0;
+    t->line_start = true;
+    t->first = 0;
+}
+
+void terminal_end(struct terminal *t) {
+    if (t->save != NULL) {
+        bool bad = ferror(t->save) != 0;
+        bad |= fclose(t->save) != 0;
+        if (bad) {
+            fprintf(stderr, "error: %s: could not be written completely\n", t->save_name);
+            t->failed = true;
+        } else {
+            fprintf(stderr, "Wrote %zu lines of output to '%s'\n", t->saved_lines, t->save_name);
+        }
+        t->save = NULL;
+        mem_free(t->save_name);
+        t->save_name = NULL;
+    }
+    if (t->first != 0) {
+        fputs(PLAIN, stdout);
+    }
+    if (t->out_tty && !t->line_start) {
+        fputc('\n', stdout);
+    }
+    fflush(stdout);
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The screen: output page by page, colour, questions, files. */
+#ifndef CLI_TERMINAL_H
+#define CLI_TERMINAL_H
+
+#include <stdio.h>
+
+#include "client.h"
+
+struct terminal {
+    bool out_tty, in_tty; /* standard output, standard input */
+    bool colour;
+    bool json_errors;
+    unsigned rows, columns; /* rows 0: no paging */
+    /* the command that runs */
+    const char *line; /* as typed; files are only touched when they stand in it */
+    size_t prompt_columns;
+    size_t line_number; /* of a script; 0: typed */
+    FILE *save;
+    char *save_name;
+    size_t saved_lines;
+    bool paging, enough;
+    bool failed; /* a file could not be written */
+    unsigned shown, column;
+    bool line_start;
+    char first; /* of the line at hand: + and - get a colour */
+    /* scripts: where `load ... terminal` reads on */
+    FILE *script;
+    size_t *script_line;
+};
+
+void terminal_init(struct terminal *t);
+bool terminal_size(struct terminal *t); /* true: it changed */
+/* Before and after each command. */
+void terminal_begin(struct terminal *t, const char *line);
+void terminal_end(struct terminal *t);
+extern const struct client_ops terminal_ops; /* with arg = the terminal */
+/* Reads a line without echo from the controlling terminal; mem_free. NULL: none. */
+char *terminal_secret(const char *prompt);
+/* Columns that n bytes of UTF-8 take. */
+size_t terminal_columns(const char *p, size_t n);
+
+#endif

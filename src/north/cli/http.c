@@ -1,0 +1,739 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "north/cli/http.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/logger.h"
+#include "base/map.h"
+#include "base/rng.h"
+#include "core/workers.h"
+
+LOGGER_MODULE(cli);
+
+#define BASE_PATH "/cli/v1/sessions"
+
+enum { TOKEN_LEN = 32, SWEEP_MS = 5000, WORKERS = CLI_SESSIONS_MAX + 8 };
+
+struct cli_http {
+    struct cli *cli;
+    struct http_auth_config auth;
+    struct workers *workers;
+    struct map sessions; /* token -> struct session */
+    struct loop_timer *sweep;
+    bool closing;
+};
+
+/* Fields above the line belong to the loop, those below are shared with the command's thread. */
+struct session {
+    struct cli_http *h;
+    struct cli_session *cli;
+    char token[TOKEN_LEN + 1];
+    bool interactive;
+    bool dead;            /* out of the map: freed when no job is left */
+    unsigned jobs;        /* commands and completions under way */
+    struct http_req *req; /* the answer to the command that runs; NULL: its peer is gone */
+    bool executing;
+    char *line;
+    int64_t used_ms;
+    /* ---- */
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    struct buf out; /* events not given to the request yet */
+    bool posted;    /* a flush is on its way */
+    bool finished;  /* the last event is in `out` */
+    bool stop;
+    char carry[4]; /* an incomplete character at the end of what was written */
+    size_t n_carry;
+    bool asking, answered;
+    struct buf answer;
+    enum err_code answer_rc;
+    char answer_why[200];
+};
+
+/* ---- JSON
+ * ---------------------------------------------------------------------------------------- */
+
+/* Length of the character at p; 0: it is cut off at the end; -1: no UTF-8. */
+static int utf8_step(const uint8_t *p, size_t n) {
+    int len = p[0] < 0x80                    ? 1
+              : p[0] >= 0xC2 && p[0] < 0xE0  ? 2
+              : p[0] >= 0xE0 && p[0] < 0xF0  ? 3
+              : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
+                                             : -1;
+    for (int i = 1; i < len; i++) {
+        if ((size_t)i >= n) {
+            return 0;
+        }
+        if ((p[i] & 0xC0) != 0x80) {
+            return -1;
+        }
+    }
+    return len;
+}
+
+/* Adds n bytes as the inside of a JSON string; what is no UTF-8 becomes U+FFFD. Returns how many
+ * bytes at the end are the beginning of a character. */
+static size_t add_json_text(struct buf *out, const char *text, size_t n) {
+    const uint8_t *p = (const uint8_t *)text, *end = p + n;
+    while (p < end) {
+        int len = utf8_step(p, (size_t)(end - p));
+        if (len == 0) {
+            return (size_t)(end - p);
+        }
+        if (len < 0) {
+            buf_str(out, "\\ufffd");
+            p++;
+            continue;
+        }
+        if (*p == '"' || *p == '\\') {
+            buf_char(out, '\\');
+            buf_char(out, (char)*p);
+        } else if (*p == '\n') {
+            buf_str(out, "\\n");
+        } else if (*p < 0x20 || *p == 0x7F) {
+            buf_printf(out, "\\u%04x", *p);
+        } else {
+            buf_add(out, p, (size_t)len);
+        }
+        p += len;
+    }
+    return 0;
+}
+
+static void add_string(struct buf *out, const char *s) {
+    buf_char(out, '"');
+    if (add_json_text(out, s, strlen(s)) > 0) {
+        buf_str(out, "\\ufffd");
+    }
+    buf_char(out, '"');
+}
+
+static void respond_json(struct http_req *r, int status, json_t *body) {
+    char *text = json_dumps(body, JSON_COMPACT);
+    http_respond(r, status, "application/json", text, strlen(text));
+    free(text);
+    json_decref(body);
+}
+
+static void respond_error(struct http_req *r, int status, const struct err *e) {
+    json_t *body =
+        json_pack("{s:{s:s,s:s}}", "error", "code", err_code_tag(e->code), "text", e->text);
+    if (status == 401) {
+        char *text = json_dumps(body, JSON_COMPACT);
+        const struct http_field f[] = {{"content-type", "application/json"},
+                                       {"www-authenticate", HTTP_AUTH_CHALLENGE}};
+        http_respond_fields(r, 401, f, 2, text, strlen(text));
+        free(text);
+        json_decref(body);
+        return;
+    }
+    respond_json(r, status, body);
+}
+
+static void refuse(struct http_req *r, enum err_code code, const char *text) {
+    struct err e;
+    err_set(&e, code, NULL, "%s", text);
+    respond_error(r, err_code_http(code), &e);
+}
+
+/* ---- output: from the command's thread to the request
+ * ---------------------------------------------- */
+
+/* Loop. Moves what waits into the request as long as its peer keeps up. */
+static void flush(struct session *s) {
+    pthread_mutex_lock(&s->lock);
+    s->posted = false;
+    bool room = s->req == NULL || http_queued(s->req) < http_queue_high(s->req);
+    struct buf out = BUF_INIT;
+    bool finished = false;
+    if (room) {
+        out = s->out;
+        s->out = (struct buf)BUF_INIT;
+        finished = s->finished;
+        pthread_cond_broadcast(&s->cond);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (s->req != NULL && out.len > 0) {
+        http_write(s->req, out.data, out.len);
+    }
+    if (s->req != NULL && finished) {
+        struct http_req *r = s->req;
+        s->req = NULL;
+        http_end(r);
+    }
+    buf_free(&out);
+}
+
+static void free_if_done(struct session *s);
+
+static void flush_posted(void *arg) {
+    flush(arg);
+    free_if_done(arg);
+}
+
+/* The command's thread, locked. */
+static void announce(struct session *s) {
+    if (!s->posted) {
+        s->posted = true;
+        loop_post(s->h->auth.loop, flush_posted, s);
+    }
+}
+
+/* Waits until the peer has taken enough. Locked. */
+static void wait_for_room(struct session *s) {
+    while (s->out.len > CLI_OUT_HIGH && !s->stop) {
+        pthread_cond_wait(&s->cond, &s->lock);
+    }
+}
+
+static void sink_write(void *arg, const char *p, size_t n) {
+    enum { PIECE = 16384 };
+    struct session *s = arg;
+    pthread_mutex_lock(&s->lock);
+    while (n > 0 && !s->stop) {
+        size_t part = n < PIECE ? n : PIECE;
+        char piece[PIECE + sizeof s->carry];
+        memcpy(piece, s->carry, s->n_carry);
+        memcpy(piece + s->n_carry, p, part);
+        size_t len = s->n_carry + part;
+        buf_str(&s->out, "{\"text\":\"");
+        s->n_carry = add_json_text(&s->out, piece, len);
+        memcpy(s->carry, piece + len - s->n_carry, s->n_carry);
+        buf_str(&s->out, "\"}\n");
+        announce(s);
+        wait_for_room(s);
+        p += part;
+        n -= part;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void add_event(struct session *s, const char *name, const char *text) {
+    pthread_mutex_lock(&s->lock);
+    buf_printf(&s->out, "{\"%s\":", name);
+    add_string(&s->out, text);
+    buf_str(&s->out, "}\n");
+    announce(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void sink_note(void *arg, const char *text) {
+    add_event(arg, "note", text);
+}
+
+static void sink_save(void *arg, const char *file) {
+    add_event(arg, "save", file);
+}
+
+static void sink_paging(void *arg, bool on) {
+    struct session *s = arg;
+    pthread_mutex_lock(&s->lock);
+    buf_printf(&s->out, "{\"paging\":%s}\n", on ? "true" : "false");
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void sink_fault(void *arg, const struct err *e, bool has_place, size_t start, size_t end) {
+    struct session *s = arg;
+    pthread_mutex_lock(&s->lock);
+    buf_printf(&s->out, "{\"error\":{\"code\":\"%s\",\"text\":", err_code_tag(e->code));
+    add_string(&s->out, e->text);
+    buf_str(&s->out, ",\"path\":");
+    add_string(&s->out, e->path);
+    if (has_place) {
+        buf_printf(&s->out, ",\"start\":%zu,\"end\":%zu", start, end);
+    }
+    buf_str(&s->out, "}}\n");
+    announce(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static bool sink_stopped(void *arg) {
+    struct session *s = arg;
+    pthread_mutex_lock(&s->lock);
+    bool stop = s->stop;
+    pthread_mutex_unlock(&s->lock);
+    return stop;
+}
+
+static enum err_code sink_ask(void *arg, const struct cli_ask *ask, struct buf *answer,
+                              struct err *e) {
+    static const char *const kinds[] = {"line", "secret", "text", "file"};
+    struct session *s = arg;
+    enum err_code rc;
+    pthread_mutex_lock(&s->lock);
+    buf_printf(&s->out, "{\"ask\":{\"kind\":\"%s\",\"prompt\":", kinds[ask->kind]);
+    add_string(&s->out, ask->prompt ? ask->prompt : "");
+    buf_str(&s->out, ",\"file\":");
+    add_string(&s->out, ask->file ? ask->file : "");
+    buf_str(&s->out, "}}\n");
+    s->asking = true;
+    s->answered = false;
+    announce(s);
+    while (!s->answered && !s->stop) {
+        pthread_cond_wait(&s->cond, &s->lock);
+    }
+    s->asking = false;
+    if (!s->answered) {
+        rc = err_set(e, ERR_TIMEOUT, NULL, "interrupted");
+    } else if (s->answer_rc != ERR_OK) {
+        rc = err_set(e, s->answer_rc, NULL, "%s", s->answer_why);
+    } else {
+        buf_add(answer, s->answer.data, s->answer.len);
+        rc = ERR_OK;
+    }
+    mem_wipe(s->answer.data, s->answer.len);
+    buf_free(&s->answer);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+/* ---- sessions
+ * --------------------------------------------------------------------------------------- */
+
+static void stop(struct session *s) {
+    pthread_mutex_lock(&s->lock);
+    s->stop = true;
+    pthread_cond_broadcast(&s->cond);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int64_t now_ms(const struct session *s) {
+    return loop_now(s->h->auth.loop) / NS_PER_MS;
+}
+
+static void free_if_done(struct session *s) {
+    if (!s->dead || s->jobs > 0 || s->posted) {
+        return;
+    }
+    cli_session_free(s->cli);
+    buf_free(&s->out);
+    buf_free(&s->answer);
+    pthread_cond_destroy(&s->cond);
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s->line);
+    mem_free(s);
+}
+
+/* Out of the map; the command that runs is stopped. */
+static void end_session(struct session *s) {
+    if (!s->dead) {
+        map_del(&s->h->sessions, s->token);
+        s->dead = true;
+        cli_session_end(s->cli);
+        stop(s);
+    }
+    free_if_done(s);
+}
+
+static void sweep(void *arg) {
+    struct cli_http *h = arg;
+    MAP_FOREACH (e, &h->sessions) {
+        struct session *s = e->value;
+        int64_t idle_s = (now_ms(s) - s->used_ms) / 1000;
+        unsigned limit = s->interactive ? cli_session_idle_timeout(s->cli) : CLI_ONE_SHOT_IDLE_S;
+        if (cli_session_ended(s->cli) || (s->jobs == 0 && limit > 0 && idle_s > limit)) {
+            end_session(s);
+        }
+    }
+}
+
+/* ---- requests
+ * --------------------------------------------------------------------------------------- */
+
+/* One request until it is answered or given to a session. */
+struct request {
+    struct cli_http *h;
+    struct http_req *r; /* NULL: closed */
+    struct http_auth_ticket *ticket;
+    struct actor who;
+    struct session *s; /* whose command this request carries */
+    unsigned held;     /* completions that will answer it */
+};
+
+static void request_closed(struct http_req *r, bool aborted, void *arg) {
+    struct request *q = arg;
+    (void)r;
+    (void)aborted;
+    if (q->ticket != NULL) {
+        http_auth_cancel(q->ticket);
+    }
+    if (q->s != NULL && q->s->req == q->r) {
+        q->s->req = NULL; /* the terminal is gone: so is its command */
+        stop(q->s);
+    }
+    q->r = NULL;
+    if (q->held == 0) {
+        mem_free(q);
+    }
+}
+
+static void request_drained(struct http_req *r, void *arg) {
+    struct request *q = arg;
+    (void)r;
+    if (q->s != NULL && q->s->req == q->r) {
+        flush(q->s);
+    }
+}
+
+static json_t *prompt_json(struct session *s) {
+    struct buf prompt = BUF_INIT;
+    cli_prompt(s->cli, &prompt);
+    json_t *j = json_string(buf_cstr(&prompt));
+    buf_free(&prompt);
+    return j;
+}
+
+static unsigned number(const json_t *o, const char *name, unsigned fallback) {
+    const json_t *v = json_object_get(o, name);
+    json_int_t n = json_is_integer(v) ? json_integer_value(v) : -1;
+    return n >= 0 && n <= 10000 ? (unsigned)n : fallback;
+}
+
+static void open_session(struct request *q, const json_t *body) {
+    struct cli_terminal t = {.interactive = json_is_true(json_object_get(body, "interactive")),
+                             .rows = number(body, "rows", 24),
+                             .columns = number(body, "columns", 80)};
+    struct cli_session *cs;
+    struct err e;
+    if (q->h->closing) {
+        refuse(q->r, ERR_UNAVAILABLE, "the daemon is stopping");
+        return;
+    }
+    if (cli_session_new(q->h->cli, &q->who, &t, &cs, &e) != ERR_OK) {
+        respond_error(q->r, 503, &e);
+        return;
+    }
+    struct session *s = MEM_NEW(struct session);
+    s->h = q->h;
+    s->cli = cs;
+    s->interactive = t.interactive;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->cond, NULL);
+    rng_token(s->token, TOKEN_LEN);
+    s->used_ms = now_ms(s);
+    map_put(&q->h->sessions, s->token, s);
+    respond_json(q->r, 201,
+                 json_pack("{s:s,s:I,s:s,s:o}", "id", s->token, "number",
+                           (json_int_t)cli_session_id(cs), "user", q->who.user, "prompt",
+                           prompt_json(s)));
+}
+
+/* ---- execute */
+
+static void executed(void *arg) {
+    struct session *s = arg;
+    s->executing = false;
+    s->jobs--;
+    s->used_ms = now_ms(s);
+    flush(s);
+    if (cli_session_ended(s->cli)) {
+        end_session(s);
+    } else {
+        free_if_done(s);
+    }
+}
+
+static void execute_job(void *arg) {
+    struct session *s = arg;
+    const struct cli_sink sink = {sink_write,  sink_note, sink_fault,   sink_save,
+                                  sink_paging, sink_ask,  sink_stopped, s};
+    int status = cli_execute(s->cli, s->line, strlen(s->line), &sink);
+    struct buf prompt = BUF_INIT;
+    cli_prompt(s->cli, &prompt);
+    pthread_mutex_lock(&s->lock);
+    if (s->n_carry > 0) {
+        buf_str(&s->out, "{\"text\":\"\\ufffd\"}\n");
+        s->n_carry = 0;
+    }
+    buf_printf(&s->out, "{\"end\":{\"status\":%d,\"prompt\":", status);
+    add_string(&s->out, buf_cstr(&prompt));
+    buf_printf(&s->out, ",\"ended\":%s,\"secret\":%s,\"rows\":%u}}\n",
+               cli_session_ended(s->cli) ? "true" : "false",
+               cli_session_secret(s->cli) ? "true" : "false", cli_session_rows(s->cli));
+    s->finished = true;
+    pthread_mutex_unlock(&s->lock);
+    buf_free(&prompt);
+    loop_post(s->h->auth.loop, executed, s);
+}
+
+static void execute(struct request *q, struct session *s, const json_t *body) {
+    const char *line = json_string_value(json_object_get(body, "line"));
+    if (line == NULL) {
+        refuse(q->r, ERR_MISSING, "the body must be {\"line\":\"...\"}");
+        return;
+    }
+    if (s->executing) {
+        refuse(q->r, ERR_IN_USE, "a command runs in this session");
+        return;
+    }
+    mem_free(s->line);
+    s->line = mem_strdup(line);
+    pthread_mutex_lock(&s->lock);
+    s->stop = s->finished = false;
+    buf_clear(&s->out);
+    pthread_mutex_unlock(&s->lock);
+    s->executing = true;
+    s->jobs++;
+    if (!workers_run(q->h->workers, execute_job, s)) {
+        s->executing = false;
+        s->jobs--;
+        refuse(q->r, ERR_UNAVAILABLE, "too many commands run");
+        return;
+    }
+    static const struct http_field f[] = {{"content-type", "application/jsonl"},
+                                          {"cache-control", "no-store"},
+                                          {"x-accel-buffering", "no"}};
+    s->req = q->r;
+    q->s = s;
+    http_start(q->r, 200, f, 3, -1);
+}
+
+/* ---- complete */
+
+struct completion {
+    struct request *q;
+    struct session *s;
+    char *line;
+    size_t cursor;
+    char *answer;
+};
+
+static void completed(void *arg) {
+    struct completion *c = arg;
+    c->s->jobs--;
+    c->q->held--;
+    if (c->q->r != NULL) {
+        http_respond(c->q->r, 200, "application/json", c->answer, strlen(c->answer));
+    } else { /* it was closed meanwhile */
+        mem_free(c->q);
+    }
+    free_if_done(c->s);
+    free(c->answer);
+    mem_free(c->line);
+    mem_free(c);
+}
+
+static void complete_job(void *arg) {
+    static const char *const kinds[] = {"word", "value", "type", "enter", "pipe"};
+    struct completion *c = arg;
+    struct cli_completion out;
+    cli_complete(c->s->cli, c->line, strlen(c->line), c->cursor, &out);
+    json_t *items = json_array();
+    for (size_t i = 0; i < out.n; i++) {
+        json_t *item =
+            json_pack("{s:s,s:s}", "kind", kinds[out.items[i].kind], "word", out.items[i].word);
+        if (out.items[i].help != NULL) {
+            json_object_set_new(item, "help", json_string(out.items[i].help));
+        }
+        json_array_append_new(items, item);
+    }
+    json_t *root = json_pack("{s:I,s:o,s:b}", "from", (json_int_t)out.from, "items", items, "more",
+                             (int)out.more);
+    if (out.insert != NULL) {
+        json_object_set_new(root, "insert", json_string(out.insert));
+    }
+    if (out.err.code != ERR_OK) {
+        json_object_set_new(root, "error",
+                            json_pack("{s:s,s:s,s:I,s:I}", "code", err_code_tag(out.err.code),
+                                      "text", out.err.text, "start", (json_int_t)out.err_start,
+                                      "end", (json_int_t)out.err_end));
+    }
+    c->answer = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    arena_free(out.arena);
+    loop_post(c->s->h->auth.loop, completed, c);
+}
+
+static void complete(struct request *q, struct session *s, const json_t *body) {
+    const char *line = json_string_value(json_object_get(body, "line"));
+    const json_t *cursor = json_object_get(body, "cursor");
+    if (line == NULL) {
+        refuse(q->r, ERR_MISSING, "the body must be {\"line\":\"...\",\"cursor\":n}");
+        return;
+    }
+    if (s->executing) {
+        refuse(q->r, ERR_IN_USE, "a command runs in this session");
+        return;
+    }
+    struct completion *c = MEM_NEW(struct completion);
+    c->q = q;
+    c->s = s;
+    c->line = mem_strdup(line);
+    size_t n = strlen(line);
+    c->cursor = json_is_integer(cursor) && json_integer_value(cursor) >= 0 &&
+                        (size_t)json_integer_value(cursor) < n
+                    ? (size_t)json_integer_value(cursor)
+                    : n;
+    s->jobs++;
+    q->held++;
+    if (!workers_run(q->h->workers, complete_job, c)) {
+        s->jobs--;
+        q->held--;
+        mem_free(c->line);
+        mem_free(c);
+        refuse(q->r, ERR_UNAVAILABLE, "too many commands run");
+    }
+}
+
+/* ---- input and the rest */
+
+static void input(struct request *q, struct session *s, struct buf *body) {
+    char *none = http_query_get(q->r, "none");
+    pthread_mutex_lock(&s->lock);
+    bool asked = s->asking && !s->answered;
+    if (asked) {
+        buf_free(&s->answer);
+        s->answer_rc = none != NULL ? ERR_ABSENT : ERR_OK;
+        snprintf(s->answer_why, sizeof s->answer_why, "%s", none && *none ? none : "end of input");
+        if (none == NULL) {
+            s->answer = *body;
+            *body = (struct buf)BUF_INIT;
+        }
+        s->answered = true;
+        pthread_cond_broadcast(&s->cond);
+    }
+    pthread_mutex_unlock(&s->lock);
+    mem_free(none);
+    if (asked) {
+        http_respond(q->r, 204, NULL, NULL, 0);
+    } else {
+        refuse(q->r, ERR_EXISTS, "nothing was asked");
+    }
+}
+
+static void dispatch(struct request *q, struct buf *body) {
+    const char *rest = http_path(q->r) + strlen(BASE_PATH), *method = http_method(q->r);
+    bool post = strcmp(method, "POST") == 0;
+    char token[TOKEN_LEN + 1] = "";
+    if (*rest == '/') {
+        snprintf(token, sizeof token, "%.*s", (int)strcspn(rest + 1, "/"), rest + 1);
+        rest += 1 + strcspn(rest + 1, "/");
+    }
+    struct session *s = map_get(&q->h->sessions, token);
+    if (s != NULL && strcmp(cli_session_actor(s->cli)->user, q->who.user) != 0) {
+        s = NULL;
+    }
+    if (token[0] != '\0' && s == NULL) {
+        refuse(q->r, ERR_ABSENT, "there is no such session; it may have been idle for too long");
+        return;
+    }
+    if (s != NULL) {
+        s->used_ms = now_ms(s);
+    }
+    bool wants_json = post && (strcmp(rest, "") == 0 || strcmp(rest, "/execute") == 0 ||
+                               strcmp(rest, "/complete") == 0 || strcmp(rest, "/terminal") == 0);
+    json_error_t why;
+    json_t *json = NULL;
+    if (wants_json && body->len > 0) {
+        json = json_loadb((const char *)body->data, body->len, JSON_REJECT_DUPLICATES, &why);
+        if (!json_is_object(json)) {
+            json_decref(json);
+            refuse(q->r, ERR_MALFORMED, "the body is not a JSON object");
+            return;
+        }
+    }
+    if (post && strcmp(rest, "") == 0 && s == NULL) {
+        open_session(q, json);
+    } else if (post && s != NULL && strcmp(rest, "/execute") == 0) {
+        execute(q, s, json);
+    } else if (post && s != NULL && strcmp(rest, "/complete") == 0) {
+        complete(q, s, json);
+    } else if (post && s != NULL && strcmp(rest, "/input") == 0) {
+        input(q, s, body);
+    } else if (post && s != NULL && strcmp(rest, "/interrupt") == 0) {
+        stop(s);
+        http_respond(q->r, 204, NULL, NULL, 0);
+    } else if (post && s != NULL && strcmp(rest, "/terminal") == 0) {
+        cli_session_resize(s->cli, number(json, "rows", 24), number(json, "columns", 80));
+        http_respond(q->r, 204, NULL, NULL, 0);
+    } else if (strcmp(method, "DELETE") == 0 && s != NULL && *rest == '\0') {
+        end_session(s);
+        http_respond(q->r, 204, NULL, NULL, 0);
+    } else if (strcmp(rest, "") == 0 || strcmp(rest, "/execute") == 0 ||
+               strcmp(rest, "/complete") == 0 || strcmp(rest, "/input") == 0 ||
+               strcmp(rest, "/interrupt") == 0 || strcmp(rest, "/terminal") == 0) {
+        refuse(q->r, ERR_METHOD, "that method means nothing here");
+    } else {
+        refuse(q->r, ERR_ABSENT, "there is nothing at this path");
+    }
+    json_decref(json);
+}
+
+static void collected(struct http_req *r, struct buf *body, void *arg) {
+    (void)r;
+    dispatch(arg, body);
+}
+
+static void authenticated(void *arg, const struct actor *who, const struct err *e) {
+    struct request *q = arg;
+    q->ticket = NULL;
+    http_req_pause(q->r, false);
+    if (e != NULL) {
+        respond_error(q->r, err_code_http(e->code), e);
+        return;
+    }
+    q->who = *who;
+    const char *path = http_path(q->r);
+    size_t n = strlen(path);
+    bool is_input = n > 6 && strcmp(path + n - 6, "/input") == 0;
+    http_collect(q->r, is_input ? CLI_INPUT_MAX : CLI_BODY_MAX, collected, q);
+}
+
+bool cli_http_mine(const struct http_req *r) {
+    const char *path = http_path(r);
+    size_t n = strlen(BASE_PATH);
+    return strncmp(path, BASE_PATH, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+void cli_http_handle(struct cli_http *h, struct http_req *r) {
+    static const struct http_req_ops ops = {.closed = request_closed, .drained = request_drained};
+    struct request *q = MEM_NEW(struct request);
+    q->h = h;
+    q->r = r;
+    http_req_set_ops(r, &ops, q);
+    http_req_pause(r, true); /* nobody unknown fills our memory */
+    q->ticket = http_auth(&h->auth, r, authenticated, q);
+}
+
+/* ---- all of it
+ * --------------------------------------------------------------------------------------- */
+
+struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *auth) {
+    struct cli_http *h = MEM_NEW(struct cli_http);
+    h->cli = cli;
+    h->auth = *auth;
+    h->auth.dialect = "cli";
+    h->workers = workers_new("cli", WORKERS, (size_t)WORKERS * 2);
+    h->sweep = loop_timer_new(auth->loop, sweep, h);
+    loop_timer_repeat(h->sweep, SWEEP_MS);
+    return h;
+}
+
+void cli_http_free(struct cli_http *h) {
+    if (h == NULL) {
+        return;
+    }
+    h->closing = true;
+    loop_timer_free(h->sweep);
+    for (;;) {
+        struct session *s = NULL;
+        MAP_FOREACH (e, &h->sessions) {
+            s = e->value;
+            break;
+        }
+        if (s == NULL) {
+            break;
+        }
+        end_session(s);
+    }
+    workers_free(h->workers);
+    loop_poll(h->auth.loop, 0); /* what the last commands posted */
+    map_free(&h->sessions, NULL);
+    mem_free(h);
+}

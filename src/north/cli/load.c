@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * load merge|override|replace|set: a whole text becomes edits of the candidate, or none of it does.
+ *
+ * Text with curly braces is brought to set statements word by word, and those go through the same
+ * grammar as typed ones; so a file may be anything that `show` prints. For override and replace the
+ * text is read into an empty configuration first: override puts it in the place of everything that
+ * operators own, replace puts each of its objects in the place of the one with its name.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/rights.h"
+#include "north/cli/run.h"
+
+enum load_mode { LOAD_MERGE, LOAD_OVERRIDE, LOAD_REPLACE, LOAD_SET };
+enum { NESTING_MAX = 64, STATEMENT_MAX = CLI_LINE_MAX };
+
+struct load {
+    struct run *r;
+    struct arena *arena; /* of one statement; renewed now and then */
+    struct model_edit *edits;
+    size_t n_edits, cap_edits;
+    struct place start;
+    struct model_view view;
+    size_t line; /* at hand, 1.. */
+    struct err err;
+};
+
+/* ---- statements to edits -----------------------------------------------------------------------
+ */
+
+static void keep_edit(struct load *l, enum edit_op op, const char *target, const char *value) {
+    if (l->n_edits == l->cap_edits) {
+        l->cap_edits = l->cap_edits * 2 + 64;
+        struct model_edit *more = arena_alloc(l->r->arena, l->cap_edits * sizeof *more);
+        if (l->n_edits > 0) {
+            memcpy(more, l->edits, l->n_edits * sizeof *more);
+        }
+        l->edits = more;
+    }
+    char *body = op == EDIT_MERGE ? arena_strdup(l->r->arena, value ? value : "") : NULL;
+    l->edits[l->n_edits++] = (struct model_edit){.op = op,
+                                                 .target = arena_strdup(l->r->arena, target),
+                                                 .body = body,
+                                                 .len = body ? strlen(body) : 0,
+                                                 .format = FORMAT_VALUE};
+}
+
+/* One statement: its words, without `set` or `delete`. */
+static bool take_statement(struct load *l, enum statement_mode mode, const char *text, size_t n) {
+    struct line words;
+    struct parse p;
+    struct statement st;
+    size_t where;
+    struct arena *a = arena_new();
+    bool ok = false;
+    if (line_split(a, text, n, false, &words, &where, &l->err) != ERR_OK) {
+        goto out;
+    }
+    parse_init(&p, a, l->r->cli->model, &words, false);
+    p.view = &l->view;
+    if (p.end < words.n) {
+        parse_fail(&p, p.end, ERR_MALFORMED, "a | has no meaning here; quote it");
+    }
+    if (!statement_parse(&p, mode, &l->start, NULL, 0, &st) || !parse_end(&p)) {
+        l->err = p.err;
+        if (p.err_end > p.err_start) {
+            struct buf b = BUF_INIT;
+            buf_printf(&b, "%.*s", (int)(p.err_end - p.err_start), words.text + p.err_start);
+            err_set(&l->err, p.err.code, NULL, "\"%.100s\": %s", buf_cstr(&b), p.err.text);
+            buf_free(&b);
+        }
+        goto out;
+    }
+    if (st.ask_secret) {
+        err_set(&l->err, ERR_MISSING, NULL, "the value of %s is missing", st.at.node->name);
+        goto out;
+    }
+    if (mode == STATEMENT_DELETE) {
+        keep_edit(l, EDIT_DELETE, st.at.path, NULL);
+    }
+    for (size_t i = 0; i < st.n_values; i++) {
+        keep_edit(l, EDIT_MERGE, st.values[i].at.path, st.values[i].value);
+    }
+    ok = true;
+out:
+    arena_free(a);
+    return ok;
+}
+
+/* ---- set lines
+ * ----------------------------------------------------------------------------------- */
+
+static bool read_set(struct load *l, const char *p, size_t n) {
+    while (n > 0) {
+        const char *nl = memchr(p, '\n', n);
+        size_t len = nl ? (size_t)(nl - p) : n, skip = nl ? len + 1 : len;
+        const char *text = p;
+        size_t left = len;
+        l->line++;
+        while (left > 0 && (*text == ' ' || *text == '\t')) {
+            text++;
+            left--;
+        }
+        while (left > 0 && (text[left - 1] == '\r' || text[left - 1] == ' ')) {
+            left--;
+        }
+        bool ok = true;
+        if (left == 0 || *text == '#') {
+            ok = true;
+        } else if (left > 4 && memcmp(text, "set ", 4) == 0) {
+            ok = take_statement(l, STATEMENT_SET, text + 4, left - 4);
+        } else if (left > 7 && memcmp(text, "delete ", 7) == 0) {
+            ok = take_statement(l, STATEMENT_DELETE, text + 7, left - 7);
+        } else {
+            err_set(&l->err, ERR_MALFORMED, NULL, "a line begins with set or delete");
+            ok = false;
+        }
+        if (!ok) {
+            return false;
+        }
+        p += skip;
+        n -= skip;
+    }
+    return true;
+}
+
+/* ---- curly braces
+ * ---------------------------------------------------------------------------------- */
+
+struct curly {
+    const char *p, *end;
+    struct buf words;         /* of the statement so far, all levels */
+    size_t mark[NESTING_MAX]; /* length of `words` at each level */
+    size_t depth;
+    bool empty[NESTING_MAX]; /* nothing stood inside the braces yet */
+};
+
+static bool curly_fail(struct load *l, const char *text) {
+    err_set(&l->err, ERR_MALFORMED, NULL, "%s", text);
+    return false;
+}
+
+static bool skip_blank(struct load *l, struct curly *c) {
+    while (c->p < c->end) {
+        if (*c->p == '\n') {
+            l->line++;
+            c->p++;
+        } else if (*c->p == ' ' || *c->p == '\t' || *c->p == '\r') {
+            c->p++;
+        } else if (*c->p == '#') {
+            const char *nl = memchr(c->p, '\n', (size_t)(c->end - c->p));
+            c->p = nl ? nl : c->end;
+        } else if (c->end - c->p >= 2 && memcmp(c->p, "/*", 2) == 0) {
+            const char *close = memmem(c->p + 2, (size_t)(c->end - c->p - 2), "*/", 2);
+            if (close == NULL) {
+                return curly_fail(l, "the comment /* is never closed");
+            }
+            for (const char *q = c->p; q < close; q++) {
+                l->line += *q == '\n';
+            }
+            c->p = close + 2;
+        } else {
+            break;
+        }
+    }
+    return true;
+}
+
+/* Adds one word as it stands, quotes included. */
+static bool add_word(struct load *l, struct curly *c) {
+    const char *start = c->p;
+    char quote = 0;
+    while (c->p < c->end) {
+        char ch = *c->p;
+        if (quote == 0 && strchr(" \t\r\n;{}", ch) != NULL) {
+            break;
+        }
+        c->p++;
+        if (ch == '\n') {
+            return curly_fail(l, "a quote is not closed on its line");
+        }
+        if (quote == 0 && (ch == '"' || ch == '\'')) {
+            quote = ch;
+        } else if (quote == ch) {
+            quote = 0;
+        } else if (quote == '"' && ch == '\\' && c->p < c->end) {
+            c->p++;
+        }
+    }
+    if (quote != 0) {
+        return curly_fail(l, "a quote is never closed");
+    }
+    if (c->words.len + (size_t)(c->p - start) + 1 > STATEMENT_MAX) {
+        return curly_fail(l, "the statement is too long");
+    }
+    buf_char(&c->words, ' ');
+    buf_add(&c->words, start, (size_t)(c->p - start));
+    return true;
+}
+
+static bool statement_ends(struct load *l, struct curly *c) {
+    if (c->words.len == c->mark[c->depth]) {
+        return true; /* a stray ; */
+    }
+    c->empty[c->depth] = false;
+    bool ok = take_statement(l, STATEMENT_SET, (const char *)c->words.data, c->words.len);
+    c->words.len = c->mark[c->depth];
+    return ok;
+}
+
+static bool brace_opens(struct load *l, struct curly *c) {
+    if (c->words.len == c->mark[c->depth]) {
+        return curly_fail(l, "{ without a name before it");
+    }
+    if (c->depth + 1 == NESTING_MAX) {
+        return curly_fail(l, "nested too deep");
+    }
+    c->empty[c->depth] = false;
+    c->depth++;
+    c->mark[c->depth] = c->words.len;
+    c->empty[c->depth] = true;
+    return true;
+}
+
+static bool brace_closes(struct load *l, struct curly *c) {
+    if (c->depth == 0) {
+        return curly_fail(l, "} without {");
+    }
+    if (c->words.len != c->mark[c->depth]) {
+        return curly_fail(l, "the last statement before } has no ;");
+    }
+    /* "partition a { }": an entry with nothing in it but its name. Plain containers that hold
+     * nothing are nothing. */
+    bool ok = true;
+    if (c->empty[c->depth]) {
+        ok = take_statement(l, STATEMENT_SET, (const char *)c->words.data, c->words.len) ||
+             l->err.code == ERR_MISSING;
+    }
+    c->depth--;
+    c->words.len = c->mark[c->depth];
+    return ok;
+}
+
+static bool read_curly(struct load *l, const char *text, size_t n) {
+    struct curly c = {.p = text, .end = text + n};
+    bool ok = true;
+    l->line = 1;
+    while (ok) {
+        ok = skip_blank(l, &c);
+        if (!ok || c.p == c.end) {
+            break;
+        }
+        switch (*c.p) {
+        case ';':
+            c.p++;
+            ok = statement_ends(l, &c);
+            break;
+        case '{':
+            c.p++;
+            ok = brace_opens(l, &c);
+            break;
+        case '}':
+            c.p++;
+            ok = brace_closes(l, &c);
+            break;
+        default:
+            ok = add_word(l, &c);
+            break;
+        }
+    }
+    if (ok && (c.depth > 0 || c.words.len > 0)) {
+        ok = curly_fail(l, c.depth > 0 ? "a { is never closed" : "the last statement has no ;");
+    }
+    buf_free(&c.words);
+    return ok;
+}
+
+/* ---- formats -----------------------------------------------------------------------------------
+ */
+
+static enum model_format format_of(const char *p, size_t n) {
+    for (size_t i = 0; i < n;) {
+        if (strchr(" \t\r\n", p[i]) != NULL) {
+            i++;
+        } else if (p[i] == '#') {
+            const char *nl = memchr(p + i, '\n', n - i);
+            i = nl ? (size_t)(nl - p) : n;
+        } else if (p[i] == '{' || p[i] == '[') {
+            return FORMAT_JSON;
+        } else if (p[i] == '<') {
+            return FORMAT_XML;
+        } else if ((n - i > 4 && memcmp(p + i, "set ", 4) == 0) ||
+                   (n - i > 7 && memcmp(p + i, "delete ", 7) == 0)) {
+            return FORMAT_SET;
+        } else {
+            break;
+        }
+    }
+    return FORMAT_TEXT;
+}
+
+static bool make_edits(struct load *l, enum load_mode mode, const char *p, size_t n) {
+    enum model_format f = mode == LOAD_SET ? FORMAT_SET : format_of(p, n);
+    switch (f) {
+    case FORMAT_JSON:
+    case FORMAT_XML:
+        keep_edit(l, EDIT_MERGE, l->start.path, NULL);
+        l->edits[0].body = p;
+        l->edits[0].len = n;
+        l->edits[0].format = f;
+        return true;
+    case FORMAT_SET:
+        return read_set(l, p, n);
+    default:
+        return read_curly(l, p, n);
+    }
+}
+
+/* ---- the command
+ * ---------------------------------------------------------------------------------- */
+
+static enum err_code put_one(void *arg, struct doc *old, struct doc *new_doc, struct err *e) {
+    struct snap **s = arg, *next;
+    (void)e;
+    if (new_doc != NULL) {
+        struct object *o = object_new(new_doc, NULL, 0, 0);
+        next = snap_put(*s, o);
+        object_release(o);
+    } else {
+        next = snap_del(*s, old->kind, old->path);
+    }
+    snap_release(*s);
+    *s = next;
+    return ERR_OK;
+}
+
+/* The edits applied to nothing at all. */
+static enum err_code read_alone(struct load *l, struct snap **out, struct err *e) {
+    struct snap *s = snap_empty();
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < l->n_edits && rc == ERR_OK; i++) {
+        struct arena *a = arena_new();
+        struct snap *seen = snap_hold(s);
+        struct model_view v = snap_view(seen);
+        struct edit_result result;
+        struct model_edit edit = l->edits[i];
+        edit.draft = true;
+        rc = model_edit(l->r->cli->model, &v, &edit, a, put_one, &s, &result, e);
+        snap_release(seen);
+        arena_free(a);
+    }
+    *out = s;
+    return rc;
+}
+
+struct rights {
+    struct run *r;
+    bool denied;
+    struct err *e;
+};
+
+static void check_right(const struct object *a, const struct object *b, void *arg) {
+    struct rights *k = arg;
+    const char *path = (a ? a : b)->doc->path;
+    if (!k->denied && (a == NULL || b == NULL || !doc_equal(a->doc, b->doc))) {
+        k->denied = rights_check(k->r->snap, &k->r->s->who, RIGHT_WRITE, path, k->e) != ERR_OK;
+    }
+}
+
+static enum err_code apply_load(struct load *l, enum load_mode mode, struct err *e) {
+    struct candidate *c = l->r->s->candidate;
+    size_t bad;
+    ERR_TRY(candidates_may_edit(l->r->cli->o.candidates, l->r->s->id, e));
+    /* Rights are those on what differs in the end; edits that overstep them are taken back. */
+    struct snap *before = candidate_snapshot(c), *alone = NULL;
+    enum err_code rc;
+    if (mode == LOAD_MERGE || mode == LOAD_SET) {
+        rc = candidate_edit(c, l->edits, l->n_edits, &bad, e);
+    } else {
+        rc = read_alone(l, &alone, e);
+        if (rc == ERR_OK && mode == LOAD_OVERRIDE) {
+            candidate_set(c, alone);
+        } else if (rc == ERR_OK) {
+            candidate_put_all(c, alone);
+        }
+    }
+    if (rc == ERR_OK) {
+        struct snap *after = candidate_snapshot(c);
+        struct rights k = {l->r, false, e};
+        snap_diff(before, after, check_right, &k);
+        snap_release(after);
+        if (k.denied) {
+            candidate_set(c, before);
+            rc = e->code;
+        }
+    }
+    snap_release(alone);
+    snap_release(before);
+    return rc;
+}
+
+void cmd_load(struct run *r) {
+    static const struct option modes[] = {
+        {.word = "merge", .help = "Join it with the candidate", .id = LOAD_MERGE},
+        {.word = "override", .help = "In place of the whole candidate", .id = LOAD_OVERRIDE},
+        {.word = "replace",
+         .help = "Each object in place of the one with its name",
+         .id = LOAD_REPLACE},
+        {.word = "set", .help = "Set and delete lines", .id = LOAD_SET},
+    };
+    static const struct option sources[] = {
+        {.word = "terminal", .help = "What is typed, up to Ctrl-D"},
+        {.label = "file", .help = "Name of a file at the terminal"},
+    };
+    static const struct option relative = {.word = "relative",
+                                           .help = "To this level, not to the top"};
+    int mode = parse_pick(r->p, modes, 4);
+    int source = mode < 0 ? -1 : parse_pick(r->p, sources, 2);
+    if (source < 0) {
+        return;
+    }
+    const char *file = source == 1 ? r->p->value : NULL;
+    bool rel = mode == LOAD_SET;
+    if (mode != LOAD_OVERRIDE && !parse_may_end(r->p)) {
+        if (parse_pick(r->p, &relative, 1) < 0) {
+            return;
+        }
+        rel = true;
+    }
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct buf text = BUF_INIT;
+    struct cli_ask ask = {.kind = file ? CLI_ASK_FILE : CLI_ASK_TEXT,
+                          .prompt = "[Type ^D at a new line to end input]",
+                          .file = file};
+    struct err e = {0};
+    if (r->sink->ask(r->sink->arg, &ask, &text, &e) != ERR_OK) {
+        run_fault(r, &e);
+        buf_free(&text);
+        return;
+    }
+    struct load l = {.r = r, .start = {model_root(), "/", false}, .view = r->view};
+    if (rel) {
+        l.start = session_place(r);
+    }
+    const char *bytes = buf_cstr(&text);
+    if (!make_edits(&l, (enum load_mode)mode, bytes, text.len)) {
+        err_set(&e, l.err.code, NULL, "line %zu: %s", l.line, l.err.text);
+        run_fault(r, &e);
+    } else if (apply_load(&l, (enum load_mode)mode, &e) != ERR_OK) {
+        run_fault(r, &e);
+    }
+    if (r->status == CLI_OK) {
+        run_printf(r, "load complete\n");
+    } else {
+        run_note(r, "load failed: the candidate is as it was");
+    }
+    buf_free(&text);
+}
