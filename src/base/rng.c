@@ -74,5 +74,7 @@ bool mem_equal_ct(const void *a, const void *b, size_t n) {
 }
 
 void mem_wipe(void *p, size_t n) {
-    explicit_bzero(p, n);
+    if (n > 0) { /* an empty buffer has no bytes, and p may be NULL */
+        explicit_bzero(p, n);
+    }
 }

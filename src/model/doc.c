@@ -118,8 +118,8 @@ static struct doc *place(struct bump *b, const struct kind *k, const json_t *tre
     return d;
 }
 
-enum err_code doc_from_tree(const struct model *m, const struct kind *k, const json_t *tree,
-                            struct doc **out, struct err *e) {
+static enum err_code doc_from_tree(const struct model *m, const struct kind *k, const json_t *tree,
+                                   bool draft, struct doc **out, struct err *e) {
     struct buf path = BUF_INIT, json = BUF_INIT;
     struct arena *a = arena_new();
     struct refs refs = {NULL, 0, a};
@@ -134,7 +134,7 @@ enum err_code doc_from_tree(const struct model *m, const struct kind *k, const j
     } else if (json.len > MODEL_OBJECT_MAX) {
         rc = err_set(e, ERR_TOO_BIG, buf_cstr(&path), "An object has %d bytes at most.",
                      MODEL_OBJECT_MAX);
-    } else if (k->has_xpath) {
+    } else if (k->has_xpath && !draft) {
         rc = xpath_check(m, k, buf_cstr(&path), buf_cstr(&json), json.len, e);
     }
     if (rc == ERR_OK) {
@@ -163,7 +163,7 @@ enum err_code doc_from_value(const struct model *m, const struct kind *k, const 
                              unsigned flags, const char *path, struct doc **out, struct err *e) {
     json_t *tree = NULL;
     ERR_TRY(tree_check(m, k->node, value, flags, path != NULL ? path : k->prefix, &tree, e));
-    enum err_code rc = doc_from_tree(m, k, tree, out, e);
+    enum err_code rc = doc_from_tree(m, k, tree, (flags & TREE_PARTIAL) != 0, out, e);
     json_decref(tree);
     return rc;
 }

@@ -182,6 +182,11 @@ static size_t find_entry(const struct step *s, const json_t *array) {
     return at;
 }
 
+/* A draft may still lack what a document must have. */
+static unsigned draft_flag(const struct editing *x) {
+    return x->edit->draft ? TREE_PARTIAL : 0;
+}
+
 /* ---- objects ----------------------------------------------------------------------------------
  */
 
@@ -245,7 +250,7 @@ static enum err_code put_object(struct editing *x, const struct kind *k, const c
     } else {
         base = json_incref(payload);
     }
-    ERR_GOTO(rc, doc_from_value(x->m, k, base, 0, buf_cstr(&named), &new_doc, x->e), out);
+    ERR_GOTO(rc, doc_from_value(x->m, k, base, draft_flag(x), buf_cstr(&named), &new_doc, x->e), out);
     rc = emit(x, old, new_doc);
 out:
     doc_drop(old);
@@ -473,7 +478,7 @@ static enum err_code edit_inside(struct editing *x, const struct target *t,
         rc = remove_inside(x, at, pn, last, t->path);
     }
     if (rc == ERR_OK) {
-        rc = doc_from_value(x->m, k, tree, 0, t->object, &new_doc, x->e);
+        rc = doc_from_value(x->m, k, tree, draft_flag(x), t->object, &new_doc, x->e);
     }
     if (rc == ERR_OK) {
         rc = emit(x, old, new_doc);

@@ -94,10 +94,7 @@ void pack_struct(struct bump *b, const struct node *n, const json_t *tree, char 
 /* ---- doc.c ------------------------------------------------------------------------------------
  */
 
-/* From a tree that tree_check made in full. */
-enum err_code doc_from_tree(const struct model *m, const struct kind *k, const json_t *tree,
-                            struct doc **out, struct err *e);
-/* Checks a raw value in full and makes the document. */
+/* Checks a raw value and makes the document; in full unless TREE_PARTIAL, which makes a draft. */
 enum err_code doc_from_value(const struct model *m, const struct kind *k, const json_t *value,
                              unsigned flags, const char *path, struct doc **out, struct err *e);
 json_t *doc_tree(const struct doc *d); /* new reference */

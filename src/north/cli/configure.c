@@ -35,7 +35,7 @@ static void apply(struct run *r, const struct model_edit *edits, size_t n) {
 /* ---- set, delete --------------------------------------------------------------------------------
  */
 
-struct model_edit *statement_edits(struct arena *a, const struct statement *st) {
+static struct model_edit *statement_edits(struct arena *a, const struct statement *st) {
     struct model_edit *edits = arena_alloc(a, (st->n_values + 1) * sizeof *edits);
     for (size_t i = 0; i < st->n_values; i++) {
         const struct statement_value *v = &st->values[i];

@@ -301,11 +301,42 @@ static enum model_format format_of(const char *p, size_t n) {
     return FORMAT_TEXT;
 }
 
+/* Whole configurations have an element around them; a bare piece gets one. */
+static void wrap_xml(struct load *l, const char **p, size_t *n) {
+    const char *at = *p, *end = *p + *n;
+    while (at < end && *at != '<') {
+        at++;
+    }
+    if (end - at > 5 && memcmp(at, "<?xml", 5) == 0) {
+        const char *close = memmem(at, (size_t)(end - at), "?>", 2);
+        at = close ? close + 2 : end;
+        while (at < end && *at != '<') {
+            at++;
+        }
+    }
+    size_t left = (size_t)(end - at);
+    bool wrapped =
+        (left > 7 && memcmp(at, "<config", 7) == 0) || (left > 5 && memcmp(at, "<data", 5) == 0);
+    if (!wrapped && left > 0) {
+        struct buf b = BUF_INIT;
+        buf_str(&b, "<config>");
+        buf_add(&b, at, left);
+        buf_str(&b, "</config>");
+        *n = b.len;
+        *p = arena_strndup(l->r->arena, (const char *)b.data, b.len);
+        buf_free(&b);
+    }
+}
+
 static bool make_edits(struct load *l, enum load_mode mode, const char *p, size_t n) {
     enum model_format f = mode == LOAD_SET ? FORMAT_SET : format_of(p, n);
     switch (f) {
-    case FORMAT_JSON:
     case FORMAT_XML:
+        if (strcmp(l->start.path, "/") == 0) {
+            wrap_xml(l, &p, &n);
+        }
+        __attribute__((fallthrough));
+    case FORMAT_JSON:
         keep_edit(l, EDIT_MERGE, l->start.path, NULL);
         l->edits[0].body = p;
         l->edits[0].len = n;

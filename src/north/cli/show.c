@@ -50,6 +50,10 @@ void print_config(struct run *r, const char *path) {
     }
     struct print_options o = {.format = r->pipes.format, .pretty = true};
     struct err e;
+    if (o.format == FORMAT_XML && strcmp(path, "/") == 0) { /* one element around them all */
+        o.wrap = "ietf-netconf:config";
+        o.wrap_ns = "urn:ietf:params:xml:ns:netconf:base:1.0";
+    }
     enum err_code rc = model_print(r->cli->model, &r->view, NULL, path, &o, write_text, r, &e);
     if (rc == ERR_OK && (o.format == FORMAT_JSON || o.format == FORMAT_XML)) {
         run_text(r, "\n", 1);
