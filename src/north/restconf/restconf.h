@@ -40,5 +40,7 @@ struct restconf *restconf_new(const struct restconf_config *cfg);
 void restconf_free(struct restconf *rc);
 /* An http_handler; arg is the struct restconf. Answers 404 to what is not its own. */
 void restconf_handle(struct http_req *r, void *restconf);
+/* For http_server_on_error: what the server itself refuses, in our form. */
+void restconf_write_error(struct http_req *r, int status, const char *why, void *arg);
 
 #endif

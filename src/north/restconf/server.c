@@ -343,3 +343,19 @@ void restconf_handle(struct http_req *r, void *restconf) {
     http_req_pause(r, true); /* strangers' bodies are not read */
     q->ticket = http_auth(&rc->auth, r, authenticated, q);
 }
+
+void restconf_write_error(struct http_req *r, int status, const char *why, void *arg) {
+    (void)arg;
+    enum rc_media m = rc_media_accept(http_header(r, "accept"));
+    m = m == RC_MEDIA_NONE ? RC_MEDIA_JSON : m;
+    struct rc_error er = {.status = status,
+                          .tag = status == 413   ? "too-big"
+                                 : status == 400 ? "malformed-message"
+                                                 : "operation-failed",
+                          .type = "transport"};
+    err_set(&er.err, ERR_MALFORMED, NULL, "%s", why);
+    struct buf body = BUF_INIT;
+    rc_errors_body(&er, rc_media_format(m), &body);
+    http_respond(r, status, rc_media_name(m), body.data, body.len);
+    buf_free(&body);
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "weftd/first_start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "core/rights.h"
+#include "model/kinds.h"
+#include "net/pki.h"
+
+LOGGER_MODULE(weftd);
+
+enum { CA_DAYS = 3650, SERVER_DAYS = 825, RENEW_DAYS = 30, PASSWORD_LEN = 20 };
+
+void first_start_paths(const char *data, struct first_start *f) {
+    f->ca_cert = mem_printf("%s/pki/ca.pem", data);
+    f->ca_key = mem_printf("%s/pki/ca.key", data);
+    f->server_cert = mem_printf("%s/pki/server.pem", data);
+    f->server_key = mem_printf("%s/pki/server.key", data);
+    f->password_file = mem_printf("%s/admin-password", data);
+    f->backups = mem_printf("%s/backup", data);
+}
+
+void first_start_free(struct first_start *f) {
+    mem_free(f->ca_cert);
+    mem_free(f->ca_key);
+    mem_free(f->server_cert);
+    mem_free(f->server_key);
+    mem_free(f->password_file);
+    mem_free(f->backups);
+}
+
+static enum err_code make_folder(const char *path, struct err *e) {
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return err_errno(e, errno, path, "the folder can't be made");
+    }
+    return ERR_OK;
+}
+
+static bool there(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+static enum err_code make_server_cert(const char *hostname, const struct first_start *f,
+                                      struct err *e) {
+    char dns[300];
+    snprintf(dns, sizeof dns, "DNS:%s", hostname);
+    const char *const sans[] = {dns, "DNS:localhost", "IP:127.0.0.1", "IP:::1", NULL};
+    struct pki_request r = {
+        .common_name = "weft", .sans = sans, .use = PKI_SERVER, .days = SERVER_DAYS};
+    return pki_issue(f->ca_cert, f->ca_key, &r, f->server_cert, f->server_key, e);
+}
+
+enum err_code first_start_files(const char *data, const char *hostname, const struct first_start *f,
+                                struct err *e) {
+    char pki[4096];
+    long long left = 0;
+    struct err ignore;
+    snprintf(pki, sizeof pki, "%s/pki", data);
+    ERR_TRY(make_folder(data, e));
+    ERR_TRY(make_folder(pki, e));
+    ERR_TRY(make_folder(f->backups, e));
+    if (!there(f->ca_cert) || !there(f->ca_key)) {
+        if (there(f->ca_cert) || there(f->ca_key)) {
+            return err_set(e, ERR_MISSING, pki,
+                           "only one of ca.pem and ca.key is there; put back the other one, or "
+                           "remove both and give every agent a new certificate");
+        }
+        ERR_TRY(pki_make_ca("Weft authority", CA_DAYS, f->ca_cert, f->ca_key, e));
+        L_INFO("made an authority: %s", f->ca_cert);
+    }
+    bool old =
+        there(f->server_cert) && there(f->server_key) &&
+        pki_expires_in(f->server_cert, clock_wall_s(&clock_real), &left, &ignore) == ERR_OK &&
+        left > RENEW_DAYS * 86400LL;
+    if (!old) {
+        ERR_TRY(make_server_cert(hostname, f, e));
+        L_INFO("made a server certificate for %s: %s", hostname, f->server_cert);
+    }
+    return ERR_OK;
+}
+
+/* ---- the administrator ----------------------------------------------------------------------- */
+
+static enum err_code write_secret(const char *path, const char *text, struct err *e) {
+    char tmp[4096];
+    snprintf(tmp, sizeof tmp, "%s.new", path);
+    unlink(tmp);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return err_errno(e, errno, tmp, "can't be made");
+    }
+    size_t n = strlen(text);
+    bool ok = write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
+    int why = errno;
+    close(fd);
+    if (!ok || rename(tmp, path) != 0) {
+        return err_errno(e, ok ? errno : why, path, "can't be written");
+    }
+    return ERR_OK;
+}
+
+struct wait {
+    pthread_mutex_t lock;
+    pthread_cond_t ready;
+    bool done;
+};
+
+static void changed(struct change *ch, void *arg) {
+    struct wait *w = arg;
+    (void)ch;
+    pthread_mutex_lock(&w->lock);
+    w->done = true;
+    pthread_cond_signal(&w->ready);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static enum err_code commit_admin(struct core *c, const char *hash, struct err *e) {
+    static const char role[] =
+        "{\"weft-system:role\":[{\"name\":\"admin\",\"description\":\"Everything.\","
+        "\"right\":[{\"path\":\"/\",\"access\":\"read write exec\"}]}]}";
+    struct wait w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    struct change *ch = change_new(&actor_system);
+    char *user = mem_printf("{\"weft-system:user\":[{\"name\":\"admin\",\"full-name\":"
+                            "\"Administrator\",\"password-hash\":\"%s\",\"role\":[\"admin\"]}]}",
+                            hash);
+    ch->comment = mem_strdup("first start");
+    change_add(ch, EDIT_MERGE, "/weft-system:system/role=admin", role, sizeof role - 1,
+               FORMAT_JSON);
+    change_add(ch, EDIT_CREATE, "/weft-system:system/user=admin", user, strlen(user), FORMAT_JSON);
+    core_change(c, ch, changed, &w);
+    pthread_mutex_lock(&w.lock);
+    while (!w.done) {
+        pthread_cond_wait(&w.ready, &w.lock);
+    }
+    pthread_mutex_unlock(&w.lock);
+    enum err_code rc = ch->err.code;
+    if (rc != ERR_OK) {
+        *e = ch->err;
+    }
+    change_free(ch);
+    mem_wipe(user, strlen(user));
+    mem_free(user);
+    return rc;
+}
+
+enum err_code first_start_admin(struct core *c, const struct first_start *f, struct err *e) {
+    struct snap *s = core_snapshot(c);
+    const struct object *any = snap_first_of(s, &system_user_kind);
+    snap_release(s);
+    if (any != NULL) {
+        return ERR_OK;
+    }
+    char password[PASSWORD_LEN + 1], line[PASSWORD_LEN + 2];
+    rng_token(password, PASSWORD_LEN);
+    snprintf(line, sizeof line, "%s\n", password);
+    char *hash = rights_hash(password);
+    /* The file first: a commit whose password nobody knows would lock everybody out. */
+    enum err_code rc = hash != NULL ? write_secret(f->password_file, line, e)
+                                    : err_set(e, ERR_INTERNAL, NULL, "no password can be hashed");
+    if (rc == ERR_OK) {
+        rc = commit_admin(c, hash, e);
+    }
+    if (rc == ERR_OK) {
+        L_INFO("made the user admin; the password is in %s", f->password_file);
+    }
+    mem_wipe(password, sizeof password);
+    mem_wipe(line, sizeof line);
+    mem_free(hash);
+    return rc;
+}

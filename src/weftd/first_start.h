@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a controller needs before it can be used: folders, keys, an administrator. */
+#ifndef WEFTD_FIRST_START_H
+#define WEFTD_FIRST_START_H
+
+#include "core/core.h"
+
+struct first_start {
+    char *ca_cert, *ca_key, *server_cert, *server_key, *password_file, *backups;
+};
+
+/* Names of the files under `data`. */
+void first_start_paths(const char *data, struct first_start *f);
+void first_start_free(struct first_start *f);
+/* Makes the folders (0700) and, where they are missing, authority and server certificate. */
+enum err_code first_start_files(const char *data, const char *hostname, const struct first_start *f,
+                                struct err *e);
+/* When there is no user at all: role and user `admin` with a new password, written to its file
+ * (0600). Blocks for the writer. */
+enum err_code first_start_admin(struct core *c, const struct first_start *f, struct err *e);
+
+#endif

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * weftd: which services and dialects run, and how they are wired. Nothing else is decided here.
+ *
+ * Threads: one loop (all connections of people and tools), the writer in core, workers. To stop:
+ * no new requests, what runs may end, then servers, workers, writer, loop, in this order, so that
+ * every answer under way finds either its peer or nobody.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <locale.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+#include "base/mem.h"
+#include "core/system.h"
+#include "net/http.h"
+#include "north/metrics/metrics.h"
+#include "north/restconf/restconf.h"
+#include "pools/pools.h"
+#include "weftd/first_start.h"
+#include "weftd/options.h"
+
+LOGGER_MODULE(weftd);
+
+enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
+
+static const struct service *const services[] = {&system_service, &pools_service, NULL};
+
+struct weftd {
+    struct options options;
+    struct first_start files;
+    struct model *model;
+    struct core *core;
+    struct loop *loop;
+    struct tls_ctx *tls;
+    struct http_server *tls_server, *clear_server, *unix_server;
+    unsigned stopping; /* servers that still shut down */
+    struct workers *hashers, *decoders, *printers;
+    struct restconf *restconf, *restconf_clear;
+    struct metrics *metrics;
+    struct loop_signal *term, *intr, *hup;
+};
+
+/* ---- requests: which dialect is it? ---------------------------------------------------------- */
+
+static void route(struct weftd *w, struct http_req *r, struct restconf *rc) {
+    if (metrics_mine(r)) {
+        metrics_handle(w->metrics, r);
+        return;
+    }
+    restconf_handle(r, rc);
+}
+
+static void handle(struct http_req *r, void *arg) {
+    struct weftd *w = arg;
+    route(w, r, w->restconf);
+}
+
+static void handle_clear(struct http_req *r, void *arg) {
+    struct weftd *w = arg;
+    route(w, r, w->restconf_clear);
+}
+
+/* ---- process --------------------------------------------------------------------------------- */
+
+static enum err_code become(const char *name, const char *data, struct err *e) {
+    struct passwd *pw = getpwnam(name);
+    if (pw == NULL) {
+        return err_set(e, ERR_ABSENT, NULL, "there is no user %s on this machine", name);
+    }
+    if (geteuid() != 0) {
+        return pw->pw_uid == geteuid()
+                   ? ERR_OK
+                   : err_set(e, ERR_DENIED, NULL, "only root can become %s", name);
+    }
+    if (mkdir(data, 0700) == 0 && chown(data, pw->pw_uid, pw->pw_gid) != 0) {
+        return err_errno(e, errno, data, "can't be given to %s", name);
+    }
+    if (setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
+        return err_errno(e, errno, NULL, "can't become %s", name);
+    }
+    return ERR_OK;
+}
+
+static void harden(void) {
+    struct rlimit none = {0, 0}, files;
+    umask(077);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    setrlimit(RLIMIT_CORE, &none); /* keys and passwords are in memory */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Tells systemd, when it started us, how we are (sd_notify's protocol: one datagram). */
+static void notify(const char *state) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (path == NULL || strlen(path) >= sizeof to.sun_path) {
+        return;
+    }
+    strncpy(to.sun_path, path, sizeof to.sun_path - 1);
+    if (to.sun_path[0] == '@') {
+        to.sun_path[0] = '\0';
+    }
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
+               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+        close(fd);
+    }
+}
+
+/* ---- stop and reload ------------------------------------------------------------------------- */
+
+static void server_done(void *arg) {
+    struct weftd *w = arg;
+    if (--w->stopping == 0) {
+        loop_stop(w->loop);
+    }
+}
+
+static void stop(void *arg) {
+    struct weftd *w = arg;
+    if (w->stopping > 0) {
+        loop_stop(w->loop); /* asked twice: at once */
+        return;
+    }
+    L_INFO("stopping");
+    notify("STOPPING=1");
+    struct http_server *servers[] = {w->tls_server, w->clear_server, w->unix_server};
+    w->stopping = 3;
+    for (size_t i = 0; i < 3; i++) {
+        http_server_shutdown(servers[i], GRACE_MS, server_done, w);
+    }
+}
+
+static void reload(void *arg) {
+    struct weftd *w = arg;
+    struct err e;
+    if (tls_reload(w->tls, &e) != ERR_OK) {
+        L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
+    } else {
+        L_INFO("the certificate was read again");
+    }
+}
+
+/* ---- start ----------------------------------------------------------------------------------- */
+
+static enum err_code open_core(struct weftd *w, struct err *e) {
+    system_set_backup_folder(w->files.backups);
+    ERR_TRY(model_load(&w->model, e));
+    struct core_options o = {.store = w->options.store,
+                             .clock = &clock_real,
+                             .model = w->model,
+                             .threaded = true,
+                             .services = services};
+    ERR_TRY(core_open(&o, &w->core, e));
+    return first_start_admin(w->core, &w->files, e);
+}
+
+static void make_dialects(struct weftd *w) {
+    w->hashers = workers_new("weft-hash", HASHERS, LOGINS);
+    w->decoders = workers_new("weft-decode", DECODERS, QUEUE);
+    w->printers = workers_new("weft-print", PRINTERS, QUEUE);
+    struct restconf_config rc = {.core = w->core,
+                                 .loop = w->loop,
+                                 .hashers = w->hashers,
+                                 .decoders = w->decoders,
+                                 .printers = w->printers};
+    w->restconf = restconf_new(&rc);
+    rc.clear_text = true;
+    w->restconf_clear = restconf_new(&rc);
+    struct http_auth_config auth = {
+        .core = w->core, .loop = w->loop, .hashers = w->hashers, .dialect = "metrics"};
+    w->metrics = metrics_new(&auth, w->decoders);
+}
+
+static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
+    const struct options *o = &w->options;
+    struct tls_config tls = {.cert_file = w->files.server_cert,
+                             .key_file = w->files.server_key,
+                             .ca_file = w->files.ca_cert,
+                             .client_auth = TLS_AUTH_OPTIONAL,
+                             .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP11};
+    char text[IP_TEXT_MAX];
+    uint16_t bound;
+    ERR_TRY(tls_server_new(&tls, &w->tls, e));
+    w->tls_server = http_server_new(w->loop, NULL, handle, w);
+    w->clear_server = http_server_new(w->loop, NULL, handle_clear, w);
+    w->unix_server = http_server_new(w->loop, NULL, handle, w);
+    struct http_server *servers[] = {w->tls_server, w->clear_server, w->unix_server};
+    static const char *const names[] = {"tls", "clear-text", "unix"};
+    for (size_t i = 0; i < 3; i++) {
+        metrics_add_server(w->metrics, names[i], servers[i]);
+        http_server_on_error(servers[i], restconf_write_error, NULL);
+    }
+    for (size_t i = 0; i < o->n_tls; i++) {
+        ERR_TRY(
+            http_listen_tcp(w->tls_server, &o->tls[i].addr, o->tls[i].port, w->tls, 0, &bound, e));
+        L_INFO("listening at %s port %u (TLS)", ip_addr_format(&o->tls[i].addr, text), bound);
+        fprintf(ports, "tls %u\n", bound);
+    }
+    for (size_t i = 0; i < o->n_clear; i++) {
+        ERR_TRY(http_listen_tcp(w->clear_server, &o->clear[i].addr, o->clear[i].port, NULL, 0,
+                                &bound, e));
+        L_WARN("listening at %s port %u in CLEAR TEXT: passwords can be read on the way",
+               ip_addr_format(&o->clear[i].addr, text), bound);
+        fprintf(ports, "clear %u\n", bound);
+    }
+    ERR_TRY(http_listen_unix(w->unix_server, o->unix_path, 0666, HTTP_H2C, e));
+    L_INFO("listening at %s", o->unix_path);
+    return ERR_OK;
+}
+
+static enum err_code start(struct weftd *w, struct err *e) {
+    struct options *o = &w->options;
+    if (o->user != NULL) {
+        ERR_TRY(become(o->user, o->data, e));
+    }
+    harden();
+    if (o->hostname == NULL) {
+        char name[256] = "localhost";
+        gethostname(name, sizeof name - 1);
+        o->hostname = mem_strdup(name);
+    }
+    first_start_paths(o->data, &w->files);
+    ERR_TRY(first_start_files(o->data, o->hostname, &w->files, e));
+    ERR_TRY(open_core(w, e));
+    w->loop = loop_new("north");
+    w->term = loop_signal_new(w->loop, SIGTERM, stop, w);
+    w->intr = loop_signal_new(w->loop, SIGINT, stop, w);
+    w->hup = loop_signal_new(w->loop, SIGHUP, reload, w);
+    make_dialects(w);
+    FILE *ports = fopen(o->port_file != NULL ? o->port_file : "/dev/null", "we");
+    if (ports == NULL) {
+        return err_errno(e, errno, o->port_file, "can't be written");
+    }
+    enum err_code rc = listen_all(w, ports, e);
+    fprintf(ports, "unix %s\nready\n", o->unix_path);
+    fclose(ports);
+    return rc;
+}
+
+static void finish(struct weftd *w) {
+    http_server_free(w->tls_server);
+    http_server_free(w->clear_server);
+    http_server_free(w->unix_server);
+    workers_free(w->hashers);
+    workers_free(w->decoders);
+    workers_free(w->printers);
+    core_close(w->core);
+    if (w->loop != NULL) {
+        loop_signal_free(w->term);
+        loop_signal_free(w->intr);
+        loop_signal_free(w->hup);
+        loop_free(w->loop);
+    }
+    metrics_free(w->metrics);
+    restconf_free(w->restconf);
+    restconf_free(w->restconf_clear);
+    tls_ctx_free(w->tls);
+    if (w->model != NULL) {
+        model_free(w->model);
+    }
+    first_start_free(&w->files);
+    options_free(&w->options);
+}
+
+int main(int argc, char **argv) {
+    struct weftd w = {.stopping = 0};
+    struct err e;
+    setlocale(LC_ALL, "C.UTF-8");
+    options_parse(argc, argv, &w.options);
+    logring_install();
+    enum err_code rc = start(&w, &e);
+    if (rc == ERR_OK) {
+        L_INFO("weftd " WEFT_VERSION " is ready");
+        notify("READY=1");
+        loop_run(w.loop);
+    } else {
+        L_ERR("%s%s%s", e.path, e.path[0] != '\0' ? ": " : "", e.text);
+    }
+    finish(&w);
+    return rc == ERR_OK ? 0 : 1;
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "weftd/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { OPT_HELP = 1000, OPT_VERSION, OPT_CLEAR, OPT_APMI, OPT_PORT_FILE };
+
+static const struct option names[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"data", required_argument, NULL, 'd'},
+    {"store", required_argument, NULL, 's'},
+    {"listen", required_argument, NULL, 'l'},
+    {"listen-clear-text", required_argument, NULL, OPT_CLEAR},
+    {"listen-apmi", required_argument, NULL, OPT_APMI},
+    {"unix", required_argument, NULL, 'u'},
+    {"user", required_argument, NULL, 'U'},
+    {"hostname", required_argument, NULL, 'n'},
+    {"port-file", required_argument, NULL, OPT_PORT_FILE},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static const char usage[] =
+    "usage: weftd [options]\n"
+    "  -d, --data DIR           where everything is kept (default /var/lib/weft)\n"
+    "  -l, --listen ADDR:PORT   HTTPS: RESTCONF, the command line, metrics; may be repeated\n"
+    "                           (default [::]:8443; \"none\" for the local socket alone)\n"
+    "      --listen-apmi ADDR:PORT\n"
+    "                           gateways' sessions (default [::]:8444; \"none\")\n"
+    "      --listen-clear-text ADDR:PORT\n"
+    "                           the same as --listen without TLS; passwords can be read on the "
+    "way\n"
+    "  -u, --unix PATH          the local socket (default DIR/weft.sock)\n"
+    "  -s, --store URL          the log (default sqlite:DIR/weft.db)\n"
+    "  -n, --hostname NAME      name in the server's certificate (default: this machine's)\n"
+    "  -U, --user NAME          become this user when started as root\n"
+    "  -c, --config FILE        the same options from a file, one \"name value\" a line\n"
+    "      --port-file FILE     write the ports that were bound here\n"
+    "      --help, --version\n"
+    "The first start makes an authority, a server certificate and an administrator's password\n"
+    "under DIR, and says where.\n";
+
+static _Noreturn void __attribute__((format(printf, 1, 2))) die(const char *fmt, ...) {
+    va_list ap;
+    fputs("weftd: ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputs("\n(weftd --help lists the options)\n", stderr);
+    exit(2);
+}
+
+static void set(char **slot, const char *value) {
+    mem_free(*slot);
+    *slot = mem_strdup(value);
+}
+
+/* "192.0.2.1:8443", "[2001:db8::1]:8443", ":8443" or "8443". */
+static void add_listen(struct listen *list, size_t *n, bool *none, const char *text) {
+    struct err e;
+    if (strcmp(text, "none") == 0) {
+        *none = true;
+        return;
+    }
+    if (*n == OPTIONS_LISTEN_MAX) {
+        die("more than %d addresses to listen at", OPTIONS_LISTEN_MAX);
+    }
+    struct listen *l = &list[*n];
+    const char *colon = strrchr(text, ':');
+    const char *port = colon != NULL ? colon + 1 : text;
+    char host[64] = "::";
+    if (colon != NULL && colon != text) {
+        bool bracket = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+        snprintf(host, sizeof host, "%.*s", (int)(colon - text) - (bracket ? 2 : 0),
+                 text + bracket);
+    }
+    char *end;
+    errno = 0;
+    unsigned long v = strtoul(port, &end, 10);
+    if (port[0] < '0' || port[0] > '9' || *end != '\0' || errno != 0 || v > 65535) {
+        die("\"%s\" does not end with a port", text);
+    }
+    if (ip_addr_parse(host, &l->addr, &e) != ERR_OK) {
+        die("\"%s\": %s", text, e.text);
+    }
+    l->port = (uint16_t)v;
+    ++*n;
+}
+
+struct parse {
+    struct options *o;
+    bool no_tls, no_clear, no_apmi;
+};
+
+static void read_file(struct parse *p, const char *path);
+
+static void take(struct parse *p, int opt, const char *value) {
+    struct options *o = p->o;
+    switch (opt) {
+    case 'c':
+        read_file(p, value);
+        break;
+    case 'd':
+        set(&o->data, value);
+        break;
+    case 's':
+        set(&o->store, value);
+        break;
+    case 'l':
+        add_listen(o->tls, &o->n_tls, &p->no_tls, value);
+        break;
+    case OPT_CLEAR:
+        add_listen(o->clear, &o->n_clear, &p->no_clear, value);
+        break;
+    case OPT_APMI:
+        add_listen(o->apmi, &o->n_apmi, &p->no_apmi, value);
+        break;
+    case 'u':
+        set(&o->unix_path, value);
+        break;
+    case 'U':
+        set(&o->user, value);
+        break;
+    case 'n':
+        set(&o->hostname, value);
+        break;
+    case OPT_PORT_FILE:
+        set(&o->port_file, value);
+        break;
+    case OPT_HELP:
+        fputs(usage, stdout);
+        exit(0);
+    case OPT_VERSION:
+        puts("weftd " WEFT_VERSION);
+        exit(0);
+    default:
+        die("that option is not known");
+    }
+}
+
+static void read_file(struct parse *p, const char *path) {
+    char line[2048];
+    unsigned number = 0;
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        die("%s: %s", path, strerror(errno));
+    }
+    while (fgets(line, sizeof line, f) != NULL) {
+        number++;
+        char *name = line + strspn(line, " \t");
+        size_t n = strcspn(name, " \t\r\n=");
+        if (n == 0 || name[0] == '#') {
+            continue;
+        }
+        char *value = name + n + strspn(name + n, " \t=");
+        name[n] = '\0';
+        value[strcspn(value, "\r\n")] = '\0';
+        const struct option *opt = names;
+        while (opt->name != NULL && strcmp(opt->name, name) != 0) {
+            opt++;
+        }
+        if (opt->name == NULL || opt->has_arg == no_argument || opt->val == 'c') {
+            die("%s line %u: \"%s\" is no option", path, number, name);
+        }
+        take(p, opt->val, value);
+    }
+    fclose(f);
+}
+
+void options_parse(int argc, char **argv, struct options *o) {
+    struct parse p = {.o = o};
+    int c;
+    *o = (struct options){.data = mem_strdup("/var/lib/weft")};
+    while ((c = getopt_long(argc, argv, "c:d:s:l:u:U:n:", names, NULL)) != -1) {
+        take(&p, c, optarg);
+    }
+    if (optind < argc) {
+        die("\"%s\" is no option", argv[optind]);
+    }
+    if (o->n_tls == 0 && !p.no_tls) {
+        add_listen(o->tls, &o->n_tls, &p.no_tls, "[::]:8443");
+    }
+    if (o->n_apmi == 0 && !p.no_apmi) {
+        add_listen(o->apmi, &o->n_apmi, &p.no_apmi, "[::]:8444");
+    }
+    if (o->unix_path == NULL) {
+        o->unix_path = mem_printf("%s/weft.sock", o->data);
+    }
+    if (o->store == NULL) {
+        o->store = mem_printf("sqlite:%s/weft.db", o->data);
+    }
+}
+
+void options_free(struct options *o) {
+    mem_free(o->data);
+    mem_free(o->store);
+    mem_free(o->unix_path);
+    mem_free(o->user);
+    mem_free(o->hostname);
+    mem_free(o->port_file);
+}

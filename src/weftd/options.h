@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/* weftd's options: from the command line, and from a file of the same names. */
+#ifndef WEFTD_OPTIONS_H
+#define WEFTD_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/ip.h"
+
+enum { OPTIONS_LISTEN_MAX = 8 };
+
+struct listen {
+    struct ip_addr addr;
+    uint16_t port;
+};
+
+struct options {
+    char *data;  /* folder of everything kept */
+    char *store; /* log URL; default sqlite: in the data folder */
+    char *unix_path;
+    char *user;      /* to become, when started as root */
+    char *hostname;  /* in the server's certificate */
+    char *port_file; /* where the ports that were bound are written; tests */
+    struct listen tls[OPTIONS_LISTEN_MAX];
+    size_t n_tls;
+    struct listen clear[OPTIONS_LISTEN_MAX];
+    size_t n_clear;
+    struct listen apmi[OPTIONS_LISTEN_MAX];
+    size_t n_apmi;
+    bool check_only;
+};
+
+/* Exits with a message on a mistake, and after --help and --version. */
+void options_parse(int argc, char **argv, struct options *o);
+void options_free(struct options *o);
+
+#endif
