@@ -42,7 +42,7 @@ static struct http_req *find(nghttp2_session *ng, int32_t id) {
 /* ------------------------------------------------------------------ receiving */
 
 /* Counts what costs the peer little and us more; the counts start anew every FLOOD_WINDOW_S. */
-static int count_flood(struct h2 *h, bool reset) {
+static void count_flood(struct h2 *h, bool reset) {
     struct http_server *s = h->conn->server;
     int64_t now = loop_now(s->loop);
     if (now - h->flood_since > FLOOD_WINDOW_S * NS_PER_S) {
@@ -51,7 +51,7 @@ static int count_flood(struct h2 *h, bool reset) {
     }
     unsigned n = reset ? ++h->resets : ++h->control;
     if (n <= (reset ? s->lim.max_resets : s->lim.max_control)) {
-        return 0;
+        return;
     }
     if (!h->doomed) {
         h->doomed = true;
@@ -60,7 +60,6 @@ static int count_flood(struct h2 *h, bool reset) {
                   reset ? "streams that it resets again" : "control frames");
     }
     nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
-    return 0;
 }
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
@@ -157,25 +156,30 @@ static void headers_complete(struct h2 *h, struct http_req *r, bool last) {
     }
 }
 
-static bool is_cheap(const nghttp2_frame *f) {
-    switch (f->hd.type) {
+static bool is_cheap(const nghttp2_frame_hd *hd) {
+    switch (hd->type) {
     case NGHTTP2_PING:
     case NGHTTP2_SETTINGS:
-        return !(f->hd.flags & NGHTTP2_FLAG_ACK);
+        return !(hd->flags & NGHTTP2_FLAG_ACK);
     case NGHTTP2_PRIORITY:
         return true;
     case NGHTTP2_DATA:
-        return f->hd.length == 0 && !(f->hd.flags & NGHTTP2_FLAG_END_STREAM);
+        return hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM);
     default:
-        return false;
+        return hd->type > NGHTTP2_CONTINUATION; /* extensions, which are ignored */
     }
+}
+
+/* Here, because nghttp2 does not report all the frames that it ignores. */
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg) {
+    if (is_cheap(hd)) {
+        count_flood(arg, false);
+    }
+    return 0;
 }
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
     struct h2 *h = arg;
-    if (is_cheap(f)) {
-        count_flood(h, false);
-    }
     if (f->hd.type == NGHTTP2_SETTINGS && h->conn->header_since != 0 &&
         list_empty(&h->conn->reqs) && h->conn->served == 0) {
         h->conn->header_since = 0; /* a connection may wait for its first request */
@@ -492,6 +496,7 @@ static nghttp2_session *session_new(struct h2 *h) {
     }
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);

@@ -156,9 +156,10 @@ static void ticker_tick(void *arg) {
         http_events_send(x->ev, id, "tick", data);
     }
     if (x->at == x->n && !http_events_behind(x->ev)) {
-        loop_timer_stop(x->t);
-        http_events_send(x->ev, NULL, "end", "one\ntwo");
-        http_events_end(x->ev);
+        if (http_events_send(x->ev, NULL, "end", "one\ntwo")) {
+            loop_timer_stop(x->t);
+            http_events_end(x->ev);
+        }
     }
 }
 static void ticker_closed(void *arg) {
