@@ -370,7 +370,7 @@ void node_type_text(const struct node *n, struct buf *out) {
     default:
         buf_str(out, "text");
         if (n->range != NULL) {
-            buf_str(out, " of ");
+            buf_str(out, ", ");
             range_words(n->range, out);
             buf_str(out, " characters");
         }

@@ -222,8 +222,8 @@ static enum err_code leaf_text(struct walk *w, const struct node *n, const json_
 
 static enum err_code check_leaf(struct walk *w, const struct node *n, const json_t *in,
                                 json_t **out) {
-    const char *text;
-    size_t len;
+    const char *text = "";
+    size_t len = 0;
     enum base_type actual;
     ERR_TRY(leaf_text(w, n, in, &text, &len));
     ERR_TRY(value_check_at(w->m, n, text, len, &w->canonical, &actual, here(w), w->e));

@@ -60,23 +60,25 @@ int main(int argc, char **argv) {
     if (i >= argc || (header == NULL) != (source == NULL)) {
         return usage();
     }
+    int status = 1;
     static const char *all_features[] = {"*", NULL};
     for (; i < argc; i++) {
         struct ly_in *in = NULL;
         struct lys_module *mod = NULL;
-        if (ly_in_new_filepath(argv[i], 0, &in) != LY_SUCCESS ||
-            lys_parse(g.ctx, in, LYS_IN_YANG, all_features, &mod) != LY_SUCCESS) {
-            fprintf(stderr, "%s: not a valid module\n", argv[i]);
-            return 1;
-        }
+        bool ok = ly_in_new_filepath(argv[i], 0, &in) == LY_SUCCESS &&
+                  lys_parse(g.ctx, in, LYS_IN_YANG, all_features, &mod) == LY_SUCCESS;
         ly_in_free(in, 0);
+        if (!ok) {
+            fprintf(stderr, "%s: not a valid module\n", argv[i]);
+            goto out;
+        }
     }
     g.a = arena_new();
     gen_walk(&g);
     gen_check(&g);
     if (g.n_errors > 0) {
         fprintf(stderr, "%u rule%s broken\n", g.n_errors, g.n_errors == 1 ? "" : "s");
-        return 1;
+        goto out;
     }
     if (header != NULL) {
         const char *base = strrchr(header, '/');
@@ -87,6 +89,8 @@ int main(int argc, char **argv) {
         gen_emit_source(&g, f, base != NULL ? base + 1 : header);
         close_out(f, source);
     }
+    status = 0;
+out:
     for (size_t k = 0; k < g.n_nodes; k++) {
         mem_free(g.nodes[k]->children);
     }
@@ -98,5 +102,5 @@ int main(int argc, char **argv) {
     mem_free(g.commands);
     arena_free(g.a);
     ly_ctx_destroy(g.ctx);
-    return 0;
+    return status;
 }

@@ -415,7 +415,7 @@ static void walk(struct gen *g, struct gen_node *parent, const struct lysc_node 
     struct node *n = &gn->n;
     n->user_ordered = (type == NODE_LIST || type == NODE_LEAF_LIST) && (s->flags & LYS_ORDBY_USER);
     const char *kind = gen_ext(s->exts, "kind");
-    if (kind != NULL) {
+    if (kind != NULL && (type == NODE_LIST || type == NODE_CONTAINER)) {
         make_kind(g, gn, kind);
     }
     if (type == NODE_LEAF || type == NODE_LEAF_LIST) {
