@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The command line over any bytes: each line of the input is completed at its end and in its middle,
- * then executed, in operational and in configuration mode, with the rest of the input as the answer
- * to whatever is asked (so `load ... terminal` reads it). The store is a scratch file.
+ * The command line over any bytes: each line of the input is completed at its end and in its
+ * middle, then executed, in operational and in configuration mode, with the rest of the input as
+ * the answer to whatever is asked (so `load ... terminal` reads it). The store is a scratch file.
  */
 #include <stddef.h>
 #include <stdint.h>

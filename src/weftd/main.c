@@ -25,6 +25,7 @@
 #include "base/mem.h"
 #include "core/system.h"
 #include "net/http.h"
+#include "north/cli/http.h"
 #include "north/metrics/metrics.h"
 #include "north/restconf/restconf.h"
 #include "pools/pools.h"
@@ -49,6 +50,9 @@ struct weftd {
     struct workers *hashers, *decoders, *printers;
     struct restconf *restconf, *restconf_clear;
     struct metrics *metrics;
+    struct candidates *candidates;
+    struct cli *cli;
+    struct cli_http *cli_http;
     struct loop_signal *term, *intr, *hup;
 };
 
@@ -57,6 +61,10 @@ struct weftd {
 static void route(struct weftd *w, struct http_req *r, struct restconf *rc) {
     if (metrics_mine(r)) {
         metrics_handle(w->metrics, r);
+        return;
+    }
+    if (cli_http_mine(r)) {
+        cli_http_handle(w->cli_http, r);
         return;
     }
     restconf_handle(r, rc);
@@ -187,6 +195,10 @@ static void make_dialects(struct weftd *w) {
     struct http_auth_config auth = {
         .core = w->core, .loop = w->loop, .hashers = w->hashers, .dialect = "metrics"};
     w->metrics = metrics_new(&auth, w->decoders);
+    w->candidates = candidates_new(w->core);
+    struct cli_options co = {.core = w->core, .candidates = w->candidates};
+    w->cli = cli_new(&co);
+    w->cli_http = cli_http_new(w->cli, &auth);
 }
 
 static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
@@ -259,9 +271,12 @@ static void finish(struct weftd *w) {
     http_server_free(w->tls_server);
     http_server_free(w->clear_server);
     http_server_free(w->unix_server);
+    cli_http_free(w->cli_http);
     workers_free(w->hashers);
     workers_free(w->decoders);
     workers_free(w->printers);
+    cli_free(w->cli);
+    candidates_free(w->candidates);
     core_close(w->core);
     if (w->loop != NULL) {
         loop_signal_free(w->term);

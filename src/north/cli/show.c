@@ -13,6 +13,7 @@
 static enum err_code write_text(void *arg, const char *p, size_t n, struct err *e) {
     struct run *r = arg;
     run_text(r, p, n);
+    r->at_line_start = n > 0 ? p[n - 1] == '\n' : r->at_line_start;
     return run_stopped(r) ? err_set(e, ERR_TIMEOUT, NULL, "interrupted") : ERR_OK;
 }
 
@@ -54,8 +55,9 @@ void print_config(struct run *r, const char *path) {
         o.wrap = "ietf-netconf:config";
         o.wrap_ns = "urn:ietf:params:xml:ns:netconf:base:1.0";
     }
+    r->at_line_start = true;
     enum err_code rc = model_print(r->cli->model, &r->view, NULL, path, &o, write_text, r, &e);
-    if (rc == ERR_OK && (o.format == FORMAT_JSON || o.format == FORMAT_XML)) {
+    if (rc == ERR_OK && !r->at_line_start) {
         run_text(r, "\n", 1);
     } else if (rc == ERR_ABSENT) {
         struct buf words = BUF_INIT;
