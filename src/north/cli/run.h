@@ -59,8 +59,9 @@ struct run {
     struct snap *snap; /* what completion and reading look at; held */
     struct model_view view;
     int status;
-    bool reported;  /* the failure was shown already */
-    unsigned depth; /* run, top ..., up ... inside one another */
+    bool at_line_start; /* of what print_config wrote */
+    bool reported;      /* the failure was shown already */
+    unsigned depth;     /* run, top ..., up ... inside one another */
 };
 
 /* ---- grammar ---- */
