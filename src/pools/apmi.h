@@ -48,6 +48,7 @@ struct apmi_peer {
     /* Whether the certificate is for this system id; called while the session is open, on the
      * writer. Only when verified. */
     bool (*names)(void *conn, const char *system_id);
+    unsigned silent_max_s; /* a session that says nothing for longer is lost; 0: no bound */
 };
 
 struct apmi_session *apmi_open(struct core *c, const struct apmi_transport *tr, void *conn,
@@ -55,6 +56,7 @@ struct apmi_session *apmi_open(struct core *c, const struct apmi_transport *tr, 
 /* One packed EntityMsg, received at wall-clock second receipt_s. Never keeps `p`. A message that is
  * not one ends the session with INVALID_ARGUMENT (3). Returns the number of unanswered messages. */
 unsigned apmi_receive(struct apmi_session *s, const void *p, size_t n, int64_t receipt_s);
+unsigned apmi_in_flight(const struct apmi_session *s); /* any thread */
 /* The transport lost or closed the connection; send and end are not called after the writer has
  * seen it, `released` is the last call. Exactly once. */
 void apmi_closed(struct apmi_session *s, const char *why);

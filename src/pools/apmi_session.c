@@ -41,6 +41,7 @@ struct apmi_session {
     bool closed; /* the transport is gone, or was told to go */
     struct entity *entity;
     uint64_t boot_epoch, last_msg_id;
+    int64_t heard_s; /* last message */
     struct map announced; /* domains of the DomainSync under way */
     /* parts of a PoolSync under way */
     struct item **parts;
@@ -249,6 +250,13 @@ static void detach(struct pools *p, struct txn *t, struct apmi_session *s, const
 void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *why) {
     detach(s->pools, t, s, why);
     apmi_end(t, s, code, why);
+}
+
+void apmi_check_silence(struct txn *t, struct apmi_session *s) {
+    int64_t silent = txn_now_s(t) - s->heard_s;
+    if (s->peer.silent_max_s > 0 && silent > (int64_t)s->peer.silent_max_s) {
+        apmi_dismiss(t, s, CODE_UNAVAILABLE, "nothing was heard from it for too long");
+    }
 }
 
 /* ---- Hello (P-01, P-02) -------------------------------------------------------------------------
@@ -684,6 +692,7 @@ static enum err_code item_work(struct txn *t, void *arg, struct err *e) {
         return ERR_OK;
     }
     s->last_msg_id = m->msg_id;
+    s->heard_s = it->receipt_s;
     if ((s->phase == PHASE_HELLO) != (m->body_case == OPENAPMI__V1__ENTITY_MSG__BODY_HELLO)) {
         apmi_end(t, s, CODE_INVALID_ARGUMENT,
                  s->phase == PHASE_HELLO ? "Hello comes first" : "Hello comes once");
@@ -810,6 +819,10 @@ static void refusal_done(void *arg, uint64_t index, const struct err *e) {
     struct refusal *r = arg;
     apmi_release(r->s);
     mem_free(r);
+}
+
+unsigned apmi_in_flight(const struct apmi_session *s) {
+    return atomic_load(&s->in_flight);
 }
 
 unsigned apmi_receive(struct apmi_session *s, const void *p, size_t n, int64_t receipt_s) {

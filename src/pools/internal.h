@@ -552,6 +552,8 @@ void apmi_hold(struct apmi_session *s);
 void apmi_release(struct apmi_session *s);
 /* Detaches the entity and ends the session. */
 void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *why);
+/* Dismisses a session that has been silent for longer than its transport allows. */
+void apmi_check_silence(struct txn *t, struct apmi_session *s);
 bool apmi_in_step(const struct apmi_session *s); /* its synchronisation is over */
 struct entity *apmi_entity(const struct apmi_session *s);
 

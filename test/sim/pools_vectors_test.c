@@ -91,16 +91,17 @@ static void shrink(const char *id, const char *domain, const char *pool, uint64_
     probe_result(&bng, drained, 0, "");
 }
 
-/* ---- 5.1 and the documented layout ------------------------------------------------------------ */
+/* ---- 5.1 and the documented layout ------------------------------------------------------------
+ */
 
 #define D "iroh-sgrp003-default"
 
 static void show(const char *expect) {
     struct buf text = BUF_INIT;
     struct err e;
-    assert_int_equal(rig_call(&rig, &text, NULL, &e, "show-entity", "id", "cpi-boston",
-                              "pool-domain", D, NULL),
-                     ERR_OK);
+    assert_int_equal(
+        rig_call(&rig, &text, NULL, &e, "show-entity", "id", "cpi-boston", "pool-domain", D, NULL),
+        ERR_OK);
     assert_string_equal(buf_cstr(&text), expect);
     buf_free(&text);
 }
@@ -213,12 +214,13 @@ static void vector_1_public_run(void **state) {
          "    iroh-sgrp003-default-0001     192.168.13.0/24    255            50\n");
     struct prefix_info info;
     struct ip_prefix px = ip4_prefix(0xc0a80f00, 24);
-    assert_int_equal(prefix_tree_lookup(partition_get(rig.pools, "westford", false)->tree, &px,
-                                        &info),
-                     PREFIX_AVAILABLE);
+    assert_int_equal(
+        prefix_tree_lookup(partition_get(rig.pools, "westford", false)->tree, &px, &info),
+        PREFIX_AVAILABLE);
 }
 
-/* ---- 5.2 --------------------------------------------------------------------------------------- */
+/* ---- 5.2 ---------------------------------------------------------------------------------------
+ */
 
 /* proves: APM-088 */
 static void vector_2_safe_drain(void **state) {
@@ -239,7 +241,8 @@ static void vector_2_safe_drain(void **state) {
     assert_false(first);
 }
 
-/* ---- 5.4, 5.5, 5.6, 5.7 ------------------------------------------------------------------------ */
+/* ---- 5.4, 5.5, 5.6, 5.7 ------------------------------------------------------------------------
+ */
 
 static void small_world(const char *root, unsigned min, unsigned max) {
     char roots[64];
@@ -302,7 +305,7 @@ static void vector_6_naming(void **state) {
         assert_int_equal(r->n_add, 1);
     }
     assert_string_equal(r->add[0]->name, "test-pd-1000"); /* the 1001st that has a number */
-    pool_name_make("test-pd", 10000, name); /* the 10001st */
+    pool_name_make("test-pd", 10000, name);               /* the 10001st */
     assert_string_equal(name, "test-pd-10000");
     pool_name_make("test-pd", 213339, name);
     assert_string_equal(name, "test-pd-213339");
@@ -324,7 +327,8 @@ static void vector_7_retry_time(void **state) {
     assert_int_equal(r->retry_at, at("2026-01-01T12:15:00Z"));
 }
 
-/* ---- 4.3 ---------------------------------------------------------------------------------------- */
+/* ---- 4.3 ----------------------------------------------------------------------------------------
+ */
 
 /* proves: APM-082 APM-083 A12 */
 static void windows(void **state) {
@@ -355,13 +359,15 @@ static void windows(void **state) {
     }
 }
 
-/* ---- 2.7: T0..T6 -------------------------------------------------------------------------------- */
+/* ---- 2.7: T0..T6 --------------------------------------------------------------------------------
+ */
 
 /* proves: APM-001 APM-002 APM-003 APM-004 APM-050 APM-052 APM-054 APM-055 APM-056 APM-057 A1 */
 static void timeline(void **state) {
     char t[IP_TEXT_MAX];
     start("2026-03-01T02:00:00Z");
-    put_partition("metro", 24, 24, "{\"prefix\":\"198.51.100.0/24\"},{\"prefix\":\"203.0.113.0/24\"}");
+    put_partition("metro", 24, 24,
+                  "{\"prefix\":\"198.51.100.0/24\"},{\"prefix\":\"203.0.113.0/24\"}");
     put_profile("p", 100, 400,
                 ",\"auto-reclamation\":{\"active\":\"window\",\"window-start\":\"04:00+0000\","
                 "\"window-duration\":60}");

@@ -38,7 +38,7 @@ const Openapmi__V1__Order *probe_order(struct probe *p); /* the oldest order, or
 /* Whole exchanges; they abort when the manager does not answer as expected. */
 void probe_hello(struct probe *p);
 Openapmi__V1__HelloAck *probe_hello_raw(struct probe *p, uint32_t min, uint32_t max);
-void probe_connect(struct probe *p);     /* open, Hello */
+void probe_connect(struct probe *p);       /* open, Hello */
 void probe_connect_empty(struct probe *p); /* ... and a synchronisation without domains */
 const Openapmi__V1__DomainSyncResult *probe_domains(struct probe *p, size_t n, const char **names);
 void probe_sync_done(struct probe *p);

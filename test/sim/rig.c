@@ -331,8 +331,9 @@ void rig_verify(struct rig *r) {
         }
     }
     if (pools != p->pool_count || managed != in_trees) {
-        fprintf(stderr, "verify: %" PRIu64 " pools, %" PRIu64 " counted; %" PRIu64 " managed, %" PRIu64
-                        " in trees\n",
+        fprintf(stderr,
+                "verify: %" PRIu64 " pools, %" PRIu64 " counted; %" PRIu64 " managed, %" PRIu64
+                " in trees\n",
                 pools, p->pool_count, managed, in_trees);
         abort();
     }

@@ -23,8 +23,8 @@ void rig_open(struct rig *r, int64_t wall_s);
 void rig_close(struct rig *r);
 /* An orderly stop and start. */
 void rig_restart(struct rig *r);
-/* What was not durable is gone, and so is whatever was queued: the store as it is now is opened by a
- * new core. Sessions of the old one are cut first by the caller. */
+/* What was not durable is gone, and so is whatever was queued: the store as it is now is opened by
+ * a new core. Sessions of the old one are cut first by the caller. */
 void rig_crash(struct rig *r);
 /* Lets time pass: timers fire in order, work runs. */
 void rig_pass(struct rig *r, int64_t ns);
@@ -33,8 +33,7 @@ int64_t rig_now(const struct rig *r);
 void rig_set_time(struct rig *r, const char *iso); /* forward only */
 
 /* "set ..." in JSON: the object at `path` is replaced by `json`; NULL deletes it. */
-enum err_code rig_put(struct rig *r, const char *path, const char *json, bool force,
-                      struct err *e);
+enum err_code rig_put(struct rig *r, const char *path, const char *json, bool force, struct err *e);
 void rig_must_put(struct rig *r, const char *path, const char *json);
 /* The same, dry. `diff` and `targets` may be NULL. */
 enum err_code rig_dry_run(struct rig *r, const char *path, const char *json, struct buf *warnings,
