@@ -53,6 +53,7 @@ struct bng_engine {
     int64_t lost_mono;  /* when the session was lost (or the start) */
     int64_t ready_mono; /* when it became READY */
     int64_t pinged_mono;
+    int64_t connected_mono; /* or the last synchronisation's start */
     unsigned pings_open;
     bool meta_dirty, uncommitted;
 };

@@ -18,7 +18,7 @@ typedef Openapmi__V1__EntityMsg entity_msg;
 typedef Openapmi__V1__ManagerMsg manager_msg;
 typedef Openapmi__V1__Pool wire_pool;
 
-enum { PING_EVERY_S = 30, PINGS_LOST_MAX = 3 };
+enum { PING_EVERY_S = 30, PINGS_LOST_MAX = 3, SYNC_TIMEOUT_S = 120 };
 
 /* ---------------------------------------------------------------- sending */
 
@@ -278,6 +278,7 @@ void bng_wire_alarm(struct bng_domain *d, enum bng_alarm_kind k, bool abate) {
 
 static void sync_domains(struct bng_engine *e) {
     e->session = BNG_DOMAINS;
+    e->connected_mono = clock_mono(e->clock);
     e->sync_epoch++;
     char **names = mem_array(NULL, BNG_SYNC_PART, sizeof(char *));
     size_t i = 0;
@@ -838,7 +839,7 @@ void bng_engine_connected(struct bng_engine *e) {
     e->session = BNG_HELLO;
     e->msg_id = 0;
     e->pings_open = 0;
-    e->pinged_mono = clock_mono(e->clock);
+    e->pinged_mono = e->connected_mono = clock_mono(e->clock);
     memset(e->orders, 0, sizeof e->orders);
     for (size_t i = 0; i < e->n_domains; i++) {
         e->domains[i]->revision = 0; /* thresholds of the synchronisation are the new base */
@@ -988,6 +989,12 @@ void bng_engine_message(struct bng_engine *e, const uint8_t *p, size_t n) {
 
 void bng_wire_tick(struct bng_engine *e) {
     int64_t now = clock_mono(e->clock);
+    if (e->session != BNG_DOWN && e->session != BNG_READY &&
+        now - e->connected_mono > SYNC_TIMEOUT_S * NS_PER_S) {
+        e->connected_mono = now;
+        e->host.end_session(e->host.arg, "the synchronisation did not come to its end");
+        return;
+    }
     if (e->session == BNG_DOWN || now - e->pinged_mono < PING_EVERY_S * NS_PER_S) {
         return;
     }
