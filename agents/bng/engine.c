@@ -62,6 +62,7 @@ void bng_engine_free(struct bng_engine *e) {
     for (size_t i = 0; i < e->n_queue; i++) {
         mem_free(e->queue[i].data);
     }
+    map_free(&e->subnets, NULL);
     mem_free(e->queue);
     mem_free(e->domains);
     mem_free(e);
@@ -90,15 +91,7 @@ struct bng_pool *bng_find_pool(struct bng_domain *d, const char *name) {
 }
 
 struct bng_pool *bng_find_subnet(struct bng_engine *e, uint32_t subnet_id) {
-    for (size_t i = 0; i < e->n_domains; i++) {
-        struct bng_domain *d = e->domains[i];
-        for (size_t j = 0; j < d->n_pools; j++) {
-            if (d->pools[j]->subnet_id == subnet_id) {
-                return d->pools[j];
-            }
-        }
-    }
-    return NULL;
+    return map_get_n(&e->subnets, &subnet_id, sizeof subnet_id);
 }
 
 const struct bng_pool *bng_engine_subnet(const struct bng_engine *e, uint32_t subnet_id) {
@@ -178,6 +171,7 @@ struct bng_pool *bng_add_pool(struct bng_domain *d, const char *name,
     p->total = bng_profile_total(d->profile, prefix);
     d->pools = mem_array(d->pools, d->n_pools + 1, sizeof(struct bng_pool *));
     d->pools[d->n_pools++] = p;
+    map_put_n(&e->subnets, &p->subnet_id, sizeof p->subnet_id, p);
     bng_set_phase(p, e->settings.routes ? BNG_ADD_ROUTE : BNG_ADD_DHCP, true);
     *code = 0;
     return p;
@@ -194,6 +188,7 @@ void bng_drop_pool(struct bng_pool *p) {
         }
     }
     d->dirty = true;
+    map_del_n(&d->engine->subnets, &p->subnet_id, sizeof p->subnet_id);
     mem_free(p);
 }
 

@@ -40,6 +40,7 @@ struct bng_engine {
     struct bng_host host;
     struct bng_domain **domains;
     size_t n_domains;
+    struct map subnets; /* subnet id (4 bytes) -> struct bng_pool */
     uint64_t boot_epoch, generation, alarm_seq;
     uint32_t next_subnet_id;
     /* session */

@@ -86,9 +86,11 @@ static enum err_code load_pool(struct bng_domain *d, const json_t *o, struct err
             p->phase = (enum bng_phase)i;
         }
     }
-    if (p->phase == BNG_PHASES || p->name[0] == '\0' || p->subnet_id == 0) {
+    if (p->phase == BNG_PHASES || p->name[0] == '\0' || p->subnet_id == 0 ||
+        bng_find_subnet(e, p->subnet_id) != NULL) {
         mem_free(p);
-        return err_set(err, ERR_INVALID, d->name, "a stored pool lacks name, phase or subnet id");
+        return err_set(err, ERR_INVALID, d->name,
+                       "a stored pool lacks name, phase or a subnet id of its own");
     }
     if (p->phase == BNG_DRAINED) {
         p->phase = BNG_DRAINING; /* counted anew before it is believed */
@@ -97,6 +99,7 @@ static enum err_code load_pool(struct bng_domain *d, const json_t *o, struct err
     p->total = bng_profile_total(d->profile, &p->prefix);
     d->pools = mem_array(d->pools, d->n_pools + 1, sizeof(struct bng_pool *));
     d->pools[d->n_pools++] = p;
+    map_put_n(&e->subnets, &p->subnet_id, sizeof p->subnet_id, p);
     if (p->subnet_id >= e->next_subnet_id) {
         e->next_subnet_id = p->subnet_id + 1;
     }

@@ -122,6 +122,8 @@ static void on_alarm(struct world *w, uint64_t id, const Openapmi__V1__Alarm *a)
     snprintf(w->last_candidate, sizeof w->last_candidate, "%s",
              a->n_candidate_pool > 0 ? a->candidate_pool[0] : "");
     if (a->type == OPENAPMI__V1__ALARM_TYPE__ABATE) {
+        assert_int_equal(a->n_abated, 1);
+        assert_string_equal(a->abated[0], a->alarm_id);
         ack(w, id);
         return;
     }

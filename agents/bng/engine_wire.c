@@ -244,6 +244,11 @@ void bng_wire_alarm(struct bng_domain *d, enum bng_alarm_kind k, bool abate) {
     w.raised_at = a->raised_at;
     w.preferred_length = d->profile->preferred_length;
     w.candidate_pool = names;
+    char *abated = a->id;
+    if (abate) {
+        w.abated = &abated;
+        w.n_abated = 1;
+    }
     if (k == BNG_APPORTION) {
         w.wanted_prefixes = abate ? 0 : wanted(d);
     } else if (k == BNG_POOL_DRAINED) {

@@ -201,12 +201,8 @@ static void gather(struct kea *k) {
 }
 
 static bool wanted(const struct kea *k, uint32_t id) {
-    for (size_t i = 0; i < k->n_want; i++) {
-        if (k->want[i].id == id) {
-            return true;
-        }
-    }
-    return false;
+    const struct bng_pool *p = bng_engine_subnet(k->e, id);
+    return p != NULL && bng_pool_wants_dhcp(p);
 }
 
 static void applied(struct kea *k) {

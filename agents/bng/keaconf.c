@@ -97,29 +97,39 @@ static json_t *subnet_json(const struct bng_subnet *s) {
                      (json_int_t)s->profile->rebind_s, "calculate-tee-times", 0);
 }
 
-struct clash {
-    const struct bng_subnet *s;
-    struct err *err;
-    bool found;
+/* What the operator's subnets occupy. */
+struct taken {
+    struct {
+        uint32_t id;
+        struct ip_prefix prefix;
+    } * v;
+    size_t n;
 };
 
-static bool clashes(const json_t *other, const char *interface, bool is_ours, void *arg) {
-    struct clash *c = arg;
+static bool collect_taken(const json_t *subnet, const char *interface, bool is_ours, void *arg) {
+    struct taken *t = arg;
     struct ip_prefix p;
-    char a[IP_TEXT_MAX], b[IP_TEXT_MAX];
-    if (is_ours || !subnet_prefix(other, &p)) {
-        return true;
-    }
-    if (ip_prefix_overlaps(&p, &c->s->prefix) || id_of(other) == c->s->id) {
-        err_set(c->err, ERR_CONFLICT, c->s->domain,
-                "%s can't become subnet %" PRIu32 " of Kea: its own subnet %" PRIu32 " (%s) is "
-                "in the way",
-                ip_prefix_format(&c->s->prefix, a), c->s->id, id_of(other),
-                ip_prefix_format(&p, b));
-        c->found = true;
-        return false;
+    if (!is_ours && subnet_prefix(subnet, &p)) {
+        t->v = mem_array(t->v, t->n + 1, sizeof *t->v);
+        t->v[t->n].id = id_of(subnet);
+        t->v[t->n++].prefix = p;
     }
     return true;
+}
+
+static bool clashes(const struct taken *t, const struct bng_subnet *s, struct err *err) {
+    char a[IP_TEXT_MAX], b[IP_TEXT_MAX];
+    for (size_t i = 0; i < t->n; i++) {
+        if (ip_prefix_overlaps(&t->v[i].prefix, &s->prefix) || t->v[i].id == s->id) {
+            err_set(err, ERR_CONFLICT, s->domain,
+                    "%s can't become subnet %" PRIu32 " of Kea: its own subnet %" PRIu32
+                    " (%s) is in the way",
+                    ip_prefix_format(&s->prefix, a), s->id, t->v[i].id,
+                    ip_prefix_format(&t->v[i].prefix, b));
+            return true;
+        }
+    }
+    return false;
 }
 
 static void without_ours(json_t *dhcp, const char *list_name) {
@@ -201,18 +211,19 @@ json_t *bng_keaconf_build(const json_t *config, const struct bng_profile *profil
         json_array_append_new(classes, json_pack("{s:s, s:s}", "name", DRAIN, "test", DRAIN_TEST));
     }
     json_t *net = NULL;
+    struct taken taken = {0};
+    each_subnet(out, collect_taken, &taken);
     for (size_t i = 0; i < n; i++) {
         const struct bng_subnet *s = &subnets[i];
-        struct clash c = {.s = s, .err = err};
-        each_subnet(out, clashes, &c);
-        json_t *sub = c.found ? NULL : subnet_json(s);
+        bool clash = clashes(&taken, s, err);
+        json_t *sub = clash ? NULL : subnet_json(s);
         if (sub == NULL) {
-            if (!c.found) {
+            if (!clash) {
                 err_set(err, ERR_LIMIT, s->domain,
-                        "the excluded last octets cut it into more than "
-                        "%d ranges",
+                        "the excluded last octets cut it into more than %d ranges",
                         (int)BNG_RANGES_MAX);
             }
+            mem_free(taken.v);
             *culprit = i;
             json_decref(out);
             return NULL;
@@ -228,6 +239,7 @@ json_t *bng_keaconf_build(const json_t *config, const struct bng_profile *profil
         }
         json_array_append_new(json_object_get(net, "subnet4"), sub);
     }
+    mem_free(taken.v);
     return out;
 }
 

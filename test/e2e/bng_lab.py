@@ -23,7 +23,7 @@ def agent_binary():
 class Gateway:
     """`bng` in the lab, with subscribers' nodes c0..cN-1 and a load generator's on one bridge."""
 
-    def __init__(self, lab, clients=2, lease=(40, 4, 20), length=28, frr=True, config=None):
+    def __init__(self, lab, clients=2, lease=(20, 4, 15), length=28, frr=True, config=None):
         self.lab, self.lease, self.length, self.frr = lab, lease, length, frr
         self.clients = [f"c{i}" for i in range(clients)]
         self.extra = config or {}
@@ -96,7 +96,10 @@ class Gateway:
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(30)
             s.connect(self.kea_path("ctrl"))
-            s.sendall(json.dumps({"command": command, "arguments": arguments}).encode())
+            message = {"command": command}
+            if arguments:
+                message["arguments"] = arguments
+            s.sendall(json.dumps(message).encode())
             data = b""
             while chunk := s.recv(65536):
                 data += chunk

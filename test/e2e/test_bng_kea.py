@@ -318,14 +318,12 @@ def test_a_second_address_takes_over(lab, pb):
 
 def test_a_manager_in_node(lab):
     """grpc-js as the manager: the same .proto, a third implementation of gRPC."""
-    modules = os.environ.get("WEFT_NODE_MODULES", os.path.join(TOP, "test", "e2e", "node_modules"))
+    target = os.path.join(TOP, "build-node")
+    modules = os.environ.get("WEFT_NODE_MODULES", os.path.join(target, "node_modules"))
     if not os.path.isdir(os.path.join(modules, "@grpc", "grpc-js")):
-        target = lab.path("node")
-        os.makedirs(target)
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", target,
                         "@grpc/grpc-js", "@grpc/proto-loader"], check=True, capture_output=True,
                        timeout=120)
-        modules = os.path.join(target, "node_modules")
     for secure in (False, True):
         gw = Gateway(lab, frr=False, clients=0)
         if not secure:
