@@ -276,7 +276,7 @@ static void test_references(void **state) {
                FORMAT_JSON);
     must_change(ch);
     ch = profile_change(EDIT_DELETE, "a", 0);
-    assert_int_equal(run_change(ch), ERR_REFERENCE);
+    assert_int_equal(run_change(ch), ERR_IN_USE);
     assert_non_null(strstr(ch->err.text, "refers to it"));
     change_free(ch);
     assert_int_equal(apportion_now("a"), 100);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Events: a ring of what happened, and those who want to be told. */
 #include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/internal.h"
@@ -42,10 +45,18 @@ void events_publish(struct txn *t) {
     pthread_mutex_lock(&c->events_lock);
     int64_t now = t->now_ns / NS_PER_S;
     if (t->is_commit) {
-        struct buf b = BUF_INIT;
-        buf_printf(&b, "{\"index\":\"%" PRIu64 "\",\"user\":\"%s\"}", t->index, t->who.user);
-        publish(c, t->index, now, "weft-system:commit", buf_cstr(&b));
-        buf_free(&b);
+        char number[24], when[TIME_TEXT_MAX];
+        snprintf(number, sizeof number, "%" PRIu64, t->index);
+        time_format(now, 0, when);
+        json_t *members =
+            json_pack("{s:s, s:s, s:s}", "number", number, "time", when, "user", t->who.user);
+        if (t->comment[0] != '\0') {
+            json_object_set_new(members, "comment", json_string(t->comment));
+        }
+        char *text = json_dumps(members, JSON_COMPACT);
+        publish(c, t->index, now, "weft-system:commit", text != NULL ? text : "{}");
+        free(text);
+        json_decref(members);
     }
     for (size_t i = 0; i < t->n_events; i++) {
         publish(c, t->index, now, t->events[i].name, t->events[i].json);

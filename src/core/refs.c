@@ -98,7 +98,7 @@ enum err_code refs_check(struct txn *t, struct err *e) {
             const char *at = "", *from;
             const char *path = t->changes[i].old->doc->path;
             if (snap_get(c->tip, path) == NULL && (from = refs_referrer(c, path, &at)) != NULL) {
-                return err_set(e, ERR_REFERENCE, path, "can't be deleted: %s refers to it", at);
+                return err_set(e, ERR_IN_USE, path, "can't be deleted: %s refers to it", at);
             }
         }
     }

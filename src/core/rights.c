@@ -37,13 +37,14 @@ struct failures {
 };
 
 static struct {
-    pthread_once_t once;
+    pthread_once_t once, dummy_once;
     pthread_mutex_t lock;
     uint8_t key[MAC_LEN];
     char dummy[CRYPT_OUTPUT_SIZE]; /* hash of a password nobody knows: burnt for unknown users */
     struct cached cache[CACHE_SLOTS];
     struct failures failed[FAILURE_SLOTS];
-} rights_state = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+} rights_state = {
+    .once = PTHREAD_ONCE_INIT, .dummy_once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- hashes ---------------------------------------------------------------------------------- */
 
@@ -69,8 +70,11 @@ char *rights_hash(const char *password) {
 }
 
 static void init_state(void) {
-    char nobody[33];
     rng_secure(rights_state.key, sizeof rights_state.key);
+}
+
+static void init_dummy(void) { /* slow: in the thread that hashes anyway */
+    char nobody[33];
     rng_token(nobody, 32);
     char *h = rights_hash(nobody);
     snprintf(rights_state.dummy, sizeof rights_state.dummy, "%s", h ? h : "");
@@ -198,12 +202,13 @@ bool rights_password_cached(struct core *c, const char *user, const char *passwo
     bool usable = setting_of(s, user, setting);
     snap_release(s);
     mac_of("password", setting, user, password, mac);
-    return cache_has(mac, clock_mono(core_clock(c))) && usable;
+    return usable && cache_has(mac, clock_mono(core_clock(c)));
 }
 
 enum err_code rights_password(struct core *c, const char *user, const char *password,
                               const char *source, struct actor *out, struct err *e) {
     pthread_once(&rights_state.once, init_state);
+    pthread_once(&rights_state.dummy_once, init_dummy);
     if (strlen(password) >= RIGHTS_PASSWORD_MAX) {
         return refuse(e);
     }

@@ -231,13 +231,13 @@ static enum err_code state_tree(struct printing *p, const struct node *c, const 
     json_t *raw = NULL;
     enum err_code rc;
     *out = NULL;
-    if (strcmp(c->module, "ietf-yang-library") == 0) {
+    bool provider = p->state != NULL && p->state->get != NULL;
+    rc = provider ? p->state->get(p->state->arg, c, path, p->wanted, &json, p->e) : ERR_ABSENT;
+    if (rc != ERR_OK && strcmp(c->module, "ietf-yang-library") == 0) {
+        /* A dialect that can say where the modules' texts are has answered itself. */
+        buf_clear(&json);
         model_yang_library(strcmp(c->name, "modules-state") == 0, &json);
         rc = ERR_OK;
-    } else if (p->state == NULL || p->state->get == NULL) {
-        return ERR_OK;
-    } else {
-        rc = p->state->get(p->state->arg, c, path, p->wanted, &json, p->e);
     }
     if (rc == ERR_ABSENT || (rc == ERR_OK && json.len == 0)) {
         buf_free(&json);

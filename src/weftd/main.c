@@ -23,6 +23,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "core/candidate.h"
 #include "core/system.h"
 #include "net/http.h"
 #include "north/cli/http.h"
@@ -48,36 +49,36 @@ struct weftd {
     struct http_server *tls_server, *clear_server, *unix_server;
     unsigned stopping; /* servers that still shut down */
     struct workers *hashers, *decoders, *printers;
-    struct restconf *restconf, *restconf_clear;
-    struct metrics *metrics;
     struct candidates *candidates;
     struct cli *cli;
-    struct cli_http *cli_http;
+    struct dialects {
+        struct restconf *restconf;
+        struct cli_http *cli;
+    } safe, clear; /* TLS and local; clear text */
+    struct metrics *metrics;
     struct loop_signal *term, *intr, *hup;
 };
 
 /* ---- requests: which dialect is it? ---------------------------------------------------------- */
 
-static void route(struct weftd *w, struct http_req *r, struct restconf *rc) {
+static void route(struct weftd *w, struct http_req *r, const struct dialects *d) {
     if (metrics_mine(r)) {
         metrics_handle(w->metrics, r);
-        return;
+    } else if (cli_http_mine(r)) {
+        cli_http_handle(d->cli, r);
+    } else {
+        restconf_handle(r, d->restconf);
     }
-    if (cli_http_mine(r)) {
-        cli_http_handle(w->cli_http, r);
-        return;
-    }
-    restconf_handle(r, rc);
 }
 
 static void handle(struct http_req *r, void *arg) {
     struct weftd *w = arg;
-    route(w, r, w->restconf);
+    route(w, r, &w->safe);
 }
 
 static void handle_clear(struct http_req *r, void *arg) {
     struct weftd *w = arg;
-    route(w, r, w->restconf_clear);
+    route(w, r, &w->clear);
 }
 
 /* ---- process --------------------------------------------------------------------------------- */
@@ -180,25 +181,35 @@ static enum err_code open_core(struct weftd *w, struct err *e) {
     return first_start_admin(w->core, &w->files, e);
 }
 
-static void make_dialects(struct weftd *w) {
-    w->hashers = workers_new("weft-hash", HASHERS, LOGINS);
-    w->decoders = workers_new("weft-decode", DECODERS, QUEUE);
-    w->printers = workers_new("weft-print", PRINTERS, QUEUE);
+static void make_dialects(struct weftd *w, struct dialects *d, bool clear_text) {
     struct restconf_config rc = {.core = w->core,
+                                 .candidates = w->candidates,
                                  .loop = w->loop,
                                  .hashers = w->hashers,
                                  .decoders = w->decoders,
-                                 .printers = w->printers};
-    w->restconf = restconf_new(&rc);
-    rc.clear_text = true;
-    w->restconf_clear = restconf_new(&rc);
+                                 .printers = w->printers,
+                                 .clear_text = clear_text};
+    struct http_auth_config auth = {.core = w->core,
+                                    .loop = w->loop,
+                                    .hashers = w->hashers,
+                                    .dialect = "cli",
+                                    .clear_text = clear_text};
+    d->restconf = restconf_new(&rc);
+    d->cli = cli_http_new(w->cli, &auth);
+}
+
+static void make_all_dialects(struct weftd *w) {
+    w->hashers = workers_new("weft-hash", HASHERS, LOGINS);
+    w->decoders = workers_new("weft-decode", DECODERS, QUEUE);
+    w->printers = workers_new("weft-print", PRINTERS, QUEUE);
+    w->candidates = candidates_new(w->core);
+    struct cli_options cli = {.core = w->core, .candidates = w->candidates};
+    w->cli = cli_new(&cli);
+    make_dialects(w, &w->safe, false);
+    make_dialects(w, &w->clear, true);
     struct http_auth_config auth = {
         .core = w->core, .loop = w->loop, .hashers = w->hashers, .dialect = "metrics"};
     w->metrics = metrics_new(&auth, w->decoders);
-    w->candidates = candidates_new(w->core);
-    struct cli_options co = {.core = w->core, .candidates = w->candidates};
-    w->cli = cli_new(&co);
-    w->cli_http = cli_http_new(w->cli, &auth);
 }
 
 static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
@@ -256,7 +267,7 @@ static enum err_code start(struct weftd *w, struct err *e) {
     w->term = loop_signal_new(w->loop, SIGTERM, stop, w);
     w->intr = loop_signal_new(w->loop, SIGINT, stop, w);
     w->hup = loop_signal_new(w->loop, SIGHUP, reload, w);
-    make_dialects(w);
+    make_all_dialects(w);
     FILE *ports = fopen(o->port_file != NULL ? o->port_file : "/dev/null", "we");
     if (ports == NULL) {
         return err_errno(e, errno, o->port_file, "can't be written");
@@ -271,7 +282,10 @@ static void finish(struct weftd *w) {
     http_server_free(w->tls_server);
     http_server_free(w->clear_server);
     http_server_free(w->unix_server);
-    cli_http_free(w->cli_http);
+    if (w->cli != NULL) {
+        cli_http_free(w->safe.cli);
+        cli_http_free(w->clear.cli);
+    }
     workers_free(w->hashers);
     workers_free(w->decoders);
     workers_free(w->printers);
@@ -285,8 +299,8 @@ static void finish(struct weftd *w) {
         loop_free(w->loop);
     }
     metrics_free(w->metrics);
-    restconf_free(w->restconf);
-    restconf_free(w->restconf_clear);
+    restconf_free(w->safe.restconf);
+    restconf_free(w->clear.restconf);
     tls_ctx_free(w->tls);
     if (w->model != NULL) {
         model_free(w->model);

@@ -249,6 +249,9 @@ static bool acceptable(struct request *q) {
         err_set(&e, ERR_DENIED, q->target.path, "%s has no right to change this", q->who.user);
     } else if (!q->target.node->config) {
         err_set(&e, ERR_METHOD, q->target.path, "is state, which can't be changed");
+    } else if (q->rc->cfg.candidates != NULL &&
+               candidates_may_edit(q->rc->cfg.candidates, 0, &e) != ERR_OK) {
+        /* somebody has locked the configuration (RFC 8040 1.4) */
     } else if (conditions(q, &unmodified, &e) != ERR_OK) {
         /* e says it */
     } else if (q->uri.method == RC_PATCH && q->media != RC_MEDIA_PATCH_JSON &&

@@ -13,6 +13,7 @@
 #ifndef NORTH_RESTCONF_RESTCONF_H
 #define NORTH_RESTCONF_RESTCONF_H
 
+#include "core/candidate.h"
 #include "core/core.h"
 #include "core/workers.h"
 #include "net/http.h"
@@ -26,6 +27,7 @@ enum {
 
 struct restconf_config {
     struct core *core;
+    struct candidates *candidates; /* whose lock is honoured; NULL: none */
     struct loop *loop;
     struct workers *hashers;  /* passwords: 2 threads */
     struct workers *decoders; /* bodies: 2 threads */

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/logger.h"
 #include "north/restconf/internal.h"
+
+LOGGER_MODULE(streams);
 
 enum { STREAM_QUEUED_MAX = 2 << 20 /* bytes waiting for one client */ };
 
@@ -63,10 +66,15 @@ static void send_event(struct stream_client *c, const struct delivery *d) {
     struct print_options o = {.format = c->format};
     struct buf out = BUF_INIT;
     struct err e;
-    if (n != NULL && wanted(c, d) &&
-        notification_print(c->rc->model, n, d->json, strlen(d->json), d->time_s * NS_PER_S, &o,
-                           &out, &e) == ERR_OK) {
-        http_events_send(c->events, id, NULL, buf_cstr(&out));
+    if (n == NULL) {
+        L_WARN_RL(60, "event %s is not in the model and is not shown", d->name);
+    } else if (wanted(c, d)) {
+        if (notification_print(c->rc->model, n, d->json, strlen(d->json), d->time_s * NS_PER_S, &o,
+                               &out, &e) == ERR_OK) {
+            http_events_send(c->events, id, NULL, buf_cstr(&out));
+        } else {
+            L_WARN_RL(60, "event %s can't be shown: %s %s", d->name, e.path, e.text);
+        }
     }
     buf_free(&out);
 }
@@ -144,8 +152,7 @@ static void start(struct request *q, enum model_format format) {
     c->stop_s = q->uri.query.has_stop ? q->uri.query.stop_s : 0;
     rc->streams++;
     /* The stream takes the request over: nothing of it is asked for any more. */
-    struct http_field none = {"cache-control", "no-cache"};
-    c->events = http_events_start(q->http, &none, 1, STREAM_QUEUED_MAX, client_closed, c);
+    c->events = http_events_start(q->http, NULL, 0, STREAM_QUEUED_MAX, client_closed, c);
     if (stranger) {
         http_events_send(c->events, NULL, "resync", "{}");
     }
