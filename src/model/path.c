@@ -30,24 +30,28 @@ static int hex_digit(char c) {
                                   : -1;
 }
 
-/* NULL: a broken escape or an escaped NUL. */
-static char *decode(struct arena *a, const char *s, size_t n) {
-    char *out = arena_alloc(a, n + 1), *p = out;
+/* False: a broken escape or an escaped NUL. `out` holds n + 1 bytes. */
+static bool decode_to(char *out, const char *s, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (s[i] != '%') {
-            *p++ = s[i];
+            *out++ = s[i];
             continue;
         }
         int hi = i + 2 < n ? hex_digit(s[i + 1]) : -1;
         int lo = hi >= 0 ? hex_digit(s[i + 2]) : -1;
         if (hi < 0 || lo < 0 || (hi == 0 && lo == 0)) {
-            return NULL;
+            return false;
         }
-        *p++ = (char)(hi * 16 + lo);
+        *out++ = (char)(hi * 16 + lo);
         i += 2;
     }
-    *p = '\0';
-    return out;
+    *out = '\0';
+    return true;
+}
+
+static char *decode(struct arena *a, const char *s, size_t n) {
+    char *out = arena_alloc(a, n + 1);
+    return decode_to(out, s, n) ? out : NULL;
 }
 
 void path_object(const struct kind *k, const char *const *keys, struct buf *out) {
@@ -85,20 +89,27 @@ int path_cmp(const struct kind *ka, const char *a, const struct kind *kb, const 
     if (strcmp(a, b) == 0) {
         return 0;
     }
-    struct arena *tmp = arena_new();
-    const char *x[MODEL_KEYS_MAX], *y[MODEL_KEYS_MAX];
-    int r = strcmp(a, b);
-    if (path_keys(ka, a, tmp, x) && path_keys(kb, b, tmp, y)) {
-        for (size_t i = 0; i < ka->n_keys; i++) {
-            int c = value_cmp(ka->keys[i], x[i], y[i]);
-            if (c != 0) {
-                r = c;
-                break;
-            }
-        }
+    /* Called for every step of a search among all objects: no memory is asked for. */
+    size_t n = strlen(ka->prefix);
+    const char *p = a + n, *q = b + n;
+    char x[MODEL_PATH_MAX + 1], y[MODEL_PATH_MAX + 1];
+    if (strncmp(a, ka->prefix, n) != 0 || strncmp(b, ka->prefix, n) != 0) {
+        return strcmp(a, b);
     }
-    arena_free(tmp);
-    return r;
+    for (size_t i = 0; i < ka->n_keys && *p != '\0' && *q != '\0'; i++) {
+        size_t np = strcspn(++p, ","), nq = strcspn(++q, ",");
+        if (np > MODEL_PATH_MAX || nq > MODEL_PATH_MAX || !decode_to(x, p, np) ||
+            !decode_to(y, q, nq)) {
+            break;
+        }
+        int c = value_cmp(ka->keys[i], x, y);
+        if (c != 0) {
+            return c;
+        }
+        p += np;
+        q += nq;
+    }
+    return strcmp(a, b);
 }
 
 bool path_below(const char *path, const char *prefix) {
