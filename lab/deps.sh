@@ -4,7 +4,7 @@
 set -euo pipefail
 packages=(
     gcc g++ clang clang-14 clang-format clang-tidy llvm-14 lld meson ninja-build ccache pkg-config git
-    libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev nghttp2-client
+    libevent-dev libssl-dev libexpat1-dev groff-base libyang2-dev libyang2-tools libyuma-base libnghttp2-dev nghttp2-client
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libsqlite3-dev sqlite3 libjansson-dev
     libcmocka-dev libcurl4-openssl-dev libedit-dev libcrypt-dev
     python3 python3-pytest python3-grpcio python3-grpc-tools python3-requests python3-yaml

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "model/gen/gen.h"
 
@@ -45,9 +46,9 @@ int main(int argc, char **argv) {
     int i = 1;
     for (; i + 1 < argc && argv[i][0] == '-'; i += 2) {
         if (strcmp(argv[i], "-p") == 0) {
-            if (ly_ctx_set_searchdir(g.ctx, argv[i + 1]) == LY_EINVAL) {
-                fprintf(stderr, "%s: no such folder\n", argv[i + 1]);
-                return 1;
+            /* A folder that is not there holds no module; a missing module is told below. */
+            if (access(argv[i + 1], X_OK) == 0) {
+                ly_ctx_set_searchdir(g.ctx, argv[i + 1]);
             }
         } else if (strcmp(argv[i], "-h") == 0) {
             header = argv[i + 1];
