@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ *   weftd issue NAME FOLDER [--data DIR] [--days N] [--server]   a certificate from our authority
+ *   weftd check [--data DIR]                                     checks the store (controller
+ * stopped) weftd restore FILE [--data DIR]                              makes the store from a
+ * backup
+ *
+ * A restored store takes the place of one that is there only after that one was moved aside, so a
+ * mistake can be taken back.
+ */
+#include "weftd/maintenance.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "core/system.h"
+#include "log/log.h"
+#include "net/pki.h"
+#include "pools/pools.h"
+
+enum { CERTIFICATE_DAYS = 825 };
+
+struct args {
+    const char *data;
+    int days;
+    bool server;
+    const char *words[4];
+    size_t n_words;
+};
+
+static int complain(const struct err *e) {
+    fprintf(stderr, "weftd: %s%s%s\n", e->path, e->path[0] != '\0' ? ": " : "", e->text);
+    return 1;
+}
+
+static int usage(const char *text) {
+    fprintf(stderr, "usage: weftd %s\n", text);
+    return 2;
+}
+
+static bool parse(int argc, char **argv, struct args *a) {
+    static const struct option names[] = {{"data", required_argument, NULL, 'd'},
+                                          {"days", required_argument, NULL, 'n'},
+                                          {"server", no_argument, NULL, 's'},
+                                          {NULL, 0, NULL, 0}};
+    *a = (struct args){.data = "/var/lib/weft", .days = CERTIFICATE_DAYS};
+    int opt;
+    while ((opt = getopt_long(argc, argv, "d:", names, NULL)) != -1) {
+        if (opt == 'd') {
+            a->data = optarg;
+        } else if (opt == 'n') {
+            a->days = atoi(optarg);
+        } else if (opt == 's') {
+            a->server = true;
+        } else {
+            return false;
+        }
+    }
+    for (int i = optind; i < argc; i++) {
+        if (a->n_words == sizeof a->words / sizeof a->words[0]) {
+            return false;
+        }
+        a->words[a->n_words++] = argv[i];
+    }
+    return a->days >= 1 && a->days <= PKI_DAYS_MAX;
+}
+
+static enum err_code copy_file(const char *from, const char *to, struct err *e) {
+    char block[4096];
+    FILE *in = fopen(from, "re");
+    if (in == NULL) {
+        return err_errno(e, errno, from, "can't be read");
+    }
+    FILE *out = fopen(to, "we");
+    if (out == NULL) {
+        enum err_code rc = err_errno(e, errno, to, "can't be written");
+        fclose(in);
+        return rc;
+    }
+    size_t n;
+    bool good = true;
+    while ((n = fread(block, 1, sizeof block, in)) > 0) {
+        good = good && fwrite(block, 1, n, out) == n;
+    }
+    good = fclose(out) == 0 && good;
+    fclose(in);
+    return good ? ERR_OK : err_errno(e, errno, to, "can't be written");
+}
+
+static int issue(const struct args *a) {
+    if (a->n_words != 2) {
+        return usage("issue NAME FOLDER [--data DIR] [--days N] [--server]");
+    }
+    struct err e;
+    char ca[1200], ca_key[1200], cert[1200], key[1200], ca_copy[1200], san[300];
+    snprintf(ca, sizeof ca, "%s/pki/ca.pem", a->data);
+    snprintf(ca_key, sizeof ca_key, "%s/pki/ca.key", a->data);
+    snprintf(cert, sizeof cert, "%s/cert.pem", a->words[1]);
+    snprintf(key, sizeof key, "%s/key.pem", a->words[1]);
+    snprintf(ca_copy, sizeof ca_copy, "%s/ca.pem", a->words[1]);
+    snprintf(san, sizeof san, "DNS:%s", a->words[0]);
+    const char *sans[] = {san, NULL};
+    struct pki_request r = {.common_name = a->words[0],
+                            .sans = sans,
+                            .use = a->server ? PKI_SERVER | PKI_CLIENT : PKI_CLIENT,
+                            .days = a->days};
+    umask(077);
+    if (mkdir(a->words[1], 0700) != 0 && errno != EEXIST) {
+        err_errno(&e, errno, a->words[1], "can't be made");
+        return complain(&e);
+    }
+    if (pki_issue(ca, ca_key, &r, cert, key, &e) != ERR_OK ||
+        copy_file(ca, ca_copy, &e) != ERR_OK) {
+        return complain(&e);
+    }
+    printf("%s\n%s\n%s\n", cert, key, ca_copy);
+    return 0;
+}
+
+static void show_finding(const char *where, const char *text, void *arg) {
+    (void)arg;
+    printf("%s: %s\n", where, text);
+}
+
+static void store_url(const struct args *a, char *out, size_t size) {
+    snprintf(out, size, "sqlite:%s/weft.db", a->data);
+}
+
+/* Also opens everything as the controller would, so that records no service can read are found. */
+static enum err_code open_whole(const char *url, struct err *e) {
+    static const struct service *const services[] = {&system_service, &pools_service, NULL};
+    struct model *m;
+    struct core *c;
+    ERR_TRY(model_load(&m, e));
+    struct core_options o = {
+        .store = url, .clock = &clock_real, .model = m, .threaded = false, .services = services};
+    enum err_code rc = core_open(&o, &c, e);
+    if (rc == ERR_OK) {
+        core_close(c);
+    }
+    model_free(m);
+    return rc;
+}
+
+static int check(const struct args *a) {
+    struct err e;
+    struct log *log;
+    struct log_options o = {.must_exist = true};
+    char url[1200];
+    size_t n = 0;
+    store_url(a, url, sizeof url);
+    if (a->n_words != 0) {
+        return usage("check [--data DIR]");
+    }
+    if (log_open(url, &o, &log, &e) != ERR_OK) {
+        return complain(&e);
+    }
+    uint64_t head = log_head(log);
+    enum err_code rc = log_check(log, show_finding, NULL, &n, &e);
+    log_close(log);
+    if (rc == ERR_OK && n == 0) {
+        rc = open_whole(url, &e);
+    }
+    if (rc != ERR_OK) {
+        return complain(&e);
+    }
+    printf("%zu problems in %s, up to log entry %" PRIu64 "\n", n, url, head);
+    return n == 0 ? 0 : 1;
+}
+
+/* Moves the store with all its files aside: NAME.before-restore-TIME... */
+static enum err_code move_aside(const char *data, char *note, size_t size, struct err *e) {
+    static const char *const suffix[] = {"",        "-wal",        "-shm",
+                                         "-tables", "-tables-wal", "-tables-shm"};
+    long long now = (long long)time(NULL);
+    char from[1200], to[1300];
+    note[0] = '\0';
+    for (size_t i = 0; i < sizeof suffix / sizeof suffix[0]; i++) {
+        snprintf(from, sizeof from, "%s/weft.db%s", data, suffix[i]);
+        snprintf(to, sizeof to, "%s/weft.db.before-restore-%lld%s", data, now, suffix[i]);
+        if (rename(from, to) != 0 && errno != ENOENT) {
+            return err_errno(e, errno, from, "can't be moved to %s", to);
+        }
+        if (i == 0 && access(to, F_OK) == 0) {
+            snprintf(note, size, "the former store is %s\n", to);
+        }
+    }
+    return ERR_OK;
+}
+
+static int restore(const struct args *a) {
+    struct err e;
+    struct log *log;
+    struct log_options o = {.must_exist = true};
+    char url[1200], note[1400];
+    store_url(a, url, sizeof url);
+    if (a->n_words != 1) {
+        return usage("restore FILE [--data DIR]");
+    }
+    /* A running controller holds the store open: this fails then, before anything is touched. */
+    enum err_code rc = log_open(url, &o, &log, &e);
+    if (rc == ERR_OK) {
+        log_close(log);
+    } else if (rc == ERR_LOCKED) {
+        return complain(&e);
+    }
+    if (access(a->words[0], R_OK) != 0) {
+        err_errno(&e, errno, a->words[0], "can't be read");
+        return complain(&e);
+    }
+    umask(077);
+    if (mkdir(a->data, 0700) != 0 && errno != EEXIST) {
+        err_errno(&e, errno, a->data, "can't be made");
+        return complain(&e);
+    }
+    if (move_aside(a->data, note, sizeof note, &e) != ERR_OK ||
+        log_restore(a->words[0], url, &e) != ERR_OK || open_whole(url, &e) != ERR_OK) {
+        fputs(note, stderr);
+        return complain(&e);
+    }
+    printf("restored to %s\n%s", url, note);
+    return 0;
+}
+
+bool maintenance(int argc, char **argv, int *status) {
+    static const struct {
+        const char *word;
+        int (*run)(const struct args *a);
+    } commands[] = {{"issue", issue}, {"check", check}, {"restore", restore}};
+    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].word) == 0) {
+            struct args a;
+            bool good = parse(argc - 1, argv + 1, &a);
+            *status = good ? commands[i].run(&a) : usage("issue|check|restore ... [--data DIR]");
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `weftd COMMAND ...`: what is done beside a running controller, or while it is stopped. */
+#ifndef WEFTD_MAINTENANCE_H
+#define WEFTD_MAINTENANCE_H
+
+#include <stdbool.h>
+
+/* False: argv[1] is no such command. Otherwise it was carried out and *status is for exit(2). */
+bool maintenance(int argc, char **argv, int *status);
+
+#endif
