@@ -1,40 +1,88 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# All tests, in the order in which failures are cheapest. Ends with "N passed, N failed".
+# All tests, cheapest failures first. Ends with "N passed, N failed".
+#   test/run.sh [build] [lint] [unit] [tsan] [e2e] [tour] [fuzz]     (none: all of them)
 cd "$(dirname "$0")/.." || exit 1
 B=${WEFT_TEST_BUILD:-build-test}
-passed=0 failed=0
-step() { printf '\n== %s\n' "$*"; }
+FUZZ_SECONDS=${FUZZ_SECONDS:-30}
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+passed=0 failed=0 started=$SECONDS
+wanted=" ${*:-build lint unit tsan e2e tour fuzz} "
+want() { [[ $wanted == *" $1 "* ]]; }
+step() { printf '\n== %s (%d min)\n' "$*" $(((SECONDS - started) / 60)); }
 count() { # name, exit status
-    if [ "$2" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $1"; fi
+    if [ "$2" -eq 0 ]; then passed=$((passed + 1)); echo "ok      $1"; else failed=$((failed + 1)); echo "FAILED  $1"; fi
 }
 close() {
     printf '\n%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
     exit
 }
+# Adds the closing line "N passed, N failed" of a log to the sums.
+sums() {
+    local p f
+    p=$(grep -oE '[0-9]+ passed' "$1" | tail -1 | cut -d' ' -f1)
+    f=$(tail -5 "$1" | grep -oE '[0-9]+ (failed|errors?)' | awk '{s += $1} END {print s + 0}')
+    passed=$((passed + ${p:-0})); failed=$((failed + ${f:-0}))
+    [ -n "$p" ] || [ "${f:-0}" -gt 0 ] || count "$1 (no test was run)" 1
+}
+meson_tests() { # build folder, log, arguments of meson test
+    local dir=$1 log=$2 ok bad
+    shift 2
+    meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes 2 "$@" >"$log" 2>&1
+    grep -vE '^(ninja|Full log|$)' "$log" | tail -n 80
+    ok=$(sed -n 's/^Ok: *\([0-9]*\).*/\1/p' "$log")
+    bad=$(sed -n 's/^\(Fail\|Timeout\): *\([0-9]*\).*/\2/p' "$log" | awk '{s += $1} END {print s + 0}')
+    passed=$((passed + ${ok:-0})); failed=$((failed + bad))
+    [ -n "$ok" ] || count "meson test in $dir" 1
+}
 
-step "build (gcc, ASan + UBSan)"
+step "build: gcc with ASan and UBSan"
 [ -f $B/build.ninja ] || CC="ccache gcc" meson setup $B -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
-ninja -C $B --quiet; rc=$?; count build $rc
+ninja -C $B --quiet; rc=$?; count "build with gcc" $rc
 [ $rc -eq 0 ] || close
 
-step "lint: format, layers, requirement table"
-git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror; count clang-format $?
-
-step "unit tests and simulations"
-meson test -C $B --no-rebuild --print-errorlogs --num-processes 2 | tee $B/unit.log | tail -n 40
-ok=$(sed -n 's/^Ok: *//p' $B/unit.log | tr -d ' '); bad=$(sed -n 's/^Fail: *//p' $B/unit.log | tr -d ' ')
-to=$(sed -n 's/^Timeout: *//p' $B/unit.log | tr -d ' ')
-passed=$((passed + ${ok:-0})); failed=$((failed + ${bad:-0} + ${to:-0}))
-[ -n "$ok" ] || count "meson test" 1
-
-step "end to end"
-if ls test/e2e/test_*.py >/dev/null 2>&1; then
-    WEFT_BUILD=$B ASAN_OPTIONS=detect_leaks=0 /usr/bin/python3 -m pytest -q -x --durations=5 -p no:cacheprovider test/e2e 2>&1 | tee $B/e2e.log
-    n=$(grep -oE '[0-9]+ passed' $B/e2e.log | tail -1 | cut -d' ' -f1)
-    f=$(grep -oE '[0-9]+ (failed|error)' $B/e2e.log | tail -2 | awk '{s+=$1} END {print s+0}')
-    passed=$((passed + ${n:-0})); failed=$((failed + ${f:-0}))
-    [ -n "$n" ] || count pytest 1
+if want lint; then
+    step "build: clang"
+    [ -f build-clang/build.ninja ] || CC="ccache clang" meson setup build-clang >/dev/null
+    ninja -C build-clang --quiet; count "build with clang" $?
+    step "clang-format, clang-tidy, requirement table"
+    git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror; count clang-format $?
+    git ls-files 'src/*.c' 'agents/*.c' 'cli/*.c' | grep -v _test.c |
+        xargs -P2 -n6 clang-tidy -p build-clang --quiet --checks='-clang-analyzer-*' \
+            >build-clang/tidy.log 2>build-clang/tidy.err
+    ! grep -E '(error|warning):' build-clang/tidy.log; count clang-tidy $?
+    /usr/bin/python3 test/requirements.py --check; count "requirement table" $?
+fi
+if want unit; then
+    step "unit tests, simulations, crash loops"
+    meson_tests $B $B/unit.log
+fi
+if want tsan; then
+    step "threads: core, log and net under TSan"
+    [ -f build-tsan/build.ninja ] ||
+        CC="ccache gcc" meson setup build-tsan -Db_sanitize=thread -Db_lundef=false -Dwerror=false >/dev/null
+    ninja -C build-tsan --quiet; rc=$?; count "build with TSan" $rc
+    [ $rc -eq 0 ] && meson_tests build-tsan build-tsan/tsan.log --suite tsan
+fi
+if want e2e; then
+    step "end to end"
+    WEFT_BUILD=$B /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider test/e2e 2>&1 |
+        tee $B/e2e.log
+    sums $B/e2e.log
+fi
+if want tour; then
+    step "the tour of make run, twice"
+    for n in 1 2; do
+        TOUR=once make --no-print-directory run >$B/tour-$n.log 2>&1
+        rc=$?; count "tour $n" $rc
+        [ $rc -eq 0 ] || tail -n 40 $B/tour-$n.log
+    done
+fi
+if want fuzz; then
+    step "fuzz targets, $FUZZ_SECONDS s each"
+    fuzz/run.sh "$FUZZ_SECONDS" >$B/fuzz.log 2>&1
+    cat $B/fuzz.log
+    sums $B/fuzz.log
 fi
 close
