@@ -29,8 +29,10 @@
 #include "north/cli/http.h"
 #include "north/metrics/metrics.h"
 #include "north/restconf/restconf.h"
+#include "pools/apmi_server.h"
 #include "pools/pools.h"
 #include "weftd/first_start.h"
+#include "weftd/maintenance.h"
 #include "weftd/options.h"
 
 LOGGER_MODULE(weftd);
@@ -45,7 +47,9 @@ struct weftd {
     struct model *model;
     struct core *core;
     struct loop *loop;
-    struct tls_ctx *tls;
+    struct tls_ctx *tls, *apmi_tls;
+    struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
+    size_t n_apmi;
     struct http_server *tls_server, *clear_server, *unix_server;
     unsigned stopping; /* servers that still shut down */
     struct workers *hashers, *decoders, *printers;
@@ -142,6 +146,15 @@ static void server_done(void *arg) {
     }
 }
 
+/* Gateways' sessions end last on the loop: their goodbyes are work for the writer. */
+static void close_apmi(struct weftd *w) {
+    w->stopping += (unsigned)w->n_apmi;
+    for (size_t i = 0; i < w->n_apmi; i++) {
+        apmi_server_close(w->apmi[i], server_done, w);
+    }
+    w->n_apmi = 0;
+}
+
 static void stop(void *arg) {
     struct weftd *w = arg;
     if (w->stopping > 0) {
@@ -155,12 +168,13 @@ static void stop(void *arg) {
     for (size_t i = 0; i < 3; i++) {
         http_server_shutdown(servers[i], GRACE_MS, server_done, w);
     }
+    close_apmi(w);
 }
 
 static void reload(void *arg) {
     struct weftd *w = arg;
     struct err e;
-    if (tls_reload(w->tls, &e) != ERR_OK) {
+    if (tls_reload(w->tls, &e) != ERR_OK || tls_reload(w->apmi_tls, &e) != ERR_OK) {
         L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
     } else {
         L_INFO("the certificate was read again");
@@ -249,6 +263,37 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
     return ERR_OK;
 }
 
+static enum err_code listen_apmi(struct weftd *w, const struct listen *at, struct tls_ctx *tls,
+                                 FILE *ports, struct err *e) {
+    struct apmi_server_config cfg = {.core = w->core, .loop = w->loop, .hashers = w->hashers};
+    struct apmi_server *s = apmi_server_new(&cfg);
+    uint16_t bound;
+    char text[IP_TEXT_MAX];
+    w->apmi[w->n_apmi++] = s;
+    ERR_TRY(apmi_server_listen(s, &at->addr, at->port, tls, &bound, e));
+    L_AT(tls ? LOGGER_INFO : LOGGER_WARN, "gateways are served at %s port %u (%s)",
+         ip_addr_format(&at->addr, text), bound, tls ? "mutual TLS" : "CLEAR TEXT");
+    fprintf(ports, "%s %u\n", tls ? "apmi" : "apmi-clear", bound);
+    return ERR_OK;
+}
+
+static enum err_code listen_apmi_all(struct weftd *w, FILE *ports, struct err *e) {
+    const struct options *o = &w->options;
+    struct tls_config tls = {.cert_file = w->files.server_cert,
+                             .key_file = w->files.server_key,
+                             .ca_file = w->files.ca_cert,
+                             .client_auth = TLS_AUTH_REQUIRED,
+                             .alpn = TLS_ALPN_H2};
+    ERR_TRY(tls_server_new(&tls, &w->apmi_tls, e));
+    for (size_t i = 0; i < o->n_apmi; i++) {
+        ERR_TRY(listen_apmi(w, &o->apmi[i], w->apmi_tls, ports, e));
+    }
+    for (size_t i = 0; i < o->n_apmi_clear; i++) {
+        ERR_TRY(listen_apmi(w, &o->apmi_clear[i], NULL, ports, e));
+    }
+    return ERR_OK;
+}
+
 static enum err_code start(struct weftd *w, struct err *e) {
     struct options *o = &w->options;
     if (o->user != NULL) {
@@ -273,12 +318,19 @@ static enum err_code start(struct weftd *w, struct err *e) {
         return err_errno(e, errno, o->port_file, "can't be written");
     }
     enum err_code rc = listen_all(w, ports, e);
+    if (rc == ERR_OK) {
+        rc = listen_apmi_all(w, ports, e);
+    }
     fprintf(ports, "unix %s\nready\n", o->unix_path);
     fclose(ports);
     return rc;
 }
 
 static void finish(struct weftd *w) {
+    if (w->n_apmi > 0) { /* the loop was cut short: let their goodbyes through */
+        close_apmi(w);
+        loop_run(w->loop);
+    }
     http_server_free(w->tls_server);
     http_server_free(w->clear_server);
     http_server_free(w->unix_server);
@@ -289,8 +341,10 @@ static void finish(struct weftd *w) {
     workers_free(w->hashers);
     workers_free(w->decoders);
     workers_free(w->printers);
-    cli_free(w->cli);
-    candidates_free(w->candidates);
+    if (w->cli != NULL) {
+        cli_free(w->cli);
+        candidates_free(w->candidates);
+    }
     core_close(w->core);
     if (w->loop != NULL) {
         loop_signal_free(w->term);
@@ -302,6 +356,7 @@ static void finish(struct weftd *w) {
     restconf_free(w->safe.restconf);
     restconf_free(w->clear.restconf);
     tls_ctx_free(w->tls);
+    tls_ctx_free(w->apmi_tls);
     if (w->model != NULL) {
         model_free(w->model);
     }
@@ -313,6 +368,10 @@ int main(int argc, char **argv) {
     struct weftd w = {.stopping = 0};
     struct err e;
     setlocale(LC_ALL, "C.UTF-8");
+    int status;
+    if (maintenance(argc, argv, &status)) {
+        return status;
+    }
     options_parse(argc, argv, &w.options);
     logring_install();
     enum err_code rc = start(&w, &e);

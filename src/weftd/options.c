@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 
-enum { OPT_HELP = 1000, OPT_VERSION, OPT_CLEAR, OPT_APMI, OPT_PORT_FILE };
+enum { OPT_HELP = 1000, OPT_VERSION, OPT_CLEAR, OPT_APMI, OPT_APMI_CLEAR, OPT_PORT_FILE };
 
 static const struct option names[] = {
     {"config", required_argument, NULL, 'c'},
@@ -18,6 +18,7 @@ static const struct option names[] = {
     {"listen", required_argument, NULL, 'l'},
     {"listen-clear-text", required_argument, NULL, OPT_CLEAR},
     {"listen-apmi", required_argument, NULL, OPT_APMI},
+    {"listen-apmi-clear-text", required_argument, NULL, OPT_APMI_CLEAR},
     {"unix", required_argument, NULL, 'u'},
     {"user", required_argument, NULL, 'U'},
     {"hostname", required_argument, NULL, 'n'},
@@ -33,7 +34,9 @@ static const char usage[] =
     "  -l, --listen ADDR:PORT   HTTPS: RESTCONF, the command line, metrics; may be repeated\n"
     "                           (default [::]:8443; \"none\" for the local socket alone)\n"
     "      --listen-apmi ADDR:PORT\n"
-    "                           gateways' sessions (default [::]:8444; \"none\")\n"
+    "                           gateways' sessions (default [::]:20557; \"none\")\n"
+    "      --listen-apmi-clear-text ADDR:PORT\n"
+    "                           the same without TLS: anybody who can connect is believed\n"
     "      --listen-clear-text ADDR:PORT\n"
     "                           the same as --listen without TLS; passwords can be read on the "
     "way\n"
@@ -122,6 +125,9 @@ static void take(struct parse *p, int opt, const char *value) {
     case OPT_APMI:
         add_listen(o->apmi, &o->n_apmi, &p->no_apmi, value);
         break;
+    case OPT_APMI_CLEAR:
+        add_listen(o->apmi_clear, &o->n_apmi_clear, &p->no_clear, value);
+        break;
     case 'u':
         set(&o->unix_path, value);
         break;
@@ -188,7 +194,7 @@ void options_parse(int argc, char **argv, struct options *o) {
         add_listen(o->tls, &o->n_tls, &p.no_tls, "[::]:8443");
     }
     if (o->n_apmi == 0 && !p.no_apmi) {
-        add_listen(o->apmi, &o->n_apmi, &p.no_apmi, "[::]:8444");
+        add_listen(o->apmi, &o->n_apmi, &p.no_apmi, "[::]:20557");
     }
     if (o->unix_path == NULL) {
         o->unix_path = mem_printf("%s/weft.sock", o->data);

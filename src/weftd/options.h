@@ -29,6 +29,8 @@ struct options {
     size_t n_clear;
     struct listen apmi[OPTIONS_LISTEN_MAX];
     size_t n_apmi;
+    struct listen apmi_clear[OPTIONS_LISTEN_MAX];
+    size_t n_apmi_clear;
     bool check_only;
 };
 
