@@ -311,8 +311,8 @@ static void name_peer(struct http_conn *c, int fd, const struct sockaddr_storage
     c->peer_key_len = (uint8_t)(n + 1);
 }
 
-static void conn_new(struct listener *li, int fd, const struct sockaddr_storage *ss) {
-    struct http_server *s = li->server;
+static void conn_new(struct http_server *s, struct tls_ctx *tls, unsigned flags, int fd,
+                     const struct sockaddr_storage *ss) {
     struct http_conn *c = MEM_NEW(struct http_conn);
     c->server = s;
     name_peer(c, fd, ss);
@@ -327,8 +327,8 @@ static void conn_new(struct listener *li, int fd, const struct sockaddr_storage 
         mem_free(c);
         return;
     }
-    c->tls = li->tls != NULL;
-    c->h2c = li->flags & HTTP_H2C;
+    c->tls = tls != NULL;
+    c->h2c = flags & HTTP_H2C;
     c->peer.kind = c->tls ? HTTP_PEER_TLS : c->peer.kind;
     list_init(&c->reqs);
     c->work.fn = conn_work;
@@ -338,7 +338,7 @@ static void conn_new(struct listener *li, int fd, const struct sockaddr_storage 
     peer_count(s, c, 1);
     s->n.open_conns++;
     s->n.accepted++;
-    c->stream = stream_accepted(s->loop, fd, li->tls, &stream_ops, c);
+    c->stream = stream_accepted(s->loop, fd, tls, &stream_ops, c);
     stream_count(c->stream, &s->n.bytes_in, &s->n.bytes_out);
     if (s->n.open_conns == 1) {
         loop_timer_repeat(s->tick, HTTP_TICK_MS);
@@ -359,8 +359,15 @@ static void on_accept(int fd, unsigned events, void *arg) {
             }
             return;
         }
-        conn_new(li, got, &ss);
+        conn_new(li->server, li->tls, li->flags, got, &ss);
     }
+}
+
+void http_server_adopt(struct http_server *s, int fd, struct tls_ctx *tls, unsigned flags) {
+    struct sockaddr_storage ss = {0};
+    socklen_t n = sizeof(ss);
+    getpeername(fd, (struct sockaddr *)&ss, &n);
+    conn_new(s, tls, flags, fd, &ss);
 }
 
 static void listener_add(struct http_server *s, int fd, struct tls_ctx *tls, unsigned flags,

@@ -67,6 +67,9 @@ enum err_code http_listen_tcp(struct http_server *s, const struct ip_addr *addr,
  * http_server_free. `mode` as in chmod. */
 enum err_code http_listen_unix(struct http_server *s, const char *path, mode_t mode, unsigned flags,
                                struct err *e);
+/* Serves a connected socket that was accepted elsewhere, or one end of a socketpair. Takes it over.
+ */
+void http_server_adopt(struct http_server *s, int fd, struct tls_ctx *tls, unsigned flags);
 /* Takes no new connections, lets running requests end (h2: GOAWAY), closes the rest after grace_ms,
  * then calls done (may be NULL). */
 void http_server_shutdown(struct http_server *s, int64_t grace_ms, loop_fn *done, void *arg);
