@@ -125,7 +125,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
         return;
     }
     if (serve_posts(l, POSTS_PER_TURN)) {
-        event_active(&l->wake, EV_READ, 0);
+        wake_up(l);
     }
 }
 
@@ -155,8 +155,11 @@ void loop_defer(struct loop *l, struct loop_deferred *d) {
     }
     list_append(&l->deferred, &d->link);
     if (!l->defer_active) {
+        /* A timer, not event_active(): that would keep the active queue from ever running empty,
+         * and work that arms itself again would starve sockets and messages. */
+        static const struct timeval at_once = {0, 0};
         l->defer_active = true;
-        event_active(&l->defer, EV_TIMEOUT, 0);
+        event_add(&l->defer, &at_once);
     }
 }
 
@@ -183,7 +186,7 @@ struct loop *loop_new(const char *name) {
     list_init(&l->deferred);
     event_assign(&l->wake, l->base, l->wake_fd, EV_READ | EV_PERSIST, on_wake, l);
     event_add(&l->wake, NULL);
-    event_assign(&l->defer, l->base, -1, 0, on_defer, l);
+    evtimer_assign(&l->defer, l->base, on_defer, l);
     l->now = mono();
     return l;
 }
