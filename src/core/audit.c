@@ -93,7 +93,9 @@ void audit_put(struct txn *t, const char *action, const char *result) {
     txn_put_state(t, key, strlen(key), buf_cstr(&b), b.len);
     while (sys->audit_next - sys->audit_first > AUDIT_KEPT) {
         audit_key(sys->audit_first, key);
+        uint64_t first = sys->audit_first;
         txn_delete_state(t, key, strlen(key));
+        sys->audit_first += sys->audit_first == first; /* a number that holds nothing */
     }
     buf_free(&b);
 }

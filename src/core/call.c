@@ -8,6 +8,16 @@
 #include "core/rights.h"
 #include "core/system.h"
 
+void copy_text(char *out, size_t size, const char *text) {
+    size_t n = strnlen(text, size);
+    if (n == size) {
+        for (n--; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--) {
+        }
+    }
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
 static struct service_slot *owner_of(struct core *c, const char *module) {
     for (size_t i = 0; i < c->n_services; i++) {
         const char *m = c->services[i].service->module;
@@ -95,6 +105,8 @@ static void call_done(void *arg, uint64_t index, const struct err *e) {
     r->call->err.code = ERR_OK;
     if (e != NULL) {
         r->call->err = *e;
+        mem_free(r->call->cursor); /* perhaps what prepare() left there for call() */
+        r->call->cursor = NULL;
         note_refusal(r->core, r->call);
     }
     r->done(r->call, r->arg);

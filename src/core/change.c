@@ -13,21 +13,33 @@
 
 LOGGER_MODULE(change);
 
-enum { CHANGE_EDITS_MAX = 1 << 20 };
+enum {
+    CHANGE_EDITS_MAX = 1 << 20,
+    CHANGES_INDEXED = 16, /* objects in a change from which on they are found by hash */
+    CONFIRM_SECONDS_MAX = 86400
+};
 
 struct prepared_op {
-    char *path;
-    const struct kind *kind;
+    const char *path;    /* that of base or doc */
     struct object *base; /* as decoded against; NULL: was not there */
     struct doc *doc;     /* NULL: deleted */
+};
+
+/* What an edit looked at, whether it changed it or not: "set to what it is already" was true of
+ * that object only. */
+struct looked_at {
+    const char *path;    /* in the change's arena */
+    struct object *base; /* reference held; NULL: was not there */
 };
 
 struct change_private {
     struct snap *base; /* what it was decoded against; NULL: not prepared */
     struct prepared_op *ops;
     size_t n_ops, cap_ops;
+    struct looked_at *looked;
+    size_t n_looked, cap_looked;
     size_t cap_edits;
-    bool above; /* an edit reaches above objects: others' new objects matter to it */
+    bool listed; /* an edit walked all objects of a kind: others' new objects matter to it */
     struct core *core;
     void (*done)(struct change *ch, void *arg);
     void *arg;
@@ -44,12 +56,14 @@ struct change *change_new(const struct actor *who) {
 
 static void forget_prepared(struct change_private *p) {
     for (size_t i = 0; i < p->n_ops; i++) {
-        mem_free(p->ops[i].path);
         object_release(p->ops[i].base);
         doc_drop(p->ops[i].doc);
     }
-    p->n_ops = 0;
-    p->above = false;
+    for (size_t i = 0; i < p->n_looked; i++) {
+        object_release(p->looked[i].base);
+    }
+    p->n_ops = p->n_looked = 0;
+    p->listed = false;
     snap_release(p->base);
     p->base = NULL;
 }
@@ -60,6 +74,7 @@ void change_free(struct change *ch) {
     }
     forget_prepared(ch->priv);
     mem_free(ch->priv->ops);
+    mem_free(ch->priv->looked);
     mem_free(ch->priv);
     for (size_t i = 0; i < ch->n_targets; i++) {
         mem_free(ch->targets[i].name);
@@ -99,18 +114,35 @@ struct change_edit *change_add(struct change *ch, enum edit_op op, const char *p
 
 /* Edits are decoded one after the other, each seeing the result of those before. */
 struct decode {
-    struct core *core;
-    struct snap *now;
+    struct change *change;
+    struct snap *base, *now;
 };
 
+static void remember_look(struct decode *d, const char *path, const struct object *base) {
+    struct change_private *p = d->change->priv;
+    if (p->n_looked > 0 && strcmp(p->looked[p->n_looked - 1].path, path) == 0) {
+        return; /* many edits inside one object */
+    }
+    if (p->n_looked == p->cap_looked) {
+        p->cap_looked = p->cap_looked ? p->cap_looked * 2 : 4;
+        p->looked = mem_array(p->looked, p->cap_looked, sizeof *p->looked);
+    }
+    p->looked[p->n_looked++] =
+        (struct looked_at){arena_strdup(d->change->arena, path), object_hold(base)};
+}
+
 static struct doc *view_get(void *arg, const char *path) {
-    const struct object *o = snap_get(((struct decode *)arg)->now, path);
+    struct decode *d = arg;
+    const struct object *o = snap_get(d->now, path);
+    remember_look(d, path, d->now == d->base ? o : snap_get(d->base, path));
     return o ? doc_hold(o->doc) : NULL;
 }
 
 static struct doc *view_next(void *arg, const struct kind *k, const struct doc *after) {
-    struct snap *s = ((struct decode *)arg)->now;
+    struct decode *d = arg;
+    struct snap *s = d->now;
     const struct object *o;
+    d->change->priv->listed = true;
     if (after == NULL) {
         o = snap_first_of(s, k);
     } else {
@@ -146,10 +178,8 @@ static void collect_op(const struct object *in_a, const struct object *in_b, voi
         p->cap_ops = p->cap_ops ? p->cap_ops * 2 : 4;
         p->ops = mem_array(p->ops, p->cap_ops, sizeof *p->ops);
     }
-    p->ops[p->n_ops++] = (struct prepared_op){.path = mem_strdup(d->path),
-                                              .kind = d->kind,
-                                              .base = object_hold(in_a),
-                                              .doc = in_b ? doc_hold(in_b->doc) : NULL};
+    p->ops[p->n_ops++] = (struct prepared_op){
+        .path = d->path, .base = object_hold(in_a), .doc = in_b ? doc_hold(in_b->doc) : NULL};
 }
 
 static enum err_code check_generation(struct core *c, const struct change_edit *ed,
@@ -175,21 +205,14 @@ static enum err_code check_generation(struct core *c, const struct change_edit *
     return rc;
 }
 
-static bool above_objects(struct core *c, const char *target, struct arena *a) {
-    struct target where;
-    struct err ignore;
-    return path_parse(c->model, target, a, &where, &ignore) != ERR_OK || where.object == NULL;
-}
-
 static enum err_code decode(struct core *c, struct change *ch, struct snap *base, struct err *e) {
     struct change_private *p = ch->priv;
     forget_prepared(p);
-    struct decode d = {c, snap_hold(base)};
+    struct decode d = {ch, base, snap_hold(base)};
     struct model_view view = {view_get, view_next, &d};
     enum err_code rc = ERR_OK;
     for (size_t i = 0; i < ch->n_edits && rc == ERR_OK; i++) {
         struct change_edit *ed = &ch->edits[i];
-        p->above |= ed->edit.child || above_objects(c, ed->edit.target, ch->arena);
         rc = model_edit(c->model, &view, &ed->edit, ch->arena, take_result, &d, &ed->result, e);
         ch->bad_edit = rc == ERR_OK ? SIZE_MAX : i;
     }
@@ -215,25 +238,72 @@ enum err_code core_change_prepare(struct core *c, struct change *ch) {
 
 /* ---- on the writer --------------------------------------------------------------------------- */
 
-static void add_change(struct txn *t, const struct object *old, const struct object *new_) {
-    /* An object touched twice in one change counts once, from its first old to its last new. */
-    const char *path = old ? old->doc->path : new_->doc->path;
-    if (t->in_change) {
+static const struct doc *op_doc(const struct txn_op *op) {
+    return op->old ? op->old->doc : op->new_->doc;
+}
+
+static void index_change(struct txn *t, size_t i) {
+    const struct doc *d = op_doc(&t->changes[i]);
+    map_put_n(&t->change_index, d->path, d->path_len, (void *)(uintptr_t)(i + 1));
+}
+
+/* SIZE_MAX: not touched yet. Most changes are small; large ones get an index. */
+static size_t find_change(struct txn *t, const struct doc *d) {
+    if (t->n_changes < CHANGES_INDEXED) {
         for (size_t i = 0; i < t->n_changes; i++) {
-            struct txn_op *op = &t->changes[i];
-            const char *p = op->old ? op->old->doc->path : op->new_->doc->path;
-            if (strcmp(p, path) == 0) {
-                object_release((struct object *)(uintptr_t)op->new_);
-                op->new_ = object_hold(new_);
-                return;
+            const struct doc *x = op_doc(&t->changes[i]);
+            if (x->path_len == d->path_len && memcmp(x->path, d->path, d->path_len) == 0) {
+                return i;
             }
         }
+        return SIZE_MAX;
+    }
+    if (t->change_index.count != t->n_changes) {
+        map_free(&t->change_index, NULL);
+        for (size_t i = 0; i < t->n_changes; i++) {
+            index_change(t, i);
+        }
+    }
+    return (size_t)(uintptr_t)map_get_n(&t->change_index, d->path, d->path_len) - 1;
+}
+
+/* An object touched twice in one change counts once, from its first old to its last new; one that
+ * was made and removed again does not count at all. */
+static void add_change(struct txn *t, const struct object *old, const struct object *new_) {
+    size_t at = find_change(t, old ? old->doc : new_->doc);
+    if (at != SIZE_MAX) {
+        struct txn_op *op = &t->changes[at];
+        struct object *was = (struct object *)(uintptr_t)op->new_;
+        op->new_ = object_hold(new_);
+        if (op->old == NULL && op->new_ == NULL) {
+            memmove(op, op + 1, (--t->n_changes - at) * sizeof *op);
+        }
+        object_release(was);
+        return;
     }
     if (t->n_changes == t->cap_changes) {
         t->cap_changes = t->cap_changes ? t->cap_changes * 2 : 4;
         t->changes = mem_array(t->changes, t->cap_changes, sizeof *t->changes);
     }
     t->changes[t->n_changes++] = (struct txn_op){object_hold(old), object_hold(new_)};
+    if (t->change_index.count == t->n_changes - 1 && t->n_changes > CHANGES_INDEXED) {
+        index_change(t, t->n_changes - 1);
+    }
+}
+
+static enum err_code put(struct txn *t, const struct object *old, struct doc *doc,
+                         const char *owner, uint64_t created, struct err *e) {
+    if (t->sealed) {
+        return err_set(e, ERR_INTERNAL, doc ? doc->path : old->doc->path,
+                       "a service changed an object after the change was complete");
+    }
+    struct object *o = doc != NULL ? object_new(doc, owner, created, t->index) : NULL;
+    struct object *keep = object_hold(old); /* the tree may hold the only reference */
+    add_change(t, keep, o);
+    txn_apply_object(t, keep, o);
+    object_release(keep);
+    object_release(o);
+    return ERR_OK;
 }
 
 enum err_code change_put(struct txn *t, const struct object *old, struct doc *doc,
@@ -242,17 +312,17 @@ enum err_code change_put(struct txn *t, const struct object *old, struct doc *do
         return err_set(e, ERR_DENIED, old->doc->path,
                        "was made by %s and goes with it; change that one instead", old->owner);
     }
-    struct object *o = NULL;
-    if (doc != NULL) {
-        o = object_new(doc, owner, old ? old->created : t->index, t->index);
+    if (old != NULL && old->owner == NULL && owner != NULL) {
+        return err_set(e, ERR_EXISTS, old->doc->path,
+                       "is an operator's own; %s can't make it as well", owner);
     }
-    struct object *keep = object_hold(old); /* the tree may hold the only reference */
-    add_change(t, keep, o);
-    txn_apply_object(t, keep, o);
-    object_release(keep);
-    object_release(o);
-    t->is_commit = true;
-    return ERR_OK;
+    return put(t, old, doc, owner, old ? old->created : t->index, e);
+}
+
+enum err_code change_restore(struct txn *t, const struct object *now, const struct object *then,
+                             struct err *e) {
+    return put(t, now, then ? then->doc : NULL, then ? then->owner : NULL, then ? then->created : 0,
+               e);
 }
 
 enum err_code txn_put_object(struct txn *t, struct doc *doc, const char *owner, struct err *e) {
@@ -284,23 +354,30 @@ static void delete_made(const char *path, void *arg) {
 /* Made objects go with their maker; their own made objects follow as the loop reaches them. */
 static enum err_code cascade_deletes(struct txn *t, struct err *e) {
     struct cascade cs = {t, e, ERR_OK};
-    for (size_t i = 0; i < t->n_changes && cs.rc == ERR_OK; i++) {
+    for (size_t i = 0; i < t->n_changes && cs.rc == ERR_OK;) {
+        size_t n = t->n_changes;
         if (t->changes[i].new_ == NULL) {
             refs_each_made(t->core, t->changes[i].old->doc->path, delete_made, &cs);
         }
+        /* One that was made in this very change is out of the list: look at all again. */
+        i = t->n_changes < n ? 0 : i + 1;
     }
     return cs.rc;
 }
 
 enum err_code change_finish(struct txn *t, struct err *e) {
     struct core *c = t->core;
-    t->in_change = true;
+    if (t->sealed) {
+        return ERR_OK;
+    }
     ERR_TRY(cascade_deletes(t, e));
     for (size_t i = 0; i < c->n_services; i++) {
         if (c->services[i].service->complete != NULL) {
             ERR_TRY(c->services[i].service->complete(c->services[i].self, t, e));
         }
     }
+    ERR_TRY(cascade_deletes(t, e)); /* of what the services deleted */
+    t->sealed = true;
     ERR_TRY(refs_check(t, e));
     for (size_t i = 0; i < c->n_services; i++) {
         if (c->services[i].service->check != NULL) {
@@ -325,15 +402,15 @@ static bool moved(const struct txn *t, const struct change_private *p) {
     if (snap_index(p->base) == snap_index(t->core->tip)) {
         return false;
     }
-    if (p->above) {
+    if (p->listed) {
         return true;
     }
-    for (size_t i = 0; i < p->n_ops; i++) {
-        if (snap_get(t->core->tip, p->ops[i].path) != p->ops[i].base) {
+    for (size_t i = 0; i < p->n_looked; i++) {
+        if (snap_get(t->core->tip, p->looked[i].path) != p->looked[i].base) {
             return true;
         }
     }
-    return p->n_ops == 0; /* "nothing to do" was true of another state */
+    return false;
 }
 
 static void fill_diff(struct txn *t, struct change *ch) {
@@ -354,21 +431,52 @@ static void fill_out(struct txn *t, struct change *ch) {
     buf_add(&ch->warnings, t->warnings.data, t->warnings.len);
 }
 
-static void set_confirm(struct txn *t, const struct change *ch) {
+/* The targets of all commits that would be taken back, so that a restart knows whom to wait for. */
+static void confirm_targets(const struct txn *t, struct confirm *cf) {
+    const struct confirm *was = &t->core->confirm;
+    size_t max = t->n_touched + (was->mode ? was->n_targets : 0);
+    cf->targets = mem_alloc((max + 1) * sizeof *cf->targets);
+    for (size_t i = 0; i < t->n_touched; i++) {
+        cf->targets[cf->n_targets++] = t->touched[i].name;
+    }
+    for (size_t i = 0; was->mode && i < was->n_targets; i++) {
+        bool known = false;
+        for (size_t k = 0; k < t->n_touched && !known; k++) {
+            known = strcmp(was->targets[i], t->touched[k].name) == 0;
+        }
+        if (!known) {
+            cf->targets[cf->n_targets++] = was->targets[i];
+        }
+    }
+}
+
+/* `empty`: a commit of nothing, which is how people confirm (or extend) what waits. */
+static enum err_code set_confirm(struct txn *t, const struct change *ch, bool empty,
+                                 struct err *e) {
     struct core *c = t->core;
     if (ch->confirm == CONFIRM_NONE) {
         /* A plain commit confirms the one that waits for a person (RFC 6241 8.4.1). */
         if (c->confirm.mode == CONFIRM_BY_PERSON) {
+            ERR_TRY(confirm_allowed(t, &ch->who, e));
             confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
         }
-        return;
+        return ERR_OK;
     }
-    struct confirm cf = {.index = t->index,
+    if (empty && c->confirm.mode == CONFIRM_NONE) {
+        return ERR_OK;
+    }
+    struct confirm cf = {.index = empty ? c->confirm.index : t->index,
                          .first_before = c->confirm.mode ? c->confirm.first_before : t->index,
                          .deadline_s = txn_now_s(t) + ch->confirm_s,
                          .mode = (uint8_t)ch->confirm};
-    snprintf(cf.user, sizeof cf.user, "%s", ch->who.user);
+    if (empty) {
+        ERR_TRY(confirm_allowed(t, &ch->who, e));
+    }
+    copy_text(cf.user, sizeof cf.user, ch->who.user);
+    confirm_targets(t, &cf);
     confirm_set(t, &cf);
+    mem_free(cf.targets);
+    return ERR_OK;
 }
 
 static enum err_code apply_ops(struct txn *t, struct change *ch, struct err *e) {
@@ -388,6 +496,10 @@ static enum err_code apply_ops(struct txn *t, struct change *ch, struct err *e) 
 
 static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
     struct change *ch = arg;
+    if (ch->confirm != CONFIRM_NONE && (ch->confirm_s < 1 || ch->confirm_s > CONFIRM_SECONDS_MAX)) {
+        return err_set(e, ERR_INVALID, NULL, "the time to confirm must be 1..%d seconds, not %u",
+                       CONFIRM_SECONDS_MAX, ch->confirm_s);
+    }
     t->force = ch->force;
     t->dry_run = ch->mode == CHANGE_DRY_RUN;
     for (size_t i = 0; i < ch->n_edits; i++) {
@@ -399,18 +511,20 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
         t->core->stats.redecoded += ch->priv->base != NULL;
         ERR_TRY(decode(t->core, ch, t->core->tip, e));
     }
-    snprintf(t->comment, sizeof t->comment, "%s", ch->comment ? ch->comment : "");
-    snprintf(t->label, sizeof t->label, "%s", ch->label ? ch->label : "");
+    copy_text(t->comment, sizeof t->comment, ch->comment ? ch->comment : "");
+    copy_text(t->label, sizeof t->label, ch->label ? ch->label : "");
     ERR_TRY(apply_ops(t, ch, e));
-    ch->unchanged = t->n_changes == 0;
-    if (!ch->unchanged) {
+    if (t->n_changes > 0) {
         ERR_TRY(change_finish(t, e));
     }
+    ch->unchanged = t->n_changes == 0;
     if (t->dry_run) {
         fill_diff(t, ch);
     } else if (!ch->unchanged) {
-        set_confirm(t, ch);
-        audit_put(t, ch->label ? ch->label : "commit", ch->comment ? ch->comment : "");
+        ERR_TRY(set_confirm(t, ch, false, e));
+        audit_put(t, t->label[0] ? t->label : "commit", t->comment);
+    } else if (ch->n_edits == 0) {
+        ERR_TRY(set_confirm(t, ch, true, e));
     }
     fill_out(t, ch);
     return ERR_OK;

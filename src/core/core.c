@@ -56,7 +56,8 @@ static enum err_code recover(struct core *c, struct err *e) {
     ERR_TRY(r.rc);
     ERR_TRY(log_snapshot(c->log, LOG_STATE, "", 0, NULL, recover_state, &r, e));
     ERR_TRY(r.rc);
-    snap_set_index(c->tip, at);
+    /* The configuration's index is that of its last commit, whatever state was written since. */
+    snap_set_index(c->tip, log_config_head(c->log));
     L_INFO("%zu objects and %llu records in all, up to log index %llu, read in %lld ms",
            snap_count(c->tip), (unsigned long long)r.folded, (unsigned long long)at,
            (long long)((clock_mono(&clock_real) - start) / NS_PER_MS));
@@ -79,13 +80,22 @@ static void publish_first(struct core *c) {
 }
 
 static enum err_code start_services(struct core *c, struct err *e) {
-    for (size_t i = 0; i < c->n_services; i++) {
-        const struct service *s = c->services[i].service;
+    for (; c->n_started < c->n_services; c->n_started++) {
+        const struct service *s = c->services[c->n_started].service;
         if (s->start != NULL) {
-            ERR_TRY(s->start(c->services[i].self, e));
+            ERR_TRY(s->start(c->services[c->n_started].self, e));
         }
     }
     return ERR_OK;
+}
+
+static void stop_services(struct core *c) {
+    c->closing = true;
+    for (size_t i = c->n_started; i-- > 0;) {
+        if (c->services[i].service->stop != NULL) {
+            c->services[i].service->stop(c->services[i].self);
+        }
+    }
 }
 
 static void create_services(struct core *c) {
@@ -134,7 +144,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     pthread_cond_init(&c->wake, &attr);
     pthread_condattr_destroy(&attr);
     timers_init(&c->timers, c->clock);
-    c->stats.writable = true;
+    c->stats.writable = c->shown_stats.writable = true;
 
     enum err_code rc;
     struct log_options lo = {.clock = c->clock};
@@ -148,6 +158,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     publish_first(c);
     c->lease_timer = (struct timer){.fire = lease_fire, .arg = c};
     timer_arm(&c->timers, &c->lease_timer, LEASE_TTL_S * NS_PER_S / 3);
+    targets_recovered(c);
     confirm_start(c);
     ERR_GOTO(rc, start_services(c, e), fail);
     if (o->threaded && pthread_create(&c->thread, NULL, writer_main, c) != 0) {
@@ -157,6 +168,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     *out = c;
     return ERR_OK;
 fail:
+    stop_services(c);
     core_free(c);
     return rc;
 }
@@ -175,12 +187,7 @@ void core_close(struct core *c) {
         pthread_mutex_unlock(&c->lock);
         pthread_join(c->thread, NULL);
     }
-    c->closing = true;
-    for (size_t i = c->n_services; i-- > 0;) {
-        if (c->services[i].service->stop != NULL) {
-            c->services[i].service->stop(c->services[i].self);
-        }
-    }
+    stop_services(c);
     while (writer_batch(c) > 0) {
     }
     core_free(c);
@@ -243,9 +250,7 @@ void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_don
         *w = (struct work){.who = *who, .fn = fn, .done = done, .arg = arg};
         list_append(&c->queue, &w->link);
         c->queued++;
-        if (c->queued > c->stats.queue_peak) {
-            c->stats.queue_peak = c->queued;
-        }
+        c->queue_peak = c->queued > c->queue_peak ? c->queued : c->queue_peak;
         if (c->queued == 1) {
             pthread_cond_signal(&c->wake);
         }
@@ -265,8 +270,9 @@ enum err_code core_backup(struct core *c, const char *path, struct err *e) {
 
 void core_stats(struct core *c, struct core_stats *out) {
     pthread_mutex_lock(&c->lock);
-    *out = c->stats;
+    *out = c->shown_stats;
     out->queue_depth = c->queued;
+    out->queue_peak = c->queue_peak;
     out->objects = snap_count(c->published);
     pthread_mutex_unlock(&c->lock);
     out->head = core_head(c);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Events: a ring of what happened, and those who want to be told. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/internal.h"
@@ -37,6 +35,41 @@ static void publish(struct core *c, uint64_t index, int64_t time_s, const char *
     tell(c, &ev);
 }
 
+/* `s` as a JSON string; only ASCII's own specials need anything in UTF-8. */
+static void add_string(struct buf *b, const char *s) {
+    buf_char(b, '"');
+    for (; *s != '\0'; s++) {
+        if (*s == '"' || *s == '\\') {
+            buf_char(b, '\\');
+            buf_char(b, *s);
+        } else if ((unsigned char)*s < 0x20) {
+            buf_printf(b, "\\u%04x", (unsigned)*s);
+        } else {
+            buf_char(b, *s);
+        }
+    }
+    buf_char(b, '"');
+}
+
+/* Members of the notification weft-system:commit. */
+static void commit_json(const struct txn *t, struct buf *b) {
+    char when[TIME_TEXT_MAX], dialect[16];
+    snprintf(dialect, sizeof dialect, "%.*s", (int)strcspn(t->who.source, " "), t->who.source);
+    buf_printf(b, "{\"number\":\"%" PRIu64 "\",\"time\":\"%s\",\"user\":", t->index,
+               time_format(t->now_ns / NS_PER_S, 0, when));
+    add_string(b, t->who.user);
+    buf_str(b, ",\"dialect\":");
+    add_string(b, dialect);
+    if (t->comment[0] != '\0' || t->label[0] != '\0') {
+        char both[sizeof t->comment + sizeof t->label + 2];
+        snprintf(both, sizeof both, "%s%s%s", t->label, t->label[0] && t->comment[0] ? ": " : "",
+                 t->comment);
+        buf_str(b, ",\"comment\":");
+        add_string(b, both);
+    }
+    buf_printf(b, ",\"objects\":%zu}", t->n_changes);
+}
+
 void events_publish(struct txn *t) {
     struct core *c = t->core;
     if (t->n_events == 0 && !t->is_commit) {
@@ -45,18 +78,10 @@ void events_publish(struct txn *t) {
     pthread_mutex_lock(&c->events_lock);
     int64_t now = t->now_ns / NS_PER_S;
     if (t->is_commit) {
-        char number[24], when[TIME_TEXT_MAX];
-        snprintf(number, sizeof number, "%" PRIu64, t->index);
-        time_format(now, 0, when);
-        json_t *members =
-            json_pack("{s:s, s:s, s:s}", "number", number, "time", when, "user", t->who.user);
-        if (t->comment[0] != '\0') {
-            json_object_set_new(members, "comment", json_string(t->comment));
-        }
-        char *text = json_dumps(members, JSON_COMPACT);
-        publish(c, t->index, now, "weft-system:commit", text != NULL ? text : "{}");
-        free(text);
-        json_decref(members);
+        struct buf b = BUF_INIT;
+        commit_json(t, &b);
+        publish(c, t->index, now, "weft-system:commit", buf_cstr(&b));
+        buf_free(&b);
     }
     for (size_t i = 0; i < t->n_events; i++) {
         publish(c, t->index, now, t->events[i].name, t->events[i].json);

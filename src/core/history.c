@@ -13,6 +13,8 @@
 
 #include "base/logger.h"
 #include "core/internal.h"
+#include "core/rights.h"
+#include "core/system.h"
 
 LOGGER_MODULE(history);
 
@@ -41,6 +43,14 @@ static bool has_prefix(const char *key, size_t len, const char *prefix) {
 static void take_text(struct cur *c, char *out, size_t size) {
     struct cur s = cur_blob(c);
     snprintf(out, size, "%.*s", (int)cur_left(&s), s.p ? (const char *)s.p : "");
+}
+
+static void confirm_clear(struct confirm *cf) {
+    for (size_t i = 0; i < cf->n_targets; i++) {
+        mem_free(cf->targets[i]);
+    }
+    mem_free(cf->targets);
+    *cf = (struct confirm){.mode = CONFIRM_NONE};
 }
 
 static enum err_code record_decode(const void *value, size_t len, struct commit_record **out,
@@ -92,7 +102,11 @@ void history_record(struct txn *t) {
     char key[64];
     commit_key(t->index, key);
     txn_put_state(t, key, strlen(key), buf_cstr(&b), b.len);
-    while (c->n_history > c->options.history) {
+    while (
+        c->n_history > 1 &&
+        (c->n_history > c->options.history || c->history_bytes > HISTORY_BYTES_MAX) &&
+        /* What may still be taken back must stay whole. */
+        (c->confirm.mode == CONFIRM_NONE || c->history[0]->info.index < c->confirm.first_before)) {
         commit_key(c->history[0]->info.index, key);
         txn_delete_state(t, key, strlen(key));
     }
@@ -111,6 +125,8 @@ static enum err_code fold_commit(struct core *c, uint64_t index, const void *val
         i++;
     }
     bool there = i < c->n_history && c->history[i]->info.index == index;
+    c->history_bytes -= there ? c->history[i]->raw.len : 0;
+    c->history_bytes += r != NULL ? r->raw.len : 0;
     if (there && r != NULL) {
         record_release(c->history[i]);
         c->history[i] = r;
@@ -137,10 +153,17 @@ static enum err_code fold_confirm(struct core *c, const void *value, size_t len,
         cf.first_before = cur_var(&p);
         cf.deadline_s = (int64_t)cur_u64(&p);
         take_text(&p, cf.user, sizeof cf.user);
+        uint64_t n = cur_var(&p);
+        for (uint64_t i = 0; i < n && !p.bad; i++) {
+            cf.targets = mem_array(cf.targets, i + 1, sizeof *cf.targets);
+            cf.targets[cf.n_targets++] = cur_blob_strdup(&p);
+        }
         if (p.bad) {
+            confirm_clear(&cf);
             return err_set(e, ERR_MALFORMED, NULL, "the record is damaged");
         }
     }
+    confirm_clear(&c->confirm);
     c->confirm = cf;
     return ERR_OK;
 }
@@ -163,10 +186,24 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
         } else {
             map_del_n(&c->hands_off, key + skip, key_len - skip);
         }
+        targets_hands_off(c, key + skip, key_len - skip, value != NULL);
         return ERR_OK;
     }
     return err_set(e, ERR_UNSUPPORTED, NULL, "\"%.*s\" is not a record of this version",
                    (int)key_len, key);
+}
+
+static void confirm_encode(const struct confirm *cf, struct buf *out) {
+    buf_u8(out, RECORD_VERSION);
+    buf_u8(out, cf->mode);
+    buf_var(out, cf->index);
+    buf_var(out, cf->first_before);
+    buf_u64(out, (uint64_t)cf->deadline_s);
+    buf_blob_str(out, cf->user);
+    buf_var(out, cf->n_targets);
+    for (size_t i = 0; i < cf->n_targets; i++) {
+        buf_blob_str(out, cf->targets[i]);
+    }
 }
 
 bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out) {
@@ -182,16 +219,10 @@ bool history_encode(struct core *c, const char *key, size_t key_len, struct buf 
         return false;
     }
     if (has_prefix(key, key_len, CONFIRM_KEY)) {
-        const struct confirm *cf = &c->confirm;
-        if (cf->mode == CONFIRM_NONE) {
+        if (c->confirm.mode == CONFIRM_NONE) {
             return false;
         }
-        buf_u8(out, RECORD_VERSION);
-        buf_u8(out, cf->mode);
-        buf_var(out, cf->index);
-        buf_var(out, cf->first_before);
-        buf_u64(out, (uint64_t)cf->deadline_s);
-        buf_blob_str(out, cf->user);
+        confirm_encode(&c->confirm, out);
         return true;
     }
     size_t skip = strlen(HANDSOFF_KEY);
@@ -229,6 +260,8 @@ void history_free(struct core *c) {
     mem_free(c->history);
     mem_free(c->shown_history);
     map_free(&c->hands_off, NULL);
+    confirm_clear(&c->confirm);
+    mem_free(c->take_back);
 }
 
 size_t core_history(struct core *c, struct commit_info *out, size_t max) {
@@ -284,12 +317,14 @@ static enum err_code go_back(struct core *c, struct commit_record **records, siz
     return ERR_OK;
 }
 
-enum err_code core_snapshot_at(struct core *c, uint64_t index, struct snap **out, struct err *e) {
+/* After commit `index`, or before it. */
+static enum err_code snapshot_beside(struct core *c, uint64_t index, bool before, struct snap **out,
+                                     struct err *e) {
     pthread_mutex_lock(&c->lock);
     struct snap *s = snap_hold(c->published);
     size_t n = c->n_shown;
     struct commit_record **records = mem_alloc((n + 1) * sizeof *records);
-    bool known = index == snap_index(s);
+    bool known = !before && index == snap_index(s);
     for (size_t i = 0; i < n; i++) {
         records[i] = c->shown_history[i];
         atomic_fetch_add(&records[i]->refs, 1);
@@ -301,7 +336,7 @@ enum err_code core_snapshot_at(struct core *c, uint64_t index, struct snap **out
         rc = err_set(e, ERR_ABSENT, NULL, "commit %" PRIu64 " is not among the %zu that are kept",
                      index, n);
     } else {
-        rc = go_back(c, records, n, index, &s, e);
+        rc = go_back(c, records, n, before ? index - 1 : index, &s, e);
     }
     for (size_t i = 0; i < n; i++) {
         record_release(records[i]);
@@ -311,80 +346,97 @@ enum err_code core_snapshot_at(struct core *c, uint64_t index, struct snap **out
         snap_release(s);
         return rc;
     }
-    if (snap_index(s) != index) { /* one of our own making: published ones carry their index */
-        snap_set_index(s, index);
-    }
-    *out = s;
+    *out = snap_at_index(s, before ? index - 1 : index);
+    snap_release(s);
     return ERR_OK;
+}
+
+enum err_code core_snapshot_at(struct core *c, uint64_t index, struct snap **out, struct err *e) {
+    return snapshot_beside(c, index, false, out, e);
+}
+
+enum err_code history_before(struct core *c, uint64_t index, struct snap **out, struct err *e) {
+    return snapshot_beside(c, index, true, out, e);
 }
 
 /* ---- confirmed commits ----------------------------------------------------------------------- */
 
 void confirm_set(struct txn *t, const struct confirm *cf) {
+    t->confirms = true;
     if (cf->mode == CONFIRM_NONE) {
         txn_delete_state(t, CONFIRM_KEY, strlen(CONFIRM_KEY));
         return;
     }
     struct buf b = BUF_INIT;
-    struct confirm was = t->core->confirm;
-    t->core->confirm = *cf; /* borrow the encoder */
-    history_encode(t->core, CONFIRM_KEY, strlen(CONFIRM_KEY), &b);
-    t->core->confirm = was;
+    confirm_encode(cf, &b);
     txn_put_state(t, CONFIRM_KEY, strlen(CONFIRM_KEY), buf_cstr(&b), b.len);
     buf_free(&b);
 }
 
-static void confirm_fire(struct timer *timer, void *arg) {
-    struct core *c = arg;
-    (void)timer;
-    if (c->confirm.mode != CONFIRM_NONE) {
-        if (clock_wall_s(c->clock) >= c->confirm.deadline_s) {
-            confirm_take_back(c, "it was not confirmed in time");
-        } else {
-            confirm_start(c); /* it was extended, or the wall clock was set back */
-        }
-    }
-}
-
-void confirm_start(struct core *c) {
-    c->confirm_timer.fire = confirm_fire;
-    c->confirm_timer.arg = c;
-    if (c->confirm.mode == CONFIRM_NONE) {
-        timer_disarm(&c->timers, &c->confirm_timer);
-        return;
-    }
-    int64_t left = c->confirm.deadline_s - clock_wall_s(c->clock);
-    timer_arm(&c->timers, &c->confirm_timer, (left > 0 ? left : 0) * NS_PER_S);
-}
-
+/* A take-back that the store or a service refused is tried again until it works or somebody
+ * confirms; meanwhile nothing else may queue another one. */
 struct take_back {
     struct core *core;
     uint64_t index, first;
+    bool queued;
     char why[ERR_TEXT_MAX];
     struct txn *t;
     struct err *e;
     enum err_code rc;
 };
 
+static void take_back_queue(struct core *c);
+
+static void confirm_fire(struct timer *timer, void *arg) {
+    struct core *c = arg;
+    (void)timer;
+    if (c->take_back != NULL) {
+        take_back_queue(c);
+    } else if (c->confirm.mode == CONFIRM_NONE) {
+        return;
+    } else if (clock_wall_s(c->clock) >= c->confirm.deadline_s) {
+        confirm_take_back(c, "it was not confirmed in time");
+    } else {
+        c->confirming = false; /* perhaps the store takes it now */
+        confirm_start(c);      /* it was extended, or the wall clock was set back */
+        targets_progress(c);
+    }
+}
+
+void confirm_start(struct core *c) {
+    c->confirm_timer.fire = confirm_fire;
+    c->confirm_timer.arg = c;
+    if (c->take_back != NULL && c->take_back->index != c->confirm.index &&
+        !c->take_back->queued) { /* confirmed, or extended by a later one, while it waited */
+        mem_free(c->take_back);
+        c->take_back = NULL;
+    }
+    if (c->confirm.mode == CONFIRM_NONE) {
+        timer_disarm(&c->timers, &c->confirm_timer);
+    } else if (c->take_back == NULL) {
+        int64_t left = c->confirm.deadline_s - clock_wall_s(c->clock);
+        timer_arm(&c->timers, &c->confirm_timer, (left > 0 ? left : 0) * NS_PER_S);
+    }
+}
+
 static void restore_object(const struct object *now, const struct object *then, void *arg) {
     struct take_back *tb = arg;
-    if (tb->rc != ERR_OK || (now && then && doc_equal(now->doc, then->doc))) {
-        return;
+    if (tb->rc == ERR_OK && !(now && then && doc_equal(now->doc, then->doc))) {
+        tb->rc = change_restore(tb->t, now, then, tb->e);
     }
-    const char *owner = then ? then->owner : now->owner;
-    tb->rc = change_put(tb->t, now, then ? then->doc : NULL, owner, tb->e);
 }
 
 static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     struct take_back *tb = arg;
     struct core *c = t->core;
+    tb->first = 0;
     if (c->confirm.mode == CONFIRM_NONE || c->confirm.index != tb->index) {
         return ERR_OK; /* confirmed meanwhile */
     }
     tb->first = c->confirm.first_before;
     t->force = true;
     snprintf(t->label, sizeof t->label, "commit %" PRIu64 " taken back", tb->index);
-    snprintf(t->comment, sizeof t->comment, "%.*s", (int)sizeof t->comment - 1, tb->why);
+    copy_text(t->comment, sizeof t->comment, tb->why);
     struct commit_record **newest = mem_alloc((c->n_history + 1) * sizeof *newest);
     for (size_t i = 0; i < c->n_history; i++) {
         newest[i] = c->history[c->n_history - 1 - i];
@@ -395,6 +447,7 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     if (rc == ERR_OK) {
         tb->t = t;
         tb->e = e;
+        tb->rc = ERR_OK;
         snap_diff(now, then, restore_object, tb);
         rc = tb->rc;
     }
@@ -405,6 +458,7 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     }
     if (rc == ERR_OK) {
         confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
+        audit_put(t, t->label, t->comment);
     }
     return rc;
 }
@@ -412,47 +466,72 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
 static void take_back_done(void *arg, uint64_t index, const struct err *e) {
     struct take_back *tb = arg;
     struct core *c = tb->core;
+    tb->queued = false;
     if (e != NULL) {
         L_ERR("commit %" PRIu64 " could not be taken back, trying again in %d s: %s %s", tb->index,
               TAKE_BACK_RETRY_S, e->path, e->text);
         timer_arm(&c->timers, &c->confirm_timer, TAKE_BACK_RETRY_S * NS_PER_S);
-    } else if (tb->first != 0) {
+        return;
+    }
+    if (tb->first != 0) {
         L_WARN("commit %" PRIu64 " was taken back by commit %" PRIu64 ": %s", tb->index, index,
                tb->why);
-        targets_taken_back(c, tb->first);
-        history_publish(c);
-        targets_progress(c);
+        targets_taken_back(c, tb->first, index);
     }
+    c->take_back = NULL;
     mem_free(tb);
+    confirm_start(c);
+    targets_progress(c);
+}
+
+static void take_back_queue(struct core *c) {
+    c->take_back->queued = true;
+    core_run(c, &actor_system, take_back_work, take_back_done, c->take_back);
 }
 
 void confirm_take_back(struct core *c, const char *why) {
+    if (c->take_back != NULL) {
+        return;
+    }
     struct take_back *tb = MEM_NEW(struct take_back);
     tb->core = c;
     tb->index = c->confirm.index;
-    snprintf(tb->why, sizeof tb->why, "%s", why);
-    core_run(c, &actor_system, take_back_work, take_back_done, tb);
+    copy_text(tb->why, sizeof tb->why, why);
+    c->take_back = tb;
+    take_back_queue(c);
+}
+
+enum err_code confirm_allowed(const struct txn *t, const struct actor *who, struct err *e) {
+    const struct core *c = t->core;
+    if (who->superuser || strcmp(who->user, c->confirm.user) == 0 ||
+        rights_allow_below(c->tip, who, RIGHT_WRITE, "/")) {
+        return ERR_OK;
+    }
+    return err_set(e, ERR_DENIED, NULL, "%s has no right to confirm the commit of %s", who->user,
+                   c->confirm.user);
 }
 
 struct confirming {
     struct core *core;
+    uint64_t index; /* confirm only this one; 0: whatever waits */
     core_done_fn done;
     void *arg;
 };
 
 static enum err_code confirm_work(struct txn *t, void *arg, struct err *e) {
-    (void)arg;
-    if (t->core->confirm.mode == CONFIRM_NONE) {
+    const struct confirming *cf = arg;
+    const struct confirm *now = &t->core->confirm;
+    if (now->mode == CONFIRM_NONE || (cf->index != 0 && cf->index != now->index)) {
         return err_set(e, ERR_ABSENT, NULL, "no commit waits to be confirmed");
     }
+    ERR_TRY(confirm_allowed(t, &t->who, e));
     confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
+    audit_put(t, "commit confirm", "done");
     return ERR_OK;
 }
 
 static void confirm_done(void *arg, uint64_t index, const struct err *e) {
     struct confirming *cf = arg;
-    history_publish(cf->core);
-    confirm_start(cf->core);
     if (cf->done != NULL) {
         cf->done(cf->arg, index, e);
     }
@@ -461,8 +540,28 @@ static void confirm_done(void *arg, uint64_t index, const struct err *e) {
 
 void core_confirm(struct core *c, const struct actor *who, core_done_fn done, void *arg) {
     struct confirming *cf = MEM_NEW(struct confirming);
-    *cf = (struct confirming){c, done, arg};
+    *cf = (struct confirming){c, 0, done, arg};
     core_run(c, who, confirm_work, confirm_done, cf);
+}
+
+static void all_applied_done(void *arg, uint64_t index, const struct err *e) {
+    struct core *c = arg;
+    (void)index;
+    if (e == NULL || e->code == ERR_ABSENT) {
+        c->confirming = false;
+    } else { /* the store's trouble: not again with each batch, but soon */
+        timer_arm(&c->timers, &c->confirm_timer, NS_PER_S);
+    }
+}
+
+void confirm_by_targets_done(struct core *c) {
+    if (c->confirming || c->take_back != NULL) {
+        return;
+    }
+    c->confirming = true;
+    struct confirming *cf = MEM_NEW(struct confirming);
+    *cf = (struct confirming){c, c->confirm.index, all_applied_done, c};
+    core_run(c, &actor_system, confirm_work, confirm_done, cf);
 }
 
 uint64_t core_confirm_pending(struct core *c, int64_t *deadline_s) {

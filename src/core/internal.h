@@ -16,11 +16,13 @@
 #include "log/log.h"
 
 enum {
-    BATCH_WORKS_MAX = 4096,     /* pieces of work under one sync */
-    BATCH_BYTES_MAX = 32 << 20, /* encoded operations under one sync */
-    SLOW_CALLS_MAX = 8,         /* worker threads of slow rpcs */
-    FOLD_STEP = 4096,           /* operations folded between two looks at the queue */
-    COMMITS_TRACKED = 1024,     /* commits whose targets are remembered */
+    BATCH_WORKS_MAX = 4096,        /* pieces of work under one sync */
+    BATCH_BYTES_MAX = 32 << 20,    /* encoded operations under one sync */
+    HISTORY_BYTES_MAX = 256 << 20, /* of former versions kept; older commits go first */
+    SLOW_CALLS_MAX = 8,            /* worker threads of slow rpcs */
+    FOLD_STEP = 4096,              /* operations folded between two looks at the queue */
+    COMMITS_TRACKED = 1024,        /* commits whose targets are remembered */
+    TOUCH_TEXT_MAX = 1024,         /* bytes said about one target in one change */
     HISTORY_DEFAULT = 50
 };
 
@@ -51,6 +53,7 @@ struct after {
 struct touched {
     struct target_session *target;
     char *name, *what;
+    bool full; /* what says "and more" */
 };
 
 struct pending_event {
@@ -74,6 +77,7 @@ struct txn {
     size_t n_undo, cap_undo;
     struct txn_op *changes; /* of the change at hand; references held */
     size_t n_changes, cap_changes;
+    struct map change_index; /* path -> place in changes + 1, when there are many */
     struct after *afters;
     size_t n_afters, cap_afters;
     struct touched *touched;
@@ -81,8 +85,9 @@ struct txn {
     struct pending_event *events;
     size_t n_events, cap_events;
     struct buf warnings;
-    bool in_change; /* complete() and later: objects may be put */
+    bool sealed;    /* complete() is over: no more objects may be put */
     bool is_commit; /* has configuration operations */
+    bool confirms;  /* changes the confirmed commit that waits */
     char comment[256], label[64];
 };
 
@@ -97,7 +102,7 @@ struct commit_record {
 struct tracked { /* what became of a commit at its targets */
     uint64_t index;
     struct tracked_target {
-        char *name;
+        char *name; /* one without a session that is not gone: not seen since the start */
         bool applied, refused, gone;
         char *reason;
     } * targets;
@@ -126,7 +131,10 @@ struct confirm {                  /* the pending confirmed commit */
     int64_t deadline_s;
     uint8_t mode; /* enum change_confirm; CONFIRM_NONE: none pending */
     char user[64];
+    char **targets; /* names of those concerned */
+    size_t n_targets;
 };
+struct take_back;
 
 struct service_slot {
     const struct service *service;
@@ -149,21 +157,26 @@ struct core {
     struct map made;                /* owner path -> struct map {made path -> ""} */
     struct commit_record **history; /* oldest first */
     size_t n_history;
-    struct tracked *tracked; /* ring by commit order */
-    size_t n_tracked;
+    size_t history_bytes;
+    struct tracked *tracked; /* ring of COMMITS_TRACKED in commit order */
+    uint64_t tracked_first, tracked_next;
     struct list waiters;
     struct confirm confirm;
+    struct take_back *take_back; /* under way, or waiting to be tried again */
+    bool confirming;             /* all targets have applied; the confirmation is queued */
     struct timer confirm_timer, lease_timer;
     struct map targets;   /* name -> struct target_session */
     struct map hands_off; /* names of targets that are to be left alone */
     struct core_stats stats;
+    size_t n_started; /* services */
     bool closing;
 
     /* shared; under lock */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct list queue;
-    size_t queued;
+    size_t queued, queue_peak;
+    struct core_stats shown_stats;        /* those of the last batch */
     struct snap *published;               /* newest durable */
     struct commit_record **shown_history; /* for other threads, newest first; references held */
     size_t n_shown;
@@ -205,11 +218,18 @@ const char *refs_referrer(struct core *c, const char *path, const char **at);
 void refs_each_made(struct core *c, const char *owner, void (*fn)(const char *path, void *arg),
                     void *arg);
 
+/* call.c */
+/* Copies text, cut at a character boundary when it is too long. */
+void copy_text(char *out, size_t size, const char *text);
+
 /* change.c */
 /* Runs complete, references, check, fold on what was put; shared by changes and take-back. */
 enum err_code change_finish(struct txn *t, struct err *e);
 enum err_code change_put(struct txn *t, const struct object *old, struct doc *doc,
                          const char *owner, struct err *e);
+/* Puts a former version back, owner and all. */
+enum err_code change_restore(struct txn *t, const struct object *now, const struct object *then,
+                             struct err *e);
 
 /* history.c: core's own state records, through the same fold as a service's */
 enum err_code history_fold(struct core *c, const char *key, size_t key_len, const void *value,
@@ -223,12 +243,19 @@ void history_set_hands_off(struct txn *t, const char *name, bool off);
 void confirm_set(struct txn *t, const struct confirm *cf); /* mode NONE: deletes it */
 void confirm_start(struct core *c);                        /* arms its timer */
 void confirm_take_back(struct core *c, const char *why);
+/* May `who` confirm what waits? Its author may, and whoever may change anything. */
+enum err_code confirm_allowed(const struct txn *t, const struct actor *who, struct err *e);
+void confirm_by_targets_done(struct core *c); /* queues the confirmation, once */
+/* The configuration before commit `index`; release it. */
+enum err_code history_before(struct core *c, uint64_t index, struct snap **out, struct err *e);
 
 /* target.c */
 void targets_committed(struct txn *t); /* after durability */
 void targets_free(struct core *c);
 void targets_progress(struct core *c); /* waiters and confirm-by-targets look again */
-void targets_taken_back(struct core *c, uint64_t from);
+void targets_taken_back(struct core *c, uint64_t from, uint64_t before);
+void targets_recovered(struct core *c); /* those a confirmed commit waits for */
+void targets_hands_off(struct core *c, const char *name, size_t len, bool off);
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text);
 
 /* events.c */

@@ -246,6 +246,10 @@ void snap_set_index(struct snap *s, uint64_t index) {
     s->index = index;
 }
 
+struct snap *snap_at_index(const struct snap *s, uint64_t index) {
+    return snap_new(tnode_hold(s->root), index, s->count);
+}
+
 size_t snap_count(const struct snap *s) {
     return s->count;
 }

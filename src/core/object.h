@@ -42,6 +42,8 @@ struct snap *snap_del(const struct snap *s, const struct kind *kind, const char 
 /* Same, with the log index it stands for. */
 uint64_t snap_index(const struct snap *s);
 void snap_set_index(struct snap *s, uint64_t index); /* only while nobody else holds it */
+/* The same objects under another index. */
+struct snap *snap_at_index(const struct snap *s, uint64_t index);
 size_t snap_count(const struct snap *s);
 
 /* Borrowed: valid as long as the snapshot is held. */

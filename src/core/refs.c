@@ -87,6 +87,10 @@ enum err_code refs_check(struct txn *t, struct err *e) {
     struct core *c = t->core;
     for (size_t i = 0; i < t->n_changes; i++) {
         const struct object *o = t->changes[i].new_;
+        if (o != NULL && o->owner != NULL && snap_get(c->tip, o->owner) == NULL) {
+            return err_set(e, ERR_REFERENCE, o->doc->path, "was made by %s, which does not exist",
+                           o->owner);
+        }
         for (size_t k = 0; o != NULL && k < o->doc->n_refs; k++) {
             const struct doc_ref *r = &o->doc->refs[k];
             if (snap_get(c->tip, r->target) == NULL) {

@@ -176,12 +176,27 @@ static enum err_code put_json(struct system *sys, struct txn *t, const struct ki
     return rc == ERR_OK ? change_finish(t, e) : rc;
 }
 
+/* Everybody may handle the own credentials; for those of somebody else it takes the right to change
+ * that user, or the commands would be a way to become an administrator. */
+static enum err_code may_act_for(struct txn *t, const struct call *cl, const char *user,
+                                 struct err *e) {
+    if (strcmp(user, cl->who.user) == 0) {
+        return ERR_OK;
+    }
+    struct buf path = BUF_INIT;
+    path_object(&system_user_kind, &user, &path);
+    enum err_code rc = rights_check(txn_snap(t), &cl->who, RIGHT_WRITE, buf_cstr(&path), e);
+    buf_free(&path);
+    return rc;
+}
+
 static enum err_code token_create(struct system *sys, struct txn *t, struct call *cl,
                                   struct err *e) {
     const struct system_token_create_input *in = cl->in.data;
     struct rights_token_text tok;
     char created[TIME_TEXT_MAX], expires[TIME_TEXT_MAX];
     const char *user = in->user ? in->user : cl->who.user;
+    ERR_TRY(may_act_for(t, cl, user, e));
     rights_token_new(&tok);
     json_t *o = json_object();
     json_object_set_new(o, "id", json_string(tok.id));
@@ -211,7 +226,14 @@ static enum err_code token_revoke(struct txn *t, struct call *cl, struct err *e)
     const struct system_token_revoke_input *in = cl->in.data;
     struct buf path = BUF_INIT;
     path_object(&system_token_kind, &in->id, &path);
-    enum err_code rc = txn_delete_object(t, buf_cstr(&path), e);
+    const struct object *old = txn_get(t, buf_cstr(&path));
+    enum err_code rc = ERR_OK;
+    if (old != NULL) {
+        rc = may_act_for(t, cl, ((const struct system_token *)old->doc->data)->user, e);
+    }
+    if (rc == ERR_OK) {
+        rc = txn_delete_object(t, buf_cstr(&path), e);
+    }
     buf_free(&path);
     ERR_TRY(rc);
     snprintf(t->label, sizeof t->label, "token revoke");
@@ -225,14 +247,13 @@ static enum err_code set_password(struct system *sys, struct txn *t, struct call
                                   struct err *e) {
     const struct system_password_input *in = cl->in.data;
     const char *user = in->user ? in->user : cl->who.user;
+    ERR_TRY(may_act_for(t, cl, user, e));
     struct buf path = BUF_INIT;
     path_object(&system_user_kind, &user, &path);
     const struct object *old = txn_get(t, buf_cstr(&path));
     enum err_code rc = ERR_OK;
     if (old == NULL) {
         rc = err_set(e, ERR_ABSENT, buf_cstr(&path), "there is no user \"%s\"", user);
-    } else if (strcmp(user, cl->who.user) != 0) {
-        rc = rights_check(txn_snap(t), &cl->who, RIGHT_WRITE, buf_cstr(&path), e);
     }
     buf_free(&path);
     ERR_TRY(rc);
@@ -241,8 +262,7 @@ static enum err_code set_password(struct system *sys, struct txn *t, struct call
     json_object_set_new(o, "password-hash", json_string(cl->cursor));
     rc = put_json(sys, t, &system_user_kind, o, "password", e);
     json_decref(o);
-    mem_wipe(cl->cursor, strlen(cl->cursor));
-    mem_free(cl->cursor);
+    mem_free(cl->cursor); /* core frees it when we refuse */
     cl->cursor = NULL;
     ERR_TRY(rc);
     say(cl, "The password of %s is set.", user);
@@ -270,8 +290,18 @@ static enum err_code run_backup(struct system *sys, struct call *cl, struct err 
     char path[2100];
     uint64_t at = 0;
     struct stat st = {0};
-    snprintf(path, sizeof path, "%s%s%s", strchr(in->file, '/') ? "" : backup_folder,
-             strchr(in->file, '/') ? "" : "/", in->file);
+    bool elsewhere = strchr(in->file, '/') != NULL;
+    if (elsewhere && !cl->who.superuser) {
+        return err_set(e, ERR_DENIED, in->file,
+                       "backups go into %s: give a name without a slash; only an administrator of "
+                       "the machine itself may write elsewhere",
+                       backup_folder);
+    }
+    if (in->file[0] == '.' && !elsewhere) {
+        return err_set(e, ERR_INVALID, in->file, "the name of a backup does not begin with a dot");
+    }
+    snprintf(path, sizeof path, "%s%s%s", elsewhere ? "" : backup_folder, elsewhere ? "" : "/",
+             in->file);
     ERR_TRY(log_backup(sys->core->log, path, &at, e));
     stat(path, &st);
     say(cl, "Backup %s: %lld bytes, up to log entry %" PRIu64 ".", path, (long long)st.st_size, at);
@@ -325,7 +355,11 @@ static enum err_code prepare(void *self, struct call *cl, struct err *e) {
     const struct system_password_input *in = cl->in.data;
     mem_free(cl->cursor);
     cl->cursor = rights_hash(in->password);
-    return ERR_OK;
+    mem_wipe((char *)(uintptr_t)in->password, strlen(in->password));
+    return cl->cursor != NULL
+               ? ERR_OK
+               : err_set(e, ERR_INVALID, "password", "the password is longer than %d bytes",
+                         RIGHTS_PASSWORD_MAX - 1);
 }
 
 static enum err_code call(void *self, struct txn *t, struct call *cl, struct err *e) {

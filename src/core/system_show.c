@@ -9,6 +9,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "core/internal.h"
+#include "core/rights.h"
 #include "core/system_int.h"
 #include "model/kinds.h"
 
@@ -138,14 +139,19 @@ static void show_commits(const struct system *sys, struct call *cl) {
 }
 
 struct difference {
-    const struct model *model;
+    struct core *core;
+    const struct actor *who;
     struct buf *out;
 };
 
 static void add_difference(const struct object *a, const struct object *b, void *arg) {
     struct difference *d = arg;
     struct err ignore;
-    doc_diff_text(d->model, a ? a->doc : NULL, b ? b->doc : NULL, FORMAT_SET, d->out, &ignore);
+    if (!rights_allow(d->core->tip, d->who, RIGHT_READ, (b ? b : a)->doc->path)) {
+        return;
+    }
+    doc_diff_text(d->core->model, a ? a->doc : NULL, b ? b->doc : NULL, FORMAT_SET, d->out,
+                  &ignore);
 }
 
 static enum err_code show_commit(const struct system *sys, struct call *cl, struct err *e) {
@@ -162,12 +168,10 @@ static enum err_code show_commit(const struct system *sys, struct call *cl, stru
     struct buf diff = BUF_INIT, targets = BUF_INIT;
     struct snap *after = NULL, *before = NULL;
     struct err ignore;
-    if (core_snapshot_at(sys->core, in->number, &after, e) == ERR_OK) {
-        uint64_t prev = i + 1 < n ? ci[i + 1].index : 0;
-        if (prev != 0 && core_snapshot_at(sys->core, prev, &before, &ignore) == ERR_OK) {
-            struct difference d = {sys->core->model, &diff};
-            snap_diff(before, after, add_difference, &d);
-        }
+    if (core_snapshot_at(sys->core, in->number, &after, &ignore) == ERR_OK &&
+        history_before(sys->core, in->number, &before, &ignore) == ERR_OK) {
+        struct difference d = {sys->core, &cl->who, &diff};
+        snap_diff(before, after, add_difference, &d);
     }
     snap_release(after);
     snap_release(before);
@@ -182,8 +186,9 @@ static enum err_code show_commit(const struct system *sys, struct call *cl, stru
     }
     if (targets.len > 0) {
         buf_printf(&cl->text, "  Targets:\n");
-        for (char *line = strtok((char *)(uintptr_t)buf_cstr(&targets), "\n"); line != NULL;
-             line = strtok(NULL, "\n")) {
+        char *rest = NULL;
+        for (char *line = strtok_r((char *)(uintptr_t)buf_cstr(&targets), "\n", &rest);
+             line != NULL; line = strtok_r(NULL, "\n", &rest)) {
             buf_printf(&cl->text, "    %s\n", line);
         }
     }

@@ -18,10 +18,11 @@ struct target_session {
     void *arg;
     enum target_state state;
     uint64_t desired, applied, in_flight, refused;
+    uint64_t synced_to; /* the full exchange that is going on holds everything up to here */
     char *reason;
     int64_t since_s;
     uint32_t failures;
-    bool connected;
+    bool connected, synced;
     struct timer timer; /* answer time-out, back-off, or the gap between two sends */
 };
 
@@ -30,6 +31,10 @@ static const char *const state_names[] = {"down",    "synchronising", "in step",
 
 const char *target_state_name(enum target_state s) {
     return state_names[s];
+}
+
+static struct tracked *tracked_at(struct core *c, uint64_t i) {
+    return &c->tracked[i % COMMITS_TRACKED];
 }
 
 static void set_state(struct target_session *t, enum target_state s) {
@@ -53,8 +58,8 @@ static void send_now(struct target_session *t) {
 
 /* Sends if there is something to send and nothing stands against it. */
 static void pump(struct target_session *t) {
-    if (!t->connected || t->state == TARGET_SENDING || t->state == TARGET_SYNCING ||
-        t->state == TARGET_WAITING || t->state == TARGET_HANDS_OFF) {
+    if (!t->connected || !t->synced || t->state == TARGET_SENDING || t->state == TARGET_WAITING ||
+        t->state == TARGET_HANDS_OFF) {
         return;
     }
     if (t->applied >= t->desired) {
@@ -112,11 +117,13 @@ void target_free(struct target_session *t) {
     }
     struct core *c = t->core;
     timer_disarm(&c->timers, &t->timer);
-    map_del(&c->targets, t->name);
-    for (size_t i = 0; i < c->n_tracked; i++) {
-        for (size_t k = 0; k < c->tracked[i].n_targets; k++) {
-            struct tracked_target *tt = &c->tracked[i].targets[k];
-            tt->gone |= strcmp(tt->name, t->name) == 0;
+    if (map_get(&c->targets, t->name) == t) {
+        map_del(&c->targets, t->name);
+    }
+    for (uint64_t i = c->tracked_first; i < c->tracked_next && !c->closing; i++) {
+        struct tracked *tr = tracked_at(c, i);
+        for (size_t k = 0; k < tr->n_targets; k++) {
+            tr->targets[k].gone |= strcmp(tr->targets[k].name, t->name) == 0;
         }
     }
     mem_free(t->name);
@@ -126,10 +133,15 @@ void target_free(struct target_session *t) {
 
 void target_touch(struct target_session *t, struct txn *txn, const char *what) {
     for (size_t i = 0; i < txn->n_touched; i++) {
-        if (txn->touched[i].target == t) {
-            char *both = mem_printf("%s; %s", txn->touched[i].what, what);
-            mem_free(txn->touched[i].what);
-            txn->touched[i].what = both;
+        if (txn->touched[i].target == t && strcmp(txn->touched[i].name, t->name) == 0) {
+            char *was = txn->touched[i].what;
+            size_t n = strlen(was);
+            if (!txn->touched[i].full) { /* a change may touch it a hundred thousand times */
+                bool fits = n + strlen(what) < TOUCH_TEXT_MAX;
+                txn->touched[i].what = mem_printf("%s; %s", was, fits ? what : "and more");
+                txn->touched[i].full = !fits;
+                mem_free(was);
+            }
             return;
         }
     }
@@ -137,11 +149,14 @@ void target_touch(struct target_session *t, struct txn *txn, const char *what) {
         txn->cap_touched = txn->cap_touched ? txn->cap_touched * 2 : 4;
         txn->touched = mem_array(txn->touched, txn->cap_touched, sizeof *txn->touched);
     }
-    txn->touched[txn->n_touched++] = (struct touched){t, mem_strdup(t->name), mem_strdup(what)};
+    txn->touched[txn->n_touched++] =
+        (struct touched){t, mem_strdup(t->name), mem_strdup(what), false};
 }
 
 void target_connected(struct target_session *t) {
     t->connected = true;
+    t->synced = false;
+    t->synced_to = core_head(t->core);
     t->failures = 0;
     timer_disarm(&t->core->timers, &t->timer);
     if (t->state != TARGET_HANDS_OFF) {
@@ -150,8 +165,9 @@ void target_connected(struct target_session *t) {
 }
 
 void target_synced(struct target_session *t) {
-    uint64_t head = core_head(t->core);
-    t->applied = head > t->applied ? head : t->applied;
+    /* What was committed while the exchange went on may have missed it: that is sent again. */
+    t->synced = true;
+    t->applied = t->synced_to > t->applied ? t->synced_to : t->applied;
     t->desired = t->desired > t->applied ? t->desired : t->applied;
     if (t->state != TARGET_HANDS_OFF) {
         set_state(t, TARGET_IN_STEP);
@@ -161,7 +177,7 @@ void target_synced(struct target_session *t) {
 }
 
 void target_lost(struct target_session *t, const char *why) {
-    t->connected = false;
+    t->connected = t->synced = false;
     t->in_flight = 0;
     timer_disarm(&t->core->timers, &t->timer);
     set_reason(t, why);
@@ -209,11 +225,20 @@ void target_failed(struct target_session *t, uint64_t revision, const char *why)
 
 void target_hands_off(struct target_session *t, struct txn *txn, bool off) {
     history_set_hands_off(txn, t->name, off);
-    timer_disarm(&t->core->timers, &t->timer);
-    set_state(t, off ? TARGET_HANDS_OFF : t->connected ? TARGET_IN_STEP : TARGET_DOWN);
-    if (!off) {
-        pump(t);
+}
+
+/* The fold of that record, so that the session follows when it is undone. */
+void targets_hands_off(struct core *c, const char *name, size_t len, bool off) {
+    struct target_session *t = map_get_n(&c->targets, name, len);
+    if (t == NULL || off == (t->state == TARGET_HANDS_OFF)) {
+        return;
     }
+    timer_disarm(&c->timers, &t->timer);
+    set_state(t, off             ? TARGET_HANDS_OFF
+                 : !t->connected ? TARGET_DOWN
+                 : !t->synced    ? TARGET_SYNCING
+                                 : TARGET_IN_STEP);
+    pump(t);
 }
 
 void target_info(const struct target_session *t, struct target_info *out) {
@@ -248,6 +273,34 @@ static void tracked_clear(struct tracked *tr) {
         mem_free(tr->targets[i].reason);
     }
     mem_free(tr->targets);
+    *tr = (struct tracked){.index = 0};
+}
+
+/* A new place at the end of the ring, with room for n targets. */
+static struct tracked *track(struct core *c, uint64_t index, size_t n) {
+    if (c->tracked == NULL) {
+        c->tracked = mem_alloc(COMMITS_TRACKED * sizeof *c->tracked);
+    }
+    if (c->tracked_next - c->tracked_first == COMMITS_TRACKED) {
+        tracked_clear(tracked_at(c, c->tracked_first++));
+    }
+    struct tracked *tr = tracked_at(c, c->tracked_next++);
+    tr->index = index;
+    tr->targets = n > 0 ? mem_alloc(n * sizeof *tr->targets) : NULL;
+    return tr;
+}
+
+static struct tracked *find_tracked(struct core *c, uint64_t index) {
+    uint64_t low = c->tracked_first, high = c->tracked_next;
+    while (low < high) {
+        uint64_t mid = low + (high - low) / 2;
+        if (tracked_at(c, mid)->index < index) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low < c->tracked_next && tracked_at(c, low)->index == index ? tracked_at(c, low) : NULL;
 }
 
 void targets_committed(struct txn *t) {
@@ -255,14 +308,7 @@ void targets_committed(struct txn *t) {
     if (!t->is_commit && t->n_touched == 0) {
         return;
     }
-    if (c->n_tracked == COMMITS_TRACKED) {
-        tracked_clear(&c->tracked[0]);
-        memmove(c->tracked, c->tracked + 1, --c->n_tracked * sizeof *c->tracked);
-    }
-    c->tracked = mem_array(c->tracked, COMMITS_TRACKED, sizeof *c->tracked);
-    struct tracked *tr = &c->tracked[c->n_tracked++];
-    *tr = (struct tracked){.index = t->index};
-    tr->targets = mem_alloc((t->n_touched + 1) * sizeof *tr->targets);
+    struct tracked *tr = track(c, t->index, t->n_touched);
     for (size_t i = 0; i < t->n_touched; i++) {
         /* It may have been freed since, by an earlier answer of this batch. */
         struct target_session *ts = map_get(&c->targets, t->touched[i].name);
@@ -275,12 +321,21 @@ void targets_committed(struct txn *t) {
     }
 }
 
-void targets_taken_back(struct core *c, uint64_t from) {
-    for (size_t i = 0; i < c->n_tracked; i++) {
-        /* The commit that took them back is the newest and stays. */
-        if (c->tracked[i].index >= from && i + 1 < c->n_tracked) {
-            c->tracked[i].taken_back = true;
-        }
+void targets_taken_back(struct core *c, uint64_t from, uint64_t before) {
+    for (uint64_t i = c->tracked_first; i < c->tracked_next; i++) {
+        struct tracked *tr = tracked_at(c, i);
+        tr->taken_back |= tr->index >= from && tr->index < before;
+    }
+}
+
+void targets_recovered(struct core *c) {
+    const struct confirm *cf = &c->confirm;
+    if (cf->mode == CONFIRM_NONE) {
+        return;
+    }
+    struct tracked *tr = track(c, cf->index, cf->n_targets);
+    for (size_t i = 0; i < cf->n_targets; i++) {
+        tr->targets[tr->n_targets++].name = mem_strdup(cf->targets[i]);
     }
 }
 
@@ -298,19 +353,17 @@ static enum commit_phase phase_of(struct core *c, struct tracked *tr, struct buf
                 tt->reason = mem_strdup(ts->reason);
             }
         }
-        bool waits = ts != NULL && !tt->applied && !tt->refused;
+        bool waits = !tt->gone && !tt->applied && !tt->refused;
         refused |= tt->refused;
         pending |= waits;
         if (text != NULL) {
-            buf_printf(text, "%s: %s%s%s\n", tt->name,
-                       tt->refused   ? "refused"
-                       : tt->applied ? "applied"
-                       : waits       ? target_state_name(ts->state)
-                                     : "gone",
-                       tt->refused || (waits && ts->reason[0]) ? ": " : "",
-                       tt->refused ? tt->reason
-                       : waits     ? ts->reason
-                                   : "");
+            const char *state = tt->refused           ? "refused"
+                                : tt->applied         ? "applied"
+                                : waits && ts != NULL ? target_state_name(ts->state)
+                                : waits               ? "not seen since the start"
+                                                      : "gone";
+            const char *why = tt->refused ? tt->reason : waits && ts != NULL ? ts->reason : "";
+            buf_printf(text, "%s: %s%s%s\n", tt->name, state, why[0] ? ": " : "", why);
         }
     }
     if (tr->taken_back) {
@@ -320,12 +373,8 @@ static enum commit_phase phase_of(struct core *c, struct tracked *tr, struct buf
 }
 
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text) {
-    for (size_t i = c->n_tracked; i-- > 0;) {
-        if (c->tracked[i].index == index) {
-            return phase_of(c, &c->tracked[i], text);
-        }
-    }
-    return COMMIT_UNKNOWN;
+    struct tracked *tr = find_tracked(c, index);
+    return tr != NULL ? phase_of(c, tr, text) : COMMIT_UNKNOWN;
 }
 
 static void finish_waiter(struct waiter *w, enum commit_phase phase, const char *text) {
@@ -355,8 +404,8 @@ static void waiter_fire(struct timer *t, void *arg) {
 
 /* Which refusal, and by whom, for the history of the take-back. */
 static void refusal_text(struct core *c, struct buf *out) {
-    for (size_t i = 0; i < c->n_tracked; i++) {
-        struct tracked *tr = &c->tracked[i];
+    for (uint64_t i = c->tracked_first; i < c->tracked_next; i++) {
+        struct tracked *tr = tracked_at(c, i);
         for (size_t k = 0; tr->index >= c->confirm.first_before && k < tr->n_targets; k++) {
             if (tr->targets[k].refused) {
                 buf_printf(out, "%s%s refused: %s", out->len ? "; " : "", tr->targets[k].name,
@@ -367,13 +416,14 @@ static void refusal_text(struct core *c, struct buf *out) {
 }
 
 static void confirm_by_targets(struct core *c) {
-    if (c->confirm.mode != CONFIRM_BY_TARGETS) {
+    if (c->confirm.mode != CONFIRM_BY_TARGETS || c->take_back != NULL) {
         return;
     }
     bool all = true, refused = false;
-    for (size_t i = 0; i < c->n_tracked; i++) {
-        if (c->tracked[i].index >= c->confirm.first_before && !c->tracked[i].taken_back) {
-            enum commit_phase p = phase_of(c, &c->tracked[i], NULL);
+    for (uint64_t i = c->tracked_first; i < c->tracked_next; i++) {
+        struct tracked *tr = tracked_at(c, i);
+        if (tr->index >= c->confirm.first_before && !tr->taken_back) {
+            enum commit_phase p = phase_of(c, tr, NULL);
             all &= p == COMMIT_APPLIED;
             refused |= p == COMMIT_REFUSED;
         }
@@ -384,7 +434,7 @@ static void confirm_by_targets(struct core *c) {
         confirm_take_back(c, buf_cstr(&why));
         buf_free(&why);
     } else if (all) {
-        core_confirm(c, &actor_system, NULL, NULL);
+        confirm_by_targets_done(c);
     }
 }
 
@@ -445,8 +495,8 @@ void targets_free(struct core *c) {
         target_free(e->value);
     }
     map_free(&c->targets, NULL);
-    for (size_t i = 0; i < c->n_tracked; i++) {
-        tracked_clear(&c->tracked[i]);
+    for (uint64_t i = c->tracked_first; i < c->tracked_next; i++) {
+        tracked_clear(tracked_at(c, i));
     }
     mem_free(c->tracked);
 }

@@ -16,6 +16,8 @@
 
 LOGGER_MODULE(writer);
 
+enum { ENTRY_HEAD = 1 << 20 }; /* bytes of a log entry that are not operations, at most */
+
 struct batch {
     struct txn **txns;
     size_t n;
@@ -64,6 +66,7 @@ void txn_free(struct txn *t) {
         mem_free(t->events[i].json);
     }
     mem_free(t->undo);
+    map_free(&t->change_index, NULL);
     mem_free(t->changes);
     mem_free(t->touched);
     mem_free(t->events);
@@ -293,17 +296,39 @@ static void encode_changes(struct txn *t) {
     buf_free(&b);
 }
 
+/* What the log would refuse must not take the rest of the batch with it. */
+static enum err_code check_size(struct txn *t) {
+    bool too_big = t->n_ops > LOG_ENTRY_OPS_MAX || t->op_bytes > LOG_ENTRY_MAX - ENTRY_HEAD;
+    for (size_t i = 0; i < t->n_ops && !too_big; i++) {
+        too_big = t->ops[i].key_len > LOG_KEY_MAX || t->ops[i].value_len > LOG_VALUE_MAX;
+    }
+    return too_big
+               ? err_set(&t->err, ERR_TOO_BIG, NULL,
+                         "%zu objects and %zu MiB are too much for one change; make it in parts",
+                         t->n_changes, t->op_bytes >> 20)
+               : ERR_OK;
+}
+
+static enum err_code run_to_the_end(struct txn *t) {
+    ERR_TRY(t->work->fn(t, t->work->arg, &t->err));
+    if (t->n_changes > 0 && !t->dry_run) {
+        ERR_TRY(change_finish(t, &t->err)); /* nothing when it was done already */
+        t->is_commit = t->n_changes > 0;
+    }
+    if (t->is_commit) {
+        encode_changes(t);
+        history_record(t);
+    }
+    return check_size(t);
+}
+
 /* True when it has something for the log. */
 static bool run_work(struct txn *t) {
-    t->rc = t->work->fn(t, t->work->arg, &t->err);
+    t->rc = run_to_the_end(t);
     if (t->rc != ERR_OK || t->dry_run) {
         txn_undo(t);
         t->core->stats.refused += t->rc != ERR_OK;
         return false;
-    }
-    if (t->n_changes > 0) {
-        encode_changes(t);
-        history_record(t);
     }
     t->entry = (struct log_entry){.time_ns = t->now_ns,
                                   .who = t->who.user,
@@ -342,7 +367,7 @@ static enum err_code append_batch(struct core *c, struct batch *b, struct err *e
 }
 
 static void batch_failed(struct core *c, struct batch *b, const struct err *why) {
-    L_ERR("nothing was written, %zu requests are refused: %s", b->n, why->text);
+    L_WARN_RL(5, "nothing was written, %zu requests are refused: %s", b->n, why->text);
     c->stats.append_errors++;
     struct log_status st;
     log_status(c->log, &st);
@@ -357,15 +382,19 @@ static void batch_failed(struct core *c, struct batch *b, const struct err *why)
                             why->text);
         }
     }
+    /* The same objects as in the published one, but the index of what failed must go as well. */
+    snap_release(c->tip);
+    c->tip = snap_hold(c->published);
 }
 
 static void publish(struct core *c, struct batch *b) {
     uint64_t head = log_head(c->log);
-    bool commits = false;
+    bool commits = false, confirms = false;
     for (size_t i = 0; i < b->n; i++) {
         struct txn *t = b->txns[i];
         if (t->rc == ERR_OK && !t->dry_run) {
             commits |= t->is_commit;
+            confirms |= t->confirms;
             c->stats.commits += t->is_commit;
             c->stats.config_ops += t->n_changes;
             c->stats.state_ops += t->n_ops - t->n_changes;
@@ -378,7 +407,7 @@ static void publish(struct core *c, struct batch *b) {
         c->published = snap_hold(c->tip);
     }
     pthread_mutex_unlock(&c->lock);
-    if (commits) {
+    if (commits || confirms) {
         history_publish(c);
         confirm_start(c);
     }
@@ -427,6 +456,9 @@ size_t writer_batch(struct core *c) {
     }
     c->stats.batches++;
     c->stats.works += b.n;
+    pthread_mutex_lock(&c->lock);
+    c->shown_stats = c->stats;
+    pthread_mutex_unlock(&c->lock);
     for (size_t i = 0; i < b.n; i++) {
         answer(c, b.txns[i]);
     }
