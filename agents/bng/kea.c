@@ -515,6 +515,10 @@ static void after_status(struct kea *k, json_t *answer, const char *failure) {
         lost(k, failure);
         return;
     }
+    if (!ok(answer)) {
+        retry(k, "status-get", text_of(answer, NULL));
+        return;
+    }
     const json_t *a = json_object_get(answer, "arguments");
     int64_t pid = json_integer_value(json_object_get(a, "pid"));
     int64_t reload = json_integer_value(json_object_get(a, "reload"));

@@ -2,14 +2,18 @@
 """The gateway's agent with real Kea, real FRR, real DHCP clients, and python's gRPC as the manager."""
 import ipaddress
 import os
+import random
+import re
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
-from bng_lab import DOMAIN, TOP, Gateway, Lab, agent_binary, wait_until
+from bng_lab import DOMAIN, SERVER, TOP, Gateway, Lab, LabError, agent_binary, wait_until
 from bng_manager import Manager, generate, make_certificates
 
 BLOCKS = [str(n) for n in ipaddress.ip_network("10.60.0.0/24").subnets(new_prefix=28)]  # 13 usable
@@ -349,3 +353,124 @@ def test_a_manager_in_node(lab):
         wait_until("confirmed", 20, lambda: "CONFIRMED" in open(node.log, encoding="utf-8").read())
         gw.agent.stop()
         node.stop()
+
+
+def test_killed_at_random_moments_under_load(lab, pb):
+    """kill -9 of the agent, Kea and the manager's session in the middle of growth, drains and removals:
+    afterwards all four have the same pools, and no subnet id was used twice."""
+    seed = int(os.environ.get("SEED", time.time_ns() % 100000))
+    rng = random.Random(seed)
+    gw, m = up(lab, pb, clients=0)
+    m.auto = True
+    active(gw, 1)
+    ids = {}  # subnet id -> prefix, as ever seen
+    load = lab.spawn("load", "perfdhcp", ["perfdhcp", "-4", "-l", "eth0", "-r", "20", "-R", "40", "-p",
+                                          "600", "-W", "1000", "-N", "67", SERVER])
+    for i in range(int(os.environ.get("ROUNDS", "15"))):
+        m.thresholds = (3, 16, 1) if i % 2 else (12, 100, 1)
+        time.sleep(rng.random() * 0.8)
+        if rng.random() < 0.7 or not gw.agent.alive():
+            gw.agent.kill(signal.SIGKILL)
+            if rng.random() < 0.3:
+                gw.kea.kill(signal.SIGKILL)
+                gw.start_kea()
+            gw.start_agent()
+        else:
+            m.out.put(None)  # the manager ends the session
+        for p in gw.pools().values():
+            assert ids.setdefault(p["subnet-id"], p["prefix"]) == p["prefix"], f"seed {seed}"
+    load.stop()
+    m.auto = False
+    wait_until("in step", 60, lambda: gw.state()["state"] == "connected")
+
+    def the_same():
+        pools = gw.pools()
+        here = {n: p["prefix"] for n, p in pools.items()}
+        static = re.findall(r"ip route (\S+) blackhole tag \d+",
+                            lab.vtysh("bng", "show running-config staticd"))
+        return all(p["status"] in ("Active", "Draining", "Drained") for p in pools.values()) and \
+            here == {n: str(p) for n, p in m.pools[DOMAIN].items()} and \
+            set(here.values()) == set(gw.kea_subnets()) == set(static)
+    try:
+        wait_until("manager, agent, Kea and FRR agree", 30, the_same)
+    except LabError as e:
+        raise AssertionError(f"seed {seed}: {e}: {gw.pools()} {m.pools} {gw.kea_subnets()}") from e
+    used = {p["subnet-id"] for p in gw.pools().values()}
+    assert set(gw.kea_leases()) <= used, f"seed {seed}: leases of subnets that are gone"
+
+
+class StrangeKea:
+    """Something that is no Kea, on Kea's socket. Each connection is served by the next behaviour."""
+
+    def __init__(self, path, behaviours):
+        self.behaviours, self.served = behaviours, []
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.bind(path)
+        self.sock.listen(16)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        n = 0
+        while True:
+            try:
+                c, _ = self.sock.accept()
+            except OSError:
+                return
+            behave = self.behaviours[n % len(self.behaviours)]
+            n += 1
+            threading.Thread(target=self.one, args=(c, behave), daemon=True).start()
+
+    def one(self, c, behave):
+        try:
+            c.recv(65536)
+            behave(c)
+        except OSError:
+            pass
+        self.served.append(behave.__name__)
+        c.close()
+
+
+def silent(c):
+    time.sleep(3)
+
+
+def garbage(c):
+    c.sendall(b"\xff\x00{]" * 1000)
+
+
+def nothing(c):
+    pass
+
+
+def dripping(c):
+    for byte in b'{"result":0,"arguments":{"pid":1}}':
+        c.sendall(bytes([byte]))
+        time.sleep(0.01)
+
+
+def wrong_types(c):
+    c.sendall(b'{"result":"0","arguments":[1,{"Dhcp4":7}],"text":9}')
+
+
+def half(c):
+    c.sendall(b'{"result":0,"arguments":{"Dhcp4":{')
+
+
+def deep(c):
+    c.sendall(b"[" * 100000)
+
+
+def test_something_strange_on_keas_socket(lab, pb):
+    gw = Gateway(lab, frr=False, clients=0).build()
+    path = lab.path("kea", "strange")
+    strange = StrangeKea(path, [nothing, garbage, dripping, wrong_types, half, deep, silent])
+    m = Manager(pb, BLOCKS, thresholds=(3, 100, 1)).serve(lab.ns("core"), "10.255.1.1:20557")
+    gw.start_agent(kea={"socket": path, "timeout-ms": 500})
+    wait_until("each of them was met", 60, lambda: len(set(strange.served)) == 7, step=0.2)
+    assert gw.agent.alive() and not gw.state()["kea"]["in-line"]
+    assert not [r for r in m.results.values() if r.status.code], "nothing is refused for that"
+    strange.sock.close()
+    os.unlink(path)
+    os.symlink(gw.kea_path("ctrl"), path)
+    active(gw, 1, 60)
+    assert gw.kea_subnets() == {BLOCKS[0]: False}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What Kea or FRR could answer: JSON into the code that edits configurations and reads statistics, text
+ * into the reader of staticd's configuration. What is built must hold what was asked for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "bng/frr.h"
+#include "bng/keaconf.h"
+
+static void each(uint32_t id, uint64_t used, uint64_t cumulative, void *arg) {
+    if (id == 0) {
+        abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const struct bng_profile profile = {.name = "home",
+                                               .routing_instance = "default",
+                                               .partition = "p",
+                                               .preferred_length = 24,
+                                               .gateway_octet = 1,
+                                               .lease_s = 100,
+                                               .renew_s = 10,
+                                               .rebind_s = 20,
+                                               .server_address = {4, {100, 64, 0, 1}},
+                                               .interface = "e0"};
+    struct bng_subnet want[2] = {
+        {1000, ip4_prefix(0x0a010000, 24), false, &profile, "home-default"},
+        {1001, ip4_prefix(0x0a010100, 24), true, &profile, "home-default"},
+    };
+    char *text = mem_strndup((const char *)data, size);
+    struct bng_route routes[8];
+    bool complete;
+    frr_parse(text, routes, 8, &complete);
+    mem_free(text);
+    json_t *doc = json_loadb((const char *)data, size, 0, NULL);
+    if (doc != NULL) {
+        struct bng_foreign foreign[8];
+        uint32_t ids[8];
+        size_t culprit;
+        struct err err = {0};
+        bng_keaconf_stats(doc, each, NULL);
+        bng_keaconf_foreign(doc, &profile, 1, foreign, 8);
+        bng_keaconf_ids(doc, ids, 8);
+        bng_keaconf_same(doc, want, 2);
+        json_t *out = bng_keaconf_build(doc, &profile, 1, want, 2, &culprit, &err);
+        if (out == NULL ? err.text[0] == '\0' : !bng_keaconf_same(out, want, 2)) {
+            abort();
+        }
+        json_decref(out);
+        bng_keaconf_take(doc, 7);
+    }
+    json_decref(doc);
+    return 0;
+}
