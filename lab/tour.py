@@ -68,7 +68,7 @@ class Tour:
     # ---- the operator ---------------------------------------------------------------------------
     def weft(self, *words, stdin=None, check=True, show=False):
         """The operator's own program, over the local socket."""
-        argv = [binary("cli", "weft"), "-S", self.socket, *words]
+        argv = [binary("cli", "weft"), "--socket", self.socket, *words]
         if show:
             print(f"   {paint('36', '$ weft ' + ' '.join(words))}", flush=True)
         r = subprocess.run(argv, capture_output=True, text=True, input=stdin, timeout=120,
@@ -81,12 +81,14 @@ class Tour:
         return r
 
     def json(self, *words):
-        return json.loads(self.weft(*words, "|", "display", "json").stdout)
+        answer = json.loads(self.weft(*words, "|", "display", "json").stdout)
+        return next(iter(answer.values()), {})
 
     def start_weftd(self):
         self.weftd = self.lab.spawn("ctl", "weftd", [
             binary("src", "weftd", "weftd"), "--data", self.data, "--unix", self.socket,
-            "--listen", "10.255.0.2:8443", "--apmi", "10.255.0.2:20557"])
+            "--listen", "10.255.0.2:8443", "--listen-apmi", "10.255.0.2:20557",
+            "--hostname", "weft"])
 
         def ready():
             if not self.weftd.alive():
@@ -132,7 +134,6 @@ class Tour:
 
         self.step("The operator commits address space, thresholds, and who may have them")
         self.say(CONFIG)
-        self.weft("configure", "private", stdin=None, check=False)
         self.weft(stdin="configure\n" + CONFIG + "exit\n")
 
         self.step("The gateways start, ask, and get their first pool")
@@ -200,8 +201,8 @@ class Tour:
         """A client certificate from the controller's own authority, as an operator would make it."""
         folder = gateway.path("tls")
         os.makedirs(folder, exist_ok=True)
-        subprocess.run([binary("src", "weftd", "weftd"), "--data", self.data, "--issue",
-                        gateway.system_id, "--into", folder], check=True, capture_output=True)
+        subprocess.run([binary("src", "weftd", "weftd"), "issue", gateway.system_id, folder,
+                        "--data", self.data], check=True, capture_output=True)
         return {"certificate": os.path.join(folder, "cert.pem"),
                 "key": os.path.join(folder, "key.pem"), "ca": os.path.join(folder, "ca.pem")}
 
