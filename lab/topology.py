@@ -15,6 +15,7 @@ BUILD = os.environ.get("WEFT_BUILD", "build")
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 APMI_PORT = 20557
 TAG = 4200
+RELAY, SERVER = "192.0.2.1", "192.0.2.254"
 
 
 def binary(*parts):
@@ -52,8 +53,9 @@ class Gateway:
             lab.link(c, "eth0", None, self.sub, f"to-{c}", None)
             ports.append(f"to-{c}")
         lab.bridge(self.sub, "lan", ports)
-        # perfdhcp wants an address of its own to send from; it is not on any pool.
-        lab.ip(self.sub, "address", "add", "192.0.2.1/32", "dev", "lan")
+        # perfdhcp is a relay with many subscribers behind it; its own address is on no pool.
+        lab.ip(self.sub, "address", "add", f"{RELAY}/24", "dev", "lan")
+        lab.ip(self.node, "address", "add", f"{SERVER}/24", "dev", "access")
         lab.frr(self.node, {
             "zebra": "", "staticd": "",
             "bgpd": f"""router bgp {65000 + n}
@@ -134,7 +136,8 @@ route-map pools permit 10
             "frr": {"pathspace": self.lab.ns(self.node)},
             "domain-profiles": [{
                 "name": "home", "partition": "metro", "preferred-prefix-length": 27,
-                "interface": "access", "reclamation-hold-down-s": 2, "lease-s": 20, "horizon-s": 2,
+                "interface": "access", "server-address": SERVER, "relays": [RELAY],
+                "reclamation-hold-down-s": 2, "lease-s": 20, "horizon-s": 2,
                 "discard-routes": {"tag": TAG, "backup-tag": TAG + 1}, **self.profile}],
             **more}
         if tls:
@@ -154,7 +157,7 @@ route-map pools permit 10
         mac = f"02:{self.number:02x}:00:00:{base >> 8:02x}:{base & 255:02x}"
         out = self.lab.run(self.sub, "perfdhcp", "-4", "-l", "lan", "-b", f"mac={mac}", "-R",
                            str(count), "-n", str(count), "-r", str(rate), "-W", "1000000",
-                           check=False, timeout=120)
+                           "-N", "67", SERVER, check=False, timeout=120)
         return exchange_counts(out)
 
 
