@@ -84,8 +84,8 @@ void http_server_free(struct http_server *s); /* cuts what is left, `closed` is 
     X(requests, "requests given to handlers")                                                      \
     X(requests_h2, "of them over HTTP/2")                                                          \
     X(aborted, "requests whose peer went away before the answer was complete")                     \
-    X(bytes_in, "bytes received, before TLS decoding is counted")                                  \
-    X(bytes_out, "bytes sent")                                                                     \
+    X(bytes_in, "bytes received; of TLS, its content")                                             \
+    X(bytes_out, "bytes sent; of TLS, its content")                                                \
     X(tls_failed, "TLS handshakes that failed")                                                    \
     X(refused_conns, "connections over the limits of server or peer")                              \
     X(bad_requests, "requests refused as malformed")                                               \
