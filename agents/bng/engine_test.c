@@ -614,7 +614,7 @@ static void names_and_totals(void **state) {
     }
 }
 
-/* proves: APM-150 APM-050 APM-051 APM-151 P-04 */
+/* proves: APM-032 APM-150 APM-050 APM-051 APM-151 P-04 */
 static void first_pool(void **state) {
     struct world *w = world_new();
     w->auto_apply = false;
