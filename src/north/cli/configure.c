@@ -57,6 +57,8 @@ static void cmd_set(struct run *r) {
     struct buf secret = BUF_INIT;
     if (st.ask_secret) {
         if (!run_ask_secret(r, st.at.node->name, &secret)) {
+            mem_wipe(secret.data, secret.len);
+            buf_free(&secret);
             return;
         }
         struct statement_value *more = arena_alloc(r->arena, (st.n_values + 1) * sizeof *more);

@@ -20,6 +20,15 @@ LOGGER_MODULE(cli);
 
 enum { TOKEN_LEN = 32, SWEEP_MS = 5000, WORKERS = CLI_SESSIONS_MAX + 8 };
 
+struct request;
+
+/* What workers have to say to the loop. Mail goes by way of cli_http, so that none is on its way to
+ * a session that was freed. */
+struct mail {
+    loop_fn *fn;
+    void *arg;
+};
+
 struct cli_http {
     struct cli *cli;
     struct http_auth_config auth;
@@ -27,7 +36,60 @@ struct cli_http {
     struct map sessions; /* token -> struct session */
     struct loop_timer *sweep;
     bool closing;
+    pthread_mutex_t lock;
+    struct mail *mail;
+    size_t n_mail, cap_mail;
+    bool posted; /* the loop will come for the mail */
+    bool gone;   /* freed but for this: whoever comes for the mail does it */
 };
+
+static void free_http(struct cli_http *h) {
+    pthread_mutex_destroy(&h->lock);
+    mem_free(h->mail);
+    mem_free(h);
+}
+
+/* Loop. False: there was none. */
+static bool serve_mail(struct cli_http *h) {
+    pthread_mutex_lock(&h->lock);
+    struct mail *list = h->mail;
+    size_t n = h->n_mail;
+    h->mail = NULL;
+    h->n_mail = h->cap_mail = 0;
+    pthread_mutex_unlock(&h->lock);
+    for (size_t i = 0; i < n; i++) {
+        list[i].fn(list[i].arg);
+    }
+    mem_free(list);
+    return n > 0;
+}
+
+static void on_mail(void *arg) {
+    struct cli_http *h = arg;
+    if (h->gone) {
+        free_http(h);
+        return;
+    }
+    pthread_mutex_lock(&h->lock);
+    h->posted = false;
+    pthread_mutex_unlock(&h->lock);
+    serve_mail(h);
+}
+
+static void send_mail(struct cli_http *h, loop_fn *fn, void *arg) {
+    pthread_mutex_lock(&h->lock);
+    if (h->n_mail == h->cap_mail) {
+        h->cap_mail = h->cap_mail * 2 + 8;
+        h->mail = mem_array(h->mail, h->cap_mail, sizeof *h->mail);
+    }
+    h->mail[h->n_mail++] = (struct mail){fn, arg};
+    bool post = !h->posted;
+    h->posted = true;
+    pthread_mutex_unlock(&h->lock);
+    if (post) {
+        loop_post(h->auth.loop, on_mail, h);
+    }
+}
 
 /* Fields above the line belong to the loop, those below are shared with the command's thread. */
 struct session {
@@ -35,9 +97,9 @@ struct session {
     struct cli_session *cli;
     char token[TOKEN_LEN + 1];
     bool interactive;
-    bool dead;            /* out of the map: freed when no job is left */
-    unsigned jobs;        /* commands and completions under way */
-    struct http_req *req; /* the answer to the command that runs; NULL: its peer is gone */
+    bool dead;         /* out of the map: freed when no job is left */
+    unsigned jobs;     /* commands and completions under way */
+    struct request *q; /* carries the answer to the command; NULL: none, or its peer is gone */
     bool executing;
     char *line;
     int64_t used_ms;
@@ -54,6 +116,16 @@ struct session {
     struct buf answer;
     enum err_code answer_rc;
     char answer_why[200];
+};
+
+/* One request until it is answered or given to a session. */
+struct request {
+    struct cli_http *h;
+    struct http_req *r; /* NULL: closed */
+    struct http_auth_ticket *ticket;
+    struct actor who;
+    struct session *s; /* whose command this request carries */
+    unsigned held;     /* completions that will answer it */
 };
 
 /* ---- JSON
@@ -147,24 +219,24 @@ static void refuse(struct http_req *r, enum err_code code, const char *text) {
 
 /* Loop. Moves what waits into the request as long as its peer keeps up. */
 static void flush(struct session *s) {
-    pthread_mutex_lock(&s->lock);
-    s->posted = false;
-    bool room = s->req == NULL || http_queued(s->req) < http_queue_high(s->req);
+    struct http_req *r = s->q != NULL ? s->q->r : NULL;
     struct buf out = BUF_INIT;
     bool finished = false;
-    if (room) {
+    pthread_mutex_lock(&s->lock);
+    s->posted = false;
+    if (r == NULL || http_queued(r) < http_queue_high(r)) {
         out = s->out;
         s->out = (struct buf)BUF_INIT;
         finished = s->finished;
         pthread_cond_broadcast(&s->cond);
     }
     pthread_mutex_unlock(&s->lock);
-    if (s->req != NULL && out.len > 0) {
-        http_write(s->req, out.data, out.len);
+    if (r != NULL && out.len > 0) {
+        http_write(r, out.data, out.len);
     }
-    if (s->req != NULL && finished) {
-        struct http_req *r = s->req;
-        s->req = NULL;
+    if (r != NULL && finished) {
+        s->q->s = NULL;
+        s->q = NULL;
         http_end(r);
     }
     buf_free(&out);
@@ -181,7 +253,7 @@ static void flush_posted(void *arg) {
 static void announce(struct session *s) {
     if (!s->posted) {
         s->posted = true;
-        loop_post(s->h->auth.loop, flush_posted, s);
+        send_mail(s->h, flush_posted, s);
     }
 }
 
@@ -308,7 +380,7 @@ static int64_t now_ms(const struct session *s) {
 }
 
 static void free_if_done(struct session *s) {
-    if (!s->dead || s->jobs > 0 || s->posted) {
+    if (!s->dead || s->jobs > 0 || s->posted || s->q != NULL) {
         return;
     }
     cli_session_free(s->cli);
@@ -346,16 +418,6 @@ static void sweep(void *arg) {
 /* ---- requests
  * --------------------------------------------------------------------------------------- */
 
-/* One request until it is answered or given to a session. */
-struct request {
-    struct cli_http *h;
-    struct http_req *r; /* NULL: closed */
-    struct http_auth_ticket *ticket;
-    struct actor who;
-    struct session *s; /* whose command this request carries */
-    unsigned held;     /* completions that will answer it */
-};
-
 static void request_closed(struct http_req *r, bool aborted, void *arg) {
     struct request *q = arg;
     (void)r;
@@ -363,9 +425,10 @@ static void request_closed(struct http_req *r, bool aborted, void *arg) {
     if (q->ticket != NULL) {
         http_auth_cancel(q->ticket);
     }
-    if (q->s != NULL && q->s->req == q->r) {
-        q->s->req = NULL; /* the terminal is gone: so is its command */
+    if (q->s != NULL) { /* the terminal is gone: so is its command */
+        q->s->q = NULL;
         stop(q->s);
+        free_if_done(q->s);
     }
     q->r = NULL;
     if (q->held == 0) {
@@ -376,8 +439,10 @@ static void request_closed(struct http_req *r, bool aborted, void *arg) {
 static void request_drained(struct http_req *r, void *arg) {
     struct request *q = arg;
     (void)r;
-    if (q->s != NULL && q->s->req == q->r) {
-        flush(q->s);
+    if (q->s != NULL) {
+        struct session *s = q->s;
+        flush(s);
+        free_if_done(s);
     }
 }
 
@@ -459,7 +524,7 @@ static void execute_job(void *arg) {
     s->finished = true;
     pthread_mutex_unlock(&s->lock);
     buf_free(&prompt);
-    loop_post(s->h->auth.loop, executed, s);
+    send_mail(s->h, executed, s);
 }
 
 static void execute(struct request *q, struct session *s, const json_t *body) {
@@ -489,7 +554,7 @@ static void execute(struct request *q, struct session *s, const json_t *body) {
     static const struct http_field f[] = {{"content-type", "application/jsonl"},
                                           {"cache-control", "no-store"},
                                           {"x-accel-buffering", "no"}};
-    s->req = q->r;
+    s->q = q;
     q->s = s;
     http_start(q->r, 200, f, 3, -1);
 }
@@ -547,7 +612,7 @@ static void complete_job(void *arg) {
     c->answer = json_dumps(root, JSON_COMPACT);
     json_decref(root);
     arena_free(out.arena);
-    loop_post(c->s->h->auth.loop, completed, c);
+    send_mail(c->s->h, completed, c);
 }
 
 static void complete(struct request *q, struct session *s, const json_t *body) {
@@ -707,6 +772,7 @@ void cli_http_handle(struct cli_http *h, struct http_req *r) {
 struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *auth) {
     struct cli_http *h = MEM_NEW(struct cli_http);
     h->cli = cli;
+    pthread_mutex_init(&h->lock, NULL);
     h->auth = *auth;
     h->auth.dialect = "cli";
     h->workers = workers_new("cli", WORKERS, (size_t)WORKERS * 2);
@@ -733,7 +799,11 @@ void cli_http_free(struct cli_http *h) {
         end_session(s);
     }
     workers_free(h->workers);
-    loop_poll(h->auth.loop, 0); /* what the last commands posted */
+    while (serve_mail(h)) { /* what the last commands had to say; it frees their sessions */
+    }
     map_free(&h->sessions, NULL);
-    mem_free(h);
+    h->gone = true;
+    if (!h->posted) {
+        free_http(h);
+    }
 }

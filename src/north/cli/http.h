@@ -41,8 +41,8 @@ enum { CLI_OUT_HIGH = 256 << 10, CLI_BODY_MAX = 128 << 10, CLI_ONE_SHOT_IDLE_S =
 struct cli_http;
 /* `auth` is copied; its dialect is "cli". Everything from the loop's thread. */
 struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *auth);
-/* Ends all sessions, waiting for commands that run. After the server was freed and loop_run() has
- * returned, before core_close(). */
+/* Ends all sessions, waiting for commands that run. After the servers were freed and loop_run()
+ * has returned; before core_close() and loop_free(). */
 void cli_http_free(struct cli_http *h);
 /* Is the path one of these? Then hand it over. */
 bool cli_http_mine(const struct http_req *r);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "core/rights.h"
 #include "core/system.h"
 #include "north/cli/run.h"
@@ -320,6 +321,7 @@ bool run_ask_secret(struct run *r, const char *what, struct buf *out) {
         (out->len != again.len || (out->len > 0 && memcmp(out->data, again.data, out->len) != 0))) {
         rc = err_set(&e, ERR_INVALID, NULL, "the two are not the same");
     }
+    mem_wipe(again.data, again.len);
     buf_free(&again);
     if (rc != ERR_OK) {
         run_fault(r, &e);

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""weft in scripts and single commands: statuses, commits, conflicts, what is wrong and how it is said."""
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+
+import pytest
+
+from cli_daemon import Daemon, Terminal
+
+APM = ['set apm inet-pool partition west min-prefix-len 20 max-prefix-len 26',
+       'set apm inet-pool partition west prefix 10.1.0.0/20',
+       'set apm pool-domain-profile gold apportion-threshold 100 reclaim-threshold 400',
+       'set apm entity-match bng-1 pool-domain-profile gold']
+
+
+@pytest.fixture(scope='module')
+def daemon():
+    d = Daemon()
+    yield d
+    d.close()
+
+
+@pytest.fixture(autouse=True)
+def empty(daemon):
+    yield
+    _, _, err = daemon.script('configure', 'rollback', 'delete toys', 'delete apm', 'delete system token',
+                              'commit force', args=('-k',))
+    _, out, _ = daemon.weft('show', 'configuration', '|', 'display', 'set')
+    assert not re.search('^set (toys|apm)', out, re.M), err
+
+
+def ok(result):
+    status, out, err = result
+    assert status == 0, err
+    return out
+
+
+# proves: APM-160
+def test_from_set_to_commit(daemon):
+    ok(daemon.script('configure', *APM, 'commit check', 'commit comment "first pool"'))
+    out = ok(daemon.weft('show configuration apm | display set'))
+    assert out.splitlines()[0].startswith('set apm inet-pool partition west')
+    assert 'first pool' in ok(daemon.weft('show', 'system', 'commit'))
+    assert 'partition west {' in ok(daemon.weft('show', 'configuration'))
+    data = json.loads(ok(daemon.weft('--json', 'show', 'configuration', 'apm')))
+    assert 'weft-apm' in next(iter(data))
+    assert '<partition>' in ok(daemon.weft('show configuration | display xml'))
+
+
+# proves: APM-160
+def test_rollback(daemon):
+    ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
+    ok(daemon.script('configure', 'set toys box a size 2', 'commit comment mistake'))
+    out = ok(daemon.script('configure', 'rollback 1', 'show | compare', 'commit'))
+    assert '-' in out and '+' in out
+    assert ok(daemon.weft('show configuration toys | display set')) == 'set toys box a size 1\n'
+
+
+def test_commit_confirmed_is_taken_back(daemon):
+    ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
+    ok(daemon.script('configure', 'set toys box a size 2', 'commit confirmed 2s'))
+    assert 'size 2' in ok(daemon.weft('show configuration toys | display set'))
+    end = time.time() + 30
+    while 'size 2' in ok(daemon.weft('show configuration toys | display set')):
+        assert time.time() < end
+        time.sleep(0.2)
+    ok(daemon.script('configure', 'set toys box a size 3', 'commit confirmed 3s', 'commit'))
+    time.sleep(4)
+    assert 'size 3' in ok(daemon.weft('show configuration toys | display set'))
+
+
+def test_private_conflict_is_named(daemon):
+    t = Terminal(daemon)
+    t.expect(r'> ')
+    t.run('configure private')
+    t.run('set toys box shared size 5')
+    ok(daemon.script('configure private', 'set toys box shared size 6', 'commit'))
+    text = t.run('commit')
+    assert 'toys box shared' in text and 'changed by somebody else' in text
+    assert 'size 6' in ok(daemon.weft('show configuration toys | display set'))
+    t.run('update')
+    assert 'complete' in t.run('commit and-quit')
+    assert 'size 5' in ok(daemon.weft('show configuration toys | display set'))
+    t.line('quit')
+    assert t.wait() == 0
+
+
+def test_load_and_save(daemon, tmp_path):
+    ok(daemon.script('configure', *APM, 'set toys box "a" size 5', 'commit'))
+    for how in ('text', 'set', 'json', 'xml'):
+        f = tmp_path / ('conf.' + how)
+        status, out, err = daemon.weft('show configuration apm | display %s | save %s' % (how, f))
+        assert status == 0 and out == '' and 'Wrote' in err, err
+        whole = tmp_path / ('whole.' + how)
+        ok(daemon.weft('show configuration | display %s | save %s' % (how, whole)))
+        # secrets are masked in what was saved: they stay as they are, or the load says so
+        # text shows a level without the words that lead to it
+        level = ['edit apm', 'load merge %s relative' % f] if how == 'text' else ['load merge %s' % f]
+        ok(daemon.script('configure', *level, 'commit'))
+        assert ok(daemon.script('configure', 'show | compare')) == ''
+    f = tmp_path / 'new.conf'
+    f.write_text('toys { box only { size 9; } }')
+    status, _, err = daemon.script('configure', 'load override %s' % f, 'show | compare', 'rollback')
+    assert status == 0, err
+    status, out, err = daemon.script('configure', 'load merge %s' % (tmp_path / 'nowhere'))
+    assert status == 1 and 'No such file' in err
+    # the daemon can't make the terminal read or write what the user did not name
+    status, _, err = daemon.weft('show version | save /nonexistent/x')
+    assert status == 1 and 'No such file' in err
+
+
+@pytest.mark.parametrize('line,status,why', [
+    ('shwo version', 2, 'did you mean show'),
+    ('show', 2, 'incomplete'),
+    ('show version extra', 2, 'nothing may follow'),
+    ('show version | nonsense', 2, 'possible here'),
+    ('show version | match "["', 2, 'regular expression'),
+    ('show version | match (a)\\1', 2, 'back references'),
+    ('show version | match ' + 'a' * 300, 2, 'longer than'),
+    ('show version | match (a{500}){500}', 2, 'repetitions'),
+    ('show "version', 2, 'never closed'),
+    ('show apm prefix 10.0.0.1/24', 2, '10.0.0.0/24'),
+    ('show apm prefix 10.0.0.256/24', 2, ''),
+    ('show apm entity pool-domain x', 2, ''),
+    ('show commit 99999999', 1, ''),
+    ('show commit minus', 2, ''),
+    ('request apm drain', 2, 'incomplete'),
+    ('request apm drain entity nobody pool-domain x pool y', 1, 'nobody'),
+    ('x' * 70000, 2, 'longer than'),
+    (' '.join(['a'] * 5000), 2, 'more than 4096 words'),
+    ('show \x07version', 2, 'control character'),
+])
+def test_bad_commands(daemon, line, status, why):
+    got, _, err = daemon.script(line)
+    assert got == status and why in err, (got, err)
+    assert 'error:' in err
+
+
+@pytest.mark.parametrize('lines,status,why', [
+    (['set apm inet-pool partition a min-prefix-len 40'], 2, '8'),
+    (['set apm inet-pool partition a min-prefix-len x'], 2, ''),
+    (['set apm inet-pool partition a prefix 10.0.0.1/24'], 2, '10.0.0.0/24'),
+    (['set apm inet-pool partition "bad name" min-prefix-len 20'], 2, 'A name starts'),
+    (['set apm nonsense 1'], 2, 'possible here'),
+    (['set apm inet-pool partition a'], 0, ''),
+    (['set apm inet-pool partition a min-prefix-len 20', 'commit'], 1, 'max-prefix-len is missing'),
+    (['set apm inet-pool partition a min-prefix-len 24 max-prefix-len 20', 'commit'], 1,
+     'min-prefix-len is not above'),
+    (['set apm inet-pool partition a min-prefix-len 20 max-prefix-len 24 prefix 10.0.0.0/16', 'commit'], 1,
+     '10.0.0.0/16'),
+    (['set apm inet-pool partition a min-prefix-len 20 max-prefix-len 24 prefix 10.0.0.0/20',
+      'set apm inet-pool partition b min-prefix-len 20 max-prefix-len 24 prefix 10.0.8.0/24', 'commit'], 1,
+     'overlap'),
+    (['set apm entity-match e pool-domain-profile nowhere', 'commit'], 1, 'nowhere'),
+    (['set apm pool-domain-profile p apportion-threshold 500 reclaim-threshold 100', 'commit'], 1,
+     'must be above'),
+    (['delete apm inet-pool partition nowhere'], 1, ''),
+    (['rollback 49'], 1, 'no rollback 49'),
+    (['edit apm inet-pool partition a', 'set min-prefix-len 99'], 2, ''),
+    (['insert apm inet-pool partition a prefix 10.0.0.0/24 before 10.1.0.0/24'], 1, ''),
+])
+# proves: APM-011 APM-017 APM-160
+def test_bad_configuration(daemon, lines, status, why):
+    before = ok(daemon.weft('show configuration | display set'))
+    got, _, err = daemon.script('configure private', *lines)
+    assert got == status and why in err, (got, err)
+    if status != 0:
+        assert 'line %d: ' % (len(lines) + 1) in err
+    assert ok(daemon.weft('show configuration | display set')) == before
+
+
+def test_scripts_stop_or_go_on(daemon):
+    lines = ['configure private', 'set toys box a', 'set toys bxo b', 'set toys box c', 'show toys | display set']
+    status, out, err = daemon.script(*lines)
+    assert status == 2 and out == ''
+    assert 'line 3: set toys bxo b\n' in err
+    caret = next(line for line in err.splitlines() if line.strip() == '^')
+    assert caret.index('^') == len('line 3: set toys ')
+    status, out, err = daemon.script(*lines, args=('--keep-going',))
+    assert status == 2 and out == 'set toys box a\nset toys box c\n'
+    status, out, _ = daemon.script('# a comment', '', 'configure private', 'load merge terminal',
+                                   'toys { box x; }', 'EOF', 'show toys | display set')
+    assert status == 0 and 'set toys box x\n' in out
+    status, _, err = daemon.weft('--json', '-c', 'show nonsense')
+    assert status == 2 and json.loads(err)['error']['code'] == 'unknown-element'
+
+
+def test_words_of_the_shell(daemon):
+    ok(daemon.script('configure', 'set toys box a size 7', 'set toys toy "big maker" 5 colour red', 'commit'))
+    out = ok(daemon.weft('show', 'configuration', 'toys', 'toy', 'big maker', '5', '|', 'display', 'set'))
+    assert out == 'set toys toy "big maker" 5 colour red\n'
+    assert ok(daemon.weft('sh', 'conf', 'to', '|', 'disp', 'set', '|', 'cou')) == 'Count: 2 lines\n'
+    assert '1' in ok(daemon.weft('show configuration toys | display set | match "big maker|zzz" | count'))
+    assert 'configuration\t' in ok(daemon.weft('--complete', 'show conf'))
+
+
+def test_remote_over_tls(daemon):
+    ca = os.path.join(daemon.data, 'pki', 'ca.pem')
+    host = 'localhost:%d' % daemon.tls_port
+    password = os.path.join(daemon.data, 'admin-password')
+    text = open(password).read()
+    secret = re.search(r'^\S+$', text, re.M).group(0)
+    f = os.path.join(daemon.folder, 'pw')
+    with open(f, 'w') as out:
+        out.write(secret + '\n')
+    base = ('-H', host, '--ca', ca, '-u', 'admin', '--password-file', f)
+    out = ok(daemon.weft(*base, 'show', 'cli'))
+    assert 'User           : admin' in out
+    status, _, err = daemon.weft('-H', host, '-u', 'admin', '--password-file', f, 'show', 'cli')
+    assert status == 3 and 'not trusted' in err
+    with open(f, 'w') as out:
+        out.write('wrong\n')
+    status, _, err = daemon.weft(*base, 'show', 'cli')
+    assert status == 4, err
+    status, _, err = daemon.weft('-H', host, '--ca', ca, 'show', 'cli')
+    assert status == 4, err
+    # a token
+    out = ok(daemon.weft('--json', 'request system token create user admin'))
+    token = json.loads(out)
+    token = next(iter(token.values()))['token']
+    with open(f, 'w') as out:
+        out.write(token + '\n')
+    assert 'admin' in ok(daemon.weft('-H', host, '--ca', ca, '--token-file', f, 'show', 'cli'))
+
+
+def test_rights(daemon):
+    ok(daemon.script('configure', 'set toys box a lock 12345', 'set system role looker right /weft-toy:toys access read',
+                     'set system user lou role looker', 'commit'))
+    out = json.loads(ok(daemon.weft('--json', 'request system token create user lou')))
+    token = next(iter(out.values()))['token']
+    ca = os.path.join(daemon.data, 'pki', 'ca.pem')
+    env = daemon.env(WEFT_TOKEN=token)
+    base = ('-H', 'localhost:%d' % daemon.tls_port, '--ca', ca)
+    status, out, err = daemon.weft(*base, 'show configuration | display set', env=env)
+    assert status == 0 and 'toys box a' in out and 'system' not in out and '12345' not in out
+    r = daemon.weft(*base, '-c', 'configure private', '-c', 'set toys box b', env=env)
+    assert r[0] == 4, r
+    r = daemon.weft(*base, 'request system backup x', env=env)
+    assert r[0] == 4, r
+    ok(daemon.script('configure', 'delete system token', 'delete system user lou', 'delete system role looker',
+                     'commit'))
+
+
+def curl(daemon, method, path, body=None, extra=()):
+    cmd = ['curl', '-sS', '--max-time', '20', '--unix-socket', daemon.socket, '-X', method, '-w', '\n%{http_code}',
+           *extra, 'http://x/cli/v1/sessions' + path]
+    if body is not None:
+        cmd += ['--data-binary', '@-']
+    r = subprocess.run(cmd, input=body, capture_output=True, text=True, timeout=60)
+    text, _, code = r.stdout.rpartition('\n')
+    return int(code), text
+
+
+def test_protocol(daemon):
+    code, text = curl(daemon, 'POST', '', '{"interactive":false}')
+    assert code == 201
+    sid = json.loads(text)['id']
+    for body in ('', '{', '[]', '{"line":5}', '{"line":"x","line":"y"}', '{"line":"\\ud800"}', '[' * 100000):
+        code, text = curl(daemon, 'POST', '/%s/execute' % sid, body)
+        assert code in (400, 413), (body[:20], code, text)
+        assert 'error' in text
+    code, text = curl(daemon, 'POST', '/%s/execute' % sid, json.dumps({'line': 'show version'}))
+    events = [json.loads(l) for l in text.splitlines()]
+    assert events[-1]['end']['status'] == 0 and any('text' in e for e in events)
+    code, text = curl(daemon, 'POST', '/%s/execute' % sid, json.dumps({'line': 'show \u0000'}))
+    assert code in (200, 400)
+    assert curl(daemon, 'POST', '/%s/input' % sid, 'x')[0] == 409
+    assert curl(daemon, 'POST', '/%s/interrupt' % sid, '')[0] == 204
+    assert curl(daemon, 'GET', '/%s' % sid)[0] == 405
+    assert curl(daemon, 'POST', '/%s/nothing' % sid, '{}')[0] == 404
+    assert curl(daemon, 'POST', '/%s/execute' % ('x' * 32), '{"line":"show version"}')[0] == 404
+    assert curl(daemon, 'POST', '/%s/execute' % sid, '{"line":"%s"}' % ('x' * 200000))[0] == 413
+    code, text = curl(daemon, 'POST', '/%s/complete' % sid, '{"line":"show conf","cursor":9}')
+    assert json.loads(text)['insert'] == 'configuration '
+    for cursor in (-1, 10 ** 12, 0, 3):
+        code, text = curl(daemon, 'POST', '/%s/complete' % sid, json.dumps({'line': 'show conf', 'cursor': cursor}))
+        assert code == 200
+    assert curl(daemon, 'DELETE', '/%s' % sid)[0] == 204
+    assert curl(daemon, 'DELETE', '/%s' % sid)[0] == 404
+
+
+def test_one_command_at_a_time_and_a_terminal_that_goes(daemon):
+    sid = json.loads(curl(daemon, 'POST', '', '{}')[1])['id']
+    p = subprocess.Popen(['curl', '-sSN', '--unix-socket', daemon.socket, '-d', '{"line":"monitor events"}',
+                          'http://x/cli/v1/sessions/%s/execute' % sid], stdout=subprocess.PIPE)
+    assert b'paging' in p.stdout.readline()
+    assert curl(daemon, 'POST', '/%s/execute' % sid, '{"line":"show version"}')[0] == 409
+    p.terminate()
+    p.wait()
+    end = time.time() + 20
+    while curl(daemon, 'POST', '/%s/execute' % sid, '{"line":"show version"}')[0] != 200:
+        assert time.time() < end
+        time.sleep(0.1)
+    assert curl(daemon, 'DELETE', '/%s' % sid)[0] == 204
+
+
+def test_sessions_are_bounded(daemon):
+    opened = []
+    while True:
+        code, text = curl(daemon, 'POST', '', '{}')
+        if code != 201:
+            break
+        opened.append(json.loads(text)['id'])
+        assert len(opened) <= 32
+    assert code == 503 and 'sessions already' in text
+    for sid in opened:
+        assert curl(daemon, 'DELETE', '/%s' % sid)[0] == 204
+    ok(daemon.weft('show', 'version'))
+
+
+def test_a_slow_reader_holds_its_command_and_nothing_else(daemon, tmp_path):
+    """What is not taken is not made: the command waits, the daemon's memory does not grow with it."""
+    toys = [{'maker': 'm' * 40, 'number': i + 1, 'colour': 'dark-blue', 'price': '1.25', 'moods': 'happy loud',
+             'gateway': '192.0.2.1', 'net': '192.0.2.0/24'} for i in range(8000)]
+    f = tmp_path / 'many.json'
+    f.write_text(json.dumps({'weft-toy:toys': {'toy': toys}}))
+    ok(daemon.script('configure', 'load merge %s' % f, 'commit'))
+    sids = [json.loads(curl(daemon, 'POST', '', '{}')[1])['id'] for _ in range(8)]
+    stalled = [subprocess.Popen(['curl', '-sSN', '--limit-rate', '1k', '--unix-socket', daemon.socket, '-d',
+                                 '{"line":"show configuration | display xml"}',
+                                 'http://x/cli/v1/sessions/%s/execute' % s],
+                                stdout=subprocess.DEVNULL) for s in sids]
+    time.sleep(3)
+    for s in sids:  # each command still runs
+        assert curl(daemon, 'POST', '/%s/execute' % s, '{"line":"show version"}')[0] == 409
+    ok(daemon.weft('show', 'version'))
+    for p in stalled:
+        p.terminate()
+        p.wait()
+    for s in sids:
+        end = time.time() + 30
+        while curl(daemon, 'POST', '/%s/execute' % s, '{"line":"show version"}')[0] != 200:
+            assert time.time() < end
+            time.sleep(0.1)
+        assert curl(daemon, 'DELETE', '/%s' % s)[0] == 204
+
+
+def test_many_at_once(daemon):
+    """Private candidates committed side by side: each object once, nothing lost."""
+    results = []
+
+    def work(n):
+        results.append(daemon.script('configure private', 'set toys box par%d size %d' % (n, n + 1), 'commit'))
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(r[0] == 0 for r in results), results
+    assert ok(daemon.weft('show configuration toys | display set | match par | count')) == 'Count: 12 lines\n'
