@@ -250,12 +250,12 @@ static void auth_done(void *arg, const struct actor *who, const struct err *e) {
     list_remove(&pa->link);
     mem_free(pa);
     http_req_set_ops(r, NULL, NULL);
-    http_req_pause(r, false);
     if (e != NULL) {
         refuse(r, e);
     } else {
         serve_as(s, r, who);
     }
+    http_req_pause(r, false); /* now that somebody takes the body */
 }
 
 struct auth_now { /* what http_auth answered at once */

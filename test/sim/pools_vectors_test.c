@@ -10,41 +10,8 @@
 
 #include "probe.h"
 
-#define PARTITION "/weft-apm:apm/inet-pool/partition="
-#define PROFILE   "/weft-apm:apm/pool-domain-profile="
-#define MATCH     "/weft-apm:apm/entity-match="
-
 static struct rig rig;
 static struct probe bng;
-
-static void put_partition(const char *name, unsigned min, unsigned max, const char *roots) {
-    char path[128], json[2048];
-    snprintf(path, sizeof path, PARTITION "%s", name);
-    snprintf(json, sizeof json,
-             "{\"weft-apm:partition\":[{\"name\":\"%s\",\"min-prefix-len\":%u,"
-             "\"max-prefix-len\":%u,\"prefix\":[%s]}]}",
-             name, min, max, roots);
-    rig_must_put(&rig, path, json);
-}
-
-static void put_profile(const char *name, unsigned apportion, unsigned reclaim, const char *more) {
-    char path[128], json[1024];
-    snprintf(path, sizeof path, PROFILE "%s", name);
-    snprintf(json, sizeof json,
-             "{\"weft-apm:pool-domain-profile\":[{\"name\":\"%s\",\"apportion-threshold\":%u,"
-             "\"reclaim-threshold\":%u%s}]}",
-             name, apportion, reclaim, more);
-    rig_must_put(&rig, path, json);
-}
-
-static void put_match(const char *id, const char *profile) {
-    char path[128], json[512];
-    snprintf(path, sizeof path, MATCH "%s", id);
-    snprintf(json, sizeof json,
-             "{\"weft-apm:entity-match\":[{\"system-id\":\"%s\",\"pool-domain-profile\":\"%s\"}]}",
-             id, profile);
-    rig_must_put(&rig, path, json);
-}
 
 static int64_t at(const char *iso) {
     int64_t s;
@@ -109,13 +76,13 @@ static void show(const char *expect) {
 /* proves: APM-003 APM-044 APM-050 APM-051 APM-057 APM-100 APM-101 APM-161 A2 */
 static void vector_1_public_run(void **state) {
     start("2024-05-24T15:06:00Z");
-    put_partition("westford", 16, 24, "{\"prefix\":\"192.168.8.0/21\"}");
-    put_profile("p", 200, 457, ",\"auto-reclamation\":{\"active\":\"always\"}");
-    put_match("cpi-boston", "p");
+    rig_partition(&rig, "westford", 16, 24, "{\"prefix\":\"192.168.8.0/21\"}");
+    rig_profile(&rig, "p", 200, 457, ",\"auto-reclamation\":{\"active\":\"always\"}");
+    rig_match(&rig, "cpi-boston", "p");
     /* The run begins at 192.168.11.0: what lies before is somebody else's. */
     struct probe other;
     probe_init(&other, &rig, "other");
-    put_match("other", "p");
+    rig_match(&rig, "other", "p");
     probe_connect_empty(&other);
     probe_create(&other, "x", "westford", 24);
     probe_apportion(&other, "o1", "x", 3, 24);
@@ -248,9 +215,9 @@ static void small_world(const char *root, unsigned min, unsigned max) {
     char roots[64];
     snprintf(roots, sizeof roots, "{\"prefix\":\"%s\"}", root);
     start("2026-01-01T12:00:00Z");
-    put_partition("test-1", min, max, roots);
-    put_profile("p", 10, 20, ",\"auto-reclamation\":{}");
-    put_match("cpi-boston", "p");
+    rig_partition(&rig, "test-1", min, max, roots);
+    rig_profile(&rig, "p", 10, 20, ",\"auto-reclamation\":{}");
+    rig_match(&rig, "cpi-boston", "p");
     probe_connect_empty(&bng);
     probe_create(&bng, "test-pd", "test-1", max);
 }
@@ -366,12 +333,12 @@ static void windows(void **state) {
 static void timeline(void **state) {
     char t[IP_TEXT_MAX];
     start("2026-03-01T02:00:00Z");
-    put_partition("metro", 24, 24,
+    rig_partition(&rig, "metro", 24, 24,
                   "{\"prefix\":\"198.51.100.0/24\"},{\"prefix\":\"203.0.113.0/24\"}");
-    put_profile("p", 100, 400,
+    rig_profile(&rig, "p", 100, 400,
                 ",\"auto-reclamation\":{\"active\":\"window\",\"window-start\":\"04:00+0000\","
                 "\"window-duration\":60}");
-    put_match("cpi-boston", "p");
+    rig_match(&rig, "cpi-boston", "p");
     /* T0: the domain is populated, nothing happens. */
     probe_connect_empty(&bng);
     probe_create(&bng, "d", "metro", 24);
@@ -398,7 +365,7 @@ static void timeline(void **state) {
     again.attempt = 2;
     r = probe_alarm(&bng, &again);
     assert_int_equal(r->retry_at, rig_now(&rig) + 900);
-    put_partition("metro", 24, 24,
+    rig_partition(&rig, "metro", 24, 24,
                   "{\"prefix\":\"198.51.100.0/24\"},{\"prefix\":\"203.0.113.0/24\"},"
                   "{\"prefix\":\"192.0.2.0/24\"}");
     rig_pass(&rig, 900 * NS_PER_S);

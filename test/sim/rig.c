@@ -208,6 +208,52 @@ enum err_code rig_dry_run(struct rig *r, const char *path, const char *json, str
     return put(r, path, json, false, CHANGE_DRY_RUN, warnings, targets, e);
 }
 
+enum err_code rig_try_partition(struct rig *r, const char *name, unsigned min, unsigned max,
+                                const char *roots, bool force, struct err *e) {
+    char path[128], json[4096];
+    snprintf(path, sizeof path, "/weft-apm:apm/inet-pool/partition=%s", name);
+    snprintf(json, sizeof json,
+             "{\"weft-apm:partition\":[{\"name\":\"%s\",\"min-prefix-len\":%u,"
+             "\"max-prefix-len\":%u,\"prefix\":[%s]}]}",
+             name, min, max, roots);
+    return rig_put(r, path, json, force, e);
+}
+
+void rig_partition(struct rig *r, const char *name, unsigned min, unsigned max, const char *roots) {
+    struct err e = {.code = ERR_OK};
+    if (rig_try_partition(r, name, min, max, roots, false, &e) != ERR_OK) {
+        die(name, &e);
+    }
+}
+
+enum err_code rig_try_profile(struct rig *r, const char *name, unsigned apportion, unsigned reclaim,
+                              const char *more, bool force, struct err *e) {
+    char path[128], json[1024];
+    snprintf(path, sizeof path, "/weft-apm:apm/pool-domain-profile=%s", name);
+    snprintf(json, sizeof json,
+             "{\"weft-apm:pool-domain-profile\":[{\"name\":\"%s\",\"apportion-threshold\":%u,"
+             "\"reclaim-threshold\":%u%s}]}",
+             name, apportion, reclaim, more);
+    return rig_put(r, path, json, force, e);
+}
+
+void rig_profile(struct rig *r, const char *name, unsigned apportion, unsigned reclaim,
+                 const char *more) {
+    struct err e = {.code = ERR_OK};
+    if (rig_try_profile(r, name, apportion, reclaim, more, false, &e) != ERR_OK) {
+        die(name, &e);
+    }
+}
+
+void rig_match(struct rig *r, const char *system_id, const char *profile) {
+    char path[128], json[512];
+    snprintf(path, sizeof path, "/weft-apm:apm/entity-match=%s", system_id);
+    snprintf(json, sizeof json,
+             "{\"weft-apm:entity-match\":[{\"system-id\":\"%s\",\"pool-domain-profile\":\"%s\"}]}",
+             system_id, profile);
+    rig_must_put(r, path, json);
+}
+
 /* ---- calls ---- */
 
 static void call_done(struct call *cl, void *arg) {

@@ -35,6 +35,15 @@ void rig_set_time(struct rig *r, const char *iso); /* forward only */
 /* "set ..." in JSON: the object at `path` is replaced by `json`; NULL deletes it. */
 enum err_code rig_put(struct rig *r, const char *path, const char *json, bool force, struct err *e);
 void rig_must_put(struct rig *r, const char *path, const char *json);
+/* Objects of weft-apm. `roots`: {"prefix":"10.0.0.0/8"},...; `more`: further members. */
+enum err_code rig_try_partition(struct rig *r, const char *name, unsigned min, unsigned max,
+                                const char *roots, bool force, struct err *e);
+void rig_partition(struct rig *r, const char *name, unsigned min, unsigned max, const char *roots);
+enum err_code rig_try_profile(struct rig *r, const char *name, unsigned apportion, unsigned reclaim,
+                              const char *more, bool force, struct err *e);
+void rig_profile(struct rig *r, const char *name, unsigned apportion, unsigned reclaim,
+                 const char *more);
+void rig_match(struct rig *r, const char *system_id, const char *profile);
 /* The same, dry. `diff` and `targets` may be NULL. */
 enum err_code rig_dry_run(struct rig *r, const char *path, const char *json, struct buf *warnings,
                           size_t *targets, struct err *e);

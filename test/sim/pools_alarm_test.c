@@ -1,0 +1,523 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Alarms, reclamation, operators' orders, thresholds as desired state. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "probe.h"
+
+#define KEY "entity", "bng1", "pool-domain", "d", "pool"
+
+static struct rig rig;
+static struct probe a;
+
+static void world(const char *reclamation) {
+    rig_open(&rig, INT64_C(1780000000)); /* 2026-05-28T20:26:40Z */
+    rig_profile(&rig, "p", 100, 400, reclamation);
+    rig_match(&rig, "bng1", "p");
+    rig_match(&rig, "bng2", "p");
+    rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/20\"}");
+    probe_init(&a, &rig, "bng1");
+    probe_connect_empty(&a);
+    probe_create(&a, "d", "metro", 24);
+}
+
+static int teardown(void **state) {
+    if (rig.core != NULL) {
+        rig_verify(&rig);
+        probe_free(&a);
+        rig_close(&rig);
+    }
+    return 0;
+}
+
+static struct domain *dom(void) {
+    struct entity *en = pools_entity(rig.pools, "bng1");
+    return en ? entity_domain(en, "d") : NULL;
+}
+
+static int state_of(const char *pool) {
+    struct pool *po = dom() ? domain_pool_named(dom(), pool) : NULL;
+    return po ? po->state : 0;
+}
+
+static size_t allocated(void) {
+    return partition_get(rig.pools, "metro", false)->n_pools;
+}
+
+static void give(const char *id, unsigned n) {
+    const answer_msg *r = probe_apportion(&a, id, "d", n, 24);
+    assert_int_equal(r->n_add, n);
+    probe_result(&a, id, 0, "");
+}
+
+/* What the entity counts, so that drains can be judged. */
+static void usage(uint64_t free, uint64_t used) {
+    const struct probe_pool pools[] = {{"d", NULL, 254, 10, 0, false},
+                                       {"d-0000", NULL, 254, 40, 0, false},
+                                       {"d-0001", NULL, 254, 0, 0, false}};
+    probe_stats(&a, "d", free, used, 3, pools);
+}
+
+static enum err_code request(const char *what, const char *pool, const char *force, char *text,
+                             size_t n) {
+    struct buf out = BUF_INIT;
+    struct err e = {.code = ERR_OK};
+    enum err_code rc = force ? rig_call(&rig, &out, NULL, &e, what, KEY, pool, "force", force, NULL)
+                             : rig_call(&rig, &out, NULL, &e, what, KEY, pool, NULL);
+    snprintf(text, n, "%s", rc == ERR_OK ? buf_cstr(&out) : e.text);
+    buf_free(&out);
+    return rc;
+}
+
+/* ---- apportionment ------------------------------------------------------------------------------
+ */
+
+/* proves: APM-051 APM-053 */
+static void partial_success_says_how_many_are_short(void **state) {
+    world("");
+    const answer_msg *r = probe_apportion(&a, "1", "d", 20, 24);
+    assert_int_equal(r->result, OPENAPMI__V1__ALARM_RESULT__ALARM_ACK);
+    assert_int_equal(r->n_add, 16);
+    assert_int_equal(r->shortfall, 4);
+    r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_int_equal(r->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(r->shortfall, 1);
+}
+
+/* proves: APM-059 */
+static void a_repeated_alarm_gets_the_same_answer(void **state) {
+    char one[IP_TEXT_MAX], two[IP_TEXT_MAX];
+    world("");
+    prefix_text(probe_apportion(&a, "1", "d", 1, 24)->add[0], one);
+    prefix_text(probe_apportion(&a, "1", "d", 1, 24)->add[0], two);
+    assert_string_equal(one, two);
+    assert_int_equal(allocated(), 1);
+    /* Also after a restart, and after the session broke. */
+    probe_close(&a);
+    rig_restart(&rig);
+    const char *names[] = {"d"};
+    const struct probe_pool theirs[] = {{"d", one, 254, 0, 0, false}};
+    probe_connect(&a);
+    probe_domains(&a, 1, names);
+    probe_pools(&a, "d", "metro", 1, theirs);
+    probe_sync_done(&a);
+    prefix_text(probe_apportion(&a, "1", "d", 1, 24)->add[0], two);
+    assert_string_equal(one, two);
+    assert_int_equal(allocated(), 1);
+    /* For an hour; then it is forgotten and the id is new. */
+    rig_pass(&rig, 3602 * NS_PER_S);
+    assert_int_equal(rig.pools->n_answers, 0);
+    prefix_text(probe_apportion(&a, "1", "d", 1, 24)->add[0], two);
+    assert_string_not_equal(one, two);
+}
+
+/* proves: APM-059 APM-060 */
+static void one_outstanding_alarm_of_a_type(void **state) {
+    world("");
+    rig_partition(&rig, "metro", 16, 28, "");
+    probe_apportion(&a, "1", "d", 1, 24);
+    assert_string_equal(dom()->alarms[ALARM_APPORTION]->id, "1");
+    alarm_msg m = OPENAPMI__V1__ALARM__INIT;
+    m.alarm_id = (char *)(uintptr_t) "1";
+    m.type = OPENAPMI__V1__ALARM_TYPE__APPORTION;
+    m.domain = (char *)(uintptr_t) "d";
+    m.attempt = 2;
+    probe_alarm(&a, &m);
+    assert_int_equal(dom()->alarms[ALARM_APPORTION]->attempts, 2);
+    assert_int_equal(dom()->stats.apportion_alarms, 1); /* alarms, not attempts */
+    assert_int_equal(rig.pools->stats.retries, 1);
+    probe_apportion(&a, "2", "d", 1, 24);
+    assert_string_equal(dom()->alarms[ALARM_APPORTION]->id, "2");
+    alarm_msg ab = OPENAPMI__V1__ALARM__INIT;
+    ab.alarm_id = (char *)(uintptr_t) "3";
+    ab.type = OPENAPMI__V1__ALARM_TYPE__ABATE;
+    ab.domain = (char *)(uintptr_t) "d";
+    assert_int_equal(probe_alarm(&a, &ab)->result, OPENAPMI__V1__ALARM_RESULT__ALARM_ACK);
+    assert_null(dom()->alarms[ALARM_APPORTION]);
+    assert_int_equal(dom()->stats.abatements, 1);
+}
+
+/* proves: APM-026 */
+static void the_entity_may_refuse_what_it_was_given(void **state) {
+    world("");
+    probe_apportion(&a, "1", "d", 3, 24);
+    probe_result_pool(&a, "1", 9, "d-0000");
+    assert_int_equal(state_of("d-0000"), 0);
+    assert_int_equal(state_of("d"), POOL_ALLOCATING);
+    assert_int_equal(allocated(), 2);
+    probe_result(&a, "1", 0, "");
+    assert_int_equal(state_of("d"), POOL_ACTIVE);
+    assert_int_equal(state_of("d-0001"), POOL_ACTIVE);
+}
+
+static void alarms_are_rate_limited(void **state) {
+    world("");
+    unsigned limited = 0;
+    for (int i = 0; i < POOLS_ALARM_BURST + 20; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", i);
+        const answer_msg *r = probe_apportion(&a, id, "d", 1, 28);
+        limited += r->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+    }
+    assert_int_equal(limited, 20);
+    rig_pass(&rig, NS_PER_S);
+    assert_int_not_equal(probe_apportion(&a, "again", "d", 1, 28)->reason,
+                         OPENAPMI__V1__REASON__RATE_LIMITED);
+}
+
+/* proves: APM-016 */
+static void low_water_is_told_once(void **state) {
+    world("");
+    rig_must_put(&rig, "/weft-apm:apm/inet-pool/partition=metro",
+                 "{\"weft-apm:partition\":[{\"name\":\"metro\",\"min-prefix-len\":16,"
+                 "\"max-prefix-len\":28,\"free-prefix-utilization\":50,"
+                 "\"prefix\":[{\"prefix\":\"10.0.0.0/20\"}]}]}");
+    struct partition *pt = partition_get(rig.pools, "metro", false);
+    give("1", 8); /* exactly half is left */
+    assert_int_equal(pt->low_crossings, 0);
+    give("2", 1);
+    give("3", 1);
+    rig_pass(&rig, 3 * NS_PER_S);
+    assert_int_equal(pt->low_crossings, 1);
+    assert_true(pt->low);
+    struct buf text = BUF_INIT;
+    rig_call(&rig, &text, NULL, NULL, "show-partition", NULL);
+    assert_non_null(strstr(buf_cstr(&text), "low"));
+    buf_free(&text);
+    probe_close(&a);
+    rig_call(&rig, NULL, NULL, NULL, "release-entity", "entity", "bng1", NULL);
+    rig_pass(&rig, 2 * NS_PER_S);
+    assert_int_equal(pt->recoveries, 1);
+}
+
+/* ---- reclaim alarms -----------------------------------------------------------------------------
+ */
+
+/* proves: APM-054 APM-058 APM-087 APM-090 */
+static void manual_reclamation(void **state) {
+    char text[512];
+    struct buf shown = BUF_INIT;
+    world("");
+    give("1", 3);
+    usage(712, 50);
+    /* Without a reclaim alarm for it only with force. */
+    assert_int_equal(request("drain", "d-0001", NULL, text, sizeof text), ERR_REFUSED);
+    const answer_msg *r = probe_reclaim(&a, "r", "d", 712, "d-0001", 0, 254);
+    assert_int_equal(r->result, OPENAPMI__V1__ALARM_RESULT__ALARM_PENDING);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__NOOP);
+    assert_int_equal(state_of("d-0001"), POOL_ACTIVE); /* no drain is set by the alarm itself */
+    rig_call(&rig, &shown, NULL, NULL, "show-alarms", NULL);
+    assert_non_null(strstr(buf_cstr(&shown), "reclaim"));
+    assert_non_null(strstr(buf_cstr(&shown), "d-0001"));
+    assert_int_equal(request("drain", "d-0001", NULL, text, sizeof text), ERR_OK);
+    assert_string_equal(text, "Pool d-0001 in pool domain d at entity bng1 is draining.\n");
+    const Openapmi__V1__Order *o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN);
+    assert_int_equal(state_of("d-0001"), POOL_DRAIN);
+    probe_result(&a, o->order_id, 0, "");
+    assert_int_equal(state_of("d-0001"), POOL_DRAIN_SET);
+    /* An operator's drain can be taken back. */
+    assert_int_equal(request("activate", "d-0001", NULL, text, sizeof text), ERR_OK);
+    assert_string_equal(text, "Pool d-0001 in pool domain d at entity bng1 has activated.\n");
+    o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_CLEAR_DRAIN);
+    probe_result(&a, o->order_id, 0, "");
+    assert_int_equal(state_of("d-0001"), POOL_ACTIVE);
+    assert_int_equal(request("activate", "d-0001", NULL, text, sizeof text), ERR_REFUSED);
+    /* And placed again; drained; reclaimed by command. */
+    assert_int_equal(request("drain", "d-0001", "", text, sizeof text), ERR_OK);
+    o = probe_order(&a);
+    probe_result(&a, o->order_id, 0, "");
+    assert_int_equal(request("reclaim", "d-0001", NULL, text, sizeof text), ERR_REFUSED);
+    r = probe_drained(&a, "dr", "d", "d-0001");
+    assert_int_equal(r->result, OPENAPMI__V1__ALARM_RESULT__ALARM_PENDING);
+    assert_int_equal(state_of("d-0001"), POOL_DRAINED);
+    buf_clear(&shown);
+    rig_call(&rig, &shown, NULL, NULL, "show-alarms", NULL);
+    assert_non_null(strstr(buf_cstr(&shown), "pool-drained"));
+    buf_clear(&shown);
+    rig_call(&rig, &shown, NULL, NULL, "show-reclaim-events", NULL);
+    assert_non_null(strstr(buf_cstr(&shown), "operator"));
+    buf_free(&shown);
+    assert_int_equal(request("reclaim", "d-0001", NULL, text, sizeof text), ERR_OK);
+    o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL);
+    assert_int_equal(allocated(), 3); /* not before the entity has confirmed */
+    probe_result(&a, o->order_id, 0, "");
+    assert_int_equal(allocated(), 2);
+}
+
+/* proves: APM-088 */
+static void unsafe_drains_need_force(void **state) {
+    char text[512];
+    world("");
+    give("1", 3);
+    usage(300, 462);
+    probe_reclaim(&a, "r", "d", 300, "d-0000", 40, 254);
+    assert_int_equal(request("drain", "d-0000", NULL, text, sizeof text), ERR_REFUSED);
+    assert_non_null(strstr(text, "46")); /* 300 - 254 */
+    assert_non_null(strstr(text, "100"));
+    assert_int_equal(request("drain", "d-0000", "", text, sizeof text), ERR_OK);
+    assert_int_equal(state_of("d-0000"), POOL_DRAIN);
+}
+
+/* proves: APM-055 APM-088 */
+static void automatic_mode_never_drains_unsafely(void **state) {
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    const answer_msg *r = probe_reclaim(&a, "r1", "d", 300, "d-0000", 40, 254);
+    assert_int_equal(r->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__UNSAFE_DRAIN);
+    assert_true(r->retry_at > rig_now(&rig));
+    assert_int_equal(state_of("d-0000"), POOL_ACTIVE);
+    r = probe_reclaim(&a, "r2", "d", 254, "d-0000", 240, 254);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__UNSAFE_DRAIN);
+    r = probe_reclaim(&a, "r3", "d", 400, "d-0000", 40, 254);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__SET_DRAIN);
+}
+
+/* proves: APM-056 APM-083 APM-084 A12 */
+static void the_window_decides(void **state) {
+    world(",\"auto-reclamation\":{\"active\":\"window\",\"window-start\":\"23:30+0000\"}");
+    give("1", 4);
+    int64_t opens;
+    time_parse("2026-05-28T23:30:00Z", &opens);
+    const answer_msg *r = probe_reclaim(&a, "r1", "d", 800, "d-0000", 5, 254);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__OUTSIDE_WINDOW);
+    assert_int_equal(r->retry_at, opens);
+    assert_int_equal(dom()->alarms[ALARM_RECLAIM]->retry_at, opens);
+    /* What is idle is reclaimed outside the window too. */
+    r = probe_reclaim(&a, "r2", "d", 800, "d-0001", 0, 254);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__SET_DRAIN);
+    probe_result(&a, "r2", 0, "");
+    /* Over midnight, the window is open. */
+    rig_set_time(&rig, "2026-05-29T00:15:00Z");
+    r = probe_reclaim(&a, "r3", "d", 800, "d-0000", 5, 254);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__SET_DRAIN);
+    probe_result(&a, "r3", 0, "");
+    rig_set_time(&rig, "2026-05-29T00:30:00Z");
+    time_parse("2026-05-29T23:30:00Z", &opens);
+    r = probe_reclaim(&a, "r4", "d", 800, "d", 5, 254);
+    assert_int_equal(r->retry_at, opens);
+    /* A drain that began in it ends after it. */
+    r = probe_drained(&a, "r5", "d", "d-0000");
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__REMOVE_POOL);
+}
+
+/* proves: APM-083 */
+static void a_window_of_zero_is_always(void **state) {
+    world(",\"auto-reclamation\":{\"active\":\"window\",\"window-start\":\"0\"}");
+    give("1", 3);
+    assert_int_equal(probe_reclaim(&a, "r1", "d", 800, "d-0000", 5, 254)->action,
+                     OPENAPMI__V1__ACTION__SET_DRAIN);
+    rig_profile(&rig, "p", 100, 400,
+                ",\"auto-reclamation\":{\"active\":\"window\",\"window-start\":\"04:00-0500\","
+                "\"window-duration\":0}");
+    assert_int_equal(probe_reclaim(&a, "r2", "d", 800, "d-0001", 5, 254)->action,
+                     OPENAPMI__V1__ACTION__SET_DRAIN);
+}
+
+/* proves: APM-082 */
+static void the_waiting_period_is_kept(void **state) {
+    world(",\"auto-reclamation\":{\"delay\":120}");
+    give("1", 3);
+    int64_t first = rig_now(&rig);
+    const answer_msg *r = probe_reclaim(&a, "r1", "d", 700, "d-0001", 0, 254);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__DELAYED);
+    assert_int_equal(r->retry_at, first + 120);
+    rig_pass(&rig, 120 * NS_PER_S);
+    alarm_msg m = OPENAPMI__V1__ALARM__INIT;
+    char *names[] = {(char *)(uintptr_t) "d-0001"};
+    m.alarm_id = (char *)(uintptr_t) "r1";
+    m.type = OPENAPMI__V1__ALARM_TYPE__RECLAIM;
+    m.domain = (char *)(uintptr_t) "d";
+    m.attempt = 2;
+    m.free_addresses = 700;
+    m.total_addresses = 762;
+    m.candidate_pool = names;
+    m.n_candidate_pool = 1;
+    m.candidate_total = 254;
+    assert_int_equal(probe_alarm(&a, &m)->action, OPENAPMI__V1__ACTION__SET_DRAIN);
+}
+
+/* proves: APM-085 A6 */
+static void auto_reclamation_removed_mid_drain(void **state) {
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d-0001", 0, 254);
+    probe_result(&a, "r1", 0, "");
+    assert_int_equal(state_of("d-0001"), POOL_DRAIN_SET);
+    rig_profile(&rig, "p", 100, 400, "");
+    assert_int_equal(state_of("d-0001"), POOL_ACTIVE);
+    const Openapmi__V1__Order *o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_CLEAR_DRAIN);
+    assert_string_equal(o->pool, "d-0001");
+    probe_result(&a, o->order_id, 0, "");
+    assert_int_equal(domain_pool_named(dom(), "d-0001")->flags, 0);
+    assert_int_equal(probe_reclaim(&a, "r2", "d", 700, "d-0001", 0, 254)->result,
+                     OPENAPMI__V1__ALARM_RESULT__ALARM_PENDING);
+}
+
+/* proves: APM-090 A8 */
+static void automatic_drains_cannot_be_activated(void **state) {
+    char text[512];
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d-0001", 0, 254);
+    assert_int_equal(request("activate", "d-0001", NULL, text, sizeof text), ERR_REFUSED);
+    probe_result(&a, "r1", 0, "");
+    assert_int_equal(request("activate", "d-0001", NULL, text, sizeof text), ERR_REFUSED);
+    assert_non_null(strstr(text, "automatic"));
+    assert_int_equal(state_of("d-0001"), POOL_DRAIN_SET);
+}
+
+/* proves: APM-091 A7 */
+static void release_entity(void **state) {
+    char text[512];
+    struct err e;
+    world("");
+    give("1", 3);
+    assert_int_equal(rig_call(&rig, NULL, NULL, &e, "release-entity", "entity", "bng1", NULL),
+                     ERR_REFUSED);
+    assert_int_equal(allocated(), 3);
+    probe_close(&a);
+    struct buf out = BUF_INIT;
+    assert_int_equal(rig_call(&rig, &out, NULL, &e, "release-entity", "entity", "bng1", NULL),
+                     ERR_OK);
+    assert_string_equal(
+        buf_cstr(&out),
+        "Entity bng1 has been released: 1 pool domains removed, 3 prefixes freed.\n");
+    buf_free(&out);
+    assert_int_equal(allocated(), 0);
+    assert_int_equal(rig_call(&rig, NULL, NULL, &e, "release-entity", "entity", "bng1", NULL),
+                     ERR_ABSENT);
+    assert_int_equal(request("drain", "d", NULL, text, sizeof text), ERR_ABSENT);
+    rig_restart(&rig);
+    assert_int_equal(allocated(), 0);
+}
+
+/* proves: APM-037 */
+static void the_last_pool_takes_its_domain_along(void **state) {
+    world(",\"auto-reclamation\":{}");
+    give("1", 1);
+    const answer_msg *r = probe_reclaim(&a, "r1", "d", 1022, "d", 0, 254);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__SET_DRAIN);
+    probe_result(&a, "r1", 0, "");
+    probe_drained(&a, "r2", "d", "d");
+    probe_result(&a, "r2", 0, "");
+    assert_null(dom());
+    assert_int_equal(allocated(), 0);
+    assert_int_equal(probe_apportion(&a, "2", "d", 1, 24)->reason,
+                     OPENAPMI__V1__REASON__UNKNOWN_DOMAIN);
+}
+
+/* Confirmations that stay out are asked for again; a refused removal is tried again later. */
+static void orders_are_repeated(void **state) {
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d-0001", 0, 254);
+    rig_pass(&rig, 32 * NS_PER_S);
+    const Openapmi__V1__Order *o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN);
+    probe_result(&a, o->order_id, 0, "");
+    assert_int_equal(state_of("d-0001"), POOL_DRAIN_SET);
+    probe_drained(&a, "r2", "d", "d-0001");
+    probe_result(&a, "r2", 14, "the server is restarting");
+    assert_int_equal(state_of("d-0001"), POOL_DRAIN_SET);
+    assert_int_equal(probe_drained(&a, "r3", "d", "d-0001")->action,
+                     OPENAPMI__V1__ACTION__REMOVE_POOL);
+    rig_pass(&rig, 32 * NS_PER_S);
+    o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL);
+    probe_result(&a, o->order_id, 0, "");
+    assert_int_equal(allocated(), 2);
+    /* A late second answer changes nothing. */
+    probe_result(&a, "r3", 0, "");
+    assert_int_equal(allocated(), 2);
+}
+
+/* ---- thresholds are the desired state of the entity
+ * ---------------------------------------------- */
+
+static enum commit_phase waited;
+static char waited_text[512];
+
+static void waited_for(void *arg, enum commit_phase phase, const char *text) {
+    waited = phase;
+    snprintf(waited_text, sizeof waited_text, "%s", text);
+}
+
+static void thresholds_reach_the_entity(void **state) {
+    world("");
+    give("1", 1);
+    rig_profile(&rig, "p", 120, 500, "");
+    uint64_t index = rig_last_index(&rig);
+    waited = COMMIT_UNKNOWN;
+    core_commit_wait(rig.core, index, 10 * NS_PER_S, waited_for, NULL);
+    rig_pass(&rig, NS_PER_S);
+    const Openapmi__V1__Order *o = probe_order(&a);
+    assert_non_null(o);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_UPDATE_THRESHOLDS);
+    assert_int_equal(o->thresholds->apportion, 120);
+    assert_int_equal(o->thresholds->reclaim, 500);
+    assert_true(o->revision >= index);
+    assert_int_equal(waited, COMMIT_UNKNOWN);
+    probe_result(&a, o->order_id, 0, "");
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(waited, COMMIT_APPLIED);
+    /* The next ones are refused, and the reason is told. */
+    rig_profile(&rig, "p", 50000, 60000, "");
+    index = rig_last_index(&rig);
+    core_commit_wait(rig.core, index, 10 * NS_PER_S, waited_for, NULL);
+    rig_pass(&rig, NS_PER_S);
+    o = probe_order(&a);
+    assert_non_null(o);
+    probe_result(&a, o->order_id, 9, "more than this gateway can hold");
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(waited, COMMIT_REFUSED);
+    assert_non_null(strstr(waited_text, "more than this gateway can hold"));
+    struct buf text = BUF_INIT;
+    rig_call(&rig, &text, NULL, NULL, "explain-domain", "domain", "d", NULL);
+    assert_non_null(strstr(buf_cstr(&text), "more than this gateway can hold"));
+    buf_free(&text);
+}
+
+/* A removed entity-match ends the session. */
+static void an_entity_no_longer_admitted(void **state) {
+    world("");
+    assert_int_equal(rig_put(&rig, "/weft-apm:apm/entity-match=bng1", NULL, false, NULL), ERR_OK);
+    rig_step(&rig);
+    assert_true(a.ended);
+    assert_int_equal(a.end_code, 7);
+}
+
+int main(void) {
+#define T(f) cmocka_unit_test_teardown(f, teardown)
+    const struct CMUnitTest tests[] = {
+        T(partial_success_says_how_many_are_short),
+        T(a_repeated_alarm_gets_the_same_answer),
+        T(one_outstanding_alarm_of_a_type),
+        T(the_entity_may_refuse_what_it_was_given),
+        T(alarms_are_rate_limited),
+        T(low_water_is_told_once),
+        T(manual_reclamation),
+        T(unsafe_drains_need_force),
+        T(automatic_mode_never_drains_unsafely),
+        T(the_window_decides),
+        T(a_window_of_zero_is_always),
+        T(the_waiting_period_is_kept),
+        T(auto_reclamation_removed_mid_drain),
+        T(automatic_drains_cannot_be_activated),
+        T(release_entity),
+        T(the_last_pool_takes_its_domain_along),
+        T(orders_are_repeated),
+        T(thresholds_reach_the_entity),
+        T(an_entity_no_longer_admitted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
