@@ -53,6 +53,33 @@ static void answer_and_store(struct pools *p, struct txn *t, struct apmi_session
     alarm_answer(t, s, msg_id, r);
 }
 
+/* Does what the stored answer ordered still stand? A synchronisation may have shown meanwhile that
+ * the entity never had the pools it was given: they are free, perhaps somebody else's by now, and
+ * must not be promised again. */
+static bool still_stands(const struct pools *p, const struct entity *en, const struct answer *old,
+                         const response *r) {
+    struct domain *d = old->domain < p->n_domains ? p->domains[old->domain] : NULL;
+    if (d == NULL || d->entity != en) {
+        return false;
+    }
+    for (size_t i = 0; i < r->n_add; i++) {
+        const struct pool *po = domain_pool_named(d, r->add[i]->name);
+        const Openapmi__V1__Prefix *px = r->add[i]->prefix;
+        if (po == NULL || !pool_state_managed(po->state) || px == NULL || px->address.len != 4 ||
+            px->length != po->len || memcmp(px->address.data, ip4(po->address).bytes, 4) != 0) {
+            return false;
+        }
+    }
+    const struct pool *po = r->pool[0] != '\0' ? domain_pool_named(d, r->pool) : NULL;
+    if (r->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
+        return po != NULL && (po->state == POOL_DRAIN || po->state == POOL_DRAIN_SET);
+    }
+    if (r->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
+        return po != NULL && (po->state == POOL_REMOVING || po->state == POOL_CONFLICT);
+    }
+    return true;
+}
+
 static bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                          const alarm_msg *a) {
     const struct answer *old = answer_find(p, apmi_entity(s), a->alarm_id);
@@ -61,6 +88,10 @@ static bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s,
     }
     response *r = openapmi__v1__alarm_response__unpack(NULL, old->len, old->bytes);
     if (r == NULL) {
+        return false;
+    }
+    if (!still_stands(p, apmi_entity(s), old, r)) {
+        openapmi__v1__alarm_response__free_unpacked(r, NULL);
         return false;
     }
     p->stats.duplicates++;
@@ -227,10 +258,13 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
 
 static void abate(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                   struct domain *d, const alarm_msg *a, int64_t receipt_s) {
-    bool any = false;
+    bool any = false, own = false; /* own: its id is that of the alarm it withdraws */
+    for (int i = 0; i < ALARM_TYPES; i++) {
+        own |= d->alarms[i] != NULL && strcmp(d->alarms[i]->id, a->alarm_id) == 0;
+    }
     for (int i = 0; i < ALARM_TYPES; i++) {
         const struct alarm *al = d->alarms[i];
-        bool named = a->n_abated == 0;
+        bool named = a->n_abated == 0 && (!own || (al && strcmp(al->id, a->alarm_id) == 0));
         for (size_t k = 0; al != NULL && k < a->n_abated; k++) {
             named |= strcmp(al->id, a->abated[k]) == 0;
         }

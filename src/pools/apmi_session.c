@@ -41,7 +41,7 @@ struct apmi_session {
     bool closed; /* the transport is gone, or was told to go */
     struct entity *entity;
     uint64_t boot_epoch, last_msg_id;
-    int64_t heard_s; /* last message */
+    int64_t heard_s;      /* last message */
     struct map announced; /* domains of the DomainSync under way */
     /* parts of a PoolSync under way */
     struct item **parts;

@@ -105,6 +105,11 @@ void rig_restart(struct rig *r) {
 }
 
 void rig_crash(struct rig *r) {
+    rig_crash_begin(r);
+    rig_crash_end(r);
+}
+
+void rig_crash_begin(struct rig *r) {
     unsigned old = r->generation++;
     make_folder(r);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -113,8 +118,11 @@ void rig_crash(struct rig *r) {
         snprintf(to, sizeof to, "%s/%u/%s", r->folder, r->generation, files[i]);
         copy_file(from, to);
     }
+}
+
+void rig_crash_end(struct rig *r) {
     core_close(r->core); /* what it still does goes into files that nobody will read */
-    remove_generation(r, old);
+    remove_generation(r, r->generation - 1);
     open_core(r);
 }
 

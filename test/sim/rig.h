@@ -26,6 +26,10 @@ void rig_restart(struct rig *r);
 /* What was not durable is gone, and so is whatever was queued: the store as it is now is opened by
  * a new core. Sessions of the old one are cut first by the caller. */
 void rig_crash(struct rig *r);
+/* The two halves of it: the store is copied; what the old core does from here on nobody sees; the
+ * new core is opened on the copy. */
+void rig_crash_begin(struct rig *r);
+void rig_crash_end(struct rig *r);
 /* Lets time pass: timers fire in order, work runs. */
 void rig_pass(struct rig *r, int64_t ns);
 void rig_step(struct rig *r); /* runs what is queued */
