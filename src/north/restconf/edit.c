@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "north/restconf/internal.h"
-#include "north/restconf/yang_patch.h"
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -197,35 +196,24 @@ static void pin(struct request *q, struct change_edit *ed) {
     }
 }
 
-static enum err_code plain_edit(struct request *q, struct err *e) {
-    struct change *ch = q->change;
-    enum model_format format = rc_media_format(q->media);
-    const char *body = q->uri.method == RC_DELETE ? NULL : buf_cstr(&q->body);
-    size_t len = body != NULL ? q->body.len : 0;
-    struct buf inner = BUF_INIT;
-    bool root = q->target.node->type == NODE_ROOT;
-    if (root && (q->uri.method == RC_PUT || q->uri.method == RC_PATCH)) {
-        enum err_code rc = restconf_unwrap_data(body, len, format, &inner, e);
-        if (rc != ERR_OK) {
-            buf_free(&inner);
-            return rc;
-        }
-        body = buf_cstr(&inner);
-        len = inner.len;
-    }
-    struct change_edit *ed =
-        change_add(ch, op_of(q->uri.method), q->target.path, body, len, format);
-    buf_free(&inner);
+static void plain_edit(struct request *q) {
+    bool has_body = q->uri.method != RC_DELETE;
+    struct change_edit *ed = change_add(q->change, op_of(q->uri.method), q->target.path,
+                                        has_body ? buf_cstr(&q->body) : NULL,
+                                        has_body ? q->body.len : 0, rc_media_format(q->media));
     ed->edit.child = q->uri.method == RC_POST;
     ed->edit.insert = q->uri.query.insert;
     ed->edit.point = q->uri.query.point;
-    return ERR_OK;
 }
 
 static enum err_code build(struct request *q) {
     struct err e;
-    bool patch = q->media == RC_MEDIA_PATCH_JSON || q->media == RC_MEDIA_PATCH_XML;
-    enum err_code rc = q->uri.method == RC_PATCH && patch ? patch_build(q, &e) : plain_edit(q, &e);
+    enum err_code rc = ERR_OK;
+    if (q->media == RC_MEDIA_PATCH_JSON || q->media == RC_MEDIA_PATCH_XML) {
+        rc = patch_build(q, &e);
+    } else {
+        plain_edit(q);
+    }
     q->change->err.code = rc;
     if (rc != ERR_OK) {
         q->change->err = e;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Elements cut out of an XML document as text of their own: in-scope namespace declarations are
- * written into them. For bodies that wrap data (RFC 8040 data, RFC 8072 value). Pure; fuzzed. */
+ * written into them. For bodies that wrap data (RFC 8072 value). Pure; fuzzed. */
 #ifndef NORTH_RESTCONF_XML_SLICE_H
 #define NORTH_RESTCONF_XML_SLICE_H
 

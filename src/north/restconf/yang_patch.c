@@ -7,8 +7,7 @@
 #include "base/map.h"
 #include "north/restconf/xml_slice.h"
 
-#define NS_PATCH    "urn:ietf:params:xml:ns:yang:ietf-yang-patch"
-#define NS_RESTCONF "urn:ietf:params:xml:ns:yang:ietf-restconf"
+#define NS_PATCH "urn:ietf:params:xml:ns:yang:ietf-yang-patch"
 
 static const char *const op_names[] = {"create", "delete",  "insert", "merge",
                                        "move",   "replace", "remove", NULL};
@@ -316,76 +315,4 @@ enum err_code yang_patch_parse(const char *body, size_t len, enum model_format f
     map_free(&r.ids, NULL);
     buf_free(&r.value);
     return r.rc;
-}
-
-/* ---- ietf-restconf:data ---------------------------------------------------------------------- */
-
-struct unwrap {
-    struct buf *out;
-    struct err *e;
-    enum err_code rc;
-};
-
-static bool data_start(void *arg, unsigned depth, const char *ns, const char *name) {
-    struct unwrap *u = arg;
-    if (depth == 0 && (strcmp(ns, NS_RESTCONF) != 0 || strcmp(name, "data") != 0)) {
-        u->rc = err_set(u->e, ERR_MALFORMED, NULL, "the body is <data xmlns=\"" NS_RESTCONF "\">");
-    }
-    return depth == 1;
-}
-
-static void data_slice(void *arg, const char *text, size_t len) {
-    struct unwrap *u = arg;
-    buf_add(u->out, text, len);
-}
-
-static void data_end(void *arg, unsigned depth, const char *ns, const char *name,
-                     const char *text) {
-    (void)arg;
-    (void)depth;
-    (void)ns;
-    (void)name;
-    (void)text;
-}
-
-static const struct xml_slice_ops data_ops = {data_start, data_slice, data_end};
-
-static size_t blank(const char *p, size_t n) {
-    size_t i = 0;
-    while (i < n && (p[i] == ' ' || p[i] == '\t' || p[i] == '\n' || p[i] == '\r')) {
-        i++;
-    }
-    return i;
-}
-
-/* Cut by text: the value may be big, and the model reads it anyway. */
-static enum err_code unwrap_json(const char *p, size_t n, struct buf *out, struct err *e) {
-    static const char *const pieces[] = {"{", "\"ietf-restconf:data\"", ":"};
-    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
-        size_t skip = blank(p, n), len = strlen(pieces[i]);
-        if (n - skip < len || memcmp(p + skip, pieces[i], len) != 0) {
-            return err_set(e, ERR_MALFORMED, NULL,
-                           "the body is {\"ietf-restconf:data\": {...}}: %s is missing", pieces[i]);
-        }
-        p += skip + len;
-        n -= skip + len;
-    }
-    while (n > 0 && blank(p + n - 1, 1) == 1) {
-        n--;
-    }
-    if (n == 0 || p[n - 1] != '}') {
-        return err_set(e, ERR_MALFORMED, NULL, "the body ends before its closing brace");
-    }
-    buf_add(out, p, n - 1);
-    return ERR_OK;
-}
-
-enum err_code restconf_unwrap_data(const char *body, size_t len, enum model_format format,
-                                   struct buf *out, struct err *e) {
-    if (format != FORMAT_XML) {
-        return unwrap_json(body, len, out, e);
-    }
-    struct unwrap u = {.out = out, .e = e};
-    enum err_code rc = xml_slice(body, len, MODEL_DEPTH_MAX, &data_ops, &u, e);
-    return u.rc != ERR_OK ? u.rc : rc;
 }

@@ -40,8 +40,4 @@ struct yang_patch {
 enum err_code yang_patch_parse(const char *body, size_t len, enum model_format format,
                                struct arena *a, struct yang_patch *out, struct err *e);
 
-/* Takes the wrapping ietf-restconf:data off a datastore's body. */
-enum err_code restconf_unwrap_data(const char *body, size_t len, enum model_format format,
-                                   struct buf *out, struct err *e);
-
 #endif
