@@ -235,6 +235,10 @@ static bool acceptable(struct request *q) {
     bool unmodified;
     if (!rights_allow_below(q->snap, &q->who, RIGHT_WRITE, q->target.path)) {
         err_set(&e, ERR_DENIED, q->target.path, "%s has no right to change this", q->who.user);
+    } else if (!q->target.entry &&
+               (q->target.node->type == NODE_LIST || q->target.node->type == NODE_LEAF_LIST)) {
+        /* RFC 8040 3.5: the entries are resources, the list is none */
+        err_set(&e, ERR_METHOD, q->target.path, "is a list; name one entry by its key");
     } else if (!q->target.node->config) {
         err_set(&e, ERR_METHOD, q->target.path, "is state, which can't be changed");
     } else if (q->rc->cfg.candidates != NULL &&
