@@ -782,7 +782,7 @@ static void abated(void **state) {
     world_free(w);
 }
 
-/* proves: APM-057 APM-081 APM-151 P-14 */
+/* proves: APM-057 APM-080 APM-081 APM-151 P-14 */
 static void drained_and_removed(void **state) {
     struct world *w = world_new();
     w->hold_down = 1;
@@ -1115,7 +1115,8 @@ static void refused_by_dhcp(void **state) {
 }
 
 /* The public run of the specification (5.1) with this gateway's own way of counting: 544 users in
- * five pools, two of them idle. proves: APM-003 */
+ * five pools, two of them idle. */
+/* proves: APM-003 */
 static void public_run(void **state) {
     struct world *w = world_new();
     w->profile[0].gateway_octet = 0;
@@ -1153,7 +1154,8 @@ static void public_run(void **state) {
     world_free(w);
 }
 
-/* More is asked for when subscribers come fast. proves: APM-050 */
+/* More is asked for when subscribers come fast. */
+/* proves: APM-050 */
 static void set_up_rate(void **state) {
     struct world *w = world_new();
     w->profile[0].horizon_s = 300;
@@ -1176,7 +1178,8 @@ static void set_up_rate(void **state) {
 }
 
 /* Anything in any order: whatever happens, the manager never has a prefix as free that the gateway
- * still uses, and in the end both have the same list. proves: APM-073 */
+ * still uses, and in the end both have the same list. */
+/* proves: APM-073 */
 static void at_random(void **state) {
     for (uint64_t seed = 1; seed <= 60; seed++) {
         struct world *w = world_new();

@@ -44,6 +44,7 @@ static void config_read(void **state) {
 }
 
 /* Each fault is found, and the error says where and what. */
+/* proves: APM-041 */
 static void config_faults(void **state) {
     static const struct {
         const char *from, *to, *path, *text;

@@ -46,7 +46,7 @@ def active(gw, n, seconds=20):
             gw.pools()))
 
 
-# proves: APM-150 APM-050 APM-051 APM-054 APM-057 APM-081 APM-151 APM-154 P-04 P-14
+# proves: APM-153 APM-080 APM-150 APM-050 APM-051 APM-054 APM-057 APM-081 APM-151 APM-154 P-04 P-14
 def test_pools_come_and_go_while_subscribers_renew(lab, pb):
     gw, m = up(lab, pb)
     pools = active(gw, 1)
