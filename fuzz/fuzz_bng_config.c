@@ -7,7 +7,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bng_config c;
     struct err err = {0};
-    if (bng_config_parse((const char *)data, size, "f", &c, &err) != ERR_OK && err.text[0] == '\0') {
+    if (bng_config_parse((const char *)data, size, "f", &c, &err) != ERR_OK &&
+        err.text[0] == '\0') {
         abort();
     }
     bng_config_free(&c);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What Kea or FRR could answer: JSON into the code that edits configurations and reads statistics, text
- * into the reader of staticd's configuration. What is built must hold what was asked for. */
+/* What Kea or FRR could answer: JSON into the code that edits configurations and reads statistics,
+ * text into the reader of staticd's configuration. What is built must hold what was asked for. */
 #include <stdlib.h>
 #include <string.h>
 

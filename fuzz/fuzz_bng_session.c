@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a manager can send to the gateway's agent: messages, each after a length byte pair, into an
- * engine that is synchronised as far as the input takes it. Whatever comes, the tables stay sound. */
+ * engine that is synchronised as far as the input takes it. Whatever comes, the tables stay sound.
+ */
 #include <stdlib.h>
 #include <string.h>
 

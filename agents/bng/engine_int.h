@@ -77,13 +77,32 @@ bool bng_check_thresholds(const struct bng_domain *d, uint64_t apportion, uint64
                           char why[BNG_TEXT_MAX]);
 bool bng_persist(struct bng_engine *e); /* saves what is dirty and commits */
 
-/* engine_wire.c */
+/* Shorter names for the generated types. */
+typedef Openapmi__V1__EntityMsg entity_msg;
+typedef Openapmi__V1__Pool wire_pool;
+#define BODY(m, CASE) ((m).body_case = OPENAPMI__V1__ENTITY_MSG__BODY_##CASE)
+
+/* Parts of a domain's pools, as arrays the generated code wants. */
+struct part {
+    wire_pool pools[BNG_SYNC_PART], *ptr[BNG_SYNC_PART];
+    Openapmi__V1__Prefix prefixes[BNG_SYNC_PART];
+    size_t n;
+};
+
+/* engine_send.c */
+struct queued *bng_emit(struct bng_engine *e, entity_msg *m, enum bng_ask ask, const char *domain);
+void bng_flush(struct bng_engine *e); /* sends what the window allows */
+bool bng_answered(struct bng_engine *e, uint64_t msg_id, struct queued *out); /* false: not open */
+void bng_drop_queue(struct bng_engine *e);
+/* The next part of the domain's pools; *from counts on. mem_free. */
+struct part *bng_take_part(const struct bng_domain *d, size_t *from);
 void bng_wire_alarm(struct bng_domain *d, enum bng_alarm_kind k, bool abate);
 void bng_wire_stats(struct bng_domain *d);
 void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const char *text,
                      const struct bng_pool *p, uint64_t revision);
 void bng_wire_create(struct bng_domain *d);
 void bng_wire_delete(struct bng_domain *d);
+/* engine_wire.c */
 void bng_wire_tick(struct bng_engine *e);
 /* The phase a pool was ordered into is reached: confirm it. */
 void bng_wire_reached(struct bng_pool *p);

@@ -30,7 +30,7 @@ struct agent {
     struct frr *frr;
     struct http_server *http;
     struct loop_timer *tick, *tidy;
-    struct loop_signal *term, *interrupt;
+    struct loop_signal *term, *interrupt, *hup;
     struct loop_deferred poked;
     struct status_view view;
 };
@@ -74,6 +74,10 @@ static void stop(void *arg) {
     loop_stop(((struct agent *)arg)->loop);
 }
 
+static void reload(void *arg) {
+    session_reload(((struct agent *)arg)->session);
+}
+
 static void tidy(void *arg) {
     state_tidy(((struct agent *)arg)->state);
 }
@@ -106,6 +110,7 @@ static enum err_code start(struct agent *a, struct err *err) {
     loop_timer_repeat(a->tidy, TIDY_MS);
     a->term = loop_signal_new(a->loop, SIGTERM, stop, a);
     a->interrupt = loop_signal_new(a->loop, SIGINT, stop, a);
+    a->hup = loop_signal_new(a->loop, SIGHUP, reload, a);
     a->kea = kea_new(a->loop, &a->config, a->engine, poke, a);
     a->frr = frr_new(a->loop, &a->config, a->engine, poke, a);
     a->view = (struct status_view){.c = &a->config,

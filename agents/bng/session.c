@@ -154,6 +154,15 @@ void session_free(struct session *s) {
     mem_free(s);
 }
 
+void session_reload(struct session *s) {
+    struct err err;
+    if (s->tls != NULL && tls_reload(s->tls, &err) != ERR_OK) {
+        L_ERR("%s: %s; the old certificate stays in use", err.path, err.text);
+    } else if (s->tls != NULL) {
+        L_INFO("certificate, key and CA were read again");
+    }
+}
+
 const struct session_stats *session_stats(const struct session *s) {
     return &s->stats;
 }

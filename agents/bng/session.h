@@ -26,6 +26,8 @@ void session_start(struct session *s, struct bng_engine *e);
 void session_free(struct session *s);
 void session_send(struct session *s, const uint8_t *p, size_t n);
 void session_end(struct session *s, const char *why);
+/* Reads certificate, key and CA again; used from the next connection on. */
+void session_reload(struct session *s);
 const struct session_stats *session_stats(const struct session *s);
 
 #endif
