@@ -31,7 +31,8 @@ struct frr {
     bool changed;
     int64_t changed_at, check_due, backoff;
     uint64_t generation, waived;
-    unsigned rounds; /* of changing and reading back without getting in line */
+    char kernel_error[512]; /* of the gateway's addresses and routes */
+    unsigned rounds;        /* of changing and reading back without getting in line */
 };
 
 static int by_prefix(const void *a, const void *b) {
@@ -106,11 +107,17 @@ static void got_config(int status, const char *output, size_t n, void *arg);
 
 static void in_line(struct frr *f) {
     f->stats.in_line = true;
-    f->stats.error[0] = '\0';
+    snprintf(f->stats.error, sizeof f->stats.error, "%s", f->kernel_error);
     f->backoff = 0;
     f->rounds = 0;
     bng_engine_routes_applied(f->e, f->generation);
     f->poke(f->arg);
+}
+
+/* Until the next look, or at once when confirming has changed what is wanted. */
+static void rest(struct frr *f) {
+    int64_t ms = (f->check_due - loop_now(f->loop)) / NS_PER_MS + 1;
+    loop_timer_start(f->timer, f->changed ? 0 : ms);
 }
 
 static void failed(struct frr *f, const char *what, const char *why) {
@@ -181,8 +188,22 @@ static void add_command(struct batch *b, const char *fmt, const struct ip_prefix
     b->argv[b->at++] = b->text[b->n++];
 }
 
+/* Together with the generation that is confirmed later: the pools may have changed since vtysh was
+ * started. */
+static void sync_kernel(struct frr *f) {
+    struct err err;
+    if (gateway_sync(f->e, NULL, &err) != ERR_OK) {
+        snprintf(f->kernel_error, sizeof f->kernel_error, "%.200s: %.250s", err.path, err.text);
+        L_WARN_RL(30, "gateway addresses: %s", f->kernel_error);
+    } else {
+        f->kernel_error[0] = '\0';
+    }
+    f->generation = bng_engine_generation(f->e);
+}
+
 static void got_config(int status, const char *output, size_t n, void *arg) {
     struct frr *f = arg;
+    sync_kernel(f);
     bool complete;
     size_t n_have = frr_parse(output, NULL, 0, &complete), n_want = 0;
     f->check_due = loop_now(f->loop) + (int64_t)f->c->frr.check_s * NS_PER_S;
@@ -199,7 +220,6 @@ static void got_config(int status, const char *output, size_t n, void *arg) {
     b->at = start_of(f, b->argv);
     b->argv[b->at++] = "-c";
     b->argv[b->at++] = "configure terminal";
-    f->generation = bng_engine_generation(f->e);
     f->stats.routes = 0;
     for (size_t i = 0; i < n_have; i++) {
         if (!our_tag(f, have[i].tag)) {
@@ -226,7 +246,7 @@ static void got_config(int status, const char *output, size_t n, void *arg) {
     if (b->n == 0) {
         f->changed = false;
         in_line(f);
-        loop_timer_start(f->timer, (f->check_due - loop_now(f->loop)) / NS_PER_MS + 1);
+        rest(f);
     } else if (f->rounds++ > 2 && b->n < COMMANDS_MAX) {
         f->rounds = 0;
         failed(f, "routes were set, but are not there when read back", b->text[0]);
@@ -244,7 +264,6 @@ static void got_config(int status, const char *output, size_t n, void *arg) {
 
 static void think(void *arg) {
     struct frr *f = arg;
-    struct err err;
     int64_t now = loop_now(f->loop);
     if (proc_busy(f->proc)) {
         return;
@@ -253,16 +272,12 @@ static void think(void *arg) {
         loop_timer_start(f->timer, (f->check_due - now) / NS_PER_MS + 1);
         return;
     }
-    if (gateway_sync(f->e, NULL, &err) != ERR_OK) {
-        snprintf(f->stats.error, sizeof f->stats.error, "%s: %s", err.path, err.text);
-        L_WARN_RL(30, "gateway addresses: %s", f->stats.error);
-    }
     if (!f->c->frr.enabled) {
+        sync_kernel(f);
         f->changed = false;
         f->check_due = now + 5 * NS_PER_S;
-        f->generation = bng_engine_generation(f->e);
         in_line(f);
-        loop_timer_start(f->timer, 5000);
+        rest(f);
         return;
     }
     read_config(f);
