@@ -34,13 +34,9 @@ void status_text(const struct status_view *v, struct buf *out) {
                : k->in_line ? "in line"
                             : "behind",
                k->error[0] != '\0' ? ", " : "", k->error);
-    if (v->c->frr.enabled) {
-        buf_printf(out, "Routing: %s%s%s\n",
-                   !f->up       ? "down"
-                   : f->in_line ? "in line"
-                                : "behind",
-                   f->error[0] != '\0' ? ", " : "", f->error);
-    }
+    const char *routing = !f->up ? "down" : f->in_line ? "in line" : "behind";
+    buf_printf(out, "Routing: %s%s%s\n", v->c->frr.enabled ? routing : "gateway addresses only",
+               f->error[0] != '\0' ? ", " : "", f->error);
 }
 
 bool status_domain(const struct status_view *v, const char *name, struct buf *out) {
