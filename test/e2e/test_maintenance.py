@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backup while running, check, restore: what an administrator does beside the controller."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(TOP, os.environ.get("WEFT_BUILD", "build"))
+WEFTD = os.path.join(BUILD, "src", "weftd", "weftd")
+WEFT = os.path.join(BUILD, "cli", "weft")
+
+
+class Controller:
+    def __init__(self, folder):
+        self.data = str(folder / "data")
+        self.socket = str(folder / "s")
+        self.log = open(folder / "log", "ab")
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [WEFTD, "--data", self.data, "--unix", self.socket, "--listen", "none",
+             "--listen-apmi", "none"], stdout=self.log, stderr=self.log)
+        end = time.monotonic() + 30
+        while self.weft("show version").returncode != 0:
+            assert self.process.poll() is None and time.monotonic() < end
+            time.sleep(0.1)
+
+    def stop(self, sig=signal.SIGTERM):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(sig)
+            self.process.wait(20)
+        return self.process.returncode if self.process else None
+
+    def weft(self, lines):
+        return subprocess.run([WEFT, "--socket", self.socket], input=lines + "\n", text=True,
+                              capture_output=True, timeout=60, check=False)
+
+    def must(self, lines):
+        r = self.weft(lines)
+        assert r.returncode == 0, r.stdout + r.stderr
+        return r.stdout
+
+    def maintain(self, *words):
+        return subprocess.run([WEFTD, *words, "--data", self.data], text=True, capture_output=True,
+                              timeout=60, check=False)
+
+
+@pytest.fixture
+def controller(tmp_path):
+    c = Controller(tmp_path)
+    c.start()
+    yield c
+    c.stop(signal.SIGKILL)
+    c.log.close()
+
+
+def profile(name):
+    return (f"configure\nset apm pool-domain-profile {name} apportion-threshold 10\n"
+            f"set apm pool-domain-profile {name} reclaim-threshold 900\ncommit\nexit")
+
+
+# proves: APM-115 APM-113
+def test_backup_check_restore(controller):
+    c = controller
+    c.must(profile("before"))
+    out = c.must("request system backup one.db")
+    assert "one.db" in out
+    backup = os.path.join(c.data, "backups", "one.db")
+    assert os.path.exists(backup) and os.stat(backup).st_mode & 0o077 == 0
+    c.must(profile("after"))
+    # A running controller's store is not touched.
+    r = c.maintain("restore", backup)
+    assert r.returncode == 1 and "open" in r.stderr, r.stderr
+    r = c.maintain("check")
+    assert r.returncode == 1 and "open" in r.stderr
+    assert "0 problems" in c.must("request system check")
+    assert c.stop() == 0
+    r = c.maintain("check")
+    assert r.returncode == 0 and "0 problems" in r.stdout, r.stdout + r.stderr
+    r = c.maintain("restore", backup)
+    assert r.returncode == 0, r.stderr
+    assert "before-restore" in r.stdout
+    c.start()
+    shown = c.must("show configuration")
+    assert "before" in shown and "pool-domain-profile after" not in shown
+    c.must(profile("again"))
+
+
+def test_a_damaged_store_is_named_and_not_opened(controller):
+    c = controller
+    c.must(profile("a"))
+    c.stop()
+    store = os.path.join(c.data, "weft.db")
+    with open(store, "r+b") as f:
+        f.seek(0)
+        f.write(b"not a database at all")
+    r = c.maintain("check")
+    assert r.returncode == 1 and "weft.db" in r.stderr
+    p = subprocess.run([WEFTD, "--data", c.data, "--unix", c.socket, "--listen", "none",
+                        "--listen-apmi", "none"], capture_output=True, text=True, timeout=30,
+                       check=False)
+    assert p.returncode == 1 and "weft.db" in p.stderr
+
+
+def test_restore_refuses_what_is_no_backup(controller, tmp_path):
+    c = controller
+    c.must(profile("kept"))
+    c.stop()
+    bad = tmp_path / "bad"
+    bad.write_bytes(b"x" * 5000)
+    r = c.maintain("restore", str(bad))
+    assert r.returncode == 1 and r.stderr
+    r = c.maintain("restore", str(tmp_path / "missing"))
+    assert r.returncode == 1 and "missing" in r.stderr
+    c.start()
+    assert "kept" in c.must("show configuration")
+
+
+def test_first_start_files_are_private(controller):
+    c = controller
+    for folder, _, files in os.walk(c.data):
+        assert os.stat(folder).st_mode & 0o077 == 0, folder
+        for name in files:
+            path = os.path.join(folder, name)
+            if not name.endswith((".sock", "ca.pem")):
+                assert os.stat(path).st_mode & 0o077 == 0, path
+    assert os.path.getsize(os.path.join(c.data, "admin-password")) >= 16
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))
