@@ -70,7 +70,7 @@ def test_backup_check_restore(controller):
     c.must(profile("before"))
     out = c.must("request system backup one.db")
     assert "one.db" in out
-    backup = os.path.join(c.data, "backups", "one.db")
+    backup = os.path.join(c.data, "backup", "one.db")
     assert os.path.exists(backup) and os.stat(backup).st_mode & 0o077 == 0
     c.must(profile("after"))
     # A running controller's store is not touched.
