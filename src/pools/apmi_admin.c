@@ -315,6 +315,10 @@ static const struct grpc_call_ops admin_ops = {
 
 static void on_call(struct grpc_call *call, void *arg) {
     struct binding *b = arg;
+    if (b->server->refusal != NULL) {
+        grpc_finish_err(call, b->server->refusal);
+        return;
+    }
     struct admin *a = MEM_NEW(struct admin);
     a->server = b->server;
     a->call = call;
@@ -412,6 +416,10 @@ static const struct grpc_call_ops watch_ops = {.half_closed = watch_half_closed,
 
 static void on_watch(struct grpc_call *call, void *arg) {
     struct apmi_server *s = arg;
+    if (s->refusal != NULL) {
+        grpc_finish_err(call, s->refusal);
+        return;
+    }
     struct watch *w = MEM_NEW(struct watch);
     w->server = s;
     w->call = call;

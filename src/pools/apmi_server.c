@@ -228,19 +228,15 @@ static void auth_closed(struct http_req *r, bool aborted, void *arg) {
 
 static const struct http_req_ops auth_ops = {.closed = auth_closed};
 
-static void serve_as(struct apmi_server *s, struct http_req *r, const struct actor *who) {
+/* A refusal goes through the call as well: gRPC has its own form for an answer without a message.
+ */
+static void serve_as(struct apmi_server *s, struct http_req *r, const struct actor *who,
+                     const struct err *refusal) {
     s->caller = who;
+    s->refusal = refusal;
     grpc_serve(s->grpc, r);
     s->caller = NULL;
-}
-
-static void refuse(struct http_req *r, const struct err *e) {
-    char code[8];
-    snprintf(code, sizeof code, "%d", (int)grpc_code_of(e->code));
-    const struct http_field f[] = {{"content-type", "application/grpc"},
-                                   {"grpc-status", code},
-                                   {"grpc-message", "not authenticated"}};
-    http_respond_fields(r, 200, f, 3, NULL, 0);
+    s->refusal = NULL;
 }
 
 static void auth_done(void *arg, const struct actor *who, const struct err *e) {
@@ -250,11 +246,7 @@ static void auth_done(void *arg, const struct actor *who, const struct err *e) {
     list_remove(&pa->link);
     mem_free(pa);
     http_req_set_ops(r, NULL, NULL);
-    if (e != NULL) {
-        refuse(r, e);
-    } else {
-        serve_as(s, r, who);
-    }
+    serve_as(s, r, who, e);
     http_req_pause(r, false); /* now that somebody takes the body */
 }
 
@@ -286,11 +278,7 @@ static void admin_request(struct apmi_server *s, struct http_req *r) {
     struct auth_now *now = MEM_NEW(struct auth_now);
     struct http_auth_ticket *ticket = http_auth(&s->auth, r, auth_now_done, now);
     if (now->done) {
-        if (now->ok) {
-            serve_as(s, r, &now->who);
-        } else {
-            refuse(r, &now->err);
-        }
+        serve_as(s, r, &now->who, now->ok ? NULL : &now->err);
         mem_free(now);
         return;
     }

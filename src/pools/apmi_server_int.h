@@ -14,9 +14,11 @@ struct apmi_server {
     struct http_server *http;
     struct grpc_server *grpc;
     struct http_auth_config auth;
-    const struct actor *caller; /* of the admin call that is being handed over */
-    struct list auths;          /* struct pending_auth */
-    struct binding {            /* what is registered for a path */
+    /* Of the admin call that is being handed over: who calls, or why he may not. */
+    const struct actor *caller;
+    const struct err *refusal;
+    struct list auths; /* struct pending_auth */
+    struct binding {   /* what is registered for a path */
         struct apmi_server *server;
         int method;
     } bindings[APMI_ADMIN_METHODS];

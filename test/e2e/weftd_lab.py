@@ -64,7 +64,9 @@ class Weftd:
         self.port_file = os.path.join(self.folder, "ports")
         self.log_file = os.path.join(self.folder, "log")
         self.program = binary("src", "weftd", program) if "/" not in program else program
-        self.env, self.options = env or {}, list(options)
+        # What was freed is kept by ASan for a while; less of it, so that memory can be measured.
+        asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8"
+        self.env, self.options = {"ASAN_OPTIONS": asan.lstrip(":"), **(env or {})}, list(options)
         self.process, self.ports, self.fixed = None, {}, {}
         self.starts = 0
         os.makedirs(self.folder, exist_ok=True)
