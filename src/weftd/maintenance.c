@@ -177,35 +177,66 @@ static int check(const struct args *a) {
     return n == 0 ? 0 : 1;
 }
 
-/* Moves the store with all its files aside: NAME.before-restore-TIME... */
-static enum err_code move_aside(const char *data, char *note, size_t size, struct err *e) {
-    static const char *const suffix[] = {"",        "-wal",        "-shm",
-                                         "-tables", "-tables-wal", "-tables-shm"};
-    long long now = (long long)time(NULL);
-    char from[1200], to[1300];
-    note[0] = '\0';
-    for (size_t i = 0; i < sizeof suffix / sizeof suffix[0]; i++) {
-        snprintf(from, sizeof from, "%s/weft.db%s", data, suffix[i]);
-        snprintf(to, sizeof to, "%s/weft.db.before-restore-%lld%s", data, now, suffix[i]);
-        if (rename(from, to) != 0 && errno != ENOENT) {
-            return err_errno(e, errno, from, "can't be moved to %s", to);
-        }
-        if (i == 0 && access(to, F_OK) == 0) {
-            snprintf(note, size, "the former store is %s\n", to);
+static const char *const store_files[] = {
+    "", "-wal", "-shm", "-tables", "-tables-wal", "-tables-shm", "-lock"};
+enum { STORE_FILES = sizeof store_files / sizeof store_files[0] };
+
+/* Renames FROM, FROM-wal ... to TO, TO-wal ...; files that are not there are left out. */
+static enum err_code rename_store(const char *from, const char *to, struct err *e) {
+    for (size_t i = 0; i < STORE_FILES; i++) {
+        char a[1400], b[1400];
+        snprintf(a, sizeof a, "%s%s", from, store_files[i]);
+        snprintf(b, sizeof b, "%s%s", to, store_files[i]);
+        if (rename(a, b) != 0 && errno != ENOENT) {
+            return err_errno(e, errno, a, "can't be renamed to %s", b);
         }
     }
     return ERR_OK;
+}
+
+static void remove_store(const char *name) {
+    for (size_t i = 0; i < STORE_FILES; i++) {
+        char path[1400];
+        snprintf(path, sizeof path, "%s%s", name, store_files[i]);
+        unlink(path);
+    }
+}
+
+/* The backup becomes a store under another name first and is opened as the controller would; only
+ * when that went well does it take the place of the one that is there. */
+static enum err_code restore_checked(const struct args *a, const char *store, const char *aside,
+                                     struct err *e) {
+    char fresh[1300], url[1400];
+    snprintf(fresh, sizeof fresh, "%s.restoring", store);
+    snprintf(url, sizeof url, "sqlite:%s", fresh);
+    remove_store(fresh);
+    enum err_code rc = log_restore(a->words[0], url, e);
+    if (rc == ERR_OK) {
+        rc = open_whole(url, e);
+    }
+    if (rc == ERR_OK) {
+        rc = rename_store(store, aside, e);
+    }
+    if (rc == ERR_OK) {
+        rc = rename_store(fresh, store, e);
+    }
+    if (rc != ERR_OK) {
+        remove_store(fresh);
+    }
+    return rc;
 }
 
 static int restore(const struct args *a) {
     struct err e;
     struct log *log;
     struct log_options o = {.must_exist = true};
-    char url[1200], note[1400];
-    store_url(a, url, sizeof url);
+    char url[1200], store[1200], aside[1300];
     if (a->n_words != 1) {
         return usage("restore FILE [--data DIR]");
     }
+    store_url(a, url, sizeof url);
+    snprintf(store, sizeof store, "%s/weft.db", a->data);
+    snprintf(aside, sizeof aside, "%s.before-restore-%lld", store, (long long)time(NULL));
     /* A running controller holds the store open: this fails then, before anything is touched. */
     enum err_code rc = log_open(url, &o, &log, &e);
     if (rc == ERR_OK) {
@@ -222,12 +253,13 @@ static int restore(const struct args *a) {
         err_errno(&e, errno, a->data, "can't be made");
         return complain(&e);
     }
-    if (move_aside(a->data, note, sizeof note, &e) != ERR_OK ||
-        log_restore(a->words[0], url, &e) != ERR_OK || open_whole(url, &e) != ERR_OK) {
-        fputs(note, stderr);
+    if (restore_checked(a, store, aside, &e) != ERR_OK) {
         return complain(&e);
     }
-    printf("restored to %s\n%s", url, note);
+    printf("restored to %s\n", store);
+    if (access(aside, F_OK) == 0) {
+        printf("the former store is %s\n", aside);
+    }
     return 0;
 }
 

@@ -19,7 +19,7 @@ static const char body[] =
     "\"weft-system:system\":{\"settings\":{},\"role\":[{\"name\":\"all\",\"right\":[{\"path\":\"/"
     "\","
     "\"access\":\"read write exec\"}]}],\"user\":[{\"name\":\"admin\",\"role\":[\"all\"]}],"
-    "\"settings\":{\"hostname\":\"l\"}},"
+    "\"logging\":{\"level\":\"warn\"}},"
     "\"weft-toy:toys\":{\"box\":[{\"name\":\"b\",\"size\":\"18446744073709551615\",\"lock\":"
     "\"<&>\\\"x\"}],\"toy\":[{\"maker\":\"A B/C\",\"number\":7,\"colour\":\"dark-blue\",\"box\":"
     "\"b\",\"price\":\"1.50\",\"net\":\"2001:DB8::/32\",\"fragile\":[null],\"moods\":\"loud "
