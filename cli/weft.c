@@ -557,12 +557,20 @@ static int run(struct options *o, char **args, int n) {
     return status;
 }
 
+/* Where a daemon of this machine listens: under the unit file, or started by hand. */
+static const char *default_socket(void) {
+    static const char run_socket[] = "/run/weft/weft.sock",
+                      data_socket[] = "/var/lib/weft/weft.sock";
+    return access(run_socket, F_OK) != 0 && access(data_socket, F_OK) == 0 ? data_socket
+                                                                           : run_socket;
+}
+
 int main(int argc, char **argv) {
     struct options o = {.c.socket = getenv("WEFT_SOCKET"), .c.token = getenv("WEFT_TOKEN")};
     int status;
     setlocale(LC_ALL, "");
     if (o.c.socket == NULL || *o.c.socket == '\0') {
-        o.c.socket = "/run/weft/weft.sock";
+        o.c.socket = default_socket();
     }
     if (o.c.token != NULL && *o.c.token == '\0') {
         o.c.token = NULL;

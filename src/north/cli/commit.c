@@ -163,10 +163,6 @@ static bool fill(struct run *r, const struct commit_words *w, struct change *ch,
         run_fault(r, &e);
         return false;
     }
-    if (candidate_check(r->s->candidate, &e) != ERR_OK) {
-        show_refusal(r, &e, nothing);
-        return false;
-    }
     if (candidate_change(r->s->candidate, ch, sent, &e) != ERR_OK) {
         show_refusal(r, &e, nothing);
         if (e.code == ERR_CONFLICT) {
