@@ -177,6 +177,7 @@ static void test_conflict(void **state) {
     expect_read(f, 1, UINT64_MAX, "1:(1) ");
 }
 
+/* proves: APM-124 */
 static void test_fence(void **state) {
     struct fixture *f = *state;
     struct log_op op = testing_put(LOG_CONFIG, "a", "1");

@@ -91,6 +91,7 @@ def test_backup_check_restore(controller):
     c.must(profile("again"))
 
 
+# proves: APM-116
 def test_a_damaged_store_is_named_and_not_opened(controller):
     c = controller
     c.must(profile("a"))
@@ -105,6 +106,7 @@ def test_a_damaged_store_is_named_and_not_opened(controller):
                         "--listen-apmi", "none"], capture_output=True, text=True, timeout=30,
                        check=False)
     assert p.returncode == 1 and "weft.db" in p.stderr
+    assert "listening" not in p.stderr  # nobody is served from half a store
 
 
 def test_restore_refuses_what_is_no_backup(controller, tmp_path):
@@ -119,6 +121,23 @@ def test_restore_refuses_what_is_no_backup(controller, tmp_path):
     assert r.returncode == 1 and "missing" in r.stderr
     c.start()
     assert "kept" in c.must("show configuration")
+
+
+# proves: APM-114
+def test_events_are_kept_and_shown(controller):
+    c = controller
+    c.must(profile("told"))
+    c.must("request system token create user admin description ci")
+    refused = c.weft("configure\nset apm pool-domain-profile bad apportion-threshold 9\n"
+                     "set apm pool-domain-profile bad reclaim-threshold 5\ncommit\nexit")
+    assert refused.returncode != 0
+    assert "is ready" in c.must("show log")
+    audit = c.must("show system audit")
+    assert "commit" in audit and "token-create" in audit and "root" in audit
+    assert "wt_" not in audit  # what was made is a secret
+    c.stop(signal.SIGKILL)
+    c.start()
+    assert audit.splitlines()[0] in c.must("show system audit")
 
 
 def test_first_start_files_are_private(controller):
