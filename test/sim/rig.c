@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,6 +328,29 @@ enum err_code rig_call(struct rig *r, struct buf *text, struct buf *json, struct
         call_free(cl);
     } while (cursor != NULL);
     return rc;
+}
+
+static void look_done(struct look *l, void *arg) {
+    *(bool *)arg = true;
+}
+
+void rig_look(struct rig *r, const char *path, struct buf *json) {
+    struct look *l = look_new(&actor_system, path);
+    bool done = false;
+    core_look(r->core, l, look_done, &done);
+    rig_step(r);
+    if (!done || l->err.code != ERR_OK) {
+        die(path, &l->err);
+    }
+    json_error_t je;
+    json_t *j = json_loadb((const char *)l->json.data, l->json.len, JSON_DECODE_ANY, &je);
+    if (j == NULL) {
+        fprintf(stderr, "rig: %s: %s\n%s\n", path, je.text, buf_cstr(&l->json));
+        abort();
+    }
+    json_decref(j);
+    buf_add(json, l->json.data, l->json.len);
+    look_free(l);
 }
 
 /* ---- verification ---- */

@@ -56,6 +56,8 @@ uint64_t rig_last_index(const struct rig *r);
  * (both may be NULL), all parts joined. */
 enum err_code rig_call(struct rig *r, struct buf *text, struct buf *json, struct err *e,
                        const char *rpc, ...) __attribute__((sentinel));
+/* State data as JSON; checked to be JSON. */
+void rig_look(struct rig *r, const char *path, struct buf *json);
 /* The state of the tree against its own invariants and the pools of all domains: each managed pool
  * is allocated to its domain, and nothing else is. */
 void rig_verify(struct rig *r);
