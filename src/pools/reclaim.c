@@ -276,8 +276,8 @@ static void say(struct buf *text, const struct domain *d, const char *pool, cons
 
 enum err_code pools_drain(struct pools *p, struct txn *t, const char *entity, const char *domain,
                           const char *pool, bool force, struct buf *text, struct err *e) {
-    struct domain *d;
-    struct pool *po;
+    struct domain *d = NULL;
+    struct pool *po = NULL;
     ERR_TRY(find_pool(p, entity, domain, pool, &d, &po, e));
     if (po->state != POOL_ACTIVE) {
         return err_set(e, ERR_REFUSED, NULL, "pool %s is %s: only an active pool can be drained",
@@ -315,8 +315,8 @@ enum err_code pools_drain(struct pools *p, struct txn *t, const char *entity, co
 
 enum err_code pools_activate(struct pools *p, struct txn *t, const char *entity, const char *domain,
                              const char *pool, struct buf *text, struct err *e) {
-    struct domain *d;
-    struct pool *po;
+    struct domain *d = NULL;
+    struct pool *po = NULL;
     ERR_TRY(find_pool(p, entity, domain, pool, &d, &po, e));
     if (po->state != POOL_DRAIN && po->state != POOL_DRAIN_SET) {
         return err_set(e, ERR_REFUSED, NULL, "pool %s is %s: there is no drain to take back", pool,
@@ -336,8 +336,8 @@ enum err_code pools_activate(struct pools *p, struct txn *t, const char *entity,
 
 enum err_code pools_reclaim(struct pools *p, struct txn *t, const char *entity, const char *domain,
                             const char *pool, bool force, struct buf *text, struct err *e) {
-    struct domain *d;
-    struct pool *po;
+    struct domain *d = NULL;
+    struct pool *po = NULL;
     ERR_TRY(find_pool(p, entity, domain, pool, &d, &po, e));
     bool can = po->state == POOL_DRAINED ||
                (force && pool_state_managed(po->state) && po->state != POOL_REMOVING &&
