@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from weftd import JSON, XML, Weftd, error_of
+from weftd import JSON, XML, Weftd, error_of, exchange
 
 TOYS = "/data/weft-toy:toys"
 PATCH_JSON = "application/yang-patch+json"
@@ -324,17 +324,6 @@ def test_conditions(w):
     refused(w, w.post(TOYS, box("cond3"), headers={"If-Match": top}), 412, "operation-failed")
     for name in ("cond", "cond2"):
         assert w.delete(f"{TOYS}/box={name}", headers={"If-Match": w.get(f"{TOYS}/box={name}").headers["etag"]}).ok
-
-
-async def exchange(reader, writer, method, path, body=b"", **headers):
-    """One HTTP/1.1 request on a connection that stays open: (status, headers, body)."""
-    h = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in headers.items())
-    writer.write((f"{method} /restconf{path} HTTP/1.1\r\nhost: localhost\r\n"
-                  f"content-length: {len(body)}\r\n{h}\r\n").encode() + body)
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    fields = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-    text = await reader.readexactly(int(fields.get("content-length", 0)))
-    return int(head[0].split()[1]), fields, text
 
 
 def test_thousand_writers_lose_nothing(w):

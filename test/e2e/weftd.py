@@ -134,6 +134,17 @@ def error_of(response):
     return response.status_code, e["error-tag"], e.get("error-path"), e["error-message"]
 
 
+async def exchange(reader, writer, method, path, body=b"", **headers):
+    """One HTTP/1.1 request on a connection that stays open: (status, headers, body)."""
+    h = "".join(f"{k.replace('_', '-')}: {v}\r\n" for k, v in headers.items())
+    writer.write((f"{method} /restconf{path} HTTP/1.1\r\nhost: localhost\r\n"
+                  f"content-length: {len(body)}\r\n{h}\r\n").encode() + body)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    fields = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+    text = await reader.readexactly(int(fields.get("content-length", 0)))
+    return int(head[0].split()[1]), fields, text
+
+
 def yanglint(tmp, text, kind="get", suffix=None):
     """Does yanglint accept this body as data of our modules? kind: yanglint's --type."""
     yang = os.path.join(os.path.dirname(__file__), "../../yang")

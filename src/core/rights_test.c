@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "core/rights.h"
+
+static struct model *model;
+static struct core *core;
+static struct clock fake;
+static char folder[] = "/tmp/weft-rights-XXXXXX";
+static struct actor who;
+static struct err err;
+
+static void changed(struct change *ch, void *arg) {
+    (void)ch;
+    *(bool *)arg = true;
+}
+
+static void put(const char *path, const char *json) {
+    struct change *ch = change_new(&actor_system);
+    bool done = false;
+    change_add(ch, EDIT_REPLACE, path, json, strlen(json), FORMAT_JSON);
+    core_change(core, ch, changed, &done);
+    core_step(core);
+    if (ch->err.code != ERR_OK) {
+        fail_msg("%s: %s %s", path, ch->err.path, ch->err.text);
+    }
+    assert_true(done);
+    change_free(ch);
+}
+
+static void put_user(const char *name, const char *password, const char *more) {
+    char path[128], json[1024];
+    char *hash = password != NULL ? rights_hash(password) : NULL;
+    snprintf(path, sizeof path, "/weft-system:system/user=%s", name);
+    snprintf(json, sizeof json, "{\"weft-system:user\":[{\"name\":\"%s\"%s%s%s%s}]}", name,
+             hash ? ",\"password-hash\":\"" : "", hash ? hash : "", hash ? "\"" : "", more);
+    put(path, json);
+    mem_free(hash);
+}
+
+static void test_passwords(void **state) {
+    (void)state;
+    put_user("ann", "secret-1", "");
+    assert_false(rights_password_cached(core, "ann", "secret-1"));
+    assert_int_equal(rights_password(core, "ann", "secret-1", "here", &who, &err), ERR_OK);
+    assert_string_equal(who.user, "ann");
+    assert_string_equal(who.source, "here");
+    assert_false(who.superuser);
+    assert_true(rights_password_cached(core, "ann", "secret-1"));
+    assert_false(rights_password_cached(core, "ann", "secret-2"));
+    clock_fake_advance(&fake, (RIGHTS_CACHE_S + 1) * NS_PER_S);
+    assert_false(rights_password_cached(core, "ann", "secret-1"));
+    assert_int_equal(rights_password(core, "ann", "secret-1", "here", &who, &err), ERR_OK);
+    /* a new password ends the old one's cache; being disabled ends everything */
+    put_user("ann", "secret-2", "");
+    assert_int_equal(rights_password(core, "ann", "secret-1", "here", &who, &err), ERR_AUTH);
+    assert_int_equal(rights_password(core, "ann", "secret-2", "here", &who, &err), ERR_OK);
+    put_user("ann", "secret-2", ",\"disabled\":true");
+    assert_int_equal(rights_password(core, "ann", "secret-2", "here", &who, &err), ERR_AUTH);
+}
+
+static void test_one_sentence_for_every_reason(void **state) {
+    (void)state;
+    struct err unknown, wrong, none;
+    put_user("bea", "secret-1", "");
+    put_user("cleo", NULL, "");
+    assert_int_equal(rights_password(core, "nobody", "x", "h", &who, &unknown), ERR_AUTH);
+    assert_int_equal(rights_password(core, "bea", "x", "h", &who, &wrong), ERR_AUTH);
+    assert_int_equal(rights_password(core, "cleo", "x", "h", &who, &none), ERR_AUTH);
+    assert_string_equal(unknown.text, wrong.text);
+    assert_string_equal(unknown.text, none.text);
+    assert_int_equal(rights_password(core, "bea", "", "h", &who, &err), ERR_AUTH);
+}
+
+static void test_failures_are_limited(void **state) {
+    (void)state;
+    put_user("dan", "secret-1", "");
+    assert_int_equal(rights_password(core, "dan", "secret-1", "h", &who, &err), ERR_OK);
+    for (int i = 0; i < RIGHTS_FAILURES_MAX; i++) {
+        assert_int_equal(rights_password(core, "dan", "guess", "h", &who, &err), ERR_AUTH);
+    }
+    assert_int_equal(rights_password(core, "dan", "guess", "h", &who, &err), ERR_AUTH);
+    assert_non_null(strstr(err.text, "too many"));
+    /* who is known by the cache goes on */
+    assert_int_equal(rights_password(core, "dan", "secret-1", "h", &who, &err), ERR_OK);
+    clock_fake_advance(&fake, 61 * NS_PER_S);
+    assert_int_equal(rights_password(core, "dan", "guess", "h", &who, &err), ERR_AUTH);
+    assert_null(strstr(err.text, "too many"));
+}
+
+static void test_tokens(void **state) {
+    (void)state;
+    struct rights_token_text t;
+    char path[128], json[512], other[128];
+    rights_token_new(&t);
+    put_user("eve", NULL, "");
+    snprintf(path, sizeof path, "/weft-system:system/token=%s", t.id);
+    snprintf(json, sizeof json,
+             "{\"weft-system:token\":[{\"id\":\"%s\",\"user\":\"eve\",\"hash\":\"%s\"}]}", t.id,
+             t.hash);
+    put(path, json);
+    assert_int_equal(rights_token(core, t.token, "h", &who, &err), ERR_OK);
+    assert_string_equal(who.user, "eve");
+    snprintf(other, sizeof other, "%s", t.token);
+    other[strlen(other) - 1] ^= 1;
+    assert_int_equal(rights_token(core, other, "h", &who, &err), ERR_AUTH);
+    static const char *const bad[] = {"", "wt_", "wt_.", "wt_x", "wt_../../x.y", "x.y"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(rights_token(core, bad[i], "h", &who, &err), ERR_AUTH);
+    }
+    snprintf(json, sizeof json,
+             "{\"weft-system:token\":[{\"id\":\"%s\",\"user\":\"eve\",\"hash\":\"%s\","
+             "\"expires\":\"2026-01-01T01:00:00Z\"}]}",
+             t.id, t.hash);
+    put(path, json);
+    assert_int_equal(rights_token(core, t.token, "h", &who, &err), ERR_OK);
+    clock_fake_advance(&fake, 7200 * NS_PER_S);
+    assert_int_equal(rights_token(core, t.token, "h", &who, &err), ERR_AUTH);
+    assert_int_equal(rights_certificate(core, "eve", "h", &who, &err), ERR_OK);
+    assert_int_equal(rights_certificate(core, "frank", "h", &who, &err), ERR_AUTH);
+    assert_int_equal(rights_certificate(core, "", "h", &who, &err), ERR_AUTH);
+}
+
+static void test_local(void **state) {
+    (void)state;
+    assert_int_equal(rights_local(core, (uint32_t)geteuid(), "h", &who, &err), ERR_OK);
+    assert_true(who.superuser);
+    assert_int_equal(rights_local(core, 0, "h", &who, &err), ERR_OK);
+    assert_true(who.superuser);
+    assert_int_equal(rights_local(core, 54321, "h", &who, &err), ERR_AUTH);
+    assert_int_equal(rights_local(core, 1, "h", &who, &err), ERR_AUTH); /* daemon, not of ours */
+    put_user("daemon", NULL, "");
+    assert_int_equal(rights_local(core, 1, "h", &who, &err), ERR_AUTH); /* not local */
+    put_user("daemon", NULL, ",\"local\":true");
+    assert_int_equal(rights_local(core, 1, "h", &who, &err), ERR_OK);
+    assert_string_equal(who.user, "daemon");
+    assert_false(who.superuser);
+}
+
+#define P "/weft-apm:apm/inet-pool/partition"
+
+static void test_rights(void **state) {
+    (void)state;
+    put("/weft-system:system/role=r1", "{\"weft-system:role\":[{\"name\":\"r1\",\"right\":["
+                                       "{\"path\":\"/weft-apm:apm\",\"access\":\"read\"},"
+                                       "{\"path\":\"" P "=a\",\"access\":\"read write\"},"
+                                       "{\"path\":\"" P "=secret\",\"access\":\"\"}]}]}");
+    put("/weft-system:system/role=r2", "{\"weft-system:role\":[{\"name\":\"r2\",\"right\":["
+                                       "{\"path\":\"" P "\",\"access\":\"write\"},"
+                                       "{\"path\":\"/weft-apm:drain\",\"access\":\"exec\"}]}]}");
+    put_user("one", NULL, ",\"role\":[\"r1\"]");
+    put_user("two", NULL, ",\"role\":[\"r1\",\"r2\"]");
+    struct actor one = {.user = "one"}, two = {.user = "two"}, ghost = {.user = "ghost"};
+    struct snap *s = core_snapshot(core);
+    assert_true(rights_allow(s, &one, RIGHT_READ, P "=x"));
+    assert_true(rights_allow(s, &one, RIGHT_READ, P));
+    assert_true(rights_allow(s, &one, RIGHT_READ, "/weft-apm:apm"));
+    assert_false(rights_allow(s, &one, RIGHT_READ, "/weft-apm:apmx"));
+    assert_false(rights_allow(s, &one, RIGHT_READ, "/"));
+    assert_true(rights_allow_below(s, &one, RIGHT_READ, "/"));
+    assert_false(rights_allow_below(s, &one, RIGHT_READ, "/weft-system:system"));
+    assert_true(rights_allow(s, &one, RIGHT_WRITE, P "=a"));
+    assert_true(rights_allow(s, &one, RIGHT_WRITE, P "=a/prefix"));
+    assert_false(rights_allow(s, &one, RIGHT_WRITE, P "=ab"));
+    assert_false(rights_allow(s, &one, RIGHT_WRITE, P "=a=b"));
+    assert_false(rights_allow(s, &one, RIGHT_READ, P "=secret"));
+    assert_false(rights_allow(s, &one, RIGHT_EXEC, "/weft-apm:drain"));
+    /* roles add up */
+    assert_true(rights_allow(s, &two, RIGHT_WRITE, P "=secret"));
+    assert_false(rights_allow(s, &two, RIGHT_READ, P "=secret"));
+    assert_true(rights_allow(s, &two, RIGHT_EXEC, "/weft-apm:drain"));
+    assert_false(rights_allow(s, &ghost, RIGHT_READ, P));
+    assert_true(rights_allow(s, &actor_system, RIGHT_WRITE, "/"));
+    assert_int_equal(rights_check(s, &one, RIGHT_WRITE, P "=x", &err), ERR_DENIED);
+    assert_string_equal(err.path, P "=x");
+    snap_release(s);
+}
+
+static int open_all(void **state) {
+    (void)state;
+    struct err e;
+    char store[128];
+    assert_non_null(mkdtemp(folder));
+    snprintf(store, sizeof store, "sqlite:%s/log.db", folder);
+    clock_fake_init(&fake, INT64_C(1767225600) * NS_PER_S); /* 2026-01-01 */
+    assert_int_equal(model_load(&model, &e), ERR_OK);
+    struct core_options o = {.store = store, .clock = &fake, .model = model};
+    if (core_open(&o, &core, &e) != ERR_OK) {
+        fail_msg("%s", e.text);
+    }
+    return 0;
+}
+
+static int close_all(void **state) {
+    (void)state;
+    core_close(core);
+    model_free(model);
+    static const char *const files[] = {"log.db", "log.db-wal", "log.db-shm", "log.db-journal"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_passwords),
+        cmocka_unit_test(test_one_sentence_for_every_reason),
+        cmocka_unit_test(test_failures_are_limited),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_local),
+        cmocka_unit_test(test_rights),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
