@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON := /usr/bin/python3
 CCACHE := $(shell command -v ccache)
 
-.PHONY: all run test tsan deps bench fuzz install format clean tidy soak
+.PHONY: all run test tsan tsan-tests deps bench fuzz install format clean tidy soak
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -28,6 +28,9 @@ test: deps
 # What runs in several threads, under the thread sanitizer.
 TSAN_TESTS := core_test core_edge_test core_fault_test core_parallel_test log_sqlite_conformance \
   log_sqlite_fault loop_test http1_test grpc_frame_test
+tsan-tests:
+	@echo $(TSAN_TESTS)
+
 tsan: deps
 	@[ -f build-tsan/build.ninja ] || CC="$(CCACHE) gcc" meson setup build-tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
 	@ninja -C build-tsan --quiet

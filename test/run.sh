@@ -63,7 +63,7 @@ if want tsan; then
     [ -f build-tsan/build.ninja ] ||
         CC="ccache gcc" meson setup build-tsan -Db_sanitize=thread -Db_lundef=false -Dwerror=false >/dev/null
     ninja -C build-tsan --quiet; rc=$?; count "build with TSan" $rc
-    [ $rc -eq 0 ] && meson_tests build-tsan build-tsan/tsan.log --suite tsan
+    [ $rc -eq 0 ] && meson_tests build-tsan build-tsan/tsan.log -t 5 $(make -s --no-print-directory tsan-tests)
 fi
 if want e2e; then
     step "end to end"
