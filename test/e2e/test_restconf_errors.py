@@ -180,6 +180,11 @@ def test_xml_list_without_keys(w):
     refused(w, w.get(TOYS + "/box", headers={"Accept": XML}), 400, "invalid-value")
     assert len(w.get(TOYS + "/box").json()["weft-toy:box"]) >= 2
     w.delete(TOYS + "/box=b2")
+    # an empty list is not there, in either form
+    for accept in (JSON, XML):
+        r = w.get(TOYS + "/toy=t,1/tag", headers={"Accept": accept})
+        assert r.status_code == 404
+        assert w.request("HEAD", TOYS + "/toy=t,1/tag").status_code == 404
 
 
 def test_lock_is_honoured(w, tmp_path):

@@ -171,12 +171,16 @@ static enum err_code print(struct request *q, enum model_format format, model_wr
     return model_print(q->rc->model, &view, &state, q->target.path, &o, write, arg, e);
 }
 
+static bool list_as_whole(const struct request *q) {
+    const struct node *n = q->target.node;
+    return !q->target.entry && (n->type == NODE_LIST || n->type == NODE_LEAF_LIST);
+}
+
 /* A list or leaf-list without keys is no XML document when it has several entries (RFC 8040 4.3).
  */
 static bool several_entries(struct request *q) {
     const struct node *n = q->target.node;
-    if (!rc_media_is_xml(q->accept) || q->target.entry ||
-        (n->type != NODE_LIST && n->type != NODE_LEAF_LIST)) {
+    if (!rc_media_is_xml(q->accept) || !list_as_whole(q)) {
         return false;
     }
     if (n->kind != NULL) {
@@ -280,8 +284,17 @@ static void print_failed(struct request *q, const struct err *e) {
     }
 }
 
+/* A list without entries is not there; `{}` would say nothing and no XML is no document. */
+static bool empty_list(const struct request *q, const struct buf *out) {
+    return list_as_whole(q) && !http_started(q->http) &&
+           (out->len == 0 || (out->len <= 3 && memcmp(out->data, "{}", 2) == 0));
+}
+
 static void printed(struct request *q) {
     struct printer *p = q->printer;
+    if (p->rc == ERR_OK && !p->several && empty_list(q, &p->ready)) {
+        p->rc = err_set(&p->err, ERR_ABSENT, q->target.path, "there are no entries");
+    }
     if (p->several) {
         answer_status(q, 400, "invalid-value",
                       "the list has several entries, which are no XML document; ask for one by its "
@@ -373,7 +386,7 @@ static void print_on_worker(struct request *q) {
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->room, NULL);
     p->q = q;
-    p->head_only = q->uri.method == RC_HEAD;
+    p->head_only = q->uri.method == RC_HEAD && !list_as_whole(q);
     request_base(q); /* the worker may not ask the connection */
     q->printer = p;
     q->pending++;
@@ -386,9 +399,7 @@ static void print_on_worker(struct request *q) {
 }
 
 static bool small(const struct request *q) {
-    if (q->target.object == NULL || shows_state(q) || !q->target.node->config ||
-        (q->target.node->type == NODE_LIST && !q->target.entry) ||
-        (q->target.node->type == NODE_LEAF_LIST && !q->target.entry)) {
+    if (q->target.object == NULL || shows_state(q) || !q->target.node->config || list_as_whole(q)) {
         return false;
     }
     const struct object *o = snap_get(q->snap, q->target.object);
