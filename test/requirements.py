@@ -31,7 +31,7 @@ def tags():
                             "--exclude-standard"], capture_output=True, text=True,
                            check=True).stdout.split()
     for name in sorted(files):
-        if not re.search(r"(_test\.c|(^|/)test_[^/]*\.(py|c)|^test/.*\.(c|py|sh)|_sim\.c)$", name):
+        if not re.search(r"(_test\.c|(^|/)test_[^/]*\.(py|c)|^test/.*\.(c|py|sh)|_sim\.c|/conformance\.c)$", name):
             continue
         with open(os.path.join(TOP, name), encoding="utf-8", errors="replace") as f:
             lines = f.readlines()

@@ -198,7 +198,7 @@ static void low_water_is_told_once(void **state) {
 /* ---- reclaim alarms -----------------------------------------------------------------------------
  */
 
-/* proves: APM-054 APM-058 APM-087 APM-090 */
+/* proves: APM-054 APM-058 APM-080 APM-087 APM-089 APM-090 */
 static void manual_reclamation(void **state) {
     char text[512];
     struct buf shown = BUF_INIT;

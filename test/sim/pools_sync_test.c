@@ -260,7 +260,7 @@ static void expect(const Openapmi__V1__PoolSyncResult *r, size_t i, unsigned cod
     }
 }
 
-/* proves: APM-074 A3 */
+/* proves: APM-030 APM-074 A3 */
 static void conflict_c1_held_by_another(void **state) {
     const struct probe_pool theirs[] = {{"d", "10.0.4.0/24", 254, 10, 0, false}};
     sync_one(&a, "metro", 1, theirs);
@@ -433,8 +433,17 @@ static void released_and_back_is_c1(void **state) {
     expect(sync_one(&a, "metro", 1, theirs), 0, 1, true);
 }
 
-/* proves: APM-072 */
+static const char *statistics(struct buf *shown) {
+    buf_clear(shown);
+    rig_call(&rig, shown, NULL, NULL, "show-statistics", NULL);
+    const char *line = strstr(buf_cstr(shown), "Allocations");
+    assert_non_null(line);
+    return strchr(line, ':') + 1;
+}
+
+/* proves: APM-072 APM-103 */
 static void a_restart_forgets_nothing(void **state) {
+    struct buf shown = BUF_INIT;
     const struct probe_pool theirs[] = {{"d", "10.0.4.0/24", 254, 10, 0, false},
                                         {"odd name", "10.0.5.0/24", 254, 20, 0, false},
                                         {"far", "192.0.2.0/24", 254, 20, 0, false}};
@@ -443,9 +452,12 @@ static void a_restart_forgets_nothing(void **state) {
     probe_apportion(&a, "1", "d", 1, 24);
     uint8_t before[32], after[32];
     domain_digest(domain_of(&a, "d"), before);
+    assert_int_equal(atoi(statistics(&shown)), 1);
     probe_close(&a);
     rig_restart(&rig);
     rig_verify(&rig);
+    assert_int_equal(atoi(statistics(&shown)), 0); /* counters are volatile, allocations are not */
+    buf_free(&shown);
     domain_digest(domain_of(&a, "d"), after);
     assert_memory_equal(before, after, 32);
     assert_int_equal(pool_of(&a, "d", "far")->state, POOL_UNMANAGED);
