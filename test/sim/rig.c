@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rig.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,41 +63,52 @@ void rig_open(struct rig *r, int64_t wall_s) {
 
 /* Copies or removes the files of a generation; they are few and small. */
 static void copy_file(const char *from, const char *to) {
-    FILE *in = fopen(from, "rb"), *out;
-    if (in == NULL) {
-        return;
-    }
-    out = fopen(to, "wb");
+    FILE *in = fopen(from, "rb"), *out = in ? fopen(to, "wb") : NULL;
     char part[65536];
     size_t n;
-    while (out != NULL && (n = fread(part, 1, sizeof part, in)) > 0) {
+    if (in == NULL || out == NULL) {
+        perror(from);
+        abort();
+    }
+    while ((n = fread(part, 1, sizeof part, in)) > 0) {
         if (fwrite(part, 1, n, out) != n) {
             abort();
         }
     }
     fclose(in);
-    if (out != NULL) {
-        fclose(out);
-    }
+    fclose(out);
 }
 
-static const char *const files[] = {"log.db", "log.db-wal", "log.db-journal"};
-
-static void remove_generation(const struct rig *r, unsigned g) {
-    static const char *const all[] = {"log.db",         "log.db-wal",  "log.db-shm",
-                                      "log.db-journal", "log.db.lock", "log.db-lock"};
-    char path[128];
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        snprintf(path, sizeof path, "%s/%u/%s", r->folder, g, all[i]);
-        unlink(path);
+/* `to` UINT_MAX: removes them and their folder. Maps of shared memory are not copied: they are made
+ * anew, as after a crash. */
+static void each_file(const struct rig *r, unsigned from, unsigned to) {
+    char folder[96], path[400], target[400];
+    snprintf(folder, sizeof folder, "%s/%u", r->folder, from);
+    DIR *dir = opendir(folder);
+    for (struct dirent *d = dir ? readdir(dir) : NULL; d != NULL; d = readdir(dir)) {
+        size_t n = strlen(d->d_name);
+        snprintf(path, sizeof path, "%s/%s", folder, d->d_name);
+        if (d->d_name[0] == '.') {
+            continue;
+        }
+        if (to == UINT_MAX) {
+            unlink(path);
+        } else if (n < 4 || strcmp(d->d_name + n - 4, "-shm") != 0) {
+            snprintf(target, sizeof target, "%s/%u/%s", r->folder, to, d->d_name);
+            copy_file(path, target);
+        }
     }
-    snprintf(path, sizeof path, "%s/%u", r->folder, g);
-    rmdir(path);
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    if (to == UINT_MAX) {
+        rmdir(folder);
+    }
 }
 
 void rig_close(struct rig *r) {
     core_close(r->core);
-    remove_generation(r, r->generation);
+    each_file(r, r->generation, UINT_MAX);
     rmdir(r->folder);
     r->core = NULL;
 }
@@ -113,17 +126,12 @@ void rig_crash(struct rig *r) {
 void rig_crash_begin(struct rig *r) {
     unsigned old = r->generation++;
     make_folder(r);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char from[128], to[128];
-        snprintf(from, sizeof from, "%s/%u/%s", r->folder, old, files[i]);
-        snprintf(to, sizeof to, "%s/%u/%s", r->folder, r->generation, files[i]);
-        copy_file(from, to);
-    }
+    each_file(r, old, r->generation);
 }
 
 void rig_crash_end(struct rig *r) {
     core_close(r->core); /* what it still does goes into files that nobody will read */
-    remove_generation(r, r->generation - 1);
+    each_file(r, r->generation - 1, UINT_MAX);
     open_core(r);
 }
 
