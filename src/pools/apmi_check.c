@@ -104,7 +104,7 @@ static enum err_code hello(const Openapmi__V1__Hello *h, struct err *e) {
 }
 
 static enum err_code pool_sync(const Openapmi__V1__PoolSync *ps, struct err *e) {
-    ERR_TRY(label(ps->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+    ERR_TRY(label(ps->domain, 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e));
     ERR_TRY(partition_name(ps->partition, false, e));
     ERR_TRY(prefix_length(ps->preferred_length, e));
     if (ps->digest.len != 0 && ps->digest.len != 32) {
@@ -117,7 +117,7 @@ static enum err_code pool_sync(const Openapmi__V1__PoolSync *ps, struct err *e) 
 }
 
 static enum err_code create_domain(const Openapmi__V1__CreateDomain *cd, struct err *e) {
-    ERR_TRY(label(cd->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+    ERR_TRY(label(cd->domain, 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e));
     ERR_TRY(label(cd->domain_profile, 0, POOLS_NAME_MAX, "a domain profile", e));
     ERR_TRY(label(cd->subscriber_group, 0, POOLS_NAME_MAX, "a subscriber group", e));
     ERR_TRY(label(cd->routing_instance, 0, POOLS_NAME_MAX, "a routing instance", e));
@@ -127,7 +127,7 @@ static enum err_code create_domain(const Openapmi__V1__CreateDomain *cd, struct 
 
 static enum err_code alarm(const Openapmi__V1__Alarm *a, struct err *e) {
     ERR_TRY(label(a->alarm_id, 1, 64, "an alarm id", e));
-    ERR_TRY(label(a->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+    ERR_TRY(label(a->domain, 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e));
     ERR_TRY(prefix_length(a->preferred_length, e));
     if (a->type < OPENAPMI__V1__ALARM_TYPE__APPORTION ||
         a->type > OPENAPMI__V1__ALARM_TYPE__ABATE) {
@@ -154,7 +154,7 @@ static enum err_code body(const entity_msg *m, struct err *e) {
         return hello(m->hello, e);
     case OPENAPMI__V1__ENTITY_MSG__BODY_DOMAIN_SYNC:
         for (size_t i = 0; i < m->domain_sync->n_domain; i++) {
-            ERR_TRY(label(m->domain_sync->domain[i], 1, POOLS_NAME_MAX, "a domain name", e));
+            ERR_TRY(label(m->domain_sync->domain[i], 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e));
         }
         return ERR_OK;
     case OPENAPMI__V1__ENTITY_MSG__BODY_POOL_SYNC:
@@ -162,7 +162,7 @@ static enum err_code body(const entity_msg *m, struct err *e) {
     case OPENAPMI__V1__ENTITY_MSG__BODY_CREATE_DOMAIN:
         return create_domain(m->create_domain, e);
     case OPENAPMI__V1__ENTITY_MSG__BODY_DELETE_DOMAIN:
-        return label(m->delete_domain->domain, 1, POOLS_NAME_MAX, "a domain name", e);
+        return label(m->delete_domain->domain, 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e);
     case OPENAPMI__V1__ENTITY_MSG__BODY_ALARM:
         return alarm(m->alarm, e);
     case OPENAPMI__V1__ENTITY_MSG__BODY_ORDER_RESULT:
@@ -174,7 +174,7 @@ static enum err_code body(const entity_msg *m, struct err *e) {
                    ? ERR_OK
                    : label(m->order_result->pool->name, 0, POOLS_NAME_MAX, "a pool name", e);
     case OPENAPMI__V1__ENTITY_MSG__BODY_STATS:
-        ERR_TRY(label(m->stats->domain, 1, POOLS_NAME_MAX, "a domain name", e));
+        ERR_TRY(label(m->stats->domain, 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e));
         for (size_t i = 0; i < m->stats->n_pool; i++) {
             ERR_TRY(label(m->stats->pool[i]->name, 1, POOLS_NAME_MAX, "a pool name", e));
         }

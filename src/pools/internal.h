@@ -32,7 +32,8 @@
 
 enum {
     POOLS_SYSTEM_ID_MAX = 45,     /* APM-041 */
-    POOLS_NAME_MAX = 128,         /* of domains, pools */
+    POOLS_NAME_MAX = 128,         /* of pools */
+    POOLS_DOMAIN_NAME_MAX = 112,  /* leaves room for "-" and a number in a pool's */
     POOLS_DOMAINS_MAX = 65536,    /* of one entity */
     POOLS_PER_DOMAIN_MAX = 65536, /* pools */
     POOLS_WANTED_MAX = 64,        /* prefixes given in one answer */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Alarms, reclamation, operators' orders, thresholds as desired state. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -193,6 +195,39 @@ static void low_water_is_told_once(void **state) {
     rig_call(&rig, NULL, NULL, NULL, "release-entity", "entity", "bng1", NULL);
     rig_pass(&rig, 2 * NS_PER_S);
     assert_int_equal(pt->recoveries, 1);
+}
+
+static void file_size_limit(rlim_t most) {
+    struct rlimit rl;
+    getrlimit(RLIMIT_FSIZE, &rl);
+    rl.rlim_cur = most;
+    setrlimit(RLIMIT_FSIZE, &rl);
+}
+
+/* P-08. The store can't be written: nothing is given from memory alone, and nothing stays behind.
+ */
+/* proves: APM-028 APM-124 */
+static void a_full_disk_gives_nothing(void **state) {
+    world("");
+    give("1", 1);
+    signal(SIGXFSZ, SIG_IGN);
+    file_size_limit(0);
+    const answer_msg *r = probe_apportion(&a, "2", "d", 2, 24);
+    file_size_limit(RLIM_INFINITY);
+    assert_int_equal(r->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__STORE_UNAVAILABLE);
+    assert_int_equal(allocated(), 1);
+    assert_int_equal(dom()->n_pools, 1);
+    assert_int_equal(dom()->next_seq, 0);
+    rig_verify(&rig);
+    struct core_stats st;
+    core_stats(rig.core, &st);
+    if (!st.writable) {
+        return; /* the log asks to be opened anew, as it may after a failed sync */
+    }
+    r = probe_apportion(&a, "2", "d", 2, 24);
+    assert_int_equal(r->n_add, 2);
+    assert_string_equal(r->add[0]->name, "d-0000");
 }
 
 /* ---- reclaim alarms -----------------------------------------------------------------------------
@@ -505,6 +540,7 @@ int main(void) {
         T(the_entity_may_refuse_what_it_was_given),
         T(alarms_are_rate_limited),
         T(low_water_is_told_once),
+        T(a_full_disk_gives_nothing),
         T(manual_reclamation),
         T(unsafe_drains_need_force),
         T(automatic_mode_never_drains_unsafely),
