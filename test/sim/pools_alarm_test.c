@@ -79,7 +79,7 @@ static enum err_code request(const char *what, const char *pool, const char *for
 /* ---- apportionment ------------------------------------------------------------------------------
  */
 
-/* proves: APM-051 APM-053 */
+/* proves: APM-045 APM-051 APM-053 APM-111 */
 static void partial_success_says_how_many_are_short(void **state) {
     world("");
     const answer_msg *r = probe_apportion(&a, "1", "d", 20, 24);
@@ -91,7 +91,7 @@ static void partial_success_says_how_many_are_short(void **state) {
     assert_int_equal(r->shortfall, 1);
 }
 
-/* proves: APM-059 */
+/* proves: APM-059 P-05 */
 static void a_repeated_alarm_gets_the_same_answer(void **state) {
     char one[IP_TEXT_MAX], two[IP_TEXT_MAX];
     world("");
@@ -206,7 +206,7 @@ static void file_size_limit(rlim_t most) {
 
 /* P-08. The store can't be written: nothing is given from memory alone, and nothing stays behind.
  */
-/* proves: APM-028 APM-124 */
+/* proves: APM-028 APM-124 P-08 */
 static void a_full_disk_gives_nothing(void **state) {
     world("");
     give("1", 1);
@@ -233,7 +233,11 @@ static void a_full_disk_gives_nothing(void **state) {
 /* ---- reclaim alarms -----------------------------------------------------------------------------
  */
 
+<<<<<<< HEAD
 /* proves: APM-054 APM-058 APM-080 APM-087 APM-089 APM-090 */
+=======
+/* proves: APM-054 APM-058 APM-080 APM-087 APM-089 APM-090 APM-110 */
+>>>>>>> 2b6850a (pools: requirement tags, a full disk, fuzz targets wired)
 static void manual_reclamation(void **state) {
     char text[512];
     struct buf shown = BUF_INIT;
@@ -452,6 +456,7 @@ static void the_last_pool_takes_its_domain_along(void **state) {
 }
 
 /* Confirmations that stay out are asked for again; a refused removal is tried again later. */
+/* proves: P-04 P-14 */
 static void orders_are_repeated(void **state) {
     world(",\"auto-reclamation\":{}");
     give("1", 3);
@@ -487,6 +492,7 @@ static void waited_for(void *arg, enum commit_phase phase, const char *text) {
     snprintf(waited_text, sizeof waited_text, "%s", text);
 }
 
+/* proves: P-10 */
 static void thresholds_reach_the_entity(void **state) {
     world("");
     give("1", 1);
