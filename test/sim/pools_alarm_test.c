@@ -233,11 +233,7 @@ static void a_full_disk_gives_nothing(void **state) {
 /* ---- reclaim alarms -----------------------------------------------------------------------------
  */
 
-<<<<<<< HEAD
-/* proves: APM-054 APM-058 APM-080 APM-087 APM-089 APM-090 */
-=======
 /* proves: APM-054 APM-058 APM-080 APM-087 APM-089 APM-090 APM-110 */
->>>>>>> 2b6850a (pools: requirement tags, a full disk, fuzz targets wired)
 static void manual_reclamation(void **state) {
     char text[512];
     struct buf shown = BUF_INIT;

@@ -261,11 +261,7 @@ static void expect(const Openapmi__V1__PoolSyncResult *r, size_t i, unsigned cod
     }
 }
 
-<<<<<<< HEAD
-/* proves: APM-030 APM-074 A3 */
-=======
 /* proves: APM-030 APM-074 A3 P-12 */
->>>>>>> 2b6850a (pools: requirement tags, a full disk, fuzz targets wired)
 static void conflict_c1_held_by_another(void **state) {
     const struct probe_pool theirs[] = {{"d", "10.0.4.0/24", 254, 10, 0, false}};
     sync_one(&a, "metro", 1, theirs);
@@ -438,7 +434,6 @@ static void released_and_back_is_c1(void **state) {
     expect(sync_one(&a, "metro", 1, theirs), 0, 1, true);
 }
 
-<<<<<<< HEAD
 static const char *statistics(struct buf *shown) {
     buf_clear(shown);
     rig_call(&rig, shown, NULL, NULL, "show-statistics", NULL);
@@ -447,8 +442,6 @@ static const char *statistics(struct buf *shown) {
     return strchr(line, ':') + 1;
 }
 
-=======
->>>>>>> 2b6850a (pools: requirement tags, a full disk, fuzz targets wired)
 /* proves: APM-072 APM-103 */
 static void a_restart_forgets_nothing(void **state) {
     struct buf shown = BUF_INIT;
