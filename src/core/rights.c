@@ -3,11 +3,13 @@
 #include "core/rights.h"
 
 #include <crypt.h>
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,7 +41,7 @@ struct failures {
 static struct {
     pthread_once_t once, dummy_once;
     pthread_mutex_t lock;
-    uint8_t key[MAC_LEN];
+    EVP_MAC_CTX *mac;              /* keyed with a key of this process; copied for each use */
     char dummy[CRYPT_OUTPUT_SIZE]; /* hash of a password nobody knows: burnt for unknown users */
     struct cached cache[CACHE_SLOTS];
     struct failures failed[FAILURE_SLOTS];
@@ -70,7 +72,19 @@ char *rights_hash(const char *password) {
 }
 
 static void init_state(void) {
-    rng_secure(rights_state.key, sizeof rights_state.key);
+    uint8_t key[MAC_LEN];
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
+        OSSL_PARAM_construct_end()};
+    rng_secure(key, sizeof key);
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+    rights_state.mac = EVP_MAC_CTX_new(hmac);
+    EVP_MAC_free(hmac);
+    if (rights_state.mac == NULL || EVP_MAC_init(rights_state.mac, key, sizeof key, params) != 1) {
+        L_ERR("this OpenSSL has no HMAC-SHA256");
+        abort();
+    }
+    mem_wipe(key, sizeof key);
 }
 
 static void init_dummy(void) { /* slow: in the thread that hashes anyway */
@@ -89,8 +103,14 @@ static void mac_of(const char *domain, const char *a, const char *b, const char 
     buf_blob_str(&in, a);
     buf_blob_str(&in, b);
     buf_blob_str(&in, c);
-    unsigned n = MAC_LEN;
-    HMAC(EVP_sha256(), rights_state.key, sizeof rights_state.key, in.data, in.len, out, &n);
+    size_t n = 0;
+    /* A copy costs less than OpenSSL's looking for the algorithm each time. */
+    EVP_MAC_CTX *mac = EVP_MAC_CTX_dup(rights_state.mac);
+    if (mac == NULL || EVP_MAC_update(mac, in.data, in.len) != 1 ||
+        EVP_MAC_final(mac, out, &n, MAC_LEN) != 1 || n != MAC_LEN) {
+        abort(); /* out of memory: as in base/mem.h */
+    }
+    EVP_MAC_CTX_free(mac);
     mem_wipe(in.data, in.len);
     buf_free(&in);
 }
