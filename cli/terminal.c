@@ -199,9 +199,8 @@ static void on_text(void *arg, const char *p, size_t n) {
         p += len;
         n -= len;
     }
-    if (t->out_tty) {
-        fflush(stdout);
-    }
+    fflush(stdout); /* whoever reads a pipe sees what happens when it happens */
+    t->enough = t->enough || ferror(stdout) != 0; /* weft ... | head */
 }
 
 static void on_note(void *arg, const char *text) {

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cli_daemon import Daemon, Terminal
+from cli_daemon import WEFT, Daemon, Terminal
 
 APM = ['set apm inet-pool partition west min-prefix-len 20 max-prefix-len 26',
        'set apm inet-pool partition west prefix 10.1.0.0/20',
@@ -337,6 +337,16 @@ def test_a_slow_reader_holds_its_command_and_nothing_else(daemon, tmp_path):
             assert time.time() < end
             time.sleep(0.1)
         assert curl(daemon, 'DELETE', '/%s' % s)[0] == 204
+
+
+def test_interrupting_a_single_command(daemon):
+    p = subprocess.Popen([WEFT, 'monitor', 'events'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, env=daemon.env(), text=True)
+    assert 'Ctrl-C' in p.stderr.readline()
+    ok(daemon.script('configure', 'set toys box seen', 'commit'))
+    assert 'weft-system:commit' in p.stdout.readline()
+    p.send_signal(2)
+    assert p.wait(20) == 130
 
 
 def test_many_at_once(daemon):

@@ -220,9 +220,7 @@ static void show_data(struct run *r, const struct command *c, json_t *all) {
     struct buf out = BUF_INIT;
     struct err e;
     struct print_options o = {.format = r->pipes.format, .pretty = true};
-    if (text == NULL) {
-        text = json_dumps(json_object(), 0);
-    }
+    text = text != NULL ? text : strdup("{}");
     if (rpc_output_print(r->cli->model, c->rpc, text, strlen(text), &o, &out, &e) != ERR_OK) {
         run_fault(r, &e);
     } else {
@@ -293,9 +291,8 @@ static void call_rpc(struct rpc_run *x) {
             run_text(r, (const char *)cl->text.data, cl->text.len);
             run_text(r, "\n", cl->text.data[cl->text.len - 1] != '\n');
             said_something = true;
-        } else if (cl->json.len > 2 && output_of(c->rpc) != NULL) {
-            render_json(r, output_of(c->rpc), (const char *)cl->json.data, cl->json.len);
-            said_something = true;
+        } else if (cl->json.len > 2) { /* no layout from the service: all of it at the end */
+            merge_json(&all, &cl->json);
         }
         cursor = cl->cursor;
         cl->cursor = NULL;
@@ -304,6 +301,8 @@ static void call_rpc(struct rpc_run *x) {
     mem_free(cursor);
     if (data && r->status == CLI_OK) {
         show_data(r, c, all);
+    } else if (all != NULL && output_of(c->rpc) != NULL && r->status == CLI_OK) {
+        render_json(r, output_of(c->rpc), all);
     } else if (!said_something && r->status == CLI_OK && strcmp(c->right, "read") != 0) {
         run_printf(r, "done\n");
     }

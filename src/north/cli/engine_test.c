@@ -14,8 +14,131 @@
 
 #include <cmocka.h>
 
+#include "core/service.h"
 #include "core/system.h"
+#include "core/target.h"
+#include "core/txn.h"
 #include "north/cli/cli.h"
+
+/* ---- a service for the toys: answers their rpc, has one target, which may refuse
+ * ----------------- */
+
+struct shop {
+    struct core *core;
+    struct target_session *target;
+};
+static bool shop_refuses;
+
+static void shop_send(struct target_session *t, void *arg, uint64_t from, uint64_t to) {
+    (void)arg;
+    (void)from;
+    if (shop_refuses) {
+        target_refused(t, to, "there is no room on the shelf");
+    } else {
+        target_applied(t, to);
+    }
+}
+
+static const struct target_codec shop_codec = {"shop", shop_send};
+
+static void *shop_create(struct core *c) {
+    struct shop *shop = MEM_NEW(struct shop);
+    shop->core = c;
+    return shop;
+}
+
+static void shop_destroy(void *self) {
+    mem_free(self);
+}
+
+static enum err_code shop_start(void *self, struct err *e) {
+    struct shop *shop = self;
+    (void)e;
+    shop->target = target_new(shop->core, &shop_codec, "shelf", shop);
+    target_connected(shop->target);
+    target_synced(shop->target);
+    return ERR_OK;
+}
+
+static void shop_stop(void *self) {
+    target_free(((struct shop *)self)->target);
+}
+
+static void shop_config(void *self, const struct object *old, const struct object *new_) {
+    (void)self;
+    (void)old;
+    (void)new_;
+}
+
+static void shop_changed(void *self, struct txn *t) {
+    for (size_t i = 0; i < txn_n_ops(t); i++) {
+        struct txn_op op = txn_op(t, i);
+        if (strcmp((op.new_ ? op.new_ : op.old)->doc->kind->module, "weft-toy") == 0) {
+            target_touch(((struct shop *)self)->target, t, "toys change");
+            break;
+        }
+    }
+}
+
+static bool shop_encode(void *self, const char *key, size_t key_len, struct buf *out) {
+    (void)self;
+    (void)key;
+    (void)key_len;
+    (void)out;
+    return false;
+}
+
+static enum err_code shop_fold(void *self, const char *key, size_t key_len, const void *value,
+                               size_t len, struct err *e) {
+    (void)self;
+    (void)key;
+    (void)key_len;
+    (void)value;
+    (void)len;
+    (void)e;
+    return ERR_OK;
+}
+
+/* Two parts, so that paging is seen to work. */
+static enum err_code shop_call(void *self, struct txn *t, struct call *cl, struct err *e) {
+    (void)self;
+    (void)t;
+    const char *limit = rpc_input_value(&cl->in, "limit", cl->arena);
+    const char *box = rpc_input_value(&cl->in, "box", cl->arena);
+    if (limit != NULL && strcmp(limit, "13") == 0) {
+        return err_set(e, ERR_REFUSED, NULL, "thirteen is unlucky");
+    }
+    bool second = cl->cursor != NULL;
+    if (limit == NULL || strcmp(limit, "1") != 0) {
+        buf_printf(&cl->text, "toy %d of box %s\n", second ? 2 : 1, box ? box : "any");
+    }
+    buf_printf(&cl->json, "{\"toy\":[{\"maker\":\"acme\",\"number\":%d}]}", second ? 2 : 1);
+    mem_free(cl->cursor);
+    cl->cursor = second ? NULL : mem_strdup("2");
+    return ERR_OK;
+}
+
+static void shop_values(void *self, struct txn *t, struct values *v) {
+    (void)self;
+    (void)t;
+    if (strcmp(v->leaf->name, "limit") == 0) {
+        buf_printf(&v->out, "7\tas many as are in box %s\n", v->n_given > 0 ? v->values[0] : "?");
+    }
+}
+
+static const struct service shop_service = {.name = "shop",
+                                            .state_prefix = "shop/",
+                                            .module = "weft-toy",
+                                            .create = shop_create,
+                                            .destroy = shop_destroy,
+                                            .start = shop_start,
+                                            .stop = shop_stop,
+                                            .config = shop_config,
+                                            .changed = shop_changed,
+                                            .state_encode = shop_encode,
+                                            .state_fold = shop_fold,
+                                            .call = shop_call,
+                                            .values = shop_values};
 
 static const struct actor admin = {.user = "admin", .source = "cli test", .superuser = true};
 
@@ -146,13 +269,14 @@ static int setup(void **state) {
     struct err e;
     memset(&w, 0, sizeof w);
     w.stop_after = -1;
+    shop_refuses = false;
     snprintf(w.folder, sizeof w.folder, "/tmp/cli_test.XXXXXX");
     assert_non_null(mkdtemp(w.folder));
     clock_fake_init(&w.clock, INT64_C(1700000000) * NS_PER_S);
     assert_int_equal(model_load(&w.model, &e), ERR_OK);
     char store[128];
     snprintf(store, sizeof store, "sqlite:%s/log.db", w.folder);
-    static const struct service *const services[] = {&system_service, NULL};
+    static const struct service *const services[] = {&system_service, &shop_service, NULL};
     struct core_options o = {
         .store = store, .clock = &w.clock, .model = w.model, .services = services};
     if (core_open(&o, &w.core, &e) != ERR_OK) {
@@ -240,6 +364,10 @@ static void completion_and_help(void **state) {
     assert_string_equal(offers("set toys toy acme 1 colour "), "red green dark-blue");
     completes("set toys toy acme 1 colour d", "dark-blue ");
     assert_non_null(strstr(offers("set toys toy acme 1 colour red "), "price"));
+    ok("set toys toy \"big maker\" 3");
+    completes("delete toys toy b", "\"big maker\" ");
+    completes("delete toys toy \"big", "\"big maker\" ");
+    assert_string_equal(offers("delete toys toy \"big maker\" "), "<number> 3");
     assert_string_equal(offers("show | display "), "json set text xml");
     assert_non_null(strstr(offers("show | "), "match"));
     assert_non_null(strstr(offers("run show "), "configuration"));
@@ -635,6 +763,61 @@ static void the_rest(void **state) {
     }
 }
 
+static void rpcs_are_commands(void **state) {
+    (void)state;
+    ok("configure");
+    ok("set toys box crate");
+    ok("commit and-quit");
+    says("show toys", "toy 1 of box any\ntoy 2 of box any\n");
+    says("show toys box crate broken limit 5 | last 1", "toy 2 of box crate\n");
+    says("show toys limit 5 box crate | count", "Count: 2 lines\n");
+    ok("show toys | display json");
+    mentions("\"number\": 2");
+    ok("show toys | display xml");
+    mentions("<number>2</number>");
+    /* no text from the service: a table from the model */
+    says("show toys limit 1", "toy:\n  maker  number\n  acme   1\n  acme   2\n");
+    completes("show toy", "toys ");
+    completes("show toys b", "box ");
+    assert_string_equal(offers("show toys box "), "<box> crate");
+    assert_string_equal(offers("show toys box crate "), "<Enter> | limit broken");
+    assert_string_equal(offers("show toys box crate limit "), "<limit> 7");
+    completes("show toys box crate limit 7", "7 ");
+    wrong("show toys broken", "broken", "unknown");
+    wrong("show toys box", "", "incomplete");
+    wrong("show toys limit many", "many", "");
+    wrong("show toys limit 5 limit 6", "limit 6", "");
+    assert_int_equal(run("show toys limit 13"), CLI_FAILED);
+    mentions("unlucky");
+    assert_int_equal(run("show toys | display set"), CLI_FAILED);
+}
+
+/* proves: APM-160 */
+static void targets_that_refuse(void **state) {
+    (void)state;
+    ok("configure");
+    ok("set toys box a size 1");
+    ok("commit wait 5");
+    mentions("applied by every target");
+    ok("set toys box a size 2");
+    ok("commit confirmed 1 applied");
+    mentions("applied by every target");
+    shop_refuses = true;
+    ok("set toys box a size 3");
+    assert_int_equal(run("commit wait 5"), CLI_TAKEN_BACK);
+    mentions("no room on the shelf");
+    says("run show configuration toys | display set", "set toys box a size 3\n");
+    ok("set toys box a size 4");
+    assert_int_equal(run("commit confirmed 1 applied"), CLI_TAKEN_BACK);
+    mentions("taken back");
+    says("run show configuration toys | display set", "set toys box a size 3\n");
+    says("show toys | display set", "set toys box a size 3\n");
+    ok("set toys box a size 5");
+    ok("commit check");
+    mentions("shelf: toys change");
+    ok("run show system commit");
+}
+
 static void secrets_can_be_rendered_nowhere(void **state) {
     (void)state;
     ok("configure");
@@ -669,6 +852,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(pipes, setup, teardown),
         cmocka_unit_test_setup_teardown(questions, setup, teardown),
         cmocka_unit_test_setup_teardown(the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(rpcs_are_commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(targets_that_refuse, setup, teardown),
         cmocka_unit_test_setup_teardown(secrets_can_be_rendered_nowhere, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #ifndef NORTH_CLI_RUN_H
 #define NORTH_CLI_RUN_H
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -120,7 +121,7 @@ bool readable(void *arg, const char *path); /* arg: the run */
 /* Prints the configuration at a place in the format asked for. */
 void print_config(struct run *r, const char *path);
 /* JSON members of an rpc's output as lines and tables. */
-void render_json(struct run *r, const struct node *output, const char *json, size_t n);
+void render_json(struct run *r, const struct node *output, const json_t *members);
 void session_host(struct cli *c, char *out, size_t size);
 
 /* ---- commands in other files ---- */

@@ -195,10 +195,6 @@ static void print_members(struct run *r, const struct node *n, const json_t *o, 
     }
 }
 
-void render_json(struct run *r, const struct node *output, const char *json, size_t n) {
-    json_t *root = json_loadb(json, n, 0, NULL);
-    if (root != NULL) {
-        print_members(r, output, root, 0);
-    }
-    json_decref(root);
+void render_json(struct run *r, const struct node *output, const json_t *members) {
+    print_members(r, output, members, 0);
 }
