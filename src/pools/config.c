@@ -189,7 +189,8 @@ static void entity_reprofiled(struct pools *p, struct txn *t, struct entity *en)
     size_t n = 0;
     MAP_FOREACH (m, &en->domains) {
         struct domain *d = m->value;
-        n += domain_thresholds_differ(p, d);
+        /* One that refused the last ones is concerned too when they are taken back. */
+        n += domain_thresholds_differ(p, d) || d->thresholds_refused != NULL;
         if (pr != NULL && !pr->automatic) {
             reclaim_cancel_automatic(p, t, d);
         }

@@ -172,6 +172,9 @@ static void target_send(struct target_session *ts, void *arg, uint64_t from, uin
         struct domain *d = m->value;
         if (domain_thresholds_differ(h->pools, d) || d->thresholds_in_flight != 0) {
             thresholds_order(h->pools, d, to);
+        } else { /* what it refused was taken back: it has what it should have */
+            mem_free(d->thresholds_refused);
+            d->thresholds_refused = NULL;
         }
     }
     thresholds_progress(en);

@@ -521,6 +521,15 @@ static void thresholds_reach_the_entity(void **state) {
     struct buf text = BUF_INIT;
     rig_call(&rig, &text, NULL, NULL, "explain-domain", "domain", "d", NULL);
     assert_non_null(strstr(buf_cstr(&text), "more than this gateway can hold"));
+    /* Taken back: the entity has the old ones still, and is in step without a message. */
+    rig_profile(&rig, "p", 120, 500, "");
+    core_commit_wait(rig.core, rig_last_index(&rig), 10 * NS_PER_S, waited_for, NULL);
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(waited, COMMIT_APPLIED);
+    assert_null(probe_order(&a));
+    buf_clear(&text);
+    rig_call(&rig, &text, NULL, NULL, "explain-domain", "domain", "d", NULL);
+    assert_null(strstr(buf_cstr(&text), "refuses"));
     buf_free(&text);
 }
 
