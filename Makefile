@@ -50,3 +50,8 @@ format:
 
 clean:
 	rm -rf $(BUILD) build-*
+
+# The long share of test/crash: 300 rounds of kill -9 under load, half of them with the file system that
+# loses what was not synced.
+soak: all
+	WEFT_BUILD=$(BUILD) $(PYTHON) -u test/crash/weftd_crash.py --rounds $${ROUNDS:-300}

@@ -183,11 +183,9 @@ class Entity:
             r = self.stream.ask("pool_sync", domain=name, partition=d.partition,
                                 preferred_length=d.length,
                                 digest=hashlib.sha256(text.encode()).digest())
-            if r.status.code == 0:
-                return r
-            assert r.status.code == 10, r
-        r = self.stream.ask("pool_sync", domain=name, partition=d.partition,
-                            preferred_length=d.length, pool=[self.pool(d, n) for n in d.pools])
+        if not digest or r.status.code == 10:  # asked in full, or the digests differ
+            r = self.stream.ask("pool_sync", domain=name, partition=d.partition,
+                                preferred_length=d.length, pool=[self.pool(d, n) for n in d.pools])
         if r.status.code == 5:
             assert not d.pools, r
             del self.domains[name]  # empty: created again at need (APM-037)

@@ -98,9 +98,12 @@ class Weftd:
             time.sleep(0.01)
         raise AssertionError(f"weftd was not ready within {seconds} s:\n{self.log()[-4000:]}")
 
-    def kill(self):
+    def kill_now(self):
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
+
+    def kill(self):
+        self.kill_now()
         if self.process is not None:
             self.process.wait()
 
