@@ -122,6 +122,20 @@ static const struct lysc_type *real_type(const struct lysc_type *t) {
     return t->basetype == LY_TYPE_LEAFREF ? ((const struct lysc_type_leafref *)t)->realtype : t;
 }
 
+/* Where the first character stands that no YANG string has (RFC 7950 14, yang-char): it could not
+ * be said in XML again. n when there is none. libyang looks for them in its own parsers only. */
+static size_t control_at(const char *value, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)value[i];
+        bool none = c == 0xEF && i + 2 < n && (unsigned char)value[i + 1] == 0xBF &&
+                    (unsigned char)value[i + 2] >= 0xBE; /* U+FFFE, U+FFFF */
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || none) {
+            return i;
+        }
+    }
+    return n;
+}
+
 enum err_code value_check_at(const struct model *m, const struct node *leaf, const char *value,
                              size_t n, struct buf *canonical, enum base_type *actual,
                              const char *path, struct err *e) {
@@ -129,6 +143,12 @@ enum err_code value_check_at(const struct model *m, const struct node *leaf, con
     *actual = leaf->base;
     if (memchr(value, '\0', n) != NULL) {
         return err_set(e, ERR_INVALID, path, "A NUL character has no place in a value.");
+    }
+    size_t control = control_at(value, n);
+    if (control < n) {
+        return err_set(e, ERR_INVALID, path,
+                       "The control character 0x%02x has no place in a value.",
+                       (unsigned)(unsigned char)value[control]);
     }
     if (leaf->secret && n == strlen(MODEL_SECRET_MASK) &&
         memcmp(value, MODEL_SECRET_MASK, n) == 0) {
@@ -277,6 +297,15 @@ static void error_path(const struct lyd_node *object, const struct lyd_node *at,
     }
 }
 
+/* A sentence that is broken in the YANG text goes out in one line. */
+static void one_line(struct err *e) {
+    if (e != NULL) {
+        for (char *p = e->text; (p = strchr(p, '\n')) != NULL;) {
+            *p = ' ';
+        }
+    }
+}
+
 static bool holds(const struct lyd_node *at, const struct lyxp_expr *cond,
                   const struct lysc_prefix *prefixes) {
     ly_bool result = 0;
@@ -311,6 +340,7 @@ static enum err_code check_conditions(const struct model *m, const struct lyd_no
             error_path(object, at, path, &where);
             rc = err_set(e, ERR_INVALID, buf_cstr(&where), "%s",
                          musts[u].emsg != NULL ? musts[u].emsg : lyxp_get_expr(musts[u].cond));
+            one_line(e);
             goto out;
         }
     }

@@ -194,7 +194,10 @@ class Gateway(Entity):
                 time.sleep(0.1)
         must(ack.status.code == 0, f"{self.system_id}: {ack}")
         before = set(self.domains)
-        self.sync(digest=self.epoch % 2 == 0)
+        r = self.sync(digest=self.epoch % 2 == 0)
+        for new in r.create_first:  # gone there with its last pool: a new life, with new numbers
+            if new in self.domains:
+                self.names[new] = set(self.domains[new].pools)
         for gone in before - set(self.domains):
             self.names.pop(gone, None)
         self.obey(0.05)
@@ -257,6 +260,9 @@ class Gateway(Entity):
         if r.action == self.pb.ADD_POOLS:
             self.take(domain, r)
             self.answers += 1
+        elif r.reason == self.pb.UNKNOWN_DOMAIN:  # it went there with its last pool (APM-037)
+            must(not self.domains[domain].pools, f"{self.system_id}: domain {domain} is unknown")
+            del self.domains[domain]
         elif r.reason == self.pb.RATE_LIMITED:
             time.sleep(0.1)
         return r
