@@ -3,23 +3,29 @@
 SHELL := /bin/bash
 BUILD ?= build
 PYTHON := /usr/bin/python3
+PROGRAMS := src/weftd/weftd cli/weft agents/bng/weft-bng
 CCACHE := $(shell command -v ccache)
 
-.PHONY: all run test tsan tsan-tests deps bench fuzz install format clean tidy soak
+.PHONY: all run test tsan tsan-tests deps deps-run bench fuzz install format clean
 
-all: $(BUILD)/build.ninja
+# The build that people run: optimised, no sanitizers.
+all: $(BUILD)/build.ninja | deps-run
 	ninja -C $(BUILD)
 
+$(BUILD)/build.ninja: | deps-run
+	CC="$(CCACHE) gcc" meson setup $(BUILD) -Dwerror=false >/dev/null
+
+# Everything that building, testing and measuring needs; deps-run is the part that running needs.
 deps:
 	@lab/deps.sh
 
-# The build that people run: optimised, no sanitizers.
-$(BUILD)/build.ninja: | deps
-	CC="$(CCACHE) gcc" meson setup $(BUILD) -Dwerror=false
+deps-run:
+	@lab/deps.sh run
 
-run: deps
-	@[ -f $(BUILD)/build.ninja ] || CC="$(CCACHE) gcc" meson setup $(BUILD) -Dwerror=false >/dev/null
-	@echo "building ..." && ninja -C $(BUILD) --quiet
+# Only the three programs are built: tests and benches would take most of the time.
+run: $(BUILD)/build.ninja deps-run
+	@echo "building ..."
+	@ninja -C $(BUILD) --quiet $(PROGRAMS)
 	@WEFT_BUILD=$(BUILD) $(PYTHON) -u lab/tour.py
 
 test: deps
@@ -36,14 +42,16 @@ tsan: deps
 	@ninja -C build-tsan --quiet
 	meson test -C build-tsan --no-rebuild --print-errorlogs -t 5 $(TSAN_TESTS)
 
-bench: all
+bench: deps all
 	@bench/run.sh $(BUILD)
 
 fuzz: deps
 	@fuzz/run.sh $${SECONDS_EACH:-600}
 
-install: all
-	meson install -C $(BUILD)
+# DESTDIR=... installs below another root, for packages.
+install: $(BUILD)/build.ninja | deps-run
+	ninja -C $(BUILD) $(PROGRAMS) src/model/weft-model-man
+	meson install -C $(BUILD) --no-rebuild
 
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -1,31 +1,69 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that building, testing and the lab need, when some are missing.
+# Installs the Debian packages that are missing.
+#   lab/deps.sh run    what building and the lab need (make, make run, make install)
+#   lab/deps.sh        that, and what the tests, measurements and fuzz targets need
 set -euo pipefail
-packages=(
-    gcc g++ clang clang-14 clang-format clang-tidy llvm-14 lld meson ninja-build ccache pkg-config git
-    libevent-dev libssl-dev libexpat1-dev groff-base libyang2-dev libyang2-tools libyuma-base libnghttp2-dev nghttp2-client
-    libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libsqlite3-dev sqlite3 libjansson-dev
-    libcmocka-dev libcurl4-openssl-dev libedit-dev libcrypt-dev
-    python3 python3-pytest python3-grpcio python3-grpc-tools python3-requests python3-yaml
-    kea-dhcp4-server kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client tcpdump curl openssl
-    procps man-db jq socat nodejs npm
+run=(
+    # the compiler, the build, the libraries
+    gcc libc6-dev meson ninja-build pkg-config git python3
+    libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev libexpat1-dev
+    libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev
+    libedit-dev libcrypt-dev libcmocka-dev man-db groff-base
+    # what the lab runs
+    kea-dhcp4-server kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client procps
 )
+all=(
+    ccache g++ clang clang-14 clang-format clang-tidy llvm-14 lld protobuf-compiler
+    sqlite3 nghttp2-client curl openssl jq socat tcpdump
+    python3-pytest python3-grpcio python3-grpc-tools python3-requests python3-yaml
+    etcd-server etcd-client nodejs npm ca-certificates
+)
+case "${1:-}" in
+run) packages=("${run[@]}") ;;
+"") packages=("${run[@]}" "${all[@]}") ;;
+*) echo "usage: $0 [run]" >&2 && exit 2 ;;
+esac
+# A node that is there already, from wherever, will do.
+if command -v node >/dev/null && command -v npm >/dev/null; then skip=' nodejs npm '; else skip=' '; fi
 missing=()
 for p in "${packages[@]}"; do
-    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+    [[ $skip == *" $p "* ]] ||
+        dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
 done
-# A node that is there already, from wherever, will do.
-command -v node >/dev/null && command -v npm >/dev/null &&
-    missing=($(printf '%s\n' "${missing[@]}" | grep -vxE 'nodejs|npm' || true))
 [ ${#missing[@]} -eq 0 ] && exit 0
-echo "installing ${#missing[@]} packages: ${missing[*]}"
-if [ "$(id -u)" -ne 0 ]; then sudo=sudo; else sudo=; fi
-# Nothing of what is installed is to be started here: the lab starts its own.
-export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get update -qq
-$sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/tmp/weft-deps.log 2>&1 || {
-    tail -20 /tmp/weft-deps.log
+command -v apt-get >/dev/null || {
+    echo "this is no Debian: install what corresponds to ${missing[*]}" >&2
     exit 1
 }
-rm -f /tmp/weft-deps.log
+sudo=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "packages are missing, and installing them needs root: ${missing[*]}" >&2
+        exit 1
+    }
+    sudo=sudo
+fi
+log=$(mktemp)
+# Services of these packages are not to be started here: the lab starts its own. A policy that is there
+# already stays; ours goes again with the script.
+policy=/usr/sbin/policy-rc.d
+ours=
+# shellcheck disable=SC2317
+finish() {
+    rm -f "$log"
+    [ -z "$ours" ] || $sudo rm -f $policy
+}
+trap finish EXIT
+if [ ! -e $policy ]; then
+    ours=1
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+    $sudo chmod 755 $policy
+fi
+apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@" >>"$log" 2>&1; }
+echo "installing ${#missing[@]} packages: ${missing[*]}"
+if ! { apt update && apt install --no-install-recommends "${missing[@]}"; }; then
+    tail -n 20 "$log" >&2
+    echo "installing packages failed (see above)" >&2
+    exit 1
+fi
