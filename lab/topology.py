@@ -93,9 +93,10 @@ route-map pools permit 10
                     "loggers": [{"name": "kea-dhcp4", "severity": "WARN",
                                  "output_options": [{"output": "stdout"}]}],
                     "subnet4": []}}, f, indent=1)
-        self.kea = self.lab.spawn(self.node, f"{self.node}-kea", ["kea-dhcp4", "-c", conf],
+        self.kea = self.lab.spawn(self.node, f"{self.node}-kea",
+                                  [self.lab.unconfined("kea-dhcp4"), "-c", conf],
                                   {"KEA_PIDFILE_DIR": self.path(), "KEA_LOCKFILE_DIR": self.path()})
-        wait_until(f"Kea of {self.node}", 10, lambda: self.kea_command("version-get"))
+        wait_until(f"Kea of {self.node}", 60, lambda: self.kea_command("version-get"))
 
     def kea_command(self, command, arguments=None):
         """Asks Kea itself, over its control socket."""
@@ -153,16 +154,22 @@ route-map pools permit 10
 
     # ---- subscribers -----------------------------------------------------------------------------
     def come(self, count, rate=20, base=0):
-        """`count` subscribers log in once each (perfdhcp: full four-way exchange)."""
+        """`count` subscribers log in (perfdhcp: the full exchange of four); whether all were answered."""
         mac = f"02:{self.number:02x}:00:00:{base >> 8:02x}:{base & 255:02x}"
         out = self.lab.run(self.sub, "perfdhcp", "-4", "-l", "lan", "-b", f"mac={mac}", "-R",
                            str(count), "-n", str(count), "-r", str(rate), "-W", "1000000",
                            "-N", "67", SERVER, check=False, timeout=120)
-        return exchange_counts(out)
+        counts = exchange_counts(out)
+        return counts.get(("REQUEST-ACK", "received packets"), 0) == count
+
+    def refusals(self):
+        """How often Kea had no address left for a subscriber, by its own count."""
+        answer = self.kea_command("statistic-get", {"name": "v4-allocation-fail"})
+        return answer["arguments"].get("v4-allocation-fail", [[0]])[0][0]
 
 
 def exchange_counts(out):
-    """(sent, answered) of perfdhcp's REQUEST-ACK and DISCOVER-OFFER exchanges."""
+    """{(exchange, "sent packets" or "received packets"): number} of perfdhcp's report."""
     counts = {}
     section = None
     for line in out.splitlines():

@@ -9,7 +9,13 @@
 
 Everything it makes is written down in DIR/made.json first, so that the next run can clear away what a
 killed one has left: processes by pid and start time, namespaces by name, and FRR's folders.
+
+A lab's name is taken once a machine, as namespaces have one name space: `with Lab` fails while another
+lab of that name is up, wherever it was started.
 """
+import contextlib
+import fcntl
+import glob
 import json
 import os
 import shutil
@@ -17,11 +23,56 @@ import signal
 import subprocess
 import time
 
-FRR_RUN, FRR_ETC, FRR_LIB = "/var/run/frr", "/etc/frr", "/usr/lib/frr"
+FRR_RUN, FRR_ETC, FRR_LIB, FRR_TMP = "/var/run/frr", "/etc/frr", "/usr/lib/frr", "/var/tmp/frr"
+LOCKS = "/run"
+# Unix socket paths end at 107 bytes; the longest below a lab's folder is "bng1/agent.sock" and alike.
+LONGEST_FOLDER = 80
 
 
 class LabError(Exception):
     """Something in the lab did not come up; the text says what and where to look."""
+
+
+class Ended(BaseException):
+    """A signal asked the lab to end; raised at a place where that leaves nothing behind."""
+
+    def __init__(self, signum):
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP become Ended, but never between making a thing and writing it down."""
+
+    def __init__(self):
+        self.depth, self.pending = 0, None
+
+    def install(self):
+        for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(s, self._handle)
+
+    def _handle(self, signum, _frame):
+        if self.depth:
+            self.pending = signum
+        else:
+            raise Ended(signum)
+
+    @contextlib.contextmanager
+    def held(self, drop=False):
+        """Holds signals back; at the end they are delivered, or forgotten with `drop`."""
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+            if drop:
+                self.pending = None
+        if self.pending and not self.depth:
+            signum, self.pending = self.pending, None
+            raise Ended(signum)
+
+
+signals = Signals()
 
 
 def start_time(pid):
@@ -33,9 +84,12 @@ def start_time(pid):
         return None
 
 
-def wait_until(what, seconds, check, step=0.05):
-    """Calls `check` until it returns something true and returns that; LabError when time is over."""
-    end = time.monotonic() + seconds
+def wait_until(what, seconds, check, step=0.05, waiting=None):
+    """Calls `check` until it returns something true and returns that; LabError when time is over.
+
+    `waiting(seconds so far, last error or None)` is called between two tries.
+    """
+    started = time.monotonic()
     last = None
     while True:
         try:
@@ -44,8 +98,11 @@ def wait_until(what, seconds, check, step=0.05):
                 return value
         except (LabError, OSError, ValueError, KeyError, subprocess.SubprocessError) as e:
             last = e
-        if time.monotonic() > end:
+        took = time.monotonic() - started
+        if took > seconds:
             raise LabError(f"not seen within {seconds} s: {what}" + (f" ({last})" if last else ""))
+        if waiting:
+            waiting(took, last)
         time.sleep(step)
 
 
@@ -82,25 +139,75 @@ class Lab:
         self.name = name
         self.dir = os.path.abspath(directory)
         self.made_path = os.path.join(self.dir, "made.json")
-        self.made = {"pids": [], "namespaces": [], "folders": []}
+        self.made = {"pids": [], "namespaces": [], "folders": [], "parents": []}
+        self.lock = self.lock_path = None
         self.processes = []
 
     # ---- life -----------------------------------------------------------------------------------
     def __enter__(self):
-        os.makedirs(self.dir, exist_ok=True)
-        if os.path.exists(self.made_path):
-            with open(self.made_path, encoding="utf-8") as f:
-                self.made = json.load(f)
-            self.clear()
-        shutil.rmtree(self.dir)
-        os.makedirs(self.dir)
+        if len(self.dir) > LONGEST_FOLDER:
+            raise LabError(f"the path {self.dir} is too long for the sockets in it (at most "
+                           f"{LONGEST_FOLDER} bytes): move the tree")
+        with signals.held():
+            self._lock()
+            try:
+                os.makedirs(self.dir, exist_ok=True)
+                if os.path.exists(self.made_path):
+                    with open(self.made_path, encoding="utf-8") as f:
+                        self.made = json.load(f)
+                # A killed lab of another tree has left the same names, and its notes are over there.
+                names = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
+                self.made["namespaces"] += [n for n in names if n.startswith(self.ns(""))]
+                for base in (FRR_RUN, FRR_ETC):
+                    self.made["folders"] += glob.glob(os.path.join(base, self.ns("*")))
+                self.clear()
+                shutil.rmtree(self.dir)
+                os.makedirs(self.dir)
+            except BaseException:
+                self._unlock()
+                raise
         return self
 
     def __exit__(self, *_):
-        for p in reversed(self.processes):
-            p.stop()
-        self.clear()
+        with signals.held(drop=True):
+            self._stop_all()
+            self.clear()
+            self._unlock()
         return False
+
+    def _lock(self):
+        self.lock_path = os.path.join(LOCKS, f"weft-{self.name}.lock")
+        while True:
+            self.lock = open(self.lock_path, "a+", encoding="utf-8")
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self.lock.seek(0)
+                raise LabError(f"the lab \"{self.name}\" is up already ({self.lock.read().strip()}): "
+                               "end that one first (Ctrl-C there)") from None
+            # The one before may have removed the file between our opening and locking it.
+            try:
+                if os.path.samestat(os.stat(self.lock_path), os.fstat(self.lock.fileno())):
+                    break
+            except FileNotFoundError:
+                pass
+            self.lock.close()
+        self.lock.truncate(0)
+        self.lock.write(f"process {os.getpid()} in {os.path.dirname(os.path.dirname(self.dir))}")
+        self.lock.flush()
+
+    def _unlock(self):
+        os.unlink(self.lock_path)
+        self.lock.close()
+
+    def _stop_all(self):
+        """SIGTERM to all at once, SIGKILL for those that have not ended after five seconds."""
+        for p in self.processes:
+            if p.alive():
+                p.popen.terminate()
+        end = time.monotonic() + 5
+        for p in reversed(self.processes):
+            p.stop(max(0.1, end - time.monotonic()))
 
     def _write_down(self):
         tmp = self.made_path + ".new"
@@ -110,25 +217,28 @@ class Lab:
 
     def clear(self):
         """Removes all that made.json names and is still there."""
+        # In a session of their own, so that a second Ctrl-C on the terminal does not end these.
+        quiet = {"capture_output": True, "text": True, "check": False, "start_new_session": True}
         for pid, started in reversed(self.made["pids"]):
             if start_time(pid) == started:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-        for ns in self.made["namespaces"]:
+        for ns in dict.fromkeys(self.made["namespaces"]):
             # Daemons that put themselves in the background live on only in their namespace.
-            pids = subprocess.run(["ip", "netns", "pids", ns], capture_output=True, text=True,
-                                  check=False).stdout.split()
-            for pid in pids:
-                try:
+            for pid in subprocess.run(["ip", "netns", "pids", ns], **quiet).stdout.split():
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            subprocess.run(["ip", "netns", "del", ns], capture_output=True, check=False)
+            subprocess.run(["ip", "netns", "del", ns], **quiet)
         for folder in self.made["folders"]:
             shutil.rmtree(folder, ignore_errors=True)
-        self.made = {"pids": [], "namespaces": [], "folders": []}
+        for pid, _ in self.made["pids"]:
+            # FRR's crash buffers, which it leaves behind when it is killed.
+            for folder in glob.glob(os.path.join(FRR_TMP, f"*.{pid}")):
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in reversed(self.made.get("parents", [])):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        self.made = {"pids": [], "namespaces": [], "folders": [], "parents": []}
         if os.path.exists(self.made_path):
             self._write_down()
 
@@ -136,7 +246,7 @@ class Lab:
     def ns(self, node):
         return f"weft-{self.name}-{node}"
 
-    def run(self, node, *argv, check=True, timeout=30, stdin=None):
+    def run(self, node, *argv, check=True, timeout=60, stdin=None):
         """Runs a command in a node and returns its standard output."""
         r = subprocess.run(["ip", "netns", "exec", self.ns(node), *argv], capture_output=True,
                            text=True, timeout=timeout, check=False, input=stdin)
@@ -187,18 +297,23 @@ class Lab:
     def spawn(self, node, name, argv, env=None):
         log = self.path("log", name + ".log")
         os.makedirs(os.path.dirname(log), exist_ok=True)
-        with open(log, "ab") as out:
+        # A signal between the start and the note would leave the process behind.
+        with signals.held(), open(log, "ab") as out:
             popen = subprocess.Popen(["ip", "netns", "exec", self.ns(node), *argv], stdout=out,
                                      stderr=out, stdin=subprocess.DEVNULL,
-                                     env={**os.environ, **(env or {})}, start_new_session=True)
-        self.made["pids"].append([popen.pid, start_time(popen.pid)])
-        self._write_down()
-        p = Process(self, name, popen, log)
-        self.processes.append(p)
+                                     env={**os.environ, "VTYSH_HISTFILE": "/dev/null",
+                                          **(env or {})}, start_new_session=True)
+            self.made["pids"].append([popen.pid, start_time(popen.pid)])
+            self._write_down()
+            p = Process(self, name, popen, log)
+            self.processes.append(p)
         return p
 
     def _frr_folder(self, base, name):
         folder = os.path.join(base, name)
+        for parent in (base, FRR_TMP):
+            if not os.path.isdir(parent):
+                self.made.setdefault("parents", []).append(parent)
         self.made["folders"].append(folder)
         self._write_down()
         shutil.rmtree(folder, ignore_errors=True)
@@ -225,16 +340,35 @@ class Lab:
             self.spawn(node, f"{node}-{daemon}-out",
                        [f"{FRR_LIB}/{daemon}", "-N", name, "-f", conf, "-i",
                         os.path.join(FRR_RUN, name, daemon + ".pid")])
-            wait_until(f"{daemon} of {node}", 10,
+            wait_until(f"{daemon} of {node}", 60,
                        lambda d=daemon: os.path.exists(os.path.join(FRR_RUN, name, d + ".vty")))
 
     def vtysh(self, node, *commands):
-        argv = ["vtysh", "-N", self.ns(node)]
+        # Without -H it would write root's ~/.history_frr.
+        argv = ["vtysh", "-H", "/dev/null", "-N", self.ns(node)]
         for c in commands:
             argv += ["-c", c]
         return self.run(node, *argv)
 
     # ---- subscribers ----------------------------------------------------------------------------
+    def unconfined(self, program):
+        """The path of a program that AppArmor lets use the lab's files.
+
+        Debian confines Kea and dhclient to their own folders by the path of the program; a copy is
+        another path.
+        """
+        path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if not path:
+            raise LabError(f"{program} is not installed: make deps")
+        with contextlib.suppress(OSError):
+            with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as f:
+                if f.read().strip() == "Y":
+                    copy = self.path("bin", program)
+                    os.makedirs(self.path("bin"), exist_ok=True)
+                    shutil.copy2(path, copy)
+                    return copy
+        return path
+
     def dhclient(self, node, ifname):
         """A real DHCP client that configures its interface and nothing else on this machine."""
         script = self.write("dhclient-script", DHCLIENT_SCRIPT, 0o755)
@@ -243,7 +377,7 @@ class Lab:
         conf = self.write(os.path.join("dhclient", node, "conf"),
                           "timeout 10; retry 2; initial-interval 1; backoff-cutoff 2;\n")
         return self.spawn(node, f"dhclient-{node}",
-                          ["dhclient", "-4", "-d", "-cf", conf, "-sf", script, "-lf", f"{d}/leases",
+                          [self.unconfined("dhclient"), "-4", "-d", "-cf", conf, "-sf", script, "-lf", f"{d}/leases",
                            "-pf", f"{d}/pid", ifname])
 
     def address_of(self, node, ifname):
