@@ -58,6 +58,12 @@ static void remove_store(void) {
     unlink(path);
     snprintf(path, sizeof path, "/tmp/fuzz_cli_%d.db-wal", (int)getpid());
     unlink(path);
+    snprintf(path, sizeof path, "/tmp/fuzz_cli_%d.db-lock", (int)getpid());
+    unlink(path);
+    snprintf(path, sizeof path, "/tmp/fuzz_cli_%d.db-tables", (int)getpid());
+    unlink(path);
+    snprintf(path, sizeof path, "/tmp/fuzz_cli_%d.db-tables-wal", (int)getpid());
+    unlink(path);
     snprintf(path, sizeof path, "/tmp/fuzz_cli_%d.db-shm", (int)getpid());
     unlink(path);
 }

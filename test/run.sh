@@ -3,6 +3,17 @@
 # All tests, cheapest failures first. Ends with "N passed, N failed".
 #   test/run.sh [build] [lint] [unit] [tsan] [e2e] [tour] [fuzz]     (none: all of them)
 cd "$(dirname "$0")/.." || exit 1
+# Everything that tests write to /tmp and /dev/shm stays inside the tree, and goes with it: they get folders
+# of the tree there, in a mount namespace of their own. (Not when the tree itself lies under /tmp.)
+if [ -z "${WEFT_TEST_INSIDE:-}" ] && [ "$(id -u)" -eq 0 ] && [[ $PWD/ != /tmp/* && $PWD/ != /dev/shm/* ]]; then
+    scratch=$PWD/${WEFT_TEST_BUILD:-build-test}-tmp
+    mkdir -p "$scratch/tmp" "$scratch/shm" && chmod 1777 "$scratch"/*
+    WEFT_TEST_INSIDE=1 unshare -m bash -c 'mount --bind "$1/tmp" /tmp && { [ ! -d /dev/shm ] ||
+        mount --bind "$1/shm" /dev/shm; } && shift && exec "$@"' - "$scratch" "$PWD/test/run.sh" "$@"
+    rc=$?
+    rm -rf "$scratch"
+    exit $rc
+fi
 B=${WEFT_TEST_BUILD:-build-test}
 FUZZ_SECONDS=${FUZZ_SECONDS:-30}
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1

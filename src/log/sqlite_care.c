@@ -257,6 +257,16 @@ static enum err_code publish(const char *from, const char *to, struct err *err) 
     return sq_sync_dir(to, err);
 }
 
+/* SQLite leaves the side files of the copy's first moments as WAL database lying about. */
+static void remove_partial(const char *partial) {
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        char *name = mem_printf("%s%s", partial, suffixes[i]);
+        unlink(name);
+        mem_free(name);
+    }
+}
+
 enum err_code sq_backup(struct log *log, const char *path, uint64_t *at, struct err *err) {
     struct backup b = {.s = store_of(log)};
     if (access(path, F_OK) == 0) {
@@ -291,7 +301,7 @@ out:
     if (b.log != NULL) {
         sq_pool_put(&b.s->log_readers, b.log);
     }
-    unlink(partial);
+    remove_partial(partial);
     mem_free(partial);
     return rc;
 }
