@@ -152,19 +152,30 @@ static struct doc *view_next(void *arg, const struct kind *k, const struct doc *
     return o != NULL && o->doc->kind == k ? doc_hold(o->doc) : NULL;
 }
 
+static void add_prepared(struct change_private *p, const struct object *base,
+                         const struct doc *doc) {
+    if (p->n_ops == p->cap_ops) {
+        p->cap_ops = p->cap_ops ? p->cap_ops * 2 : 4;
+        p->ops = mem_array(p->ops, p->cap_ops, sizeof *p->ops);
+    }
+    p->ops[p->n_ops++] = (struct prepared_op){.path = doc ? doc->path : base->doc->path,
+                                              .base = object_hold(base),
+                                              .doc = doc ? doc_hold(doc) : NULL};
+}
+
 static enum err_code take_result(void *arg, struct doc *old, struct doc *new_doc, struct err *e) {
     struct decode *d = arg;
     (void)e;
-    struct snap *next;
-    if (new_doc != NULL) {
-        struct object *o = object_new(new_doc, NULL, 0, 0);
-        next = snap_put(d->now, o);
-        object_release(o);
-    } else {
-        next = snap_del(d->now, old->kind, old->path);
+    if (d->change->n_edits == 1) {
+        /* Within one edit every object comes once, and none of what came is looked at again. */
+        const struct object *base = old ? snap_get(d->base, old->path) : NULL;
+        add_prepared(d->change->priv, base, new_doc);
+        return ERR_OK;
     }
-    snap_release(d->now);
-    d->now = next;
+    const struct object *was = snap_get(d->now, old ? old->path : new_doc->path);
+    struct object *o = new_doc ? object_new(new_doc, NULL, 0, 0) : NULL;
+    d->now = snap_replace(d->now, was, o);
+    object_release(o);
     return ERR_OK;
 }
 
@@ -173,13 +184,7 @@ static void collect_op(const struct object *in_a, const struct object *in_b, voi
     if (in_a != NULL && in_b != NULL && doc_equal(in_a->doc, in_b->doc)) {
         return;
     }
-    const struct doc *d = in_b ? in_b->doc : in_a->doc;
-    if (p->n_ops == p->cap_ops) {
-        p->cap_ops = p->cap_ops ? p->cap_ops * 2 : 4;
-        p->ops = mem_array(p->ops, p->cap_ops, sizeof *p->ops);
-    }
-    p->ops[p->n_ops++] = (struct prepared_op){
-        .path = d->path, .base = object_hold(in_a), .doc = in_b ? doc_hold(in_b->doc) : NULL};
+    add_prepared(p, in_a, in_b ? in_b->doc : NULL);
 }
 
 static enum err_code check_generation(struct core *c, const struct change_edit *ed,
@@ -217,7 +222,9 @@ static enum err_code decode(struct core *c, struct change *ch, struct snap *base
         ch->bad_edit = rc == ERR_OK ? SIZE_MAX : i;
     }
     if (rc == ERR_OK) {
-        snap_diff(base, d.now, collect_op, p);
+        if (ch->n_edits != 1) {
+            snap_diff(base, d.now, collect_op, p);
+        }
         p->base = snap_hold(base);
     }
     snap_release(d.now);
@@ -485,11 +492,8 @@ static enum err_code apply_ops(struct txn *t, struct change *ch, struct err *e) 
         ERR_TRY(rights_check(t->core->tip, &ch->who, RIGHT_WRITE, p->ops[i].path, e));
     }
     for (size_t i = 0; i < p->n_ops; i++) {
-        const struct object *old = snap_get(t->core->tip, p->ops[i].path);
-        if (old != NULL && p->ops[i].doc != NULL && doc_equal(old->doc, p->ops[i].doc)) {
-            continue;
-        }
-        ERR_TRY(change_put(t, old, p->ops[i].doc, NULL, e));
+        /* Not moved, or decoded again: the base is what is there. */
+        ERR_TRY(change_put(t, p->ops[i].base, p->ops[i].doc, NULL, e));
     }
     return ERR_OK;
 }
@@ -539,8 +543,8 @@ static void change_done(void *arg, uint64_t index, const struct err *e) {
     } else if (ch->mode == CHANGE_COMMIT) {
         ch->index = index;
         if (!ch->unchanged) {
-            L_INFO("commit %llu by %s (%s)%s%s", (unsigned long long)index, ch->who.user,
-                   ch->who.source, ch->comment ? ": " : "", ch->comment ? ch->comment : "");
+            L_DBG("commit %llu by %s (%s)%s%s", (unsigned long long)index, ch->who.user,
+                  ch->who.source, ch->comment ? ": " : "", ch->comment ? ch->comment : "");
         }
     }
     ch->priv->done(ch, ch->priv->arg);

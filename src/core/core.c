@@ -123,7 +123,25 @@ static void core_free(struct core *c) {
     pthread_mutex_destroy(&c->lock);
     pthread_mutex_destroy(&c->events_lock);
     pthread_cond_destroy(&c->wake);
+    pthread_cond_destroy(&c->fold_wake);
     mem_free(c);
+}
+
+static enum err_code start_threads(struct core *c, struct err *e) {
+    if (pthread_create(&c->folder, NULL, folder_main, c) != 0) {
+        return err_set(e, ERR_LIMIT, NULL, "the folder's thread could not be made");
+    }
+    if (pthread_create(&c->thread, NULL, writer_main, c) != 0) {
+        pthread_mutex_lock(&c->lock);
+        c->stop = true;
+        pthread_cond_signal(&c->fold_wake);
+        pthread_mutex_unlock(&c->lock);
+        pthread_join(c->folder, NULL);
+        return err_set(e, ERR_LIMIT, NULL, "the writer's thread could not be made");
+    }
+    pthread_setname_np(c->folder, "folder");
+    pthread_setname_np(c->thread, "writer");
+    return ERR_OK;
 }
 
 enum err_code core_open(const struct core_options *o, struct core **out, struct err *e) {
@@ -142,6 +160,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&c->wake, &attr);
+    pthread_cond_init(&c->fold_wake, &attr);
     pthread_condattr_destroy(&attr);
     timers_init(&c->timers, c->clock);
     c->stats.writable = c->shown_stats.writable = true;
@@ -161,9 +180,8 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     targets_recovered(c);
     confirm_start(c);
     ERR_GOTO(rc, start_services(c, e), fail);
-    if (o->threaded && pthread_create(&c->thread, NULL, writer_main, c) != 0) {
-        rc = err_set(e, ERR_LIMIT, NULL, "the writer's thread could not be made");
-        goto fail;
+    if (o->threaded) {
+        ERR_GOTO(rc, start_threads(c, e), fail);
     }
     *out = c;
     return ERR_OK;
@@ -184,8 +202,10 @@ void core_close(struct core *c) {
         pthread_mutex_lock(&c->lock);
         c->stop = true;
         pthread_cond_signal(&c->wake);
+        pthread_cond_signal(&c->fold_wake);
         pthread_mutex_unlock(&c->lock);
         pthread_join(c->thread, NULL);
+        pthread_join(c->folder, NULL);
     }
     stop_services(c);
     while (writer_batch(c) > 0) {

@@ -114,16 +114,30 @@ void history_record(struct txn *t) {
     buf_free(&object);
 }
 
+static uint64_t key_index(const char *key, size_t len) {
+    uint64_t n = 0;
+    for (size_t i = strlen(COMMIT_KEY); i < len && key[i] >= '0' && key[i] <= '9'; i++) {
+        n = n * 10 + (uint64_t)(key[i] - '0');
+    }
+    return n;
+}
+
+/* Where the commit with this index is, or would be; from the end, where it nearly always is. */
+static size_t place_of(const struct core *c, uint64_t index) {
+    size_t i = c->n_history;
+    while (i > 0 && c->history[i - 1]->info.index >= index) {
+        i--;
+    }
+    return i;
+}
+
 static enum err_code fold_commit(struct core *c, uint64_t index, const void *value, size_t len,
                                  struct err *e) {
     struct commit_record *r = NULL;
     if (value != NULL) {
         ERR_TRY(record_decode(value, len, &r, e));
     }
-    size_t i = 0;
-    while (i < c->n_history && c->history[i]->info.index < index) {
-        i++;
-    }
+    size_t i = place_of(c, index);
     bool there = i < c->n_history && c->history[i]->info.index == index;
     c->history_bytes -= there ? c->history[i]->raw.len : 0;
     c->history_bytes += r != NULL ? r->raw.len : 0;
@@ -171,10 +185,7 @@ static enum err_code fold_confirm(struct core *c, const void *value, size_t len,
 enum err_code history_fold(struct core *c, const char *key, size_t key_len, const void *value,
                            size_t len, struct err *e) {
     if (has_prefix(key, key_len, COMMIT_KEY)) {
-        char digits[24];
-        snprintf(digits, sizeof digits, "%.*s", (int)(key_len - strlen(COMMIT_KEY)),
-                 key + strlen(COMMIT_KEY));
-        return fold_commit(c, strtoull(digits, NULL, 10), value, len, e);
+        return fold_commit(c, key_index(key, key_len), value, len, e);
     }
     if (has_prefix(key, key_len, CONFIRM_KEY)) {
         return fold_confirm(c, value, len, e);
@@ -208,15 +219,12 @@ static void confirm_encode(const struct confirm *cf, struct buf *out) {
 
 bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out) {
     if (has_prefix(key, key_len, COMMIT_KEY)) {
-        for (size_t i = 0; i < c->n_history; i++) {
-            char k[64];
-            commit_key(c->history[i]->info.index, k);
-            if (strlen(k) == key_len && memcmp(k, key, key_len) == 0) {
-                buf_add(out, c->history[i]->raw.data, c->history[i]->raw.len);
-                return true;
-            }
+        size_t i = place_of(c, key_index(key, key_len));
+        if (i == c->n_history || c->history[i]->info.index != key_index(key, key_len)) {
+            return false;
         }
-        return false;
+        buf_add(out, c->history[i]->raw.data, c->history[i]->raw.len);
+        return true;
     }
     if (has_prefix(key, key_len, CONFIRM_KEY)) {
         if (c->confirm.mode == CONFIRM_NONE) {

@@ -20,9 +20,10 @@ enum {
     BATCH_BYTES_MAX = 32 << 20,    /* encoded operations under one sync */
     HISTORY_BYTES_MAX = 256 << 20, /* of former versions kept; older commits go first */
     SLOW_CALLS_MAX = 8,            /* worker threads of slow rpcs */
-    FOLD_STEP = 4096,              /* operations folded between two looks at the queue */
-    COMMITS_TRACKED = 1024,        /* commits whose targets are remembered */
-    TOUCH_TEXT_MAX = 1024,         /* bytes said about one target in one change */
+    FOLD_STEP = 16384,             /* operations folded in one go */
+    FOLD_EVERY_MS = 200,
+    COMMITS_TRACKED = 1024, /* commits whose targets are remembered */
+    TOUCH_TEXT_MAX = 1024,  /* bytes said about one target in one change */
     HISTORY_DEFAULT = 50
 };
 
@@ -183,7 +184,8 @@ struct core {
     uint64_t confirm_index;
     int64_t confirm_deadline_s;
     bool stop;
-    pthread_t thread;
+    pthread_t thread, folder;
+    pthread_cond_t fold_wake; /* at the end only: it looks by itself */
     _Atomic uint64_t head;
     _Atomic int slow_running;
 
@@ -198,6 +200,7 @@ struct core {
 /* writer.c */
 size_t writer_batch(struct core *c); /* one batch; 0: nothing was queued */
 void *writer_main(void *arg);
+void *folder_main(void *arg);
 /* Puts an object into (or out of) the tree; the services' folds follow by txn_fold_object. */
 void txn_apply_object(struct txn *t, const struct object *old, const struct object *new_);
 void txn_fold_object(struct txn *t, const struct object *old, const struct object *new_);

@@ -136,61 +136,80 @@ static int cmp(const struct kind *k, const char *path, const struct object *o) {
     return path_cmp(k, path, o->doc->kind, o->doc->path);
 }
 
-/* The new nodes on the path are ours alone until put() returns, so rotations may change them. */
+/* A node that may be changed: `n` itself while nobody else can see it, else a copy. A node with one
+ * reference that was reached through such nodes only is ours alone: whoever else could reach it
+ * would hold one further up, and copying a node adds references to its children. Takes `n` over. */
+static struct tnode *writable(struct tnode *n) {
+    if (atomic_load_explicit(&n->refs, memory_order_acquire) == 1) {
+        return n;
+    }
+    struct tnode *copy =
+        tnode_new(n->object, n->priority, tnode_hold(n->left), tnode_hold(n->right));
+    tnode_release(n);
+    return copy;
+}
+
+/* put, join and del take their trees over. */
 static struct tnode *put(struct tnode *n, const struct object *o, uint64_t priority) {
     if (n == NULL) {
         return tnode_new(o, priority, NULL, NULL);
     }
+    n = writable(n);
     int c = cmp(o->doc->kind, o->doc->path, n->object);
     if (c == 0) {
-        return tnode_new(o, n->priority, tnode_hold(n->left), tnode_hold(n->right));
+        struct object *old = n->object;
+        n->object = object_hold(o);
+        object_release(old);
+        return n;
     }
-    struct tnode *copy = tnode_new(n->object, n->priority, NULL, NULL);
     if (c < 0) {
-        struct tnode *l = put(n->left, o, priority);
-        copy->right = tnode_hold(n->right);
-        if (l->priority > copy->priority) {
-            copy->left = l->right;
-            l->right = copy;
+        struct tnode *l = n->left = put(n->left, o, priority);
+        if (l->priority > n->priority) { /* it is new, so it is ours */
+            n->left = l->right;
+            l->right = n;
             return l;
         }
-        copy->left = l;
     } else {
-        struct tnode *r = put(n->right, o, priority);
-        copy->left = tnode_hold(n->left);
-        if (r->priority > copy->priority) {
-            copy->right = r->left;
-            r->left = copy;
+        struct tnode *r = n->right = put(n->right, o, priority);
+        if (r->priority > n->priority) {
+            n->right = r->left;
+            r->left = n;
             return r;
         }
-        copy->right = r;
     }
-    return copy;
+    return n;
 }
 
-/* Joins two trees, all of `a` before all of `b`; the arguments stay the caller's. */
+/* Joins two trees, all of `a` before all of `b`. */
 static struct tnode *join(struct tnode *a, struct tnode *b) {
-    if (a == NULL) {
-        return tnode_hold(b);
-    }
-    if (b == NULL) {
-        return tnode_hold(a);
+    if (a == NULL || b == NULL) {
+        return a != NULL ? a : b;
     }
     if (a->priority > b->priority) {
-        return tnode_new(a->object, a->priority, tnode_hold(a->left), join(a->right, b));
+        a = writable(a);
+        a->right = join(a->right, b);
+        return a;
     }
-    return tnode_new(b->object, b->priority, join(a, b->left), tnode_hold(b->right));
+    b = writable(b);
+    b->left = join(a, b->left);
+    return b;
 }
 
+/* It is there: the caller has looked. */
 static struct tnode *del(struct tnode *n, const struct kind *k, const char *path) {
     int c = cmp(k, path, n->object);
-    if (c == 0) {
-        return join(n->left, n->right);
-    }
+    n = writable(n);
     if (c < 0) {
-        return tnode_new(n->object, n->priority, del(n->left, k, path), tnode_hold(n->right));
+        n->left = del(n->left, k, path);
+    } else if (c > 0) {
+        n->right = del(n->right, k, path);
+    } else {
+        struct tnode *rest = join(n->left, n->right);
+        n->left = n->right = NULL;
+        tnode_release(n);
+        return rest;
     }
-    return tnode_new(n->object, n->priority, tnode_hold(n->left), del(n->right, k, path));
+    return n;
 }
 
 /* Parts of `n` before and after the object `at` (which is not in it). */
@@ -271,16 +290,32 @@ const struct object *snap_get(const struct snap *s, const char *path) {
 }
 
 struct snap *snap_put(const struct snap *s, const struct object *o) {
-    bool there = find(s, o->doc->kind, o->doc->path) != NULL;
-    uint64_t priority = map_hash(o->doc->path, o->doc->path_len);
-    return snap_new(put(s->root, o, priority), s->index, s->count + !there);
+    return snap_replace(snap_at_index(s, s->index), find(s, o->doc->kind, o->doc->path), o);
 }
 
 struct snap *snap_del(const struct snap *s, const struct kind *kind, const char *path) {
-    if (find(s, kind, path) == NULL) {
-        return snap_new(tnode_hold(s->root), s->index, s->count);
+    const struct object *old = find(s, kind, path);
+    struct snap *next = snap_at_index(s, s->index);
+    return old != NULL ? snap_replace(next, old, NULL) : next;
+}
+
+struct snap *snap_replace(struct snap *s, const struct object *old, const struct object *o) {
+    if (atomic_load_explicit(&s->refs, memory_order_acquire) != 1) {
+        struct snap *copy = snap_at_index(s, s->index);
+        snap_release(s);
+        s = copy;
     }
-    return snap_new(del(s->root, kind, path), s->index, s->count - 1);
+    if (o != NULL) {
+        s->root = put(s->root, o, map_hash(o->doc->path, o->doc->path_len));
+        s->count += old == NULL;
+    } else {
+        /* The tree may hold the only reference to what names the place. */
+        struct object *keep = object_hold(old);
+        s->root = del(s->root, keep->doc->kind, keep->doc->path);
+        s->count--;
+        object_release(keep);
+    }
+    return s;
 }
 
 const struct object *snap_next(const struct snap *s, const struct object *after) {

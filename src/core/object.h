@@ -39,7 +39,10 @@ void snap_release(struct snap *s);
  * old one stays as it is. Takes no ownership of arguments. */
 struct snap *snap_put(const struct snap *s, const struct object *o);
 struct snap *snap_del(const struct snap *s, const struct kind *kind, const char *path);
-/* Same, with the log index it stands for. */
+/* Takes `s` over and gives it back changed, in place where nobody else can see it: `old`, which is
+ * in it (or NULL), gives way to `o` (NULL: to nothing). */
+struct snap *snap_replace(struct snap *s, const struct object *old, const struct object *o);
+/* The log index it stands for. */
 uint64_t snap_index(const struct snap *s);
 void snap_set_index(struct snap *s, uint64_t index); /* only while nobody else holds it */
 /* The same objects under another index. */

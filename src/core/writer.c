@@ -157,10 +157,7 @@ static struct undo *add_undo(struct txn *t, int what) {
 }
 
 void core_swap_object(struct core *c, const struct object *old, const struct object *new_) {
-    struct snap *next =
-        new_ != NULL ? snap_put(c->tip, new_) : snap_del(c->tip, old->doc->kind, old->doc->path);
-    snap_release(c->tip);
-    c->tip = next;
+    c->tip = snap_replace(c->tip, old, new_);
     refs_swap(c, old, new_);
 }
 
@@ -492,20 +489,43 @@ static bool wait_for_work(struct core *c) {
 
 void *writer_main(void *arg) {
     struct core *c = arg;
-    struct err e;
     do {
         timers_run(&c->timers);
-        size_t left;
-        do { /* the queue is looked at between two steps of folding */
-            while (writer_batch(c) > 0) {
-                timers_run(&c->timers);
-            }
-            left = 0;
+        while (writer_batch(c) > 0) {
+            timers_run(&c->timers);
+        }
+    } while (wait_for_work(c));
+    return NULL;
+}
+
+/* Folding costs about as much as appending and nobody waits for it: it has a thread of its own, and
+ * waits a little, so that what is written many times is folded once. */
+void *folder_main(void *arg) {
+    struct core *c = arg;
+    uint64_t folded = 0;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stop) {
+        int64_t due = clock_mono(&clock_real) + FOLD_EVERY_MS * NS_PER_MS;
+        const struct timespec until = {.tv_sec = due / NS_PER_S, .tv_nsec = due % NS_PER_S};
+        while (!c->stop && pthread_cond_timedwait(&c->fold_wake, &c->lock, &until) != ETIMEDOUT) {
+        }
+        uint64_t head = core_head(c);
+        if (head == folded) {
+            continue;
+        }
+        pthread_mutex_unlock(&c->lock);
+        struct err e;
+        size_t left = 0;
+        do {
             if (log_fold(c->log, FOLD_STEP, &left, &e) != ERR_OK) {
                 L_WARN_RL(10, "folding: %s", e.text);
+                head = folded;
                 left = 0;
             }
-        } while (left > 0);
-    } while (wait_for_work(c));
+        } while (left > FOLD_STEP);
+        folded = head;
+        pthread_mutex_lock(&c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
     return NULL;
 }
