@@ -28,7 +28,8 @@ struct prepared_op {
 /* What an edit looked at, whether it changed it or not: "set to what it is already" was true of
  * that object only. */
 struct looked_at {
-    const char *path;    /* in the change's arena */
+    const char *path; /* in the change's arena */
+    const struct kind *kind;
     struct object *base; /* reference held; NULL: was not there */
 };
 
@@ -118,7 +119,8 @@ struct decode {
     struct snap *base, *now;
 };
 
-static void remember_look(struct decode *d, const char *path, const struct object *base) {
+static void remember_look(struct decode *d, const struct kind *k, const char *path,
+                          const struct object *base) {
     struct change_private *p = d->change->priv;
     if (p->n_looked > 0 && strcmp(p->looked[p->n_looked - 1].path, path) == 0) {
         return; /* many edits inside one object */
@@ -128,13 +130,17 @@ static void remember_look(struct decode *d, const char *path, const struct objec
         p->looked = mem_array(p->looked, p->cap_looked, sizeof *p->looked);
     }
     p->looked[p->n_looked++] =
-        (struct looked_at){arena_strdup(d->change->arena, path), object_hold(base)};
+        (struct looked_at){arena_strdup(d->change->arena, path), k, object_hold(base)};
 }
 
 static struct doc *view_get(void *arg, const char *path) {
     struct decode *d = arg;
-    const struct object *o = snap_get(d->now, path);
-    remember_look(d, path, d->now == d->base ? o : snap_get(d->base, path));
+    const struct kind *k = path_kind(path);
+    if (k == NULL) {
+        return NULL;
+    }
+    const struct object *o = snap_find(d->now, k, path);
+    remember_look(d, k, path, d->now == d->base ? o : snap_find(d->base, k, path));
     return o ? doc_hold(o->doc) : NULL;
 }
 
@@ -168,7 +174,13 @@ static enum err_code take_result(void *arg, struct doc *old, struct doc *new_doc
     (void)e;
     if (d->change->n_edits == 1) {
         /* Within one edit every object comes once, and none of what came is looked at again. */
-        const struct object *base = old ? snap_get(d->base, old->path) : NULL;
+        const struct change_private *p = d->change->priv;
+        const struct object *base = NULL;
+        if (old != NULL) {
+            const struct object *last = p->n_looked ? p->looked[p->n_looked - 1].base : NULL;
+            base =
+                last != NULL && last->doc == old ? last : snap_find(d->base, old->kind, old->path);
+        }
         add_prepared(d->change->priv, base, new_doc);
         return ERR_OK;
     }
@@ -413,7 +425,8 @@ static bool moved(const struct txn *t, const struct change_private *p) {
         return true;
     }
     for (size_t i = 0; i < p->n_looked; i++) {
-        if (snap_get(t->core->tip, p->looked[i].path) != p->looked[i].base) {
+        const struct looked_at *l = &p->looked[i];
+        if (snap_find(t->core->tip, l->kind, l->path) != l->base) {
             return true;
         }
     }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "core/rights.h"
 #include "log/log.h"
 
@@ -462,6 +463,68 @@ static void test_a_target_touched_often(void **state) {
     change_free(ch);
 }
 
+/* ---- the order of paths ---------------------------------------------------------------------- */
+
+/* Key by key, decoded: what path_cmp must come to by its short cuts. */
+static int expected_order(const struct kind *k, const char *const *x, const char *const *y) {
+    for (size_t i = 0; i < k->n_keys; i++) {
+        bool number = k->keys[i]->base >= BASE_INT8 && k->keys[i]->base <= BASE_UINT64;
+        long a = atol(x[i]), b = atol(y[i]);
+        int c = number ? (a > b) - (a < b) : strcmp(x[i], y[i]);
+        if (c != 0) {
+            return c;
+        }
+    }
+    return 0;
+}
+
+static void random_keys(struct rng *r, const struct kind *k, char text[][8], const char *keys[]) {
+    static const char alphabet[] = "aaab%,/=~-0";
+    for (size_t i = 0; i < k->n_keys; i++) {
+        if (k->keys[i]->base >= BASE_INT8 && k->keys[i]->base <= BASE_UINT64) {
+            snprintf(text[i], 8, "%d", (int)rng_below(r, 200));
+        } else {
+            size_t n = 1 + rng_below(r, 4);
+            for (size_t c = 0; c < n; c++) {
+                text[i][c] = alphabet[rng_below(r, sizeof alphabet - 1)];
+            }
+            text[i][n] = '\0';
+        }
+        keys[i] = text[i];
+    }
+}
+
+static void test_the_order_of_paths(void **state) {
+    struct rng r;
+    size_t n, tried = 0;
+    const struct kind *const *kinds = model_kinds(&n);
+    rng_seed(&r, 7);
+    for (size_t i = 0; i < n; i++) {
+        const struct kind *k = kinds[i];
+        bool plain = k->n_keys > 0;
+        for (size_t q = 0; q < k->n_keys; q++) {
+            plain &= k->keys[q]->base != BASE_IP_ADDR && k->keys[q]->base != BASE_IP_PREFIX;
+        }
+        for (int round = 0; plain && round < 3000; round++, tried++) {
+            char a[MODEL_KEYS_MAX][8], b[MODEL_KEYS_MAX][8];
+            const char *x[MODEL_KEYS_MAX], *y[MODEL_KEYS_MAX];
+            struct buf p = BUF_INIT, q = BUF_INIT;
+            random_keys(&r, k, a, x);
+            random_keys(&r, k, b, y);
+            path_object(k, x, &p);
+            path_object(k, y, &q);
+            int want = expected_order(k, x, y);
+            int have = path_cmp(k, buf_cstr(&p), k, buf_cstr(&q));
+            if ((want > 0) != (have > 0) || (want < 0) != (have < 0)) {
+                fail_msg("%s %s: %d, not %d", buf_cstr(&p), buf_cstr(&q), have, want);
+            }
+            buf_free(&p);
+            buf_free(&q);
+        }
+    }
+    assert_true(tried > 0);
+}
+
 /* ---- people ---------------------------------------------------------------------------------- */
 
 static void put(const char *path, const char *body) {
@@ -641,6 +704,7 @@ int main(void) {
         T(test_commit_during_the_full_exchange_is_sent),
         T(test_hands_off_is_undone_with_its_work),
         T(test_a_target_touched_often),
+        T(test_the_order_of_paths),
         T(test_credentials_of_others_take_a_right),
         T(test_password_of_too_many_bytes),
         T(test_backups_stay_in_their_folder),

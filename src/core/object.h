@@ -51,6 +51,7 @@ size_t snap_count(const struct snap *s);
 
 /* Borrowed: valid as long as the snapshot is held. */
 const struct object *snap_get(const struct snap *s, const char *path);
+const struct object *snap_find(const struct snap *s, const struct kind *k, const char *path);
 /* The first object in schema order whose (kind, path) is after `after` (NULL: the first of all). */
 const struct object *snap_next(const struct snap *s, const struct object *after);
 /* First object of a kind, or NULL; go on with snap_next until the kind changes. */

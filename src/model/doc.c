@@ -118,8 +118,9 @@ static struct doc *place(struct bump *b, const struct kind *k, const json_t *tre
     return d;
 }
 
+/* `conditions`: evaluate must and when. */
 static enum err_code doc_from_tree(const struct model *m, const struct kind *k, const json_t *tree,
-                                   bool draft, struct doc **out, struct err *e) {
+                                   bool conditions, struct doc **out, struct err *e) {
     struct buf path = BUF_INIT, json = BUF_INIT;
     struct arena *a = arena_new();
     struct refs refs = {NULL, 0, a};
@@ -134,7 +135,7 @@ static enum err_code doc_from_tree(const struct model *m, const struct kind *k, 
     } else if (json.len > MODEL_OBJECT_MAX) {
         rc = err_set(e, ERR_TOO_BIG, buf_cstr(&path), "An object has %d bytes at most.",
                      MODEL_OBJECT_MAX);
-    } else if (k->has_xpath && !draft) {
+    } else if (k->has_xpath && conditions) {
         rc = xpath_check(m, k, buf_cstr(&path), buf_cstr(&json), json.len, e);
     }
     if (rc == ERR_OK) {
@@ -163,7 +164,7 @@ enum err_code doc_from_value(const struct model *m, const struct kind *k, const 
                              unsigned flags, const char *path, struct doc **out, struct err *e) {
     json_t *tree = NULL;
     ERR_TRY(tree_check(m, k->node, value, flags, path != NULL ? path : k->prefix, &tree, e));
-    enum err_code rc = doc_from_tree(m, k, tree, (flags & TREE_PARTIAL) != 0, out, e);
+    enum err_code rc = doc_from_tree(m, k, tree, (flags & TREE_PARTIAL) == 0, out, e);
     json_decref(tree);
     return rc;
 }
@@ -197,9 +198,16 @@ enum err_code doc_parse_stored(const struct model *m, const char *kind_name, uin
     json_t *value = NULL;
     ERR_TRY(tree_parse(json, len, MODEL_OBJECT_MAX, &value, e));
     enum err_code rc = version < k->version ? convert_record(k, version, value, e) : ERR_OK;
+    json_t *tree = NULL;
     if (rc == ERR_OK) {
-        rc = doc_from_value(m, k, value, 0, NULL, out, e);
+        rc = tree_check(m, k->node, value, 0, k->prefix, &tree, e);
     }
+    if (rc == ERR_OK) {
+        /* The conditions held when this version stored it; they take most of the time of a start.
+         */
+        rc = doc_from_tree(m, k, tree, version < k->version, out, e);
+    }
+    json_decref(tree);
     json_decref(value);
     return rc;
 }

@@ -49,6 +49,7 @@ json_t *value_to_json(enum base_type base, const char *canonical, size_t n);
 const char *value_text(const json_t *v, struct buf *tmp);
 /* Orders canonical texts of one leaf. */
 int value_cmp(const struct node *leaf, const char *a, const char *b);
+bool value_ordered_as_text(const struct node *leaf); /* value_cmp is strcmp */
 /* must, when and inner references of one object (kind->has_xpath), by libyang. */
 enum err_code xpath_check(const struct model *m, const struct kind *k, const char *path,
                           const char *json, size_t len, struct err *e);

@@ -82,27 +82,18 @@ bool path_keys(const struct kind *k, const char *path, struct arena *a, const ch
     return *p == '\0';
 }
 
-int path_cmp(const struct kind *ka, const char *a, const struct kind *kb, const char *b) {
-    if (ka != kb) {
-        return ka->id < kb->id ? -1 : 1;
-    }
-    if (strcmp(a, b) == 0) {
-        return 0;
-    }
-    /* Called for every step of a search among all objects: no memory is asked for. */
-    size_t n = strlen(ka->prefix);
+/* Key by key, each by its type. No memory is asked for. */
+static int cmp_keys(const struct kind *k, const char *a, const char *b) {
+    size_t n = strlen(k->prefix);
     const char *p = a + n, *q = b + n;
     char x[MODEL_PATH_MAX + 1], y[MODEL_PATH_MAX + 1];
-    if (strncmp(a, ka->prefix, n) != 0 || strncmp(b, ka->prefix, n) != 0) {
-        return strcmp(a, b);
-    }
-    for (size_t i = 0; i < ka->n_keys && *p != '\0' && *q != '\0'; i++) {
+    for (size_t i = 0; i < k->n_keys && *p != '\0' && *q != '\0'; i++) {
         size_t np = strcspn(++p, ","), nq = strcspn(++q, ",");
         if (np > MODEL_PATH_MAX || nq > MODEL_PATH_MAX || !decode_to(x, p, np) ||
             !decode_to(y, q, nq)) {
             break;
         }
-        int c = value_cmp(ka->keys[i], x, y);
+        int c = value_cmp(k->keys[i], x, y);
         if (c != 0) {
             return c;
         }
@@ -110,6 +101,32 @@ int path_cmp(const struct kind *ka, const char *a, const struct kind *kb, const 
         q += nq;
     }
     return strcmp(a, b);
+}
+
+int path_cmp(const struct kind *ka, const char *a, const struct kind *kb, const char *b) {
+    if (ka != kb) {
+        return ka->id < kb->id ? -1 : 1;
+    }
+    size_t n = strlen(ka->prefix);
+    if (strncmp(a, ka->prefix, n) != 0 || strncmp(b, ka->prefix, n) != 0) {
+        return strcmp(a, b);
+    }
+    /* Called for every step of a search among all objects. What decides is the first byte that
+     * differs, when its key is ordered as text and no escape hides what it stands for. */
+    size_t i = n, key = 0;
+    for (; a[i] == b[i]; i++) {
+        if (a[i] == '\0') {
+            return 0;
+        }
+        key += a[i] == ',';
+    }
+    bool escape =
+        a[i] == '%' || b[i] == '%' || (i > n && a[i - 1] == '%') || (i > n + 1 && a[i - 2] == '%');
+    if (escape || i == n || key >= ka->n_keys || !value_ordered_as_text(ka->keys[key])) {
+        return cmp_keys(ka, a, b);
+    }
+    int x = a[i] == ',' ? 0 : (unsigned char)a[i], y = b[i] == ',' ? 0 : (unsigned char)b[i];
+    return x - y;
 }
 
 bool path_below(const char *path, const char *prefix) {

@@ -241,6 +241,24 @@ const char *value_text(const json_t *v, struct buf *tmp) {
     }
 }
 
+bool value_ordered_as_text(const struct node *leaf) {
+    switch (leaf->base) {
+    case BASE_INT8:
+    case BASE_INT16:
+    case BASE_INT32:
+    case BASE_INT64:
+    case BASE_UINT8:
+    case BASE_UINT16:
+    case BASE_UINT32:
+    case BASE_UINT64:
+    case BASE_IP_ADDR:
+    case BASE_IP_PREFIX:
+        return false;
+    default:
+        return true;
+    }
+}
+
 int value_cmp(const struct node *leaf, const char *a, const char *b) {
     switch (leaf->base) {
     case BASE_INT8:
