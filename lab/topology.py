@@ -7,6 +7,7 @@
 """
 import json
 import os
+import re
 import subprocess
 
 from weftlab import LabError, wait_until
@@ -151,6 +152,14 @@ route-map pools permit 10
     def start_agent(self):
         self.agent = self.lab.spawn(self.node, f"{self.node}-agent",
                                     [binary("agents", "bng", "weft-bng"), "-c", self.path("agent.json")])
+
+    def thresholds(self):
+        """(apportion, reclaim) that the agent works by, as it says itself."""
+        out = subprocess.run([binary("agents", "bng", "weft-bng"), "domains", "-s",
+                              self.path("agent.sock")], capture_output=True, text=True, timeout=20,
+                             check=True).stdout
+        return tuple(int(n) for n in re.search(r"Thresholds: apportion (\d+), reclaim (\d+)",
+                                               out).groups())
 
     # ---- subscribers -----------------------------------------------------------------------------
     def come(self, count, rate=20, base=0):

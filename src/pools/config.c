@@ -189,8 +189,10 @@ static void entity_reprofiled(struct pools *p, struct txn *t, struct entity *en)
     size_t n = 0;
     MAP_FOREACH (m, &en->domains) {
         struct domain *d = m->value;
-        /* One that refused the last ones is concerned too when they are taken back. */
-        n += domain_thresholds_differ(p, d) || d->thresholds_refused != NULL;
+        /* One that refused the last ones is concerned too when they are taken back, and so is one
+         * that has not answered yet: what it is known to have may be what it is about to lose. */
+        n += domain_thresholds_differ(p, d) || d->thresholds_refused != NULL ||
+             d->thresholds_in_flight != 0;
         if (pr != NULL && !pr->automatic) {
             reclaim_cancel_automatic(p, t, d);
         }
