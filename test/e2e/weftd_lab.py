@@ -56,7 +56,8 @@ class LocalConnection(http.client.HTTPConnection):
 class Weftd:
     """One daemon with its own folder, on ports of its own choice."""
 
-    def __init__(self, folder, program="weftd", env=None, options=()):
+    def __init__(self, folder, program="weftd", env=None, options=(), address="127.0.0.1", within=()):
+        """`within`: words before the command, such as `ip netns exec NAME`, which become the daemon."""
         self.folder = str(folder)
         self.data = os.path.join(self.folder, "data")
         # The name of a local socket has at most 107 bytes, pytest's folders may be longer.
@@ -67,6 +68,7 @@ class Weftd:
         # What was freed is kept by ASan for a while; less of it, so that memory can be measured.
         asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8"
         self.env, self.options = {"ASAN_OPTIONS": asan.lstrip(":"), **(env or {})}, list(options)
+        self.address, self.within = address, list(within)
         self.process, self.ports, self.fixed = None, {}, {}
         self.starts = 0
         os.makedirs(self.folder, exist_ok=True)
@@ -76,12 +78,12 @@ class Weftd:
         """Ports are chosen at the first start and kept, as they are for peers that come again."""
         if os.path.exists(self.port_file):
             os.unlink(self.port_file)
-        at = {k: f"127.0.0.1:{self.fixed.get(k, 0)}" for k in ("tls", "apmi", "apmi-clear")}
+        at = {k: f"{self.address}:{self.fixed.get(k, 0)}" for k in ("tls", "apmi", "apmi-clear")}
         argv = [self.program, "--data", self.data, "--listen", at["tls"], "--listen-apmi", at["apmi"],
                 "--listen-apmi-clear-text", at["apmi-clear"], "--unix", self.socket,
                 "--port-file", self.port_file, *self.options]
         with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen(self.within + argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **self.env})
         self.starts += 1
         end = time.monotonic() + seconds
