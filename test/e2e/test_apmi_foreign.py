@@ -490,6 +490,7 @@ def node():
     return os.path.join(here, "entity.js")
 
 
+# proves: A10 P-05 P-13
 @pytest.mark.parametrize("secure", [False, True])
 def test_a_gateway_in_node(weftd, node, secure):
     target = f"127.0.0.1:{weftd.ports['apmi' if secure else 'apmi-clear']}"
