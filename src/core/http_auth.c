@@ -101,6 +101,19 @@ static struct http_auth_ticket *basic(const struct http_auth_config *cfg, const 
     return NULL;
 }
 
+/* Gateways and users have certificates of the same authority: a user's says that it is one, or a
+ * gateway called "admin" would be more than a gateway. */
+static enum err_code certificate(struct core *c, const struct tls_peer *p, const char *source,
+                                 struct actor *who, struct err *e) {
+    char uri[TLS_NAME_MAX + 32];
+    snprintf(uri, sizeof uri, HTTP_AUTH_USER_URI "%s", p->subject_cn);
+    if (!tls_peer_has_san(p, 'U', uri)) {
+        return err_set(e, ERR_AUTH, NULL,
+                       "this certificate is not a user's; `weftd issue --user` makes such");
+    }
+    return rights_certificate(c, p->subject_cn, source, who, e);
+}
+
 struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const struct http_req *r,
                                    http_auth_done *done, void *arg) {
     const struct http_peer *peer = http_peer(r);
@@ -122,7 +135,7 @@ struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const str
         rc = rest != NULL ? rights_token(cfg->core, rest, source, &who, &e)
                           : err_set(&e, ERR_AUTH, NULL, "Basic and Bearer are what we know");
     } else if (peer->kind == HTTP_PEER_TLS && peer->tls != NULL && peer->tls->verified) {
-        rc = rights_certificate(cfg->core, peer->tls->subject_cn, source, &who, &e);
+        rc = certificate(cfg->core, peer->tls, source, &who, &e);
     } else if (peer->kind == HTTP_PEER_UNIX) {
         rc = rights_local(cfg->core, (uint32_t)peer->uid, source, &who, &e);
     } else {

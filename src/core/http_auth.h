@@ -3,7 +3,7 @@
  * Who is at the other end of an HTTP request; for every dialect on HTTP. In this order:
  *   Authorization: Basic     password, hashed on a worker unless cached
  *   Authorization: Bearer    API token
- *   TLS client certificate   that verified: its subject's common name is a user
+ *   TLS client certificate   that verified: its common name is a user, and a SAN says so
  *   unix socket              the peer's user id (rights_local)
  * Credentials in a header count before the connection's own, so that one may act as somebody else.
  */
@@ -22,6 +22,8 @@ struct http_auth_config {
     bool clear_text;         /* accept credentials over clear-text TCP */
 };
 
+/* A user's certificate has this and the user's name as a URI among its SANs. */
+#define HTTP_AUTH_USER_URI "urn:weft:user:"
 /* What goes with a 401. */
 #define HTTP_AUTH_CHALLENGE "Basic realm=\"weft\", charset=\"UTF-8\""
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- *   weftd issue NAME FOLDER [--data DIR] [--days N] [--server]   a certificate from our authority
- *   weftd check [--data DIR]                                     checks the store (controller
- * stopped) weftd restore FILE [--data DIR]                              makes the store from a
- * backup
+ *   weftd issue NAME FOLDER [--data DIR] [--days N] [--server|--user]   a certificate from our
+ * authority weftd check [--data DIR]                                     checks the store
+ * (controller stopped) weftd restore FILE [--data DIR]                              makes the store
+ * from a backup
  *
  * A restored store takes the place of one that is there only after that one was moved aside, so a
  * mistake can be taken back.
@@ -22,6 +22,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "core/http_auth.h"
 #include "core/system.h"
 #include "log/log.h"
 #include "net/pki.h"
@@ -32,7 +33,7 @@ enum { CERTIFICATE_DAYS = 825 };
 struct args {
     const char *data;
     int days;
-    bool server;
+    bool server, user;
     const char *words[4];
     size_t n_words;
 };
@@ -51,6 +52,7 @@ static bool parse(int argc, char **argv, struct args *a) {
     static const struct option names[] = {{"data", required_argument, NULL, 'd'},
                                           {"days", required_argument, NULL, 'n'},
                                           {"server", no_argument, NULL, 's'},
+                                          {"user", no_argument, NULL, 'u'},
                                           {NULL, 0, NULL, 0}};
     *a = (struct args){.data = "/var/lib/weft", .days = CERTIFICATE_DAYS};
     int opt;
@@ -61,6 +63,8 @@ static bool parse(int argc, char **argv, struct args *a) {
             a->days = atoi(optarg);
         } else if (opt == 's') {
             a->server = true;
+        } else if (opt == 'u') {
+            a->user = true;
         } else {
             return false;
         }
@@ -98,7 +102,7 @@ static enum err_code copy_file(const char *from, const char *to, struct err *e) 
 
 static int issue(const struct args *a) {
     if (a->n_words != 2) {
-        return usage("issue NAME FOLDER [--data DIR] [--days N] [--server]");
+        return usage("issue NAME FOLDER [--data DIR] [--days N] [--server|--user]");
     }
     struct err e;
     char ca[1200], ca_key[1200], cert[1200], key[1200], ca_copy[1200], san[300];
@@ -107,7 +111,7 @@ static int issue(const struct args *a) {
     snprintf(cert, sizeof cert, "%s/cert.pem", a->words[1]);
     snprintf(key, sizeof key, "%s/key.pem", a->words[1]);
     snprintf(ca_copy, sizeof ca_copy, "%s/ca.pem", a->words[1]);
-    snprintf(san, sizeof san, "DNS:%s", a->words[0]);
+    snprintf(san, sizeof san, a->user ? "URI:" HTTP_AUTH_USER_URI "%s" : "DNS:%s", a->words[0]);
     const char *sans[] = {san, NULL};
     struct pki_request r = {.common_name = a->words[0],
                             .sans = sans,

@@ -230,14 +230,16 @@ def test_clear_text_takes_no_passwords_unless_asked(w, tmp_path):
 
 
 def test_client_certificate_is_a_login(w, tmp_path):
-    """A certificate of our authority whose common name is a user's."""
-    key, csr, crt = (str(tmp_path / n) for n in ("u.key", "u.csr", "u.pem"))
-    run = lambda *a: subprocess.run(a, check=True, capture_output=True)
-    run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-        "-out", csr, "-subj", "/CN=admin")
-    run("openssl", "x509", "-req", "-in", csr, "-CA", w.ca, "-CAkey", w.data + "/pki/ca.key",
-        "-CAcreateserial", "-out", crt, "-days", "2")
+    """A user's certificate is; a gateway's of the same name and authority is not."""
+    weftd = os.path.join(os.environ.get("WEFT_BUILD", "build"), "src", "weftd", "weftd")
+    issue = lambda folder, *a: subprocess.run([weftd, "issue", "admin", str(tmp_path / folder), "--data",
+                                               w.data, *a], check=True, capture_output=True)
+    issue("user", "--user")
+    issue("gateway")
+    crt, key = (str(tmp_path / "user" / n) for n in ("cert.pem", "key.pem"))
     curl = lambda *a: subprocess.run(["curl", "-sS", "--cacert", w.ca, *a, w.base + "/restconf"],
                                      capture_output=True, text=True).stdout
+    assert "access-denied" in curl("--cert", str(tmp_path / "gateway" / "cert.pem"), "--key",
+                                   str(tmp_path / "gateway" / "key.pem"))
     assert "ietf-restconf:restconf" in curl("--cert", crt, "--key", key)
     assert "access-denied" in curl()
