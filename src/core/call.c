@@ -14,7 +14,10 @@ void copy_text(char *out, size_t size, const char *text) {
         for (n--; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--) {
         }
     }
-    memcpy(out, text, n);
+    for (size_t i = 0; i < n; i++) { /* YANG strings hold no other control characters */
+        unsigned char c = (unsigned char)text[i];
+        out[i] = c >= 0x20 || c == '\t' || c == '\n' || c == '\r' ? text[i] : ' ';
+    }
     out[n] = '\0';
 }
 

@@ -148,6 +148,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     struct core *c = MEM_NEW(struct core);
     c->options = *o;
     c->options.history = o->history ? o->history : HISTORY_DEFAULT;
+    c->options.log_kept = o->log_kept ? o->log_kept : LOG_KEPT_DEFAULT;
     c->clock = o->clock ? o->clock : &clock_real;
     c->model = o->model;
     c->tip = snap_empty();
@@ -222,6 +223,7 @@ size_t core_step(struct core *c) {
     } while (n > 0);
     struct err e;
     log_fold(c->log, FOLD_STEP, NULL, &e);
+    trim_log(c);
     return ran;
 }
 

@@ -55,6 +55,7 @@ struct core_options {
     bool threaded;                         /* false: the caller runs core_step() */
     const struct service *const *services; /* NULL-terminated; outlive the core */
     uint32_t history;                      /* commits kept for rollback; 0: 50 */
+    uint64_t log_kept;                     /* newest log entries kept; 0: 1,000,000 */
 };
 
 /* Opens the log, folds it into memory, starts services and the writer. */
@@ -242,7 +243,8 @@ struct event {
 };
 /* Called on the writer thread for every event after it is durable: post it to your own loop and
  * return. `since` > 0 replays what the ring (CORE_EVENTS_KEPT) still has after that seq; when it
- * has lost some, an event named "resync" comes first; CORE_EVENTS_ALL replays all it has. Returns a handle for unsubscribe. */
+ * has lost some, an event named "resync" comes first; CORE_EVENTS_ALL replays all it has. Returns a
+ * handle for unsubscribe. */
 enum { CORE_EVENTS_KEPT = 8192 };
 #define CORE_EVENTS_ALL UINT64_MAX
 uint64_t core_subscribe(struct core *c, uint64_t since,

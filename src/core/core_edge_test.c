@@ -278,6 +278,38 @@ static void test_only_what_is_too_large_is_refused(void **state) {
     assert_null(book_get("huge"));
 }
 
+/* The log does not grow for ever, and nothing is lost with its old entries. */
+static void test_the_log_is_trimmed(void **state) {
+    testing_close();
+    testing.log_kept = 500;
+    testing_open();
+    testing_must(testing_profile(EDIT_CREATE, "a", 100));
+    struct outcome last = {0};
+    for (int i = 0; i < 45000; i++) {
+        core_run(testing.core, &actor_system, one_record, over, &last);
+    }
+    for (int i = 0; i < 4; i++) {
+        core_step(testing.core);
+    }
+    assert_int_equal(last.rc, ERR_OK);
+    testing.log_kept = 0;
+    testing_close();
+    struct log *log;
+    struct log_status st;
+    struct err e;
+    assert_int_equal(log_open(testing.store, NULL, &log, &e), ERR_OK);
+    log_status(log, &st);
+    assert_true(st.oldest > 20000);
+    assert_true(st.head - st.oldest >= 499);
+    log_close(log);
+    testing_open();
+    assert_int_equal(testing_apportion("a"), 100);
+    assert_string_equal(book_get("x"), "1");
+    testing_must(testing_profile(EDIT_REPLACE, "a", 200));
+    struct commit_info ci[3];
+    assert_int_equal(core_history(testing.core, ci, 3), 2);
+}
+
 /* ---- confirmed commits ----------------------------------------------------------------------- */
 
 static struct change *confirmed(const char *name, unsigned value, enum change_confirm how,
@@ -667,11 +699,12 @@ static void test_commit_events_are_of_the_model(void **state) {
     int seen = 0;
     uint64_t h = core_subscribe(testing.core, 0, check_event, &seen);
     struct change *ch = testing_profile(EDIT_CREATE, "a", 1);
-    snprintf(ch->who.user, sizeof ch->who.user, "a\"b\\c\x01");
+    snprintf(ch->who.user, sizeof ch->who.user, "a\"b\\c");
     char long_comment[400]; /* is cut, but not inside a character */
     memset(long_comment, 'x', sizeof long_comment);
     memcpy(long_comment + 254, "\xc3\xa9\xc3\xa9", 4);
     long_comment[399] = '\0';
+    long_comment[3] = '\x01';
     ch->comment = mem_strdup(long_comment);
     testing_must(ch);
     assert_int_equal(seen, 1);
@@ -694,6 +727,7 @@ int main(void) {
         T(test_generation_of_containers),
         T(test_generation_of_an_object_made_again),
         T(test_only_what_is_too_large_is_refused),
+        T(test_the_log_is_trimmed),
         T(test_time_to_confirm_is_bounded),
         T(test_confirmed_commit_is_extended),
         T(test_plain_and_empty_commits_confirm),

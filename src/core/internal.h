@@ -22,6 +22,8 @@ enum {
     SLOW_CALLS_MAX = 8,            /* worker threads of slow rpcs */
     FOLD_STEP = 16384,             /* operations folded in one go */
     FOLD_EVERY_MS = 200,
+    TRIM_EVERY = 20000, /* entries between two looks at how long the log is */
+    LOG_KEPT_DEFAULT = 1000000,
     COMMITS_TRACKED = 1024, /* commits whose targets are remembered */
     TOUCH_TEXT_MAX = 1024,  /* bytes said about one target in one change */
     HISTORY_DEFAULT = 50
@@ -185,6 +187,7 @@ struct core {
     int64_t confirm_deadline_s;
     bool stop;
     pthread_t thread, folder;
+    uint64_t trim_next;       /* head at which it is worth looking again; the folder's */
     pthread_cond_t fold_wake; /* at the end only: it looks by itself */
     _Atomic uint64_t head;
     _Atomic int slow_running;
@@ -201,6 +204,9 @@ struct core {
 size_t writer_batch(struct core *c); /* one batch; 0: nothing was queued */
 void *writer_main(void *arg);
 void *folder_main(void *arg);
+/* Drops the oldest log entries beyond those kept. Nothing of core's needs them:
+ * state and history are in the tables. */
+void trim_log(struct core *c);
 /* Puts an object into (or out of) the tree; the services' folds follow by txn_fold_object. */
 void txn_apply_object(struct txn *t, const struct object *old, const struct object *new_);
 void txn_fold_object(struct txn *t, const struct object *old, const struct object *new_);

@@ -142,6 +142,7 @@ void testing_open(void) {
                              .clock = testing.threaded ? &clock_real : &testing.clock,
                              .model = testing.model,
                              .threaded = testing.threaded,
+                             .log_kept = testing.log_kept,
                              .services = services};
     struct err e;
     if (core_open(&o, &testing.core, &e) != ERR_OK) {

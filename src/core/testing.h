@@ -45,6 +45,7 @@ struct testing {
     struct book *book;
     char folder[64], store[160];
     bool threaded; /* on the real clock, then */
+    uint64_t log_kept;
     /* What the book does. */
     enum err_code (*complete)(struct txn *t, struct err *e);
     bool refuse, touches, stopped;

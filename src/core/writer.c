@@ -498,6 +498,24 @@ void *writer_main(void *arg) {
     return NULL;
 }
 
+void trim_log(struct core *c) {
+    if (core_head(c) < c->trim_next) {
+        return;
+    }
+    struct log_status st;
+    struct err e;
+    log_status(c->log, &st);
+    uint64_t have = st.oldest != 0 ? st.head - st.oldest + 1 : 0;
+    c->trim_next = st.head + TRIM_EVERY;
+    if (have < c->options.log_kept + TRIM_EVERY) {
+        return;
+    }
+    const struct log_keep keep = {.entries = c->options.log_kept};
+    if (log_trim(c->log, &keep, NULL, &e) != ERR_OK) {
+        L_WARN_RL(60, "the log could not be trimmed: %s", e.text);
+    }
+}
+
 /* Folding costs about as much as appending and nobody waits for it: it has a thread of its own, and
  * waits a little, so that what is written many times is folded once. */
 void *folder_main(void *arg) {
@@ -524,6 +542,7 @@ void *folder_main(void *arg) {
             }
         } while (left > FOLD_STEP);
         folded = head;
+        trim_log(c);
         pthread_mutex_lock(&c->lock);
     }
     pthread_mutex_unlock(&c->lock);
