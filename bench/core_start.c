@@ -85,6 +85,16 @@ static struct core *open_core(const struct core_options *o) {
     return c;
 }
 
+static void remove_store(const char *store) {
+    char path[700];
+    static const char *const suffix[] = {"",        "-wal",        "-shm",       "-lock",
+                                         "-tables", "-tables-wal", "-tables-shm"};
+    for (size_t i = 0; i < sizeof suffix / sizeof suffix[0]; i++) {
+        snprintf(path, sizeof path, "%s%s", strchr(store, ':') + 1, suffix[i]);
+        unlink(path);
+    }
+}
+
 int main(int argc, char **argv) {
     size_t records = argc > 2 ? strtoul(argv[2], NULL, 10) : 1000000;
     char store[600], path[600];
@@ -99,6 +109,7 @@ int main(int argc, char **argv) {
     }
     struct core_options o = {
         .store = store, .clock = &clock_real, .model = model, .services = services};
+    remove_store(store); /* what an interrupted run left */
     struct core *c = open_core(&o);
     double start = seconds(CLOCK_MONOTONIC);
     for (size_t i = 0; i < records; i += IN_ONE_WORK) {
@@ -134,11 +145,6 @@ int main(int argc, char **argv) {
            (unsigned long long)sum & 0xff);
     mem_free(block);
     model_free(model);
-    static const char *const suffix[] = {"",        "-wal",        "-shm",       "-lock",
-                                         "-tables", "-tables-wal", "-tables-shm"};
-    for (size_t i = 0; i < sizeof suffix / sizeof suffix[0]; i++) {
-        snprintf(path, sizeof path, "%s%s", strchr(store, ':') + 1, suffix[i]);
-        unlink(path);
-    }
+    remove_store(store);
     return 0;
 }
