@@ -11,8 +11,11 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/rng.h"
+#include "core/secrets.h"
 
-enum { RECORD_VERSION = 1 };
+/* A record with a secret is one of version 2: its document is sealed (core/secrets.h). */
+enum { RECORD_CLEAR = 1, RECORD_SEALED = 2, RECORD_VERSION = RECORD_SEALED };
 
 struct object *object_new(struct doc *doc, const char *owner, uint64_t created, uint64_t modified) {
     struct object *o = MEM_NEW(struct object);
@@ -42,12 +45,20 @@ void object_release(struct object *o) {
 }
 
 void object_encode(const struct object *o, struct buf *out) {
-    buf_u8(out, RECORD_VERSION);
+    bool seal = o->doc->kind->has_secret && secrets_ready();
+    buf_u8(out, seal ? RECORD_SEALED : RECORD_CLEAR);
     buf_blob_str(out, o->doc->kind->name);
     buf_var(out, o->doc->kind->version);
     buf_blob_str(out, o->owner ? o->owner : "");
     buf_var(out, o->created);
-    buf_blob(out, o->doc->json, o->doc->json_len);
+    if (seal) {
+        struct buf sealed = BUF_INIT;
+        secrets_seal(o->doc->path, o->doc->json, o->doc->json_len, &sealed);
+        buf_blob(out, sealed.data, sealed.len);
+        buf_free(&sealed);
+    } else {
+        buf_blob(out, o->doc->json, o->doc->json_len);
+    }
 }
 
 enum err_code object_decode(const struct model *m, const char *path, const void *p, size_t n,
@@ -67,9 +78,14 @@ enum err_code object_decode(const struct model *m, const char *path, const void 
     struct cur json = cur_blob(&c);
     enum err_code rc = ERR_OK;
     struct doc *doc = NULL;
+    struct buf clear = BUF_INIT;
     if (c.bad || cur_left(&c) != 0) {
         rc = err_set(e, ERR_MALFORMED, path, "the stored record is damaged");
         goto out;
+    }
+    if (version == RECORD_SEALED) {
+        ERR_GOTO(rc, secrets_open(path ? path : "", json, &clear, e), out);
+        json = cur_of(buf_cstr(&clear), clear.len);
     }
     rc = doc_parse_stored(m, kind, kind_version, (const char *)json.p, cur_left(&json), &doc, e);
     if (rc != ERR_OK) {
@@ -81,6 +97,10 @@ enum err_code object_decode(const struct model *m, const char *path, const void 
     }
     *out = object_new(doc, owner[0] ? owner : NULL, created, modified);
 out:
+    if (clear.data != NULL) {
+        mem_wipe(clear.data, clear.len);
+    }
+    buf_free(&clear);
     doc_drop(doc);
     mem_free(kind);
     mem_free(owner);

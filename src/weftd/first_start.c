@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "core/rights.h"
+#include "core/secrets.h"
 #include "model/kinds.h"
 #include "net/pki.h"
 
@@ -23,6 +24,7 @@ enum { CA_DAYS = 3650, SERVER_DAYS = 825, RENEW_DAYS = 30, PASSWORD_LEN = 20 };
 void first_start_paths(const char *data, struct first_start *f) {
     f->ca_cert = mem_printf("%s/pki/ca.pem", data);
     f->ca_key = mem_printf("%s/pki/ca.key", data);
+    f->secrets_key = mem_printf("%s/pki/secrets.key", data);
     f->server_cert = mem_printf("%s/pki/server.pem", data);
     f->server_key = mem_printf("%s/pki/server.key", data);
     f->password_file = mem_printf("%s/admin-password", data);
@@ -32,6 +34,7 @@ void first_start_paths(const char *data, struct first_start *f) {
 void first_start_free(struct first_start *f) {
     mem_free(f->ca_cert);
     mem_free(f->ca_key);
+    mem_free(f->secrets_key);
     mem_free(f->server_cert);
     mem_free(f->server_key);
     mem_free(f->password_file);
@@ -68,6 +71,7 @@ enum err_code first_start_files(const char *data, const char *hostname, const st
     ERR_TRY(make_folder(data, e));
     ERR_TRY(make_folder(pki, e));
     ERR_TRY(make_folder(f->backups, e));
+    ERR_TRY(secrets_load(f->secrets_key, true, e));
     if (!there(f->ca_cert) || !there(f->ca_key)) {
         if (there(f->ca_cert) || there(f->ca_key)) {
             return err_set(e, ERR_MISSING, pki,

@@ -6,7 +6,7 @@
 #include "core/core.h"
 
 struct first_start {
-    char *ca_cert, *ca_key, *server_cert, *server_key, *password_file, *backups;
+    char *ca_cert, *ca_key, *secrets_key, *server_cert, *server_key, *password_file, *backups;
 };
 
 /* Names of the files under `data`. */

@@ -23,6 +23,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "core/http_auth.h"
+#include "core/secrets.h"
 #include "core/system.h"
 #include "log/log.h"
 #include "net/pki.h"
@@ -140,7 +141,10 @@ static void store_url(const struct args *a, char *out, size_t size) {
 }
 
 /* Also opens everything as the controller would, so that records no service can read are found. */
-static enum err_code open_whole(const char *url, struct err *e) {
+static enum err_code open_whole(const char *data, const char *url, struct err *e) {
+    char key[1200];
+    snprintf(key, sizeof key, "%s/pki/secrets.key", data);
+    ERR_TRY(secrets_load(key, false, e));
     static const struct service *const services[] = {&system_service, &pools_service, NULL};
     struct model *m;
     struct core *c;
@@ -172,7 +176,7 @@ static int check(const struct args *a) {
     enum err_code rc = log_check(log, show_finding, NULL, &n, &e);
     log_close(log);
     if (rc == ERR_OK && n == 0) {
-        rc = open_whole(url, &e);
+        rc = open_whole(a->data, url, &e);
     }
     if (rc != ERR_OK) {
         return complain(&e);
@@ -216,7 +220,7 @@ static enum err_code restore_checked(const struct args *a, const char *store, co
     remove_store(fresh);
     enum err_code rc = log_restore(a->words[0], url, e);
     if (rc == ERR_OK) {
-        rc = open_whole(url, e);
+        rc = open_whole(a->data, url, e);
     }
     if (rc == ERR_OK) {
         rc = rename_store(store, aside, e);
