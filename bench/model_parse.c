@@ -30,8 +30,7 @@ static int64_t now(void) {
 }
 
 static void report(const char *what, int64_t start, size_t rounds) {
-    printf("  %-44s %8.2f us\n", what,
-           (double)(now() - start) / 1000.0 / (double)rounds);
+    printf("  %-44s %8.2f us\n", what, (double)(now() - start) / 1000.0 / (double)rounds);
 }
 
 static void parse(const struct model *m, const struct kind *k, const char *json, const char *what) {
@@ -96,8 +95,7 @@ int main(void) {
         return 1;
     }
     printf("src/model, one object on one core, %zu kinds loaded\n", n);
-    printf("  %-44s %8.2f ms\n", "loading the model",
-           (double)(now() - start) / 1e6);
+    printf("  %-44s %8.2f ms\n", "loading the model", (double)(now() - start) / 1e6);
     parse(m, simple, plain, "plain object: parse, check, pack");
     floor_json(plain);
     parse(m, first, thing, "object with lists and a must: the same");

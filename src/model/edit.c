@@ -250,7 +250,8 @@ static enum err_code put_object(struct editing *x, const struct kind *k, const c
     } else {
         base = json_incref(payload);
     }
-    ERR_GOTO(rc, doc_from_value(x->m, k, base, draft_flag(x), buf_cstr(&named), &new_doc, x->e), out);
+    ERR_GOTO(rc, doc_from_value(x->m, k, base, draft_flag(x), buf_cstr(&named), &new_doc, x->e),
+             out);
     rc = emit(x, old, new_doc);
 out:
     doc_drop(old);
