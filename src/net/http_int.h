@@ -14,7 +14,7 @@ enum {
         64 << 10,          /* output of a connection above which nothing more is parsed or made */
     HTTP_LINGER_MS = 2000, /* a closing connection is read this long, so that its last answer is not
                               destroyed by a reset */
-    HTTP_LINGER_BYTES = 1 << 20,
+    HTTP_LINGER_BYTES = 16 << 20,
     HTTP_PATH_MAX = 8192,
 };
 
