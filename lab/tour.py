@@ -72,6 +72,8 @@ class Tour:
 
         def waiting(took, last):
             nonlocal told
+            if self.weftd and not self.weftd.alive():
+                raise LabError(f"weftd has ended (while waiting for: {what})")
             if TERMINAL and took > 0.5:
                 print(f"\r   {paint('33', ' ...')}  {what} ({took:.0f} s)", end="", flush=True)
             elif not TERMINAL and took - told > 15:
@@ -214,6 +216,7 @@ class Tour:
 
         self.step("The controller is killed: subscribers don't notice")
         self.weftd.kill(signal.SIGKILL)
+        self.weftd = None
         lab.dhclient("c", "eth0")
         address = self.seen("a new client of bng2 gets an address", 20,
                             lambda: lab.address_of("c", "eth0"))
