@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/logger.h"
+#include "core/http_auth.h"
 #include "core/system.h"
 #include "model/model.h"
 #include "net/grpc.h"
@@ -73,7 +74,8 @@ static void make_certificates(void) {
     struct pki_request r = {.common_name = "manager", .sans = names, .use = PKI_SERVER, .days = 2};
     must(pki_make_ca("test", 3, file("ca.pem"), file("ca.key"), &e), &e);
     must(pki_issue(file("ca.pem"), file("ca.key"), &r, file("s.pem"), file("s.key"), &e), &e);
-    r = (struct pki_request){.common_name = "bng1", .use = PKI_CLIENT, .days = 2};
+    static const char *const both[] = {"DNS:bng1", "URI:" HTTP_AUTH_USER_URI "bng1", NULL};
+    r = (struct pki_request){.common_name = "bng1", .sans = both, .use = PKI_CLIENT, .days = 2};
     must(pki_issue(file("ca.pem"), file("ca.key"), &r, file("c.pem"), file("c.key"), &e), &e);
 }
 
