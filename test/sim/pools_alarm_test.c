@@ -533,6 +533,33 @@ static void thresholds_reach_the_entity(void **state) {
     buf_free(&text);
 }
 
+/* New thresholds are sent and not answered yet when they are taken back: what the manager knows of
+ * the entity equals what is wanted again, and still the entity must be told. */
+static void taken_back_before_the_answer(void **state) {
+    world("");
+    give("1", 1);
+    rig_profile(&rig, "p", 120, 500, "");
+    rig_pass(&rig, NS_PER_S);
+    const Openapmi__V1__Order *o = probe_order(&a);
+    probe_result(&a, o->order_id, 0, "");
+    rig_pass(&rig, NS_PER_S);
+    rig_profile(&rig, "p", 130, 510, "");
+    rig_pass(&rig, NS_PER_S);
+    o = probe_order(&a);
+    assert_int_equal(o->thresholds->apportion, 130);
+    char late[64];
+    snprintf(late, sizeof late, "%s", o->order_id);
+    rig_profile(&rig, "p", 120, 500, "");
+    rig_pass(&rig, NS_PER_S);
+    probe_result(&a, late, 0, "");
+    rig_pass(&rig, NS_PER_S);
+    o = probe_order(&a);
+    assert_non_null(o);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_UPDATE_THRESHOLDS);
+    assert_int_equal(o->thresholds->apportion, 120);
+    assert_int_equal(o->thresholds->reclaim, 500);
+}
+
 /* A removed entity-match ends the session. */
 static void an_entity_no_longer_admitted(void **state) {
     world("");
@@ -564,6 +591,7 @@ int main(void) {
         T(the_last_pool_takes_its_domain_along),
         T(orders_are_repeated),
         T(thresholds_reach_the_entity),
+        T(taken_back_before_the_answer),
         T(an_entity_no_longer_admitted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
