@@ -291,7 +291,7 @@ def test_calls(weftd):
 
 @pytest.mark.audited
 def test_no_right(weftd):
-    cert = weftd.certificate("viv")
+    cert = weftd.certificate("viv", user=True)
     context = ssl.create_default_context(cafile=os.path.join(weftd.data, "pki", "ca.pem"))
     context.load_cert_chain(os.path.join(cert, "cert.pem"), os.path.join(cert, "key.pem"))
 

@@ -210,11 +210,12 @@ class Weftd:
         return CliSession(self)
 
     # ---- maintenance -------------------------------------------------------------------------
-    def certificate(self, name, folder=None):
-        """A client certificate of the daemon's own authority; returns the folder."""
+    def certificate(self, name, folder=None, user=False):
+        """A client certificate of the daemon's own authority, for a gateway or for a user; returns
+        the folder."""
         folder = folder or os.path.join(self.folder, f"cert-{name}")
-        subprocess.run([self.program, "issue", name, folder, "--data", self.data], check=True,
-                       capture_output=True)
+        subprocess.run([self.program, "issue", name, folder, "--data", self.data] +
+                       (["--user"] if user else []), check=True, capture_output=True)
         return folder
 
     def check(self):
