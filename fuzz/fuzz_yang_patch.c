@@ -11,7 +11,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct arena *a = arena_new();
     struct yang_patch p;
     struct err e;
-    const char *text = arena_strndup(a, (const char *)data, size);
+    char *text = arena_alloc(a, size + 1); /* all of it: a NUL inside ends nothing */
+    if (size > 0) {
+        memcpy(text, data, size);
+    }
     enum model_format f = size > 0 && data[0] == '<' ? FORMAT_XML : FORMAT_JSON;
     if (yang_patch_parse(text, size, f, a, &p, &e) == ERR_OK) {
         for (size_t i = 0; i < p.n_edits; i++) {
