@@ -5,7 +5,6 @@ WEFT_BUILD names the build directory (default: build).
 """
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -210,7 +209,6 @@ def test_nghttp(testd):
     assert r.stdout == b"hello\n" * 20
 
 
-@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 @pytest.mark.parametrize("options,kind", [(["-m", "30"], "h2c"), (["-m", "30"], "tls"),
                                           (["--h1", "-m", "4"], "h1")])
 def test_h2load(testd, options, kind):
