@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "north/restconf/errors.h"
 #include "north/restconf/media.h"
 #include "north/restconf/uri.h"
@@ -41,8 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     rc_media_of(type);
     struct buf out = BUF_INIT;
-    rc_json_text(&out, accept);
-    rc_xml_text(&out, type);
+    text_json(&out, accept);
+    text_xml(&out, type, XML_ATTRIBUTE);
     buf_free(&out);
     arena_free(a);
     mem_free(text);

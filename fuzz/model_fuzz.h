@@ -93,6 +93,40 @@ static inline void fuzz_edit(const struct model_edit *edit) {
     arena_free(a);
 }
 
+/* The first byte chooses target and operation, the rest is the body of an edit and of an input. */
+static inline void fuzz_body(const uint8_t *data, size_t size, enum model_format format) {
+    static const char *const targets[] = {
+        "/",
+        "/weft-toy:toys",
+        "/weft-toy:toys/toy=m,1",
+        "/weft-toy:toys/toy=m,1/part=w",
+        "/weft-toy:toys/toy=m,1/part",
+        "/weft-toy:toys/box=b",
+        "/weft-toy:toys/toy=m,1/tag",
+        "/weft-apm:apm/inet-pool/partition",
+    };
+    fuzz_load();
+    if (size < 1) {
+        return;
+    }
+    char *body = mem_alloc(size);
+    memcpy(body, data + 1, size - 1);
+    struct model_edit edit = {.op = (enum edit_op)((data[0] >> 3) % 3),
+                              .target = targets[data[0] & 7],
+                              .child = (data[0] & 0x80) != 0,
+                              .body = body,
+                              .len = size - 1,
+                              .format = format};
+    fuzz_edit(&edit);
+    struct arena *a = arena_new();
+    struct rpc_input in;
+    struct err e;
+    rpc_input_parse(fuzz_model, model_rpc("weft-toy:show-toys"), body, size - 1, format, a, &in,
+                    &e);
+    arena_free(a);
+    mem_free(body);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "core/internal.h"
 
 static void event_clear(struct event *ev) {
@@ -35,37 +36,21 @@ static void publish(struct core *c, uint64_t index, int64_t time_s, const char *
     tell(c, &ev);
 }
 
-/* `s` as a JSON string; only ASCII's own specials need anything in UTF-8. */
-static void add_string(struct buf *b, const char *s) {
-    buf_char(b, '"');
-    for (; *s != '\0'; s++) {
-        if (*s == '"' || *s == '\\') {
-            buf_char(b, '\\');
-            buf_char(b, *s);
-        } else if ((unsigned char)*s < 0x20) {
-            buf_printf(b, "\\u%04x", (unsigned)*s);
-        } else {
-            buf_char(b, *s);
-        }
-    }
-    buf_char(b, '"');
-}
-
 /* Members of the notification weft-system:commit. */
 static void commit_json(const struct txn *t, struct buf *b) {
     char when[TIME_TEXT_MAX], dialect[16];
     snprintf(dialect, sizeof dialect, "%.*s", (int)strcspn(t->who.source, " "), t->who.source);
     buf_printf(b, "{\"number\":\"%" PRIu64 "\",\"time\":\"%s\",\"user\":", t->index,
                time_format(t->now_ns / NS_PER_S, 0, when));
-    add_string(b, t->who.user);
+    text_json(b, t->who.user);
     buf_str(b, ",\"dialect\":");
-    add_string(b, dialect);
+    text_json(b, dialect);
     if (t->comment[0] != '\0' || t->label[0] != '\0') {
         char both[sizeof t->comment + sizeof t->label + 2];
         snprintf(both, sizeof both, "%s%s%s", t->label, t->label[0] && t->comment[0] ? ": " : "",
                  t->comment);
         buf_str(b, ",\"comment\":");
-        add_string(b, both);
+        text_json(b, both);
     }
     buf_printf(b, ",\"objects\":%zu}", t->n_changes);
 }

@@ -2,6 +2,7 @@
 /* Differences of two versions of one object. */
 #include <string.h>
 
+#include "base/text.h"
 #include "model/internal.h"
 #include "model/print_sink.h"
 
@@ -178,12 +179,12 @@ static void member_words(struct buf *out, const struct node *n, const json_t *en
     buf_printf(out, " %s", n->name);
     if (n->type == NODE_LEAF_LIST && entry != NULL) {
         buf_char(out, ' ');
-        sink_word(out, value_text(entry, &tmp));
+        text_word(out, value_text(entry, &tmp));
     }
     for (size_t i = 0; n->type == NODE_LIST && entry != NULL && i < n->n_keys; i++) {
         const json_t *v = tree_get(entry, n, n->keys[i]);
         buf_char(out, ' ');
-        sink_word(out, v != NULL ? value_text(v, &tmp) : "");
+        text_word(out, v != NULL ? value_text(v, &tmp) : "");
     }
     buf_free(&tmp);
 }

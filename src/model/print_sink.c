@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 enum { FLUSH_AT = 16384 };
 
 void sink_init(struct sink *s, const struct print_options *o, model_write write, void *arg,
@@ -58,39 +60,12 @@ enum err_code sink_end(struct sink *s) {
 /* ---- words ------------------------------------------------------------------------------------
  */
 
-void sink_word(struct buf *out, const char *word) {
-    bool plain = word[0] != '\0';
-    for (const char *p = word; *p != '\0' && plain; p++) {
-        plain = strchr(" \t\r\n\"'\\;{}[]#|", *p) == NULL && (unsigned char)*p >= 32;
-    }
-    if (plain) {
-        buf_str(out, word);
-        return;
-    }
-    buf_char(out, '"');
-    for (const char *p = word; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\') {
-            buf_char(out, '\\');
-            buf_char(out, *p);
-        } else if (*p == '\n') {
-            buf_str(out, "\\n");
-        } else if (*p == '\t') {
-            buf_str(out, "\\t");
-        } else if (*p == '\r') {
-            buf_str(out, "\\r");
-        } else {
-            buf_char(out, *p);
-        }
-    }
-    buf_char(out, '"');
-}
-
 static void entry_words(struct buf *out, const struct node *n, const json_t *entry) {
     struct buf tmp = BUF_INIT;
     for (size_t i = 0; entry != NULL && i < n->n_keys; i++) {
         const json_t *v = tree_get(entry, n, n->keys[i]);
         buf_char(out, ' ');
-        sink_word(out, v != NULL ? value_text(v, &tmp) : "");
+        text_word(out, v != NULL ? value_text(v, &tmp) : "");
     }
     buf_free(&tmp);
 }
@@ -108,16 +83,6 @@ static const struct sink_frame *around(const struct sink *s, size_t i) {
 
 static bool foreign(const struct sink_frame *parent, const struct node *n) {
     return parent == NULL || parent->node == NULL || strcmp(parent->node->module, n->module) != 0;
-}
-
-static void json_string_to(struct buf *out, const char *text) {
-    json_t *v = json_string(text);
-    if (v != NULL) {
-        tree_dump(v, out);
-        json_decref(v);
-    } else {
-        buf_str(out, "\"\"");
-    }
 }
 
 static void json_name(struct sink *s, struct sink_frame *parent, const char *prefix,
@@ -348,31 +313,6 @@ void sink_close(struct sink *s) {
 /* ---- leaves -----------------------------------------------------------------------------------
  */
 
-static void xml_text(struct buf *out, const char *text) {
-    for (const char *p = text; *p != '\0'; p++) {
-        switch (*p) {
-        case '<':
-            buf_str(out, "&lt;");
-            break;
-        case '>':
-            buf_str(out, "&gt;");
-            break;
-        case '&':
-            buf_str(out, "&amp;");
-            break;
-        case '"':
-            buf_str(out, "&quot;");
-            break;
-        case '\r':
-            buf_str(out, "&#13;");
-            break;
-        default:
-            buf_char(out, *p);
-            break;
-        }
-    }
-}
-
 static void xml_leaf(struct sink *s, const struct node *n, const json_t *v, bool is_default) {
     struct buf tmp = BUF_INIT;
     const char *text = value_text(v, &tmp);
@@ -388,10 +328,10 @@ static void xml_leaf(struct sink *s, const struct node *n, const json_t *v, bool
         const struct module_info *m = model_module(module);
         if (m != NULL) {
             buf_printf(&s->out, " xmlns:%s=\"%s\">%s:", m->prefix, m->ns, m->prefix);
-            xml_text(&s->out, colon + 1);
+            text_xml(&s->out, colon + 1, XML_CONTENT);
         } else {
             buf_char(&s->out, '>');
-            xml_text(&s->out, text);
+            text_xml(&s->out, text, XML_CONTENT);
         }
         mem_free(module);
     } else if (text[0] == '\0') {
@@ -400,7 +340,7 @@ static void xml_leaf(struct sink *s, const struct node *n, const json_t *v, bool
         return;
     } else {
         buf_char(&s->out, '>');
-        xml_text(&s->out, text);
+        text_xml(&s->out, text, XML_CONTENT);
     }
     buf_printf(&s->out, "</%s>", n->name);
     buf_free(&tmp);
@@ -429,7 +369,7 @@ static void text_leaf(struct sink *s, const struct node *n, const json_t *v) {
     buf_str(&s->out, n->name);
     if (n->base != BASE_EMPTY) {
         buf_char(&s->out, ' ');
-        sink_word(&s->out, shown(s, n, v, &tmp));
+        text_word(&s->out, shown(s, n, v, &tmp));
     }
     buf_str(&s->out, n->secret ? "; ## SECRET-DATA\n" : ";\n");
     buf_free(&tmp);
@@ -441,7 +381,7 @@ static void set_leaf(struct sink *s, const struct node *n, const json_t *v) {
     buf_printf(&s->out, " %s", n->name);
     if (n->base != BASE_EMPTY) {
         buf_char(&s->out, ' ');
-        sink_word(&s->out, shown(s, n, v, &tmp));
+        text_word(&s->out, shown(s, n, v, &tmp));
     }
     buf_char(&s->out, '\n');
     buf_free(&tmp);
@@ -461,7 +401,7 @@ void sink_leaf(struct sink *s, const struct node *n, const json_t *v, bool is_de
     case FORMAT_JSON:
         json_name(s, &s->frames[s->n], "", n);
         if (mask) {
-            json_string_to(&s->out, MODEL_SECRET_MASK);
+            buf_str(&s->out, "\"" MODEL_SECRET_MASK "\"");
         } else {
             tree_dump(v, &s->out);
         }
@@ -519,7 +459,7 @@ void sink_leaf_list(struct sink *s, const struct node *n, const json_t *values, 
         buf_printf(&s->out, "%s [", n->name);
         for (size_t i = 0; i < count; i++) {
             buf_char(&s->out, ' ');
-            sink_word(&s->out, value_text(json_array_get(values, i), &tmp));
+            text_word(&s->out, value_text(json_array_get(values, i), &tmp));
         }
         buf_str(&s->out, " ];\n");
         buf_free(&tmp);

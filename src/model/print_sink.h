@@ -48,7 +48,5 @@ void sink_silent(struct sink *s, const struct node *n, const json_t *entry);
 void sink_close(struct sink *s);
 void sink_leaf(struct sink *s, const struct node *n, const json_t *v, bool is_default);
 void sink_leaf_list(struct sink *s, const struct node *n, const json_t *values, bool is_default);
-/* A word of set or curly text, in quotes when it needs them. */
-void sink_word(struct buf *out, const char *word);
 
 #endif

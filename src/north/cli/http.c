@@ -12,6 +12,7 @@
 #include "base/logger.h"
 #include "base/map.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "core/workers.h"
 
 LOGGER_MODULE(cli);
@@ -131,61 +132,6 @@ struct request {
 /* ---- JSON
  * ---------------------------------------------------------------------------------------- */
 
-/* Length of the character at p; 0: it is cut off at the end; -1: no UTF-8. */
-static int utf8_step(const uint8_t *p, size_t n) {
-    int len = p[0] < 0x80                    ? 1
-              : p[0] >= 0xC2 && p[0] < 0xE0  ? 2
-              : p[0] >= 0xE0 && p[0] < 0xF0  ? 3
-              : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
-                                             : -1;
-    for (int i = 1; i < len; i++) {
-        if ((size_t)i >= n) {
-            return 0;
-        }
-        if ((p[i] & 0xC0) != 0x80) {
-            return -1;
-        }
-    }
-    return len;
-}
-
-/* Adds n bytes as the inside of a JSON string; what is no UTF-8 becomes U+FFFD. Returns how many
- * bytes at the end are the beginning of a character. */
-static size_t add_json_text(struct buf *out, const char *text, size_t n) {
-    const uint8_t *p = (const uint8_t *)text, *end = p + n;
-    while (p < end) {
-        int len = utf8_step(p, (size_t)(end - p));
-        if (len == 0) {
-            return (size_t)(end - p);
-        }
-        if (len < 0) {
-            buf_str(out, "\\ufffd");
-            p++;
-            continue;
-        }
-        if (*p == '"' || *p == '\\') {
-            buf_char(out, '\\');
-            buf_char(out, (char)*p);
-        } else if (*p == '\n') {
-            buf_str(out, "\\n");
-        } else if (*p < 0x20 || *p == 0x7F) {
-            buf_printf(out, "\\u%04x", *p);
-        } else {
-            buf_add(out, p, (size_t)len);
-        }
-        p += len;
-    }
-    return 0;
-}
-
-static void add_string(struct buf *out, const char *s) {
-    buf_char(out, '"');
-    if (add_json_text(out, s, strlen(s)) > 0) {
-        buf_str(out, "\\ufffd");
-    }
-    buf_char(out, '"');
-}
-
 static void respond_json(struct http_req *r, int status, json_t *body) {
     char *text = json_dumps(body, JSON_COMPACT);
     http_respond(r, status, "application/json", text, strlen(text));
@@ -275,7 +221,7 @@ static void sink_write(void *arg, const char *p, size_t n) {
         memcpy(piece + s->n_carry, p, part);
         size_t len = s->n_carry + part;
         buf_str(&s->out, "{\"text\":\"");
-        s->n_carry = add_json_text(&s->out, piece, len);
+        s->n_carry = text_json_part(&s->out, piece, len);
         memcpy(s->carry, piece + len - s->n_carry, s->n_carry);
         buf_str(&s->out, "\"}\n");
         announce(s);
@@ -289,7 +235,7 @@ static void sink_write(void *arg, const char *p, size_t n) {
 static void add_event(struct session *s, const char *name, const char *text) {
     pthread_mutex_lock(&s->lock);
     buf_printf(&s->out, "{\"%s\":", name);
-    add_string(&s->out, text);
+    text_json(&s->out, text);
     buf_str(&s->out, "}\n");
     announce(s);
     pthread_mutex_unlock(&s->lock);
@@ -314,9 +260,9 @@ static void sink_fault(void *arg, const struct err *e, bool has_place, size_t st
     struct session *s = arg;
     pthread_mutex_lock(&s->lock);
     buf_printf(&s->out, "{\"error\":{\"code\":\"%s\",\"text\":", err_code_tag(e->code));
-    add_string(&s->out, e->text);
+    text_json(&s->out, e->text);
     buf_str(&s->out, ",\"path\":");
-    add_string(&s->out, e->path);
+    text_json(&s->out, e->path);
     if (has_place) {
         buf_printf(&s->out, ",\"start\":%zu,\"end\":%zu", start, end);
     }
@@ -340,9 +286,9 @@ static enum err_code sink_ask(void *arg, const struct cli_ask *ask, struct buf *
     enum err_code rc;
     pthread_mutex_lock(&s->lock);
     buf_printf(&s->out, "{\"ask\":{\"kind\":\"%s\",\"prompt\":", kinds[ask->kind]);
-    add_string(&s->out, ask->prompt ? ask->prompt : "");
+    text_json(&s->out, ask->prompt ? ask->prompt : "");
     buf_str(&s->out, ",\"file\":");
-    add_string(&s->out, ask->file ? ask->file : "");
+    text_json(&s->out, ask->file ? ask->file : "");
     buf_str(&s->out, "}}\n");
     s->asking = true;
     s->answered = false;
@@ -517,7 +463,7 @@ static void execute_job(void *arg) {
         s->n_carry = 0;
     }
     buf_printf(&s->out, "{\"end\":{\"status\":%d,\"prompt\":", status);
-    add_string(&s->out, buf_cstr(&prompt));
+    text_json(&s->out, buf_cstr(&prompt));
     buf_printf(&s->out, ",\"ended\":%s,\"secret\":%s,\"rows\":%u}}\n",
                cli_session_ended(s->cli) ? "true" : "false",
                cli_session_secret(s->cli) ? "true" : "false", cli_session_rows(s->cli));

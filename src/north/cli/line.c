@@ -69,7 +69,7 @@ static bool read_word(char **room, const char *text, size_t n, size_t *i, struct
             quote = 0;
         } else if (quote == '"' && c == '\\' && *i < n) {
             char next = text[(*i)++];
-            out[len++] = next == 'n' ? '\n' : next == 't' ? '\t' : next;
+            out[len++] = next == 'n' ? '\n' : next == 't' ? '\t' : next == 'r' ? '\r' : next;
         } else {
             out[len++] = c;
         }
@@ -138,32 +138,6 @@ enum err_code line_split(struct arena *a, const char *text, size_t n, bool parti
         }
     }
     return ERR_OK;
-}
-
-void line_quote(struct buf *out, const char *text) {
-    bool plain = text[0] != '\0' && text[0] != '#';
-    for (const char *p = text; *p != '\0' && plain; p++) {
-        plain = !(is_blank(*p) || *p == '\n' || *p == '"' || *p == '\'' || *p == '|' || *p == '[' ||
-                  *p == ']' || *p == ';' || *p == '{' || *p == '}');
-    }
-    if (plain) {
-        buf_str(out, text);
-        return;
-    }
-    buf_char(out, '"');
-    for (const char *p = text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\') {
-            buf_char(out, '\\');
-            buf_char(out, *p);
-        } else if (*p == '\n') {
-            buf_str(out, "\\n");
-        } else if (*p == '\t') {
-            buf_str(out, "\\t");
-        } else {
-            buf_char(out, *p);
-        }
-    }
-    buf_char(out, '"');
 }
 
 unsigned line_distance(const char *a, const char *b, unsigned max) {

@@ -39,9 +39,6 @@ struct line {
 enum err_code line_split(struct arena *a, const char *text, size_t n, bool partial,
                          struct line *out, size_t *where, struct err *e);
 
-/* Appends `text` as one word: as it is, or quoted where it would be read otherwise. */
-void line_quote(struct buf *out, const char *text);
-
 /* How far apart two words are (insertions, deletions, replacements, exchanged neighbours), counted
  * up to `max`; beyond it max + 1. For "did you mean". */
 unsigned line_distance(const char *a, const char *b, unsigned max);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/text.h"
 #include "north/cli/line.h"
 
 static struct arena *arena;
@@ -85,10 +86,11 @@ static void bad_lines(void **state) {
 }
 
 static void quoting_round_trip(void **state) {
-    const char *cases[] = {"a", "", "a b", "a\"b\\", "a|b", "#x", "x\ny\tz", "[", "'"};
+    const char *cases[] = {"a",         "",   "a b",  "a\"b\\", "a|b", "#x",
+                           "x\ny\tz\r", "\\", "a\\n", "[",      "'"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf b = BUF_INIT;
-        line_quote(&b, cases[i]);
+        text_word(&b, cases[i]);
         struct line l = split(buf_cstr(&b), false);
         assert_int_equal(l.n, 1);
         assert_string_equal(l.words[0].text, cases[i]);

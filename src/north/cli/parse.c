@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
+
 void parse_init(struct parse *p, struct arena *a, const struct model *m, const struct line *l,
                 bool completing) {
     memset(p, 0, sizeof *p);
@@ -373,7 +375,7 @@ char *parse_insertion(struct parse *p) {
     struct buf out = BUF_INIT;
     char *text = arena_strndup(p->arena, first, common);
     /* A word that the user began with a quote, or that needs one, is quoted as a whole. */
-    line_quote(&out, text);
+    text_word(&out, text);
     if (count > 1 && out.len > 0 && out.data[out.len - 1] == '"') {
         out.len--;
     }

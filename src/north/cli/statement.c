@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 struct walk {
     struct parse *p;
     enum statement_mode mode;
@@ -407,7 +409,7 @@ static void add_decoded(struct buf *out, const char *p, size_t n) {
         }
     }
     buf_char(out, ' ');
-    line_quote(out, buf_cstr(&value));
+    text_word(out, buf_cstr(&value));
     buf_free(&value);
 }
 

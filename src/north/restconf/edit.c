@@ -49,7 +49,7 @@ static void add_lines(struct buf *out, const char *name, struct buf *lines) {
         size_t n = strcspn(p, "\n");
         char *line = mem_strndup(p, n);
         buf_str(out, first ? "" : ",");
-        rc_json_text(out, line);
+        text_json(out, line);
         mem_free(line);
         p += n + (p[n] == '\n');
     }
@@ -64,9 +64,9 @@ static void answer_dry_run(struct request *q) {
     buf_str(&out, ",\"targets\":[");
     for (size_t i = 0; i < ch->n_targets; i++) {
         buf_printf(&out, "%s{\"name\":", i > 0 ? "," : "");
-        rc_json_text(&out, ch->targets[i].name);
+        text_json(&out, ch->targets[i].name);
         buf_str(&out, ",\"what\":");
-        rc_json_text(&out, ch->targets[i].what);
+        text_json(&out, ch->targets[i].what);
         buf_char(&out, '}');
     }
     buf_str(&out, "],");

@@ -5,87 +5,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "net/http.h"
 
 #define NS_RESTCONF "urn:ietf:params:xml:ns:yang:ietf-restconf"
-
-/* ---- text ------------------------------------------------------------------------------------ */
-
-/* Length of the UTF-8 character at p, 0 when it is none. */
-static size_t utf8_len(const unsigned char *p) {
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] >= 0x80 && (p[0] < 0xc2 || p[0] >= 0xf5)) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-    bool beyond = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
-    return overlong || beyond ? 0 : n;
-}
-
-void rc_json_text(struct buf *out, const char *s) {
-    buf_char(out, '"');
-    for (const unsigned char *p = (const unsigned char *)s; *p != '\0';) {
-        size_t n = utf8_len(p);
-        if (n == 0) {
-            buf_str(out, "\xef\xbf\xbd");
-            p++;
-        } else if (n > 1) {
-            buf_add(out, p, n);
-            p += n;
-        } else {
-            if (*p == '"' || *p == '\\') {
-                buf_char(out, '\\');
-                buf_char(out, (char)*p);
-            } else if (*p < 0x20 || *p == 0x7f) {
-                buf_printf(out, "\\u%04x", *p);
-            } else {
-                buf_char(out, (char)*p);
-            }
-            p++;
-        }
-    }
-    buf_char(out, '"');
-}
-
-void rc_xml_text(struct buf *out, const char *s) {
-    for (const unsigned char *p = (const unsigned char *)s; *p != '\0';) {
-        size_t n = utf8_len(p);
-        if (n > 1) {
-            buf_add(out, p, n);
-            p += n;
-            continue;
-        }
-        switch (*p) {
-        case '<':
-            buf_str(out, "&lt;");
-            break;
-        case '>':
-            buf_str(out, "&gt;");
-            break;
-        case '&':
-            buf_str(out, "&amp;");
-            break;
-        case '"':
-            buf_str(out, "&quot;");
-            break;
-        case '\'':
-            buf_str(out, "&apos;");
-            break;
-        default:
-            if (n == 0 || (*p < 0x20 && *p != '\t' && *p != '\n')) {
-                buf_str(out, "\xef\xbf\xbd"); /* no character of XML */
-            } else {
-                buf_char(out, (char)*p);
-            }
-        }
-        p++;
-    }
-}
 
 /* ---- instance identifiers -------------------------------------------------------------------- */
 
@@ -189,11 +112,11 @@ void rc_error_json(const struct rc_error *er, struct buf *out) {
     buf_printf(out, "{\"error-type\":\"%s\",\"error-tag\":\"%s\"", er->type, er->tag);
     if (shown) {
         buf_str(out, ",\"error-path\":");
-        rc_json_text(out, buf_cstr(&path));
+        text_json(out, buf_cstr(&path));
     }
     message_of(er, shown, &message);
     buf_str(out, ",\"error-message\":");
-    rc_json_text(out, buf_cstr(&message));
+    text_json(out, buf_cstr(&message));
     buf_char(out, '}');
     buf_free(&path);
     buf_free(&message);
@@ -206,12 +129,12 @@ void rc_error_xml(const struct rc_error *er, struct buf *out) {
                er->tag);
     if (shown) {
         buf_printf(out, "<error-path%s>", buf_cstr(&ns));
-        rc_xml_text(out, buf_cstr(&path));
+        text_xml(out, buf_cstr(&path), XML_CONTENT);
         buf_str(out, "</error-path>");
     }
     message_of(er, shown, &message);
     buf_str(out, "<error-message>");
-    rc_xml_text(out, buf_cstr(&message));
+    text_xml(out, buf_cstr(&message), XML_CONTENT);
     buf_str(out, "</error-message></error>");
     buf_free(&path);
     buf_free(&ns);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Errors as RFC 8040 section 7.1 has them, in JSON and XML; and the texts both are made of. */
+/* Errors as RFC 8040 section 7.1 has them, in JSON and XML. */
 #ifndef NORTH_RESTCONF_ERRORS_H
 #define NORTH_RESTCONF_ERRORS_H
 
@@ -27,8 +27,5 @@ void rc_errors_body(const struct rc_error *er, enum model_format format, struct 
  * on each step, whose declarations (" xmlns:p=\"...\"") go to `ns`. False: it is no path of data.
  */
 bool rc_instance_id(const char *path, enum model_format format, struct buf *out, struct buf *ns);
-
-void rc_json_text(struct buf *out, const char *s); /* with quotes; bad UTF-8 becomes U+FFFD */
-void rc_xml_text(struct buf *out, const char *s);
 
 #endif

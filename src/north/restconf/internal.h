@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "core/http_auth.h"
 #include "core/rights.h"
 #include "north/restconf/errors.h"

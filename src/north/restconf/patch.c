@@ -55,14 +55,14 @@ enum err_code patch_build(struct request *q, struct err *e) {
 static void status_json(const struct yang_patch *p, const struct rc_error *er, size_t bad,
                         struct buf *out) {
     buf_str(out, "{\"ietf-yang-patch:yang-patch-status\":{\"patch-id\":");
-    rc_json_text(out, p->id);
+    text_json(out, p->id);
     if (er == NULL) {
         buf_str(out, ",\"ok\":[null]}}\n");
         return;
     }
     if (bad < p->n_edits) {
         buf_str(out, ",\"edit-status\":{\"edit\":[{\"edit-id\":");
-        rc_json_text(out, p->edits[bad].id);
+        text_json(out, p->edits[bad].id);
     }
     buf_str(out, ",\"errors\":{\"error\":[");
     rc_error_json(er, out);
@@ -72,14 +72,14 @@ static void status_json(const struct yang_patch *p, const struct rc_error *er, s
 static void status_xml(const struct yang_patch *p, const struct rc_error *er, size_t bad,
                        struct buf *out) {
     buf_str(out, "<yang-patch-status xmlns=\"" NS_PATCH "\"><patch-id>");
-    rc_xml_text(out, p->id);
+    text_xml(out, p->id, XML_CONTENT);
     buf_str(out, "</patch-id>");
     if (er == NULL) {
         buf_str(out, "<ok/>");
     } else {
         if (bad < p->n_edits) {
             buf_str(out, "<edit-status><edit><edit-id>");
-            rc_xml_text(out, p->edits[bad].id);
+            text_xml(out, p->edits[bad].id, XML_CONTENT);
             buf_str(out, "</edit-id>");
         }
         buf_str(out, "<errors>");

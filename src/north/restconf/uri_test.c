@@ -124,19 +124,6 @@ static void test_media(void **state) {
     assert_int_equal(rc_media_of(NULL), RC_MEDIA_NONE);
 }
 
-static void test_texts(void **state) {
-    (void)state;
-    struct buf b = BUF_INIT;
-    rc_json_text(&b, "a\"\\\n\x01\xff\xc3\xa9");
-    assert_string_equal(buf_cstr(&b), "\"a\\\"\\\\\\u000a\\u0001\xef\xbf\xbd\xc3\xa9\"");
-    buf_clear(&b);
-    rc_xml_text(&b, "<&\"'>\x02\xed\xa0\x80");
-    assert_string_equal(buf_cstr(&b),
-                        "&lt;&amp;&quot;&apos;&gt;\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
-                        "\xef\xbf\xbd");
-    buf_free(&b);
-}
-
 static void test_yang_patch(void **state) {
     (void)state;
     struct yang_patch p;
@@ -189,7 +176,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_resources, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_media, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_texts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_yang_patch, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 /* expat runs without its own namespace handling: the raw attributes are what must be written again.
  * So prefixes are resolved here. */
@@ -65,29 +66,6 @@ static void unbind(struct slicer *s, unsigned depth) {
     }
 }
 
-static void add_attribute_text(struct buf *out, const char *s) {
-    for (; *s != '\0'; s++) {
-        switch (*s) {
-        case '<':
-            buf_str(out, "&lt;");
-            break;
-        case '&':
-            buf_str(out, "&amp;");
-            break;
-        case '"':
-            buf_str(out, "&quot;");
-            break;
-        case '\t':
-        case '\n':
-        case '\r':
-            buf_printf(out, "&#%d;", *s);
-            break;
-        default:
-            buf_char(out, *s);
-        }
-    }
-}
-
 static bool is_declaration(const char *name) {
     return strcmp(name, "xmlns") == 0 || strncmp(name, "xmlns:", 6) == 0;
 }
@@ -102,13 +80,13 @@ static void write_start(struct slicer *s, const char *name, const char **atts) {
             continue; /* declared again further in */
         }
         buf_printf(&s->cut, " xmlns%s%s=\"", b->prefix[0] ? ":" : "", b->prefix);
-        add_attribute_text(&s->cut, b->uri);
+        text_xml(&s->cut, b->uri, XML_ATTRIBUTE);
         buf_char(&s->cut, '"');
     }
     for (size_t i = 0; atts[i] != NULL; i += 2) {
         if (!is_declaration(atts[i])) {
             buf_printf(&s->cut, " %s=\"", atts[i]);
-            add_attribute_text(&s->cut, atts[i + 1]);
+            text_xml(&s->cut, atts[i + 1], XML_ATTRIBUTE);
             buf_char(&s->cut, '"');
         }
     }

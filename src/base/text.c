@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/text.h"
+
+#include <string.h>
+
+int utf8_step(const uint8_t *p, size_t n) {
+    int len = p[0] < 0x80                    ? 1
+              : p[0] >= 0xC2 && p[0] < 0xE0  ? 2
+              : p[0] >= 0xE0 && p[0] < 0xF0  ? 3
+              : p[0] >= 0xF0 && p[0] <= 0xF4 ? 4
+                                             : -1;
+    if (len > 1 && n > 1) {
+        bool overlong = (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xF0 && p[1] < 0x90);
+        bool none = (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF4 && p[1] > 0x8F);
+        if (overlong || none) {
+            return -1;
+        }
+    }
+    for (int i = 1; i < len; i++) {
+        if ((size_t)i >= n) {
+            return 0;
+        }
+        if ((p[i] & 0xC0) != 0x80) {
+            return -1;
+        }
+    }
+    return len;
+}
+
+size_t text_json_part(struct buf *out, const char *s, size_t n) {
+    const uint8_t *p = (const uint8_t *)s, *end = p + n, *plain = p;
+    while (p < end) {
+        int len = utf8_step(p, (size_t)(end - p));
+        if (len == 0) {
+            break;
+        }
+        if (len > 1 || (len == 1 && *p >= 0x20 && *p != '"' && *p != '\\' && *p != 0x7F)) {
+            p += len;
+            continue;
+        }
+        buf_add(out, plain, (size_t)(p - plain));
+        if (len < 0) {
+            buf_str(out, "\\ufffd");
+        } else if (*p == '"' || *p == '\\') {
+            buf_char(out, '\\');
+            buf_char(out, (char)*p);
+        } else if (*p == '\n') {
+            buf_str(out, "\\n");
+        } else {
+            buf_printf(out, "\\u%04x", *p);
+        }
+        plain = ++p;
+    }
+    buf_add(out, plain, (size_t)(p - plain));
+    return (size_t)(end - p);
+}
+
+void text_json(struct buf *out, const char *s) {
+    buf_char(out, '"');
+    if (text_json_part(out, s, strlen(s)) > 0) {
+        buf_str(out, "\\ufffd");
+    }
+    buf_char(out, '"');
+}
+
+/* How the character at p is written; NULL: as it is. */
+static const char *xml_instead(const uint8_t *p, int len, enum text_xml_place place) {
+    static const char unknown[] = "\xEF\xBF\xBD";
+    if (len <= 0) {
+        return unknown;
+    }
+    if (len > 1) { /* U+FFFE and U+FFFF are no characters */
+        return p[0] == 0xEF && p[1] == 0xBF && p[2] >= 0xBE ? unknown : NULL;
+    }
+    bool attribute = place == XML_ATTRIBUTE;
+    switch (*p) {
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '&':
+        return "&amp;";
+    case '"':
+        return attribute ? "&quot;" : NULL;
+    case '\r':
+        return "&#13;";
+    case '\n':
+        return attribute ? "&#10;" : NULL;
+    case '\t':
+        return attribute ? "&#9;" : NULL;
+    default:
+        return *p < 0x20 ? unknown : NULL;
+    }
+}
+
+void text_xml(struct buf *out, const char *s, enum text_xml_place place) {
+    const uint8_t *p = (const uint8_t *)s, *end = p + strlen(s), *plain = p;
+    while (p < end) {
+        int len = utf8_step(p, (size_t)(end - p));
+        const char *instead = xml_instead(p, len, place);
+        if (instead == NULL) {
+            p += len;
+            continue;
+        }
+        buf_add(out, plain, (size_t)(p - plain));
+        buf_str(out, instead);
+        p += len > 0 ? len : 1;
+        plain = p;
+    }
+    buf_add(out, plain, (size_t)(p - plain));
+}
+
+void text_word(struct buf *out, const char *word) {
+    bool plain = word[0] != '\0';
+    for (const char *p = word; *p != '\0' && plain; p++) {
+        plain = strchr(" \"'\\;{}[]#|", *p) == NULL && (unsigned char)*p > 32;
+    }
+    if (plain) {
+        buf_str(out, word);
+        return;
+    }
+    buf_char(out, '"');
+    for (const char *p = word; *p != '\0'; p++) {
+        const char *instead = *p == '"'    ? "\\\""
+                              : *p == '\\' ? "\\\\"
+                              : *p == '\n' ? "\\n"
+                              : *p == '\t' ? "\\t"
+                              : *p == '\r' ? "\\r"
+                                           : NULL;
+        if (instead != NULL) {
+            buf_str(out, instead);
+        } else {
+            buf_char(out, *p);
+        }
+    }
+    buf_char(out, '"');
+}

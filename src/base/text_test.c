@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+
+static void characters(void **state) {
+    static const struct {
+        const char *s;
+        size_t n;
+        int want;
+    } v[] = {{"a", 1, 1},
+             {"\xC3\xA9", 2, 2},
+             {"\xC3", 1, 0},
+             {"\xE2\x82\xAC", 3, 3},
+             {"\xE2\x82", 2, 0},
+             {"\xF0\x9F\x8C\x8D", 4, 4},
+             {"\xF0\x9F\x8C", 3, 0},
+             {"\x80", 1, -1},
+             {"\xC0\x80", 2, -1},     /* overlong */
+             {"\xE0\x80\x80", 3, -1}, /* overlong */
+             {"\xE0\x80", 2, -1},     /* seen as soon as it can be */
+             {"\xF0\x80\x80\x80", 4, -1},
+             {"\xED\xA0\x80", 3, -1}, /* a surrogate */
+             {"\xF4\x90\x80\x80", 4, -1},
+             {"\xF5\x80\x80\x80", 4, -1},
+             {"\xC3\x28", 2, -1},
+             {"\xFF", 1, -1}};
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        assert_int_equal(utf8_step((const uint8_t *)v[i].s, v[i].n), v[i].want);
+    }
+}
+
+static void json(void **state) {
+    struct buf b = BUF_INIT;
+    text_json(&b, "");
+    assert_string_equal(buf_cstr(&b), "\"\"");
+    buf_clear(&b);
+    text_json(&b, "a\"\\\n\t\x01\x7F\xFF\xC3\xA9z");
+    assert_string_equal(buf_cstr(&b), "\"a\\\"\\\\\\n\\u0009\\u0001\\u007f\\ufffd\xC3\xA9z\"");
+    buf_clear(&b);
+    text_json(&b, "x\xE2\x82"); /* cut off */
+    assert_string_equal(buf_cstr(&b), "\"x\\ufffd\"");
+    buf_clear(&b);
+    assert_int_equal(text_json_part(&b, "x\xE2\x82", 3), 2);
+    assert_string_equal(buf_cstr(&b), "x");
+    buf_clear(&b);
+    assert_int_equal(text_json_part(&b, "a\0b", 3), 0);
+    assert_string_equal(buf_cstr(&b), "a\\u0000b");
+    buf_free(&b);
+}
+
+static void xml(void **state) {
+    struct buf b = BUF_INIT;
+    text_xml(&b, "a<b>&\"'\r\n\t\x02\xED\xA0\x80\xEF\xBF\xBE\xC3\xA9z", XML_CONTENT);
+    assert_string_equal(buf_cstr(&b), "a&lt;b&gt;&amp;\"'&#13;\n\t\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF"
+                                      "\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xC3\xA9z");
+    buf_clear(&b);
+    text_xml(&b, "\"<\r\n\t", XML_ATTRIBUTE);
+    assert_string_equal(buf_cstr(&b), "&quot;&lt;&#13;&#10;&#9;");
+    buf_clear(&b);
+    text_xml(&b, "]]>", XML_CONTENT); /* may not stand in character data */
+    assert_string_equal(buf_cstr(&b), "]]&gt;");
+    buf_free(&b);
+}
+
+static void words(void **state) {
+    static const struct {
+        const char *word, *want;
+    } v[] = {{"a", "a"},
+             {"", "\"\""},
+             {"a b", "\"a b\""},
+             {"a\"b\\", "\"a\\\"b\\\\\""},
+             {"x\ny\tz\r", "\"x\\ny\\tz\\r\""},
+             {"#x", "\"#x\""},
+             {"a|b", "\"a|b\""},
+             {"\xC3\xA9", "\xC3\xA9"}};
+    struct buf b = BUF_INIT;
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        buf_clear(&b);
+        text_word(&b, v[i].word);
+        assert_string_equal(buf_cstr(&b), v[i].want);
+    }
+    buf_free(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(characters),
+        cmocka_unit_test(json),
+        cmocka_unit_test(xml),
+        cmocka_unit_test(words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
