@@ -401,14 +401,17 @@ static enum err_code stale(struct sq_store *s, uint64_t fence, struct err *err) 
                    fence, s->fence, s->leased ? "" : " and nobody holds it");
 }
 
+/* Locked. */
+static enum err_code check_lease(struct sq_store *s, const struct log_lease *lease,
+                                 struct err *err) {
+    return s->leased && lease->fence == s->fence ? ERR_OK : stale(s, lease->fence, err);
+}
+
 static enum err_code sq_lease_renew(struct log *log, const struct log_lease *lease,
                                     struct err *err) {
     struct sq_store *s = store_of(log);
     pthread_mutex_lock(&s->lock);
-    enum err_code rc = ERR_OK;
-    if (!s->leased || lease->fence != s->fence) {
-        rc = stale(s, lease->fence, err);
-    }
+    enum err_code rc = check_lease(s, lease, err);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }
@@ -417,12 +420,8 @@ static enum err_code sq_lease_release(struct log *log, const struct log_lease *l
                                       struct err *err) {
     struct sq_store *s = store_of(log);
     pthread_mutex_lock(&s->lock);
-    enum err_code rc = ERR_OK;
-    if (!s->leased || lease->fence != s->fence) {
-        rc = stale(s, lease->fence, err);
-    } else {
-        s->leased = false;
-    }
+    enum err_code rc = check_lease(s, lease, err);
+    s->leased = s->leased && rc != ERR_OK;
     pthread_mutex_unlock(&s->lock);
     return rc;
 }

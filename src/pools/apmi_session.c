@@ -239,9 +239,9 @@ static void detach(struct pools *p, struct txn *t, struct apmi_session *s, const
     L_INFO("entity %s is unreachable: %s", en->system_id, why);
     struct buf b = BUF_INIT;
     buf_str(&b, "{\"entity\":");
-    json_text(&b, en->system_id);
+    text_json(&b, en->system_id);
     buf_str(&b, ",\"reason\":");
-    json_text(&b, why);
+    text_json(&b, why);
     buf_char(&b, '}');
     txn_event(t, "weft-apm:entity-unreachable", buf_cstr(&b));
     buf_free(&b);
@@ -370,10 +370,10 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     struct buf b = BUF_INIT;
     struct ip_addr addr;
     buf_str(&b, "{\"entity\":");
-    json_text(&b, en->system_id);
+    text_json(&b, en->system_id);
     if (ip_addr_parse(en->address, &addr, NULL) == ERR_OK) {
         buf_str(&b, ",\"address\":");
-        json_text(&b, en->address);
+        text_json(&b, en->address);
     }
     buf_char(&b, '}');
     txn_event(t, "weft-apm:entity-reachable", buf_cstr(&b));

@@ -55,7 +55,7 @@ uint32_t pool_name_seq(const char *domain, const char *name) {
     return (uint32_t)strtoul(digits, NULL, 10);
 }
 
-struct pool *domain_pool(struct domain *d, uint32_t ordinal) {
+uint32_t domain_pool_index(const struct domain *d, uint32_t ordinal) {
     uint32_t lo = 0, hi = d->n_pools;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
@@ -65,7 +65,12 @@ struct pool *domain_pool(struct domain *d, uint32_t ordinal) {
             hi = mid;
         }
     }
-    return lo < d->n_pools && d->pools[lo].ordinal == ordinal ? &d->pools[lo] : NULL;
+    return lo;
+}
+
+struct pool *domain_pool(struct domain *d, uint32_t ordinal) {
+    uint32_t i = domain_pool_index(d, ordinal);
+    return i < d->n_pools && d->pools[i].ordinal == ordinal ? &d->pools[i] : NULL;
 }
 
 /* Lists come in the order of the last one, so the search goes on where the last one ended. */
@@ -268,19 +273,19 @@ void event_alarm(struct txn *t, const char *name, const struct domain *d, enum a
     struct buf b = BUF_INIT;
     char when[TIME_TEXT_MAX];
     buf_str(&b, "{\"entity\":");
-    json_text(&b, d->entity->system_id);
+    text_json(&b, d->entity->system_id);
     buf_str(&b, ",\"pool-domain\":");
-    json_text(&b, d->name);
+    text_json(&b, d->name);
     buf_printf(&b, ",\"type\":\"%s\",\"id\":", type == ALARM_APPORTION ? "apportion" : "reclaim");
-    json_text(&b, a->id);
+    text_json(&b, a->id);
     buf_printf(&b, ",\"raised\":\"%s\",\"attempts\":%" PRIu32, time_format(a->first_s, 0, when),
                a->attempts);
     if (a->pool[0] != '\0') {
         buf_str(&b, ",\"pool\":");
-        json_text(&b, a->pool);
+        text_json(&b, a->pool);
     }
     buf_printf(&b, ",\"free-addresses\":\"%" PRIu64 "\",\"info\":", a->free);
-    json_text(&b, a->info);
+    text_json(&b, a->info);
     buf_char(&b, '}');
     txn_event(t, name, buf_cstr(&b));
     buf_free(&b);
@@ -291,28 +296,12 @@ void event_drained(struct txn *t, const char *name, const struct domain *d, cons
     char text[POOLS_NAME_MAX + 16];
     pool_name(d, po, text);
     buf_str(&b, "{\"entity\":");
-    json_text(&b, d->entity->system_id);
+    text_json(&b, d->entity->system_id);
     buf_str(&b, ",\"pool-domain\":");
-    json_text(&b, d->name);
+    text_json(&b, d->name);
     buf_str(&b, ",\"type\":\"pool-drained\",\"pool\":");
-    json_text(&b, text);
+    text_json(&b, text);
     buf_char(&b, '}');
     txn_event(t, name, buf_cstr(&b));
     buf_free(&b);
-}
-
-void json_text(struct buf *b, const char *s) {
-    buf_char(b, '"');
-    for (; *s != '\0'; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') {
-            buf_char(b, '\\');
-            buf_char(b, (char)c);
-        } else if (c < 0x20) {
-            buf_printf(b, "\\u%04x", c);
-        } else {
-            buf_char(b, (char)c);
-        }
-    }
-    buf_char(b, '"');
 }

@@ -42,13 +42,7 @@ static struct entity *entity_at(struct pools *p, uint32_t id) {
 
 /* ---- entities -------------------------------------------------------------------------------- */
 
-static void entity_drop(struct pools *p, struct entity *en) {
-    map_del(&p->entity_by_id, en->system_id);
-    p->entities[en->id] = NULL;
-    p->entity_count--;
-    while (p->n_entities > 0 && p->entities[p->n_entities - 1] == NULL) {
-        p->n_entities--;
-    }
+void entity_free(struct entity *en) {
     apmi_entity_gone(en);
     map_free(&en->domains, NULL);
     mem_free(en->system_id);
@@ -56,6 +50,16 @@ static void entity_drop(struct pools *p, struct entity *en) {
     mem_free(en->software);
     mem_free(en->lost_why);
     mem_free(en);
+}
+
+static void entity_drop(struct pools *p, struct entity *en) {
+    map_del(&p->entity_by_id, en->system_id);
+    p->entities[en->id] = NULL;
+    p->entity_count--;
+    while (p->n_entities > 0 && p->entities[p->n_entities - 1] == NULL) {
+        p->n_entities--;
+    }
+    entity_free(en);
 }
 
 static enum err_code fold_entity(struct pools *p, uint32_t id, const void *v, size_t n,
@@ -223,20 +227,6 @@ static enum err_code fold_domain(struct pools *p, uint32_t id, const void *v, si
 
 /* ---- pools ----------------------------------------------------------------------------------- */
 
-/* Index of the pool with this ordinal, or where it would stand. */
-static uint32_t pool_index(const struct domain *d, uint32_t ordinal) {
-    uint32_t lo = 0, hi = d->n_pools;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-        if (d->pools[mid].ordinal < ordinal) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
-        }
-    }
-    return lo;
-}
-
 static void pool_extra_free(struct pool *po) {
     if (po->extra != NULL) {
         mem_free(po->extra->name);
@@ -295,7 +285,7 @@ static enum err_code fold_pool(struct pools *p, uint32_t domain, uint32_t ordina
         return v == NULL ? ERR_OK
                          : err_set(e, ERR_MALFORMED, NULL, "the pool belongs to no domain");
     }
-    uint32_t i = pool_index(d, ordinal);
+    uint32_t i = domain_pool_index(d, ordinal);
     bool there = i < d->n_pools && d->pools[i].ordinal == ordinal;
     if (v == NULL) {
         if (there) {

@@ -22,6 +22,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "core/prefix_tree.h"
 #include "core/service.h"
 #include "core/target.h"
@@ -436,6 +437,8 @@ void pool_name(const struct domain *d, const struct pool *po, char out[POOLS_NAM
 uint32_t pool_name_seq(const char *domain, const char *name);
 void pool_name_make(const char *domain, uint32_t seq, char out[POOLS_NAME_MAX + 16]);
 struct pool *domain_pool(struct domain *d, uint32_t ordinal);
+/* Index of the pool with this ordinal, or where it would stand. */
+uint32_t domain_pool_index(const struct domain *d, uint32_t ordinal);
 struct pool *domain_pool_named(struct domain *d, const char *name);
 struct pool *domain_pool_prefix(struct domain *d, const struct ip_prefix *px);
 bool entity_pool_name_taken(struct entity *en, const char *name, const struct domain *except);
@@ -455,8 +458,7 @@ void domain_wait(struct pools *p, struct domain *d, int64_t now_s);
 void domain_wait_done(struct domain *d); /* when nothing is unanswered any more */
 void domain_set_usage(struct domain *d, uint64_t free, uint64_t total, uint64_t used);
 void domain_free(struct domain *d);
-/* `s` as a JSON string with its quotes. */
-void json_text(struct buf *b, const char *s);
+void entity_free(struct entity *en);
 /* Events */
 void event_alarm(struct txn *t, const char *name, const struct domain *d, enum alarm_type type,
                  const struct alarm *a);

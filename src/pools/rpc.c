@@ -133,7 +133,7 @@ static enum err_code show_tree(struct show *sh, struct call *cl, const struct pa
         return err_set(e, ERR_INVALID, NULL, "The cursor is damaged.");
     }
     buf_str(&cl->json, "{\"partition\":[{\"name\":");
-    json_text(&cl->json, pt->name);
+    text_json(&cl->json, pt->name);
     buf_str(&cl->json, ",\"prefix\":[");
     const char *comma = "";
     bool more =
@@ -231,7 +231,7 @@ static void forecast_line(struct show *sh, struct call *cl, const struct partiti
     buf_printf(&cl->text, "%-24s  %12" PRIu64 "  %13s  %10" PRId64 "  %s\n", pt->name, f.free,
                growth, f.observed_s / 60, days);
     buf_printf(&cl->json, "%s{\"name\":", comma);
-    json_text(&cl->json, pt->name);
+    text_json(&cl->json, pt->name);
     buf_printf(&cl->json, ",\"free-addresses\":\"%" PRIu64 "\",\"observed\":%" PRId64, f.free,
                f.observed_s / 60);
     if (f.known) {
@@ -286,7 +286,7 @@ static enum err_code show_utilization(struct show *sh, struct txn *t, struct cal
             buf_printf(&cl->text, "%-24s  %-25s  %12" PRIu32 "  %12" PRIu32 "  %12" PRIu32 "\n",
                        all[i]->name, when, s[k].total, s[k].allocated, s[k].used);
             buf_printf(&cl->json, "%s{\"partition\":", comma);
-            json_text(&cl->json, all[i]->name);
+            text_json(&cl->json, all[i]->name);
             buf_printf(&cl->json,
                        ",\"time\":\"%s\",\"allocated-addresses\":\"%" PRIu32
                        "\",\"used-addresses\":\"%" PRIu32 "\",\"total-addresses\":\"%" PRIu32 "\"}",
@@ -336,7 +336,7 @@ static enum err_code show_prefix(struct show *sh, struct txn *t, struct call *cl
         }
         buf_printf(&cl->text, "Usable     :  %" PRIu64 "\n", ip_prefix_usable(&in->prefix));
         buf_str(&cl->json, "{\"partition\":");
-        json_text(&cl->json, pt->name);
+        text_json(&cl->json, pt->name);
         buf_printf(&cl->json, ",\"root\":\"%s\",", root);
         json_block(sh, &cl->json, &info);
         buf_char(&cl->json, '}');
@@ -625,97 +625,4 @@ void pools_values(void *self, struct txn *t, struct values *v) {
         }
         mem_free(all);
     }
-}
-
-/* ---- metrics (APM-103)
- * ---------------------------------------------------------------------------
- */
-
-static void metric(struct buf *out, const char *name, const char *type, const char *help,
-                   uint64_t value) {
-    buf_printf(out, "# HELP weft_apm_%s %s\n# TYPE weft_apm_%s %s\nweft_apm_%s %" PRIu64 "\n", name,
-               help, name, type, name, value);
-}
-
-static void metrics_partitions(const struct pools *p, struct buf *out) {
-    static const struct {
-        const char *name, *help;
-    } gauges[] = {{"total", "Addresses of all roots of a partition."},
-                  {"free", "Addresses in no pool and not reserved."},
-                  {"allocated", "Addresses in pools."},
-                  {"reserved", "Addresses reserved and not in a pool."},
-                  {"used", "Addresses that entities report as assigned."},
-                  {"low", "1 while fewer addresses are free than wanted."}};
-    for (size_t g = 0; g < sizeof gauges / sizeof *gauges; g++) {
-        buf_printf(out, "# HELP weft_apm_partition_%s %s\n# TYPE weft_apm_partition_%s gauge\n",
-                   gauges[g].name, gauges[g].help, gauges[g].name);
-        MAP_FOREACH (m, &p->partitions) {
-            const struct partition *pt = m->value;
-            struct prefix_stats st = {.roots = 0};
-            if (pt->tree != NULL) {
-                prefix_tree_stats(pt->tree, &st);
-            }
-            uint64_t v[] = {(uint64_t)st.total,    (uint64_t)st.free, (uint64_t)st.allocated,
-                            (uint64_t)st.reserved, pt->used_reported, pt->low};
-            buf_printf(out, "weft_apm_partition_%s{partition=\"%s\"} %" PRIu64 "\n", gauges[g].name,
-                       pt->name, v[g]);
-        }
-    }
-}
-
-void pools_metrics(void *self, struct buf *out) {
-    const struct pools *p = self;
-    const struct pools_stats *s = &p->stats;
-    uint64_t reachable = 0, low = 0, recovered = 0, outstanding[ALARM_TYPES] = {0};
-    for (uint32_t i = 0; i < p->n_entities; i++) {
-        reachable += p->entities[i] != NULL && p->entities[i]->session != NULL;
-    }
-    for (uint32_t i = 0; i < p->n_domains; i++) {
-        for (int k = 0; p->domains[i] != NULL && k < ALARM_TYPES; k++) {
-            outstanding[k] += p->domains[i]->alarms[k] != NULL;
-        }
-    }
-    MAP_FOREACH (m, &p->partitions) {
-        low += ((const struct partition *)m->value)->low_crossings;
-        recovered += ((const struct partition *)m->value)->recoveries;
-    }
-    metric(out, "entities", "gauge", "Entities known.", p->entity_count);
-    metric(out, "entities_reachable", "gauge", "Entities whose session is up.", reachable);
-    metric(out, "domains", "gauge", "Pool domains.", p->domain_count);
-    metric(out, "pools", "gauge", "Pools.", p->pool_count);
-    metric(out, "answers_stored", "gauge", "Answers kept for repeated alarms.", p->n_answers);
-    metric(out, "apportion_outstanding", "gauge", "Domains waiting for prefixes.",
-           outstanding[ALARM_APPORTION]);
-    metric(out, "reclaim_outstanding", "gauge", "Domains with a surplus that is not acted on.",
-           outstanding[ALARM_RECLAIM]);
-    const struct {
-        const char *name, *help;
-        uint64_t n;
-    } counters[] = {
-        {"allocations_total", "Prefixes given.", s->allocations},
-        {"allocation_failures_total", "Alarms that could not be satisfied wholly.",
-         s->allocation_failures},
-        {"reclamations_total", "Prefixes taken back.", s->reclamations},
-        {"apportion_alarms_total", "Apportion alarms without retries.", s->apportion_alarms},
-        {"reclaim_alarms_total", "Reclaim alarms without retries.", s->reclaim_alarms},
-        {"pool_drained_alarms_total", "Pool-drained alarms.", s->drained_alarms},
-        {"abatements_total", "Alarms withdrawn.", s->abatements},
-        {"alarm_retries_total", "Alarms sent again.", s->retries},
-        {"answers_repeated_total", "Answers given again for a repeated alarm.", s->duplicates},
-        {"alarms_rate_limited_total", "Alarms refused for coming too fast.", s->rate_limited},
-        {"store_unavailable_total", "Requests refused because the store could not be written.",
-         s->store_unavailable},
-        {"conflicts_total", "Conflicts found by synchronisation.", s->conflicts},
-        {"domain_syncs_total", "Domains synchronised.", s->syncs},
-        {"domain_syncs_by_digest_total", "Of them, by digest alone.", s->digests_equal},
-        {"resyncs_ordered_total", "Synchronisations that were ordered.", s->resyncs},
-        {"confirmations_missed_total", "Confirmations that did not come in time.", s->timeouts},
-        {"drains_refused_total", "Drains refused as unsafe.", s->drains_refused},
-        {"sessions_refused_total", "Sessions refused.", s->refused_sessions},
-        {"partition_low_total", "Crossings of a low-water mark.", low},
-        {"partition_recovered_total", "Recoveries from one.", recovered}};
-    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
-        metric(out, counters[i].name, "counter", counters[i].help, counters[i].n);
-    }
-    metrics_partitions(p, out);
 }

@@ -47,15 +47,8 @@ static void destroy(void *self) {
         }
     }
     for (uint32_t i = 0; i < p->n_entities; i++) {
-        struct entity *en = p->entities[i];
-        if (en != NULL) {
-            apmi_entity_gone(en);
-            map_free(&en->domains, NULL);
-            mem_free(en->system_id);
-            mem_free(en->address);
-            mem_free(en->software);
-            mem_free(en->lost_why);
-            mem_free(en);
+        if (p->entities[i] != NULL) {
+            entity_free(p->entities[i]);
         }
     }
     MAP_FOREACH (m, &p->targets) {

@@ -65,6 +65,15 @@ const char *alarm_name(enum alarm_type type) {
     return type == ALARM_APPORTION ? "apportion" : "reclaim";
 }
 
+const char *block_state_name(const struct prefix_info *info) {
+    static const char *const states[] = {
+        [PREFIX_OUTSIDE] = "outside",   [PREFIX_AVAILABLE] = "available",
+        [PREFIX_RESERVED] = "reserved", [PREFIX_ALLOCATED] = "allocated",
+        [PREFIX_SPLIT] = "split",       [PREFIX_RETIRING] = "retiring",
+    };
+    return states[info->state];
+}
+
 const struct profile *entity_profile(const struct pools *p, const struct entity *en,
                                      const char **name) {
     const struct match *m = map_get(&p->matches, en->system_id);
@@ -327,16 +336,11 @@ void text_partition(const struct show *sh, struct buf *b, const struct partition
 }
 
 void text_block(const struct show *sh, struct buf *b, const struct prefix_info *info) {
-    static const char *const states[] = {
-        [PREFIX_OUTSIDE] = "outside",   [PREFIX_AVAILABLE] = "available",
-        [PREFIX_RESERVED] = "reserved", [PREFIX_ALLOCATED] = "allocated",
-        [PREFIX_SPLIT] = "split",       [PREFIX_RETIRING] = "retiring",
-    };
     char text[IP_TEXT_MAX];
     unsigned depth = info->prefix.len - info->root.len;
     ip_prefix_format(&info->prefix, text);
     buf_printf(b, "%*s%-*s  %-9s  %10" PRIu64, (int)depth, "",
-               (int)(34 - (depth < 16 ? depth : 16)), text, states[info->state],
+               (int)(34 - (depth < 16 ? depth : 16)), text, block_state_name(info),
                ip_prefix_usable(&info->prefix));
     if (info->state == PREFIX_ALLOCATED) {
         struct domain *d = pools_owner_domain(sh->p, info->owner);
@@ -352,48 +356,6 @@ void text_block(const struct show *sh, struct buf *b, const struct prefix_info *
         buf_printf(b, "  for %s %s", h->entity, h->domain);
     }
     buf_char(b, '\n');
-}
-
-/* ---- counters
- * ------------------------------------------------------------------------------------
- */
-
-void text_statistics(const struct show *sh, struct buf *b) {
-    const struct pools *p = sh->p;
-    const struct pools_stats *s = &p->stats;
-    uint32_t reachable = 0;
-    char since[TIME_TEXT_MAX];
-    for (uint32_t i = 0; i < p->n_entities; i++) {
-        reachable += p->entities[i] != NULL && p->entities[i]->session != NULL;
-    }
-    buf_printf(b,
-               "Since              :  %s\n"
-               "Entities           :  %" PRIu32 ", %" PRIu32 " reachable\n"
-               "Pool domains       :  %" PRIu32 "\n"
-               "Pools              :  %" PRIu64 "\n",
-               when(sh, s->since_s, since), p->entity_count, reachable, p->domain_count,
-               p->pool_count);
-    const struct {
-        const char *name;
-        uint64_t n;
-    } counters[] = {{"Allocations", s->allocations},
-                    {"Allocation failures", s->allocation_failures},
-                    {"Reclamations", s->reclamations},
-                    {"Apportion alarms", s->apportion_alarms},
-                    {"Reclaim alarms", s->reclaim_alarms},
-                    {"Pool-drained alarms", s->drained_alarms},
-                    {"Abatements", s->abatements},
-                    {"Retried alarms", s->retries},
-                    {"Repeated answers", s->duplicates},
-                    {"Drains refused", s->drains_refused},
-                    {"Synchronisations", s->syncs},
-                    {"... by digest", s->digests_equal},
-                    {"Conflicts", s->conflicts},
-                    {"Missing answers", s->timeouts},
-                    {"Refused sessions", s->refused_sessions}};
-    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
-        buf_printf(b, "%-19s:  %" PRIu64 "\n", counters[i].name, counters[i].n);
-    }
 }
 
 /* ---- use over time ------------------------------------------------------------------------------
@@ -458,7 +420,7 @@ static void fact(struct buf *b, struct buf *json, const char *fmt, ...) {
     va_end(ap);
     buf_printf(b, "%s\n", buf_cstr(&line));
     buf_str(json, json->len > 0 ? "," : "");
-    json_text(json, buf_cstr(&line));
+    text_json(json, buf_cstr(&line));
     buf_free(&line);
 }
 

@@ -24,6 +24,8 @@ struct partition **partitions_sorted(const struct pools *p);
 const char *security_name(uint8_t security);
 const char *alarm_name(enum alarm_type type);
 uint64_t domain_pool_counts(const struct domain *d, uint64_t *used);
+const char *block_state_name(const struct prefix_info *info);
+uint32_t entities_reachable(const struct pools *p);
 const struct profile *entity_profile(const struct pools *p, const struct entity *en,
                                      const char **name);
 

@@ -8,7 +8,7 @@
 
 static void member_text(struct buf *b, const char *name, const char *value) {
     buf_printf(b, ",\"%s\":", name);
-    json_text(b, value);
+    text_json(b, value);
 }
 
 static void member_time(const struct show *sh, struct buf *b, const char *name, int64_t s) {
@@ -18,49 +18,13 @@ static void member_time(const struct show *sh, struct buf *b, const char *name, 
     }
 }
 
-void json_statistics(const struct show *sh, struct buf *b) {
-    const struct pools *p = sh->p;
-    const struct pools_stats *s = &p->stats;
-    uint32_t reachable = 0, skipped = 0, low = 0;
-    char since[TIME_TEXT_MAX];
-    for (uint32_t i = 0; i < p->n_entities; i++) {
-        reachable += p->entities[i] != NULL && p->entities[i]->session != NULL;
-    }
-    MAP_FOREACH (m, &p->partitions) {
-        const struct partition *pt = m->value;
-        skipped += pt->skipped_roots;
-        low += pt->low;
-    }
-    buf_printf(b,
-               "\"since\":\"%s\",\"entities\":%" PRIu32 ",\"entities-reachable\":%" PRIu32
-               ",\"pool-domains\":%" PRIu32 ",\"pools\":%" PRIu64,
-               time_format(s->since_s, sh->offset_min, since), p->entity_count, reachable,
-               p->domain_count, p->pool_count);
-    const struct {
-        const char *name;
-        uint64_t n;
-    } counters[] = {{"allocations", s->allocations},
-                    {"allocation-failures", s->allocation_failures},
-                    {"reclamations", s->reclamations},
-                    {"apportion-alarms", s->apportion_alarms},
-                    {"reclaim-alarms", s->reclaim_alarms},
-                    {"pool-drained-alarms", s->drained_alarms},
-                    {"abatements", s->abatements},
-                    {"retries", s->retries},
-                    {"conflicts", s->conflicts}};
-    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++) {
-        buf_printf(b, ",\"%s\":\"%" PRIu64 "\"", counters[i].name, counters[i].n);
-    }
-    buf_printf(b, ",\"skipped-roots\":%" PRIu32 ",\"low-partitions\":%" PRIu32, skipped, low);
-}
-
 static void json_pool(const struct show *sh, struct buf *b, const struct domain *d,
                       const struct pool *po) {
     char name[POOLS_NAME_MAX + 16], text[IP_TEXT_MAX];
     struct ip_prefix px = pool_prefix(po);
     pool_name(d, po, name);
     buf_str(b, "{\"name\":");
-    json_text(b, name);
+    text_json(b, name);
     buf_printf(b,
                ",\"prefix\":\"%s\",\"total-addresses\":%" PRIu32 ",\"used-addresses\":%" PRIu32
                ",\"state\":\"%s\"",
@@ -89,7 +53,7 @@ static void json_conflicts(struct buf *b, const struct domain *d) {
             snprintf(name + strlen(name), sizeof name - strlen(name), "#%" PRIu32, po->ordinal);
         }
         buf_printf(b, "%s{\"pool\":", comma[0] ? comma : ",\"conflict\":[");
-        json_text(b, name);
+        text_json(b, name);
         buf_printf(b, ",\"prefix\":\"%s\",\"code\":\"C%u\"", text, po->code);
         member_text(b, "info", po->extra && po->extra->note ? po->extra->note : "");
         buf_char(b, '}');
@@ -107,7 +71,7 @@ void json_domain(const struct show *sh, struct buf *b, const struct domain *d, b
     domain_thresholds(sh->p, d, &th);
     entity_profile(sh->p, d->entity, &profile);
     buf_str(b, "{\"name\":");
-    json_text(b, d->name);
+    text_json(b, d->name);
     member_text(b, "partition", d->partition->name);
     if (profile != NULL) {
         member_text(b, "profile", profile);
@@ -150,7 +114,7 @@ void json_entity(const struct show *sh, struct buf *b, const struct entity *en,
                  const struct domain *only, bool pools) {
     struct ip_addr addr;
     buf_str(b, "{\"id\":");
-    json_text(b, en->system_id);
+    text_json(b, en->system_id);
     member_text(b, "name", en->system_id);
     if (ip_addr_parse(en->address, &addr, NULL) == ERR_OK) {
         member_text(b, "address", en->address);
@@ -187,7 +151,7 @@ static void alarm_head(struct buf *b, const char **comma, const struct domain *d
                        const char *id) {
     buf_printf(b, "%s{\"entity\":", *comma);
     *comma = ",";
-    json_text(b, d->entity->system_id);
+    text_json(b, d->entity->system_id);
     member_text(b, "pool-domain", d->name);
     member_text(b, "type", type);
     member_text(b, "id", id);
@@ -256,7 +220,7 @@ void json_reclaim_events(const struct show *sh, struct buf *b) {
                 pool_name(d, po, name);
                 buf_printf(b, "%s{\"entity\":", comma);
                 comma = ",";
-                json_text(b, d->entity->system_id);
+                text_json(b, d->entity->system_id);
                 member_text(b, "pool-domain", d->name);
                 member_text(b, "pool", name);
                 buf_printf(b,
@@ -274,14 +238,9 @@ void json_reclaim_events(const struct show *sh, struct buf *b) {
 }
 
 void json_block(const struct show *sh, struct buf *b, const struct prefix_info *info) {
-    static const char *const states[] = {
-        [PREFIX_OUTSIDE] = "outside",   [PREFIX_AVAILABLE] = "available",
-        [PREFIX_RESERVED] = "reserved", [PREFIX_ALLOCATED] = "allocated",
-        [PREFIX_SPLIT] = "split",       [PREFIX_RETIRING] = "retiring",
-    };
     char text[IP_TEXT_MAX];
     buf_printf(b, "\"prefix\":\"%s\",\"state\":\"%s\"", ip_prefix_format(&info->prefix, text),
-               states[info->state]);
+               block_state_name(info));
     if (info->state == PREFIX_ALLOCATED) {
         struct domain *d = pools_owner_domain(sh->p, info->owner);
         struct pool *po = d ? domain_pool(d, (uint32_t)info->owner) : NULL;
@@ -337,7 +296,7 @@ static void json_tree(const struct show *sh, struct buf *b, const struct partiti
 
 void json_partition(const struct show *sh, struct buf *b, const struct partition *pt, bool tree) {
     buf_str(b, "{\"name\":");
-    json_text(b, pt->name);
+    text_json(b, pt->name);
     if (pt->tree != NULL) {
         struct prefix_stats st;
         prefix_tree_stats(pt->tree, &st);

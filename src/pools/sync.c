@@ -110,14 +110,14 @@ static void report(struct sync *sy, const char *name, const struct ip_prefix *px
     L_WARN("%s domain %s pool %s: conflict %s", d->entity->system_id, d->name, name, text);
     struct buf b = BUF_INIT;
     buf_str(&b, "{\"entity\":");
-    json_text(&b, d->entity->system_id);
+    text_json(&b, d->entity->system_id);
     buf_str(&b, ",\"pool-domain\":");
-    json_text(&b, d->name);
+    text_json(&b, d->name);
     buf_str(&b, ",\"pool\":");
-    json_text(&b, name);
+    text_json(&b, name);
     buf_printf(&b, ",\"prefix\":\"%s\",\"code\":\"C%u\",\"info\":", ip_prefix_format(px, prefix),
                code);
-    json_text(&b, text);
+    text_json(&b, text);
     buf_char(&b, '}');
     txn_event(sy->t, "weft-apm:sync-conflict", buf_cstr(&b));
     buf_free(&b);
