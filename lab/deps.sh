@@ -7,7 +7,7 @@ set -euo pipefail
 run=(
     # the compiler, the build, the libraries
     gcc libc6-dev meson ninja-build pkg-config git python3
-    libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev libexpat1-dev
+    libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev libssh-dev libexpat1-dev
     libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev
     libedit-dev libcrypt-dev libcmocka-dev man-db groff-base
     # what the lab runs

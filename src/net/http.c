@@ -17,10 +17,11 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "net/http_int.h"
+#include "net/listen.h"
 
 LOGGER_MODULE(http)
 
-enum { ACCEPTS_PER_TURN = 64, BACKLOG = 1024 };
+enum { ACCEPTS_PER_TURN = 64 };
 
 const struct http_limits http_limits_default = {
     .max_conns = 10000,
@@ -281,18 +282,9 @@ static void on_tick(void *arg) {
 static void name_peer(struct http_conn *c, int fd, const struct sockaddr_storage *ss) {
     struct http_peer *p = &c->peer;
     char text[IP_TEXT_MAX];
-    if (ss->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
-        p->addr.family = 4;
-        memcpy(p->addr.bytes, &in->sin_addr, 4);
-        p->port = ntohs(in->sin_port);
-        snprintf(p->text, sizeof(p->text), "%s:%u", ip_addr_format(&p->addr, text), p->port);
-    } else if (ss->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
-        p->addr.family = 6;
-        memcpy(p->addr.bytes, &in6->sin6_addr, 16);
-        p->port = ntohs(in6->sin6_port);
-        snprintf(p->text, sizeof(p->text), "[%s]:%u", ip_addr_format(&p->addr, text), p->port);
+    if (listen_peer(ss, &p->addr, &p->port)) {
+        snprintf(p->text, sizeof(p->text), p->addr.family == 6 ? "[%s]:%u" : "%s:%u",
+                 ip_addr_format(&p->addr, text), p->port);
     } else {
         struct ucred cred = {.uid = (uid_t)-1, .gid = (gid_t)-1};
         socklen_t n = sizeof(cred);
@@ -403,43 +395,8 @@ static void listener_free(struct listener *li) {
 
 enum err_code http_listen_tcp(struct http_server *s, const struct ip_addr *addr, uint16_t port,
                               struct tls_ctx *tls, unsigned flags, uint16_t *bound, struct err *e) {
-    struct sockaddr_storage ss = {0};
-    socklen_t len;
-    char text[IP_TEXT_MAX], place[IP_TEXT_MAX + 8];
-    snprintf(place, sizeof(place), addr->family == 6 ? "[%s]:%u" : "%s:%u",
-             ip_addr_format(addr, text), port);
-    if (addr->family == 6) {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons(port);
-        memcpy(&in6->sin6_addr, addr->bytes, 16);
-        len = sizeof(*in6);
-    } else {
-        struct sockaddr_in *in = (struct sockaddr_in *)&ss;
-        in->sin_family = AF_INET;
-        in->sin_port = htons(port);
-        memcpy(&in->sin_addr, addr->bytes, 4);
-        len = sizeof(*in);
-    }
-    int one = 1, fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return err_errno(e, errno, place, "no socket");
-    }
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (addr->family == 6) { /* an IPv4 listener on the same port is the operator's to ask for */
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-    }
-    if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, BACKLOG) < 0) {
-        int why = errno;
-        close(fd);
-        return why == EADDRINUSE
-                   ? err_set(e, ERR_IN_USE, place, "another program listens on this address")
-                   : err_errno(e, why, place, "can't listen");
-    }
-    if (bound != NULL && getsockname(fd, (struct sockaddr *)&ss, &len) == 0) {
-        *bound = ntohs(addr->family == 6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
-                                         : ((struct sockaddr_in *)&ss)->sin_port);
-    }
+    int fd;
+    ERR_TRY(listen_tcp(addr, port, &fd, bound, e));
     listener_add(s, fd, tls, flags, NULL);
     return ERR_OK;
 }
@@ -480,7 +437,7 @@ enum err_code http_listen_unix(struct http_server *s, const char *path, mode_t m
      * which it is open to more than `mode` says. */
     fchmod(fd, mode);
     if (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || chmod(path, mode) < 0 ||
-        listen(fd, BACKLOG) < 0) {
+        listen(fd, LISTEN_BACKLOG) < 0) {
         int why = errno;
         close(fd);
         return err_errno(e, why, path, "can't listen");
