@@ -421,6 +421,18 @@ enum err_code doc_print(const struct model *m, const struct doc *d, const struct
 /* For `write`: adds to the `struct buf *` that is `arg`. */
 enum err_code model_write_buf(void *arg, const char *p, size_t n, struct err *e);
 
+/* ---- XPath filters ----------------------------------------------------------------------------
+ */
+
+/* Is this an XPath expression on our data? Module names are the prefixes. */
+enum err_code model_xpath_check(const struct model *m, const char *expr, struct err *e);
+/* `xml`: one element at `depth` below the root, alone in its ancestors. Adds to `out` what the
+ * expression selects of that element: nodes, all below them, and the way there with keys; nothing
+ * when it selects nothing. The expression sees this one object only, so position() and count() over
+ * objects count to one. */
+enum err_code model_xpath(const struct model *m, const char *expr, const char *xml, size_t len,
+                          unsigned depth, struct buf *out, struct err *e);
+
 /* ---- differences ------------------------------------------------------------------------------
  */
 

@@ -172,12 +172,13 @@ const char *dom_prefix(const struct dom *d, const char *prefix, size_t n) {
     return NULL;
 }
 
-/* ---- printing --------------------------------------------------------------------------------- */
+/* ---- printing ---------------------------------------------------------------------------------
+ */
 
 static void declare(const struct dom_ns *n, struct buf *out) {
     if (n->prefix[0] != '\0') {
         buf_printf(out, " xmlns:%s=\"", n->prefix);
-        text_xml(out, n->uri);
+        text_xml(out, n->uri, XML_ATTRIBUTE);
         buf_char(out, '"');
     }
 }
@@ -204,7 +205,7 @@ static void print(const struct dom *d, const char *outer_ns,
     buf_printf(out, "<%s", d->name);
     if (outer_ns == NULL || strcmp(outer_ns, d->ns) != 0) {
         buf_str(out, " xmlns=\"");
-        text_xml(out, d->ns);
+        text_xml(out, d->ns, XML_ATTRIBUTE);
         buf_char(out, '"');
     }
     for (const struct dom_ns *n = d->declared; n != NULL; n = n->next) {
@@ -216,12 +217,12 @@ static void print(const struct dom *d, const char *outer_ns,
     for (const struct dom_attr *a = d->attrs; a != NULL; a = a->next) {
         if (a->ns[0] == '\0') { /* NETCONF's and YANG's say what to do, and are not data */
             buf_printf(out, " %s=\"", a->name);
-            text_xml(out, a->value);
+            text_xml(out, a->value, XML_ATTRIBUTE);
             buf_char(out, '"');
         }
     }
     buf_char(out, '>');
-    text_xml(out, d->text);
+    text_xml(out, d->text, XML_CONTENT);
     for (const struct dom *c = d->child; c != NULL; c = c->next) {
         if (keep == NULL || keep(c, arg)) {
             print(c, d->ns, keep, arg, out);

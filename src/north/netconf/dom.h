@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A NETCONF message as a tree: small, bounded, with namespaces resolved. Document types are refused,
- * so there are no entities to expand. Everything lives in the arena it was parsed into.
+ * A NETCONF message as a tree: small, bounded, with namespaces resolved. Document types are
+ * refused, so there are no entities to expand. Everything lives in the arena it was parsed into.
  */
 #ifndef NORTH_NETCONF_DOM_H
 #define NORTH_NETCONF_DOM_H
@@ -19,6 +19,7 @@
 #define NS_WITH_DEFAULTS "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
 #define NS_YANG          "urn:ietf:params:xml:ns:yang:1"
 
+enum { DOM_SOME = 1, DOM_ALL = 2 };
 enum { DOM_DEPTH_MAX = 96, DOM_ELEMENTS_MAX = 2000000 };
 
 struct dom_attr {
@@ -42,6 +43,7 @@ struct dom {
     struct dom_ns *declared;
     struct dom *parent, *child, *last_child, *next;
     unsigned line;
+    unsigned char mark; /* of a filter: 0 left out, DOM_SOME, DOM_ALL */
 };
 
 /* ERR_MALFORMED with the line; ERR_TOO_BIG. */

@@ -47,7 +47,8 @@ static bool size_byte(struct nc_framer *f, char c, struct err *e) {
             return bad_chunk(e, "a message without a chunk");
         }
         f->state = NC_LAST_LF;
-    } else if (c >= '0' && c <= '9' && f->digits < SIZE_MAX_DIGITS && !(f->digits == 0 && c == '0')) {
+    } else if (c >= '0' && c <= '9' && f->digits < SIZE_MAX_DIGITS &&
+               !(f->digits == 0 && c == '0')) {
         f->left = f->left * 10 + (uint64_t)(c - '0');
         f->digits++;
     } else if (c == '\n' && f->digits > 0 && f->left <= UINT32_MAX) {
