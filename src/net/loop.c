@@ -115,11 +115,13 @@ static bool serve_posts(struct loop *l, size_t max) {
 static void on_wake(evutil_socket_t fd, short what, void *arg) {
     struct loop *l = arg;
     uint64_t n;
+    /* In this order: were `woken` taken back first, a message posted before the read would have its
+     * wake-up read away, and no later one would write another. */
+    while (read(fd, &n, sizeof(n)) < 0 && errno == EINTR) {
+    }
     pthread_mutex_lock(&l->lock);
     l->woken = false;
     pthread_mutex_unlock(&l->lock);
-    while (read(fd, &n, sizeof(n)) < 0 && errno == EINTR) {
-    }
     if (atomic_load(&l->stop)) {
         event_base_loopbreak(l->base);
         return;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -70,6 +71,75 @@ static void test_post(void **state) {
     assert_true(n->wakeups <= n->posted);
     assert_false(loop_is_current(in.l));
     loop_free(in.l);
+}
+
+enum { PINGERS = 3, ROUNDS = 10000, BURST = 128, STALL_MS = 10000 };
+
+struct pings {
+    struct loop *l;
+    struct pinger {
+        struct pings *all;
+        pthread_t thread;
+        sem_t taken;
+        unsigned n;
+    } pinger[PINGERS];
+    unsigned n, seen; /* messages taken, and how many of them the watchdog saw last */
+    bool stalled;
+};
+
+static void take_ping(void *arg) {
+    struct pinger *s = arg;
+    struct pings *p = s->all;
+    if (++s->n % BURST == 0) {
+        sem_post(&s->taken);
+    }
+    if (++p->n == PINGERS * ROUNDS * BURST) {
+        loop_stop(p->l);
+    }
+}
+
+static void look_for_stall(void *arg) {
+    struct pings *p = arg;
+    if (p->n == p->seen) {
+        p->stalled = true;
+        loop_stop(p->l);
+    }
+    p->seen = p->n;
+}
+
+static void *send_pings(void *arg) {
+    struct pinger *s = arg;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        for (unsigned k = 0; k < BURST; k++) {
+            loop_post(s->all->l, take_ping, s);
+        }
+        sem_wait(&s->taken);
+    }
+    return NULL;
+}
+
+/* A message that arrives while the loop wakes up for the one before it is served as well, and so is
+ * the next one: with nothing else going on, nobody would wake the loop again. */
+static void test_no_wake_up_is_lost(void **state) {
+    static struct pings p;
+    p.l = loop_new("test");
+    struct loop_timer *watchdog = loop_timer_new(p.l, look_for_stall, &p);
+    loop_timer_repeat(watchdog, STALL_MS);
+    for (unsigned i = 0; i < PINGERS; i++) {
+        p.pinger[i].all = &p;
+        sem_init(&p.pinger[i].taken, 0, 0);
+        pthread_create(&p.pinger[i].thread, NULL, send_pings, &p.pinger[i]);
+    }
+    loop_run(p.l);
+    loop_timer_free(watchdog);
+    if (p.stalled) {
+        fail_msg("a wake-up was lost after %u messages", p.n);
+    }
+    for (unsigned i = 0; i < PINGERS; i++) {
+        pthread_join(p.pinger[i].thread, NULL);
+        sem_destroy(&p.pinger[i].taken);
+    }
+    loop_free(p.l);
 }
 
 static void count(void *arg) {
@@ -198,9 +268,13 @@ static void test_signal(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_post),   cmocka_unit_test(test_leftover_posts_are_served),
-        cmocka_unit_test(test_timers), cmocka_unit_test(test_watchdog),
-        cmocka_unit_test(test_watch),  cmocka_unit_test(test_deferred),
+        cmocka_unit_test(test_post),
+        cmocka_unit_test(test_no_wake_up_is_lost),
+        cmocka_unit_test(test_leftover_posts_are_served),
+        cmocka_unit_test(test_timers),
+        cmocka_unit_test(test_watchdog),
+        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_deferred),
         cmocka_unit_test(test_signal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
