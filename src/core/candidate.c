@@ -81,24 +81,34 @@ bool candidate_is_private(const struct candidate *c) {
 /* ---- the exclusive lock -----------------------------------------------------------------------
  */
 
-enum err_code candidates_lock(struct candidates *cs, uint64_t session, const char *who,
-                              struct err *e) {
-    struct candidate *shared = candidate_shared(cs);
-    bool changed = candidate_changed(shared);
-    candidate_release(shared);
+enum err_code candidates_lock_running(struct candidates *cs, uint64_t session, const char *who,
+                                      uint64_t *holder, struct err *e) {
     enum err_code rc = ERR_OK;
     pthread_mutex_lock(&cs->lock);
+    *holder = cs->holder;
     if (cs->holder != 0) {
         rc = err_set(e, ERR_LOCKED, NULL, "the configuration is locked by %s", cs->holder_name);
-    } else if (changed) {
-        rc =
-            err_set(e, ERR_LOCKED, NULL, "the shared candidate has changes that are not committed");
     } else {
         cs->holder = session;
         snprintf(cs->holder_name, sizeof cs->holder_name, "%s", who);
     }
     pthread_mutex_unlock(&cs->lock);
     return rc;
+}
+
+enum err_code candidates_lock(struct candidates *cs, uint64_t session, const char *who,
+                              struct err *e) {
+    struct candidate *shared = candidate_shared(cs);
+    bool changed = candidate_changed(shared);
+    uint64_t holder;
+    candidate_release(shared);
+    ERR_TRY(candidates_lock_running(cs, session, who, &holder, e));
+    if (changed) {
+        candidates_unlock(cs, session, NULL);
+        return err_set(e, ERR_LOCKED, NULL,
+                       "the shared candidate has changes that are not committed");
+    }
+    return ERR_OK;
 }
 
 enum err_code candidates_unlock(struct candidates *cs, uint64_t session, struct err *e) {

@@ -35,6 +35,10 @@ bool candidate_is_private(const struct candidate *c);
  * ERR_LOCKED names the holder. */
 enum err_code candidates_lock(struct candidates *cs, uint64_t session, const char *who,
                               struct err *e);
+/* The same whether or not the shared candidate has changes; *holder gets the session that has it.
+ */
+enum err_code candidates_lock_running(struct candidates *cs, uint64_t session, const char *who,
+                                      uint64_t *holder, struct err *e);
 /* ERR_ABSENT when that session does not hold it. */
 enum err_code candidates_unlock(struct candidates *cs, uint64_t session, struct err *e);
 /* ERR_LOCKED when a session other than `session` holds the lock. */

@@ -16,7 +16,6 @@ LOGGER_MODULE(change);
 enum {
     CHANGE_EDITS_MAX = 1 << 20,
     CHANGES_INDEXED = 16, /* objects in a change from which on they are found by hash */
-    CONFIRM_SECONDS_MAX = 86400
 };
 
 struct prepared_op {
@@ -85,6 +84,8 @@ void change_free(struct change *ch) {
     mem_free(ch->edits);
     mem_free(ch->comment);
     mem_free(ch->label);
+    mem_free(ch->persist);
+    mem_free(ch->confirmer.persist_id);
     buf_free(&ch->diff);
     buf_free(&ch->warnings);
     arena_free(ch->arena);
@@ -477,7 +478,7 @@ static enum err_code set_confirm(struct txn *t, const struct change *ch, bool em
     if (ch->confirm == CONFIRM_NONE) {
         /* A plain commit confirms the one that waits for a person (RFC 6241 8.4.1). */
         if (c->confirm.mode == CONFIRM_BY_PERSON) {
-            ERR_TRY(confirm_allowed(t, &ch->who, e));
+            ERR_TRY(confirm_allowed(t, &ch->who, &ch->confirmer, e));
             confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
         }
         return ERR_OK;
@@ -485,14 +486,16 @@ static enum err_code set_confirm(struct txn *t, const struct change *ch, bool em
     if (empty && c->confirm.mode == CONFIRM_NONE) {
         return ERR_OK;
     }
+    if (c->confirm.mode == CONFIRM_BY_PERSON) {
+        ERR_TRY(confirm_allowed(t, &ch->who, &ch->confirmer, e));
+    }
     struct confirm cf = {.index = empty ? c->confirm.index : t->index,
                          .first_before = c->confirm.mode ? c->confirm.first_before : t->index,
                          .deadline_s = txn_now_s(t) + ch->confirm_s,
                          .mode = (uint8_t)ch->confirm};
-    if (empty) {
-        ERR_TRY(confirm_allowed(t, &ch->who, e));
-    }
     copy_text(cf.user, sizeof cf.user, ch->who.user);
+    cf.session = ch->confirmer.session;
+    copy_text(cf.persist, sizeof cf.persist, ch->persist != NULL ? ch->persist : "");
     confirm_targets(t, &cf);
     confirm_set(t, &cf);
     mem_free(cf.targets);
@@ -513,9 +516,10 @@ static enum err_code apply_ops(struct txn *t, struct change *ch, struct err *e) 
 
 static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
     struct change *ch = arg;
-    if (ch->confirm != CONFIRM_NONE && (ch->confirm_s < 1 || ch->confirm_s > CONFIRM_SECONDS_MAX)) {
+    if (ch->confirm != CONFIRM_NONE &&
+        (ch->confirm_s < 1 || ch->confirm_s > CORE_CONFIRM_SECONDS_MAX)) {
         return err_set(e, ERR_INVALID, NULL, "the time to confirm must be 1..%d seconds, not %u",
-                       CONFIRM_SECONDS_MAX, ch->confirm_s);
+                       CORE_CONFIRM_SECONDS_MAX, ch->confirm_s);
     }
     t->force = ch->force;
     t->dry_run = ch->mode == CHANGE_DRY_RUN;

@@ -105,6 +105,14 @@ struct change_edit {
 enum change_mode { CHANGE_COMMIT, CHANGE_DRY_RUN };
 enum change_confirm { CONFIRM_NONE, CONFIRM_BY_PERSON, CONFIRM_BY_TARGETS };
 
+/* Who confirms, or takes back, the commit that waits (RFC 6241 8.4): the NETCONF session that made
+ * it, or whoever knows the id under which it persists. */
+struct confirmer {
+    uint64_t session; /* 0: no NETCONF session */
+    char *persist_id; /* NULL: none given */
+};
+enum { CORE_CONFIRM_SECONDS_MAX = 86400, CORE_PERSIST_MAX = 255 };
+
 struct change_target { /* a target whose desired state the change touches, or touched */
     char *name;
     char *what; /* one line */
@@ -116,9 +124,12 @@ struct change {
     char *comment; /* NULL: none */
     enum change_mode mode;
     enum change_confirm confirm; /* taken back unless confirmed / applied in time */
-    uint32_t confirm_s;          /* 1..86400 */
-    bool force;                  /* past guard rails that may be passed (APM-018 ...) */
-    char *label;                 /* "rollback 3", "load override": for the history; or NULL */
+    uint32_t confirm_s;          /* 1..CORE_CONFIRM_SECONDS_MAX */
+    char *persist; /* CONFIRM_BY_PERSON: it waits under this id, also when the session has ended;
+                      NULL: it goes with the session, when there is one */
+    struct confirmer confirmer; /* freed with the change */
+    bool force;                 /* past guard rails that may be passed (APM-018 ...) */
+    char *label;                /* "rollback 3", "load override": for the history; or NULL */
     struct change_edit *edits;
     size_t n_edits;
     struct arena *arena; /* freed with the change */
@@ -227,8 +238,16 @@ enum commit_phase {
 void core_commit_wait(struct core *c, uint64_t index, int64_t timeout_ns,
                       void (*done)(void *arg, enum commit_phase phase, const char *text),
                       void *arg);
-/* Confirms the pending confirmed commit; ERR_ABSENT when there is none. */
-void core_confirm(struct core *c, const struct actor *who, core_done_fn done, void *arg);
+/* Confirms the pending confirmed commit; ERR_ABSENT when there is none, ERR_IN_USE when it is that
+ * of another session or waits under an id, ERR_INVALID when that is another one. `by` is copied;
+ * NULL: a person. */
+void core_confirm(struct core *c, const struct actor *who, const struct confirmer *by,
+                  core_done_fn done, void *arg);
+/* Takes it back at once. Errors as above. */
+void core_confirm_cancel(struct core *c, const struct actor *who, const struct confirmer *by,
+                         core_done_fn done, void *arg);
+/* A NETCONF session has ended: what it left unconfirmed is taken back, unless it persists. */
+void core_session_gone(struct core *c, uint64_t session);
 /* The pending confirmed commit: its index and deadline, 0 when none. From any thread. */
 uint64_t core_confirm_pending(struct core *c, int64_t *deadline_s);
 

@@ -363,7 +363,7 @@ static void test_who_may_confirm(void **state) {
     testing_must(confirmed("a", 200, CONFIRM_BY_PERSON, 60));
     const struct actor nobody = {.user = "nobody", .source = "test"};
     struct outcome o = {0};
-    core_confirm(testing.core, &nobody, over, &o);
+    core_confirm(testing.core, &nobody, NULL, over, &o);
     core_step(testing.core);
     assert_int_equal(o.rc, ERR_DENIED);
     assert_true(core_confirm_pending(testing.core, NULL) != 0);

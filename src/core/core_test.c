@@ -352,7 +352,7 @@ static void test_confirmed_commit_is_confirmed(void **state) {
     ch->confirm = CONFIRM_BY_PERSON;
     ch->confirm_s = 60;
     must_change(ch);
-    core_confirm(core, &actor_system, NULL, NULL);
+    core_confirm(core, &actor_system, NULL, NULL, NULL);
     core_step(core);
     assert_int_equal(core_confirm_pending(core, NULL), 0);
     clock_fake_advance(&fake, 120 * NS_PER_S);

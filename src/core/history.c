@@ -18,7 +18,7 @@
 
 LOGGER_MODULE(history);
 
-enum { RECORD_VERSION = 1, TAKE_BACK_RETRY_S = 10 };
+enum { RECORD_VERSION = 1, CONFIRM_VERSION = 2, TAKE_BACK_RETRY_S = 10 };
 
 #define COMMIT_KEY   CORE_STATE_PREFIX "commit/"
 #define CONFIRM_KEY  CORE_STATE_PREFIX "confirm"
@@ -159,8 +159,9 @@ static enum err_code fold_confirm(struct core *c, const void *value, size_t len,
     struct confirm cf = {.mode = CONFIRM_NONE};
     if (value != NULL) {
         struct cur p = cur_of(value, len);
-        if (cur_u8(&p) != RECORD_VERSION) {
-            return err_set(e, ERR_UNSUPPORTED, NULL, "written by another version");
+        uint8_t version = cur_u8(&p);
+        if (version == 0 || version > CONFIRM_VERSION) {
+            return err_set(e, ERR_UNSUPPORTED, NULL, "written by a newer version (%u)", version);
         }
         cf.mode = cur_u8(&p);
         cf.index = cur_var(&p);
@@ -171,6 +172,10 @@ static enum err_code fold_confirm(struct core *c, const void *value, size_t len,
         for (uint64_t i = 0; i < n && !p.bad; i++) {
             cf.targets = mem_array(cf.targets, i + 1, sizeof *cf.targets);
             cf.targets[cf.n_targets++] = cur_blob_strdup(&p);
+        }
+        if (version >= 2) {
+            cf.session = cur_var(&p);
+            take_text(&p, cf.persist, sizeof cf.persist);
         }
         if (p.bad) {
             confirm_clear(&cf);
@@ -205,7 +210,7 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
 }
 
 static void confirm_encode(const struct confirm *cf, struct buf *out) {
-    buf_u8(out, RECORD_VERSION);
+    buf_u8(out, CONFIRM_VERSION);
     buf_u8(out, cf->mode);
     buf_var(out, cf->index);
     buf_var(out, cf->first_before);
@@ -215,6 +220,8 @@ static void confirm_encode(const struct confirm *cf, struct buf *out) {
     for (size_t i = 0; i < cf->n_targets; i++) {
         buf_blob_str(out, cf->targets[i]);
     }
+    buf_var(out, cf->session);
+    buf_blob_str(out, cf->persist);
 }
 
 bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out) {
@@ -387,6 +394,8 @@ struct take_back {
     struct core *core;
     uint64_t index, first;
     bool queued;
+    core_done_fn done; /* whoever waits for it; NULL: nobody */
+    void *arg;
     char why[ERR_TEXT_MAX];
     struct txn *t;
     struct err *e;
@@ -475,6 +484,10 @@ static void take_back_done(void *arg, uint64_t index, const struct err *e) {
     struct take_back *tb = arg;
     struct core *c = tb->core;
     tb->queued = false;
+    if (tb->done != NULL) {
+        tb->done(tb->arg, index, e);
+        tb->done = NULL;
+    }
     if (e != NULL) {
         L_ERR("commit %" PRIu64 " could not be taken back, trying again in %d s: %s %s", tb->index,
               TAKE_BACK_RETRY_S, e->path, e->text);
@@ -509,8 +522,25 @@ void confirm_take_back(struct core *c, const char *why) {
     take_back_queue(c);
 }
 
-enum err_code confirm_allowed(const struct txn *t, const struct actor *who, struct err *e) {
+enum err_code confirm_allowed(const struct txn *t, const struct actor *who,
+                              const struct confirmer *by, struct err *e) {
     const struct core *c = t->core;
+    const struct confirm *cf = &c->confirm;
+    const char *id = by->persist_id;
+    if (cf->mode == CONFIRM_NONE && id != NULL) {
+        return err_set(e, ERR_INVALID, NULL, "no commit waits under that persist-id");
+    }
+    if (id != NULL && strcmp(id, cf->persist) != 0) {
+        return err_set(e, ERR_INVALID, NULL, "the commit that waits has another persist-id");
+    }
+    if (id == NULL && cf->persist[0] != '\0') {
+        return err_set(e, ERR_IN_USE, NULL,
+                       "a confirmed commit of %s waits under a persist-id; give that", cf->user);
+    }
+    if (id == NULL && by->session != 0 && cf->session != 0 && by->session != cf->session) {
+        return err_set(e, ERR_IN_USE, NULL, "a confirmed commit waits for session %" PRIu64,
+                       cf->session);
+    }
     if (who->superuser || strcmp(who->user, c->confirm.user) == 0 ||
         rights_allow_below(c->tip, who, RIGHT_WRITE, "/")) {
         return ERR_OK;
@@ -524,6 +554,8 @@ struct confirming {
     uint64_t index; /* confirm only this one; 0: whatever waits */
     core_done_fn done;
     void *arg;
+    struct confirmer by;
+    bool cancel;
 };
 
 static enum err_code confirm_work(struct txn *t, void *arg, struct err *e) {
@@ -532,7 +564,12 @@ static enum err_code confirm_work(struct txn *t, void *arg, struct err *e) {
     if (now->mode == CONFIRM_NONE || (cf->index != 0 && cf->index != now->index)) {
         return err_set(e, ERR_ABSENT, NULL, "no commit waits to be confirmed");
     }
-    ERR_TRY(confirm_allowed(t, &t->who, e));
+    if (cf->index == 0) {
+        ERR_TRY(confirm_allowed(t, &t->who, &cf->by, e));
+    }
+    if (cf->cancel) {
+        return ERR_OK; /* the rest is a change of its own, behind this */
+    }
     confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
     audit_put(t, "commit confirm", "done");
     return ERR_OK;
@@ -540,16 +577,73 @@ static enum err_code confirm_work(struct txn *t, void *arg, struct err *e) {
 
 static void confirm_done(void *arg, uint64_t index, const struct err *e) {
     struct confirming *cf = arg;
-    if (cf->done != NULL) {
+    struct core *c = cf->core;
+    if (cf->cancel && e == NULL && c->take_back == NULL) {
+        confirm_take_back(c, "it was cancelled");
+        c->take_back->done = cf->done;
+        c->take_back->arg = cf->arg;
+    } else if (cf->done != NULL) {
         cf->done(cf->arg, index, e);
     }
+    mem_free(cf->by.persist_id);
     mem_free(cf);
 }
 
-void core_confirm(struct core *c, const struct actor *who, core_done_fn done, void *arg) {
+static void confirm_queue(struct core *c, const struct actor *who, const struct confirmer *by,
+                          bool cancel, core_done_fn done, void *arg) {
     struct confirming *cf = MEM_NEW(struct confirming);
-    *cf = (struct confirming){c, 0, done, arg};
+    *cf = (struct confirming){.core = c, .done = done, .arg = arg, .cancel = cancel};
+    if (by != NULL) {
+        cf->by.session = by->session;
+        cf->by.persist_id = by->persist_id != NULL ? mem_strdup(by->persist_id) : NULL;
+    }
     core_run(c, who, confirm_work, confirm_done, cf);
+}
+
+void core_confirm(struct core *c, const struct actor *who, const struct confirmer *by,
+                  core_done_fn done, void *arg) {
+    confirm_queue(c, who, by, false, done, arg);
+}
+
+void core_confirm_cancel(struct core *c, const struct actor *who, const struct confirmer *by,
+                         core_done_fn done, void *arg) {
+    confirm_queue(c, who, by, true, done, arg);
+}
+
+struct session_over {
+    struct core *core;
+    uint64_t session;
+};
+
+static void session_over(void *arg, uint64_t index, const struct err *e) {
+    struct session_over *so = arg;
+    const struct confirm *cf = &so->core->confirm;
+    (void)index;
+    (void)e;
+    if (cf->mode == CONFIRM_BY_PERSON && cf->session == so->session && cf->persist[0] == '\0') {
+        confirm_take_back(so->core, "its session has ended");
+    }
+    mem_free(so);
+}
+
+static enum err_code nothing(struct txn *t, void *arg, struct err *e) {
+    (void)t;
+    (void)arg;
+    (void)e;
+    return ERR_OK;
+}
+
+void core_session_gone(struct core *c, uint64_t session) {
+    struct session_over *so = MEM_NEW(struct session_over);
+    *so = (struct session_over){c, session};
+    core_run(c, &actor_system, nothing, session_over, so);
+}
+
+void confirm_recovered(struct core *c) {
+    const struct confirm *cf = &c->confirm;
+    if (cf->mode == CONFIRM_BY_PERSON && cf->session != 0 && cf->persist[0] == '\0') {
+        confirm_take_back(c, "its session ended with the former process");
+    }
 }
 
 static void all_applied_done(void *arg, uint64_t index, const struct err *e) {
@@ -568,7 +662,8 @@ void confirm_by_targets_done(struct core *c) {
     }
     c->confirming = true;
     struct confirming *cf = MEM_NEW(struct confirming);
-    *cf = (struct confirming){c, c->confirm.index, all_applied_done, c};
+    *cf = (struct confirming){
+        .core = c, .index = c->confirm.index, .done = all_applied_done, .arg = c};
     core_run(c, &actor_system, confirm_work, confirm_done, cf);
 }
 

@@ -103,8 +103,8 @@ static struct http_auth_ticket *basic(const struct http_auth_config *cfg, const 
 
 /* Gateways and users have certificates of the same authority: a user's says that it is one, or a
  * gateway called "admin" would be more than a gateway. */
-static enum err_code certificate(struct core *c, const struct tls_peer *p, const char *source,
-                                 struct actor *who, struct err *e) {
+enum err_code http_auth_certificate(struct core *c, const struct tls_peer *p, const char *source,
+                                    struct actor *who, struct err *e) {
     char uri[TLS_NAME_MAX + 32];
     snprintf(uri, sizeof uri, HTTP_AUTH_USER_URI "%s", p->subject_cn);
     if (!tls_peer_has_san(p, 'U', uri)) {
@@ -135,7 +135,7 @@ struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const str
         rc = rest != NULL ? rights_token(cfg->core, rest, source, &who, &e)
                           : err_set(&e, ERR_AUTH, NULL, "Basic and Bearer are what we know");
     } else if (peer->kind == HTTP_PEER_TLS && peer->tls != NULL && peer->tls->verified) {
-        rc = certificate(cfg->core, peer->tls, source, &who, &e);
+        rc = http_auth_certificate(cfg->core, peer->tls, source, &who, &e);
     } else if (peer->kind == HTTP_PEER_UNIX) {
         rc = rights_local(cfg->core, (uint32_t)peer->uid, source, &who, &e);
     } else {

@@ -35,6 +35,9 @@ typedef void http_auth_done(void *arg, const struct actor *who, const struct err
 struct http_auth_ticket;
 struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const struct http_req *r,
                                    http_auth_done *done, void *arg);
+/* The user that a verified client certificate stands for, outside HTTP too. ERR_AUTH. */
+enum err_code http_auth_certificate(struct core *c, const struct tls_peer *p, const char *source,
+                                    struct actor *who, struct err *e);
 /* `done` will not be called any more. */
 void http_auth_cancel(struct http_auth_ticket *t);
 

@@ -134,7 +134,9 @@ struct confirm {                  /* the pending confirmed commit */
     int64_t deadline_s;
     uint8_t mode; /* enum change_confirm; CONFIRM_NONE: none pending */
     char user[64];
-    char **targets; /* names of those concerned */
+    uint64_t session;                   /* NETCONF's; 0: none */
+    char persist[CORE_PERSIST_MAX + 1]; /* "": it does not outlive its session */
+    char **targets;                     /* names of those concerned */
     size_t n_targets;
 };
 struct take_back;
@@ -253,7 +255,10 @@ void confirm_set(struct txn *t, const struct confirm *cf); /* mode NONE: deletes
 void confirm_start(struct core *c);                        /* arms its timer */
 void confirm_take_back(struct core *c, const char *why);
 /* May `who` confirm what waits? Its author may, and whoever may change anything. */
-enum err_code confirm_allowed(const struct txn *t, const struct actor *who, struct err *e);
+enum err_code confirm_allowed(const struct txn *t, const struct actor *who,
+                              const struct confirmer *by, struct err *e);
+/* After a start: what waited for a session of the former process is taken back. */
+void confirm_recovered(struct core *c);
 void confirm_by_targets_done(struct core *c); /* queues the confirmation, once */
 /* The configuration before commit `index`; release it. */
 enum err_code history_before(struct core *c, uint64_t index, struct snap **out, struct err *e);

@@ -32,6 +32,10 @@ enum err_code rights_token(struct core *c, const char *token, const char *source
 /* The user whose name is the subject CN of a client certificate that was verified. */
 enum err_code rights_certificate(struct core *c, const char *cn, const char *source,
                                  struct actor *out, struct err *e);
+/* A public key of an SSH login whose signature has been verified: one of the user's own? */
+enum err_code rights_key(struct core *c, const char *user, const char *algorithm,
+                         const char *base64, const char *source, struct actor *out, struct err *e);
+bool rights_key_known(struct core *c, const char *user, const char *algorithm, const char *base64);
 /* A local peer by its user id: root and the daemon's own user are administrators; others are the
  * Weft user of the same name, if there is one that says `local`. */
 enum err_code rights_local(struct core *c, uint32_t uid, const char *source, struct actor *out,

@@ -142,4 +142,7 @@ enum err_code print_tree(const struct model *m, const struct node *n, const json
 void print_member(const struct node *n, const json_t *v, enum model_format format,
                   const struct buf *words, struct buf *out);
 
+/* path.c: percent-decodes n bytes into out (n + 1 bytes); false: not well-formed, or a NUL. */
+bool path_decode(char *out, const char *s, size_t n);
+
 #endif

@@ -383,6 +383,11 @@ enum err_code model_edit(const struct model *m, const struct model_view *view,
                          const struct model_edit *edit, struct arena *a, model_emit emit, void *arg,
                          struct edit_result *result, struct err *e);
 
+/* An instance path as instance-identifier: in JSON as RFC 7951 6.11 writes it, in XML with a prefix
+ * on each step, whose declarations (" xmlns:p=\"...\"") go to `ns`. False: it is no path of data.
+ */
+bool path_instance_id(const char *path, enum model_format format, struct buf *out, struct buf *ns);
+
 /* ---- printing ---------------------------------------------------------------------------------
  */
 

@@ -31,7 +31,7 @@ static int hex_digit(char c) {
 }
 
 /* False: a broken escape or an escaped NUL. `out` holds n + 1 bytes. */
-static bool decode_to(char *out, const char *s, size_t n) {
+bool path_decode(char *out, const char *s, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (s[i] != '%') {
             *out++ = s[i];
@@ -51,7 +51,7 @@ static bool decode_to(char *out, const char *s, size_t n) {
 
 static char *decode(struct arena *a, const char *s, size_t n) {
     char *out = arena_alloc(a, n + 1);
-    return decode_to(out, s, n) ? out : NULL;
+    return path_decode(out, s, n) ? out : NULL;
 }
 
 void path_object(const struct kind *k, const char *const *keys, struct buf *out) {
@@ -89,8 +89,8 @@ static int cmp_keys(const struct kind *k, const char *a, const char *b) {
     char x[MODEL_PATH_MAX + 1], y[MODEL_PATH_MAX + 1];
     for (size_t i = 0; i < k->n_keys && *p != '\0' && *q != '\0'; i++) {
         size_t np = strcspn(++p, ","), nq = strcspn(++q, ",");
-        if (np > MODEL_PATH_MAX || nq > MODEL_PATH_MAX || !decode_to(x, p, np) ||
-            !decode_to(y, q, nq)) {
+        if (np > MODEL_PATH_MAX || nq > MODEL_PATH_MAX || !path_decode(x, p, np) ||
+            !path_decode(y, q, nq)) {
             break;
         }
         int c = value_cmp(k->keys[i], x, y);

@@ -241,7 +241,7 @@ static bool confirm_only(struct run *r) {
     }
     struct confirm_wait d = {.w = wait_new()};
     wait_hold(d.w);
-    core_confirm(r->cli->core, &r->s->who, confirm_done, &d);
+    core_confirm(r->cli->core, &r->s->who, NULL, confirm_done, &d);
     wait_for(r, d.w, false);
     wait_release(d.w);
     if (d.e.code != ERR_OK) {

@@ -252,7 +252,9 @@ enum err_code nc_get_print(const struct nc_get *g, model_write write, void *arg,
                                        .defaults = g->defaults,
                                        .content = g->state != NULL ? CONTENT_ALL : CONTENT_CONFIG};
     w.view = (struct model_view){seen_get, seen_next, (void *)(uintptr_t)g};
-    struct nc_filters root = {.v = (const struct dom **)(uintptr_t)&g->filter, .n = g->filter != NULL, .all = g->filter == NULL};
+    struct nc_filters root = {.v = (const struct dom **)(uintptr_t)&g->filter,
+                              .n = g->filter != NULL,
+                              .all = g->filter == NULL};
     enum err_code rc = children(&w, model_root(), "", &root);
     if (rc == ERR_OK) {
         rc = flush(&w);

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+/* <edit-config>, <copy-config>, <delete-config>, <validate>. */
+#include "north/netconf/edit.h"
+#include "north/netconf/internal.h"
+
+#include <string.h>
+
+/* ---- rights and presence ----------------------------------------------------------------------
+ */
+
+/* Refused where it is asked for, not only at the commit (RFC 8341 3.4.5). */
+static enum err_code may_write(struct nc_rpc *r, const struct nc_edits *edits, struct err *e) {
+    for (size_t i = 0; i < edits->n; i++) {
+        if (!edits->expect[i] &&
+            !rights_allow(r->snap, &r->s->who, RIGHT_WRITE, edits->v[i].target)) {
+            return err_set(e, ERR_DENIED, edits->v[i].target, "%s has no right to change this",
+                           r->s->who.user);
+        }
+    }
+    return ERR_OK;
+}
+
+/* Operation none: the way to what is changed must be there (RFC 6241 7.2). */
+static enum err_code expected(struct nc_rpc *r, const struct snap *s, const struct nc_edits *edits,
+                              struct err *e) {
+    for (size_t i = 0; i < edits->n; i++) {
+        struct target where;
+        if (!edits->expect[i]) {
+            continue;
+        }
+        ERR_TRY(path_parse(r->n->model, edits->v[i].target, r->a, &where, e));
+        if (where.object != NULL && snap_get(s, where.object) == NULL) {
+            return err_set(e, ERR_ABSENT, where.object, "does not exist");
+        }
+    }
+    return ERR_OK;
+}
+
+/* Applies all or nothing to a candidate; `one_by_one`: what fails is left out, and the first error
+ * comes back after all. */
+static enum err_code apply(struct nc_rpc *r, struct candidate *c, const struct nc_edits *edits,
+                           bool one_by_one, struct err *e) {
+    struct model_edit *v = arena_alloc(r->a, (edits->n + 1) * sizeof *v);
+    size_t n = 0, bad;
+    for (size_t i = 0; i < edits->n; i++) {
+        if (!edits->expect[i]) {
+            v[n++] = edits->v[i];
+        }
+    }
+    if (!one_by_one) {
+        return candidate_edit(c, v, n, &bad, e);
+    }
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < n; i++) {
+        struct err why;
+        if (candidate_edit(c, &v[i], 1, &bad, &why) != ERR_OK && rc == ERR_OK) {
+            *e = why;
+            rc = why.code;
+        }
+    }
+    return rc;
+}
+
+/* ---- through core -----------------------------------------------------------------------------
+ */
+
+/* The candidate as one change of the running configuration. */
+static enum err_code make(struct nc_rpc *r, struct candidate *c, enum change_mode mode,
+                          const char *label, struct err *e) {
+    struct change *ch = change_new(&r->s->who);
+    struct snap *sent = NULL;
+    ch->mode = mode;
+    ch->label = mem_strdup(label);
+    ch->confirmer.session = r->s->id;
+    enum err_code rc = candidate_change(c, ch, &sent, e);
+    if (rc == ERR_OK) {
+        blocking_change(&r->n->core, ch);
+        rc = ch->err.code;
+        if (rc != ERR_OK) {
+            *e = ch->err;
+        }
+    }
+    if (rc == ERR_OK && mode == CHANGE_COMMIT) {
+        candidate_committed(c, sent);
+    } else {
+        snap_release(sent);
+    }
+    change_free(ch);
+    return rc;
+}
+
+static enum err_code may_edit(struct nc_rpc *r, struct err *e) {
+    return candidates_may_edit(r->n->cfg.candidates, r->s->id, e);
+}
+
+/* A private candidate with what <config> says, on top of the running configuration, or alone. */
+static enum err_code private_of(struct nc_rpc *r, const struct dom *config, bool alone,
+                                struct candidate **out, struct err *e) {
+    struct nc_edits edits;
+    ERR_TRY(nc_edits_of(config, NC_MERGE, r->a, &edits, e));
+    ERR_TRY(may_write(r, &edits, e));
+    struct candidate *c = candidate_private(r->n->cfg.candidates);
+    if (alone) {
+        struct snap *none = snap_empty();
+        candidate_set(c, none);
+        snap_release(none);
+    }
+    enum err_code rc = apply(r, c, &edits, false, e);
+    if (rc != ERR_OK) {
+        candidate_release(c);
+        return rc;
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+/* ---- edit-config ------------------------------------------------------------------------------
+ */
+
+struct parameters {
+    enum nc_store target;
+    enum nc_operation by_default;
+    bool replace_all; /* default-operation replace: what is not given goes */
+    bool test_only, test, one_by_one;
+    const struct dom *config;
+};
+
+static enum err_code bad_word(struct nc_rpc *r, const char *element, const char *word,
+                              struct err *e) {
+    return nc_fail(r, ERR_INVALID, NULL,
+                   arena_printf(r->a, "<bad-element>%s</bad-element>", element), NULL, e,
+                   "%s can't be \"%.64s\"", element, word);
+}
+
+static enum err_code parameters_of(struct nc_rpc *r, struct parameters *p, struct err *e) {
+    const char *by_default = dom_child_text(r->op, NS_NETCONF, "default-operation");
+    const char *test = dom_child_text(r->op, NS_NETCONF, "test-option");
+    const char *on_error = dom_child_text(r->op, NS_NETCONF, "error-option");
+    ERR_TRY(nc_store_of(r, "target", &p->target, NULL, e));
+    p->by_default = NC_MERGE;
+    if (by_default != NULL) {
+        if (!nc_operation_of(by_default, &p->by_default) || p->by_default == NC_CREATE ||
+            p->by_default == NC_DELETE || p->by_default == NC_REMOVE) {
+            return bad_word(r, "default-operation", by_default, e);
+        }
+        p->replace_all = p->by_default == NC_REPLACE;
+    }
+    p->test_only = test != NULL && strcmp(test, "test-only") == 0;
+    p->test = test == NULL || strcmp(test, "test-then-set") == 0;
+    if (!p->test_only && !p->test && strcmp(test, "set") != 0) {
+        return bad_word(r, "test-option", test, e);
+    }
+    p->one_by_one = on_error != NULL && strcmp(on_error, "continue-on-error") == 0;
+    if (on_error != NULL && !p->one_by_one && strcmp(on_error, "stop-on-error") != 0 &&
+        strcmp(on_error, "rollback-on-error") != 0) {
+        return bad_word(r, "error-option", on_error, e);
+    }
+    p->config = dom_child(r->op, NS_NETCONF, "config");
+    if (dom_child(r->op, NS_NETCONF, "url") != NULL) {
+        return nc_fail(r, ERR_UNSUPPORTED, NULL, NULL, NULL, e, "the capability :url is not there");
+    }
+    return p->config != NULL ? ERR_OK : nc_missing(r, "config", e);
+}
+
+/* On a copy of the shared candidate, or of the running configuration: only what is whole arrives
+ * where it is meant to. */
+static enum err_code edit(struct nc_rpc *r, const struct parameters *p,
+                          const struct nc_edits *edits, struct err *e) {
+    bool shared = p->target == NC_CANDIDATE && !p->test_only;
+    struct candidate *c = shared ? r->s->candidate : candidate_private(r->n->cfg.candidates);
+    struct snap *before = candidate_snapshot(p->target == NC_CANDIDATE ? r->s->candidate : c);
+    enum err_code rc = expected(r, before, edits, e);
+    if (rc == ERR_OK && !shared && p->target == NC_CANDIDATE) {
+        candidate_set(c, before);
+    }
+    if (rc == ERR_OK && p->replace_all) {
+        struct snap *none = snap_empty();
+        candidate_set(c, none);
+        snap_release(none);
+    }
+    if (rc == ERR_OK) {
+        rc = apply(r, c, edits, p->one_by_one, e);
+        if (rc != ERR_OK && p->replace_all) {
+            candidate_set(c, before);
+        }
+    }
+    if (rc == ERR_OK && p->target == NC_RUNNING) {
+        rc = make(r, c, p->test_only ? CHANGE_DRY_RUN : CHANGE_COMMIT, "edit-config", e);
+    } else if (rc == ERR_OK && p->test_only) {
+        rc = make(r, c, CHANGE_DRY_RUN, "edit-config", e);
+    }
+    snap_release(before);
+    if (!shared) {
+        candidate_release(c);
+    }
+    return rc;
+}
+
+enum err_code nc_op_edit_config(struct nc_rpc *r, struct err *e) {
+    struct parameters p = {.test = false};
+    struct nc_edits edits;
+    ERR_TRY(parameters_of(r, &p, e));
+    ERR_TRY(may_edit(r, e));
+    /* With everything gone before, replacing and merging come to the same. */
+    ERR_TRY(nc_edits_of(p.config, p.replace_all ? NC_MERGE : p.by_default, r->a, &edits, e));
+    ERR_TRY(may_write(r, &edits, e));
+    if (p.replace_all && !rights_allow(r->snap, &r->s->who, RIGHT_WRITE, "/")) {
+        return err_set(e, ERR_DENIED, NULL, "%s has no right to replace everything",
+                       r->s->who.user);
+    }
+    return edit(r, &p, &edits, e);
+}
+
+/* ---- copy-config, delete-config ---------------------------------------------------------------
+ */
+
+static enum err_code whole(struct nc_rpc *r, struct err *e) {
+    return rights_allow(r->snap, &r->s->who, RIGHT_WRITE, "/")
+               ? ERR_OK
+               : err_set(e, ERR_DENIED, NULL, "%s has no right to replace everything",
+                         r->s->who.user);
+}
+
+enum err_code nc_op_copy_config(struct nc_rpc *r, struct err *e) {
+    enum nc_store from, to;
+    const struct dom *config = NULL;
+    ERR_TRY(nc_store_of(r, "target", &to, NULL, e));
+    ERR_TRY(nc_store_of(r, "source", &from, &config, e));
+    ERR_TRY(may_edit(r, e));
+    if (from == to) {
+        return nc_fail(r, ERR_INVALID, NULL, NULL, NULL, e, "source and target are the same");
+    }
+    ERR_TRY(whole(r, e));
+    struct candidate *c = NULL;
+    if (from == NC_INLINE) {
+        ERR_TRY(private_of(r, config, true, &c, e));
+    } else if (from == NC_RUNNING) {
+        candidate_discard(r->s->candidate);
+        return ERR_OK;
+    } else {
+        return make(r, r->s->candidate, CHANGE_COMMIT, "copy-config", e);
+    }
+    enum err_code rc = ERR_OK;
+    if (to == NC_RUNNING) {
+        rc = make(r, c, CHANGE_COMMIT, "copy-config", e);
+    } else {
+        struct snap *s = candidate_snapshot(c);
+        candidate_set(r->s->candidate, s);
+        snap_release(s);
+    }
+    candidate_release(c);
+    return rc;
+}
+
+enum err_code nc_op_delete_config(struct nc_rpc *r, struct err *e) {
+    enum nc_store target;
+    ERR_TRY(nc_store_of(r, "target", &target, NULL, e));
+    return nc_fail(r, ERR_UNSUPPORTED, NULL, NULL, NULL, e, "the %s configuration can't be deleted",
+                   target == NC_RUNNING ? "running" : "candidate");
+}
+
+/* ---- validate ---------------------------------------------------------------------------------
+ */
+
+enum err_code nc_op_validate(struct nc_rpc *r, struct err *e) {
+    enum nc_store source;
+    const struct dom *config = NULL;
+    ERR_TRY(nc_store_of(r, "source", &source, &config, e));
+    if (source == NC_RUNNING) {
+        return ERR_OK; /* nothing gets there that is not valid */
+    }
+    if (source == NC_INLINE) {
+        struct candidate *c;
+        ERR_TRY(private_of(r, config, true, &c, e));
+        enum err_code rc = make(r, c, CHANGE_DRY_RUN, "validate", e);
+        candidate_release(c);
+        return rc;
+    }
+    return make(r, r->s->candidate, CHANGE_DRY_RUN, "validate", e);
+}
