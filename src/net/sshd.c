@@ -68,6 +68,7 @@ struct sshd_conn {
     uint16_t port;
     ssh_message login; /* waits for its answer */
     unsigned attempts;
+    bool polled; /* its descriptor is the event's */
     bool exchanged, logged_in, open, paused, ending, eof_sent, dead;
     struct buf out;
 };
@@ -93,7 +94,9 @@ static void conn_free(struct sshd_conn *c) {
     if (c->login != NULL) {
         ssh_message_free(c->login);
     }
-    ssh_event_remove_session(c->event, c->session);
+    if (c->polled) {
+        ssh_event_remove_session(c->event, c->session);
+    }
     ssh_event_free(c->event);
     ssh_disconnect(c->session);
     ssh_free(c->session); /* channels with it */
@@ -327,6 +330,8 @@ static bool exchange(struct sshd_conn *c) {
             die(c, "the key exchange failed");
             return false;
         }
+        /* libssh makes what an event takes over when it first looks for packets */
+        c->polled = c->polled || ssh_event_add_session(c->event, c->session) == SSH_OK;
         if (rc != SSH_OK) {
             return false;
         }
@@ -443,7 +448,6 @@ void sshd_serve(struct sshd *s, int fd) {
     c->server = s;
     c->session = session;
     c->event = ssh_event_new();
-    ssh_event_add_session(c->event, session);
     c->peer = peer;
     c->port = port;
     c->work.fn = on_work;

@@ -25,6 +25,7 @@ void first_start_paths(const char *data, struct first_start *f) {
     f->ca_cert = mem_printf("%s/pki/ca.pem", data);
     f->ca_key = mem_printf("%s/pki/ca.key", data);
     f->secrets_key = mem_printf("%s/pki/secrets.key", data);
+    f->ssh_key = mem_printf("%s/pki/ssh_host_key", data);
     f->server_cert = mem_printf("%s/pki/server.pem", data);
     f->server_key = mem_printf("%s/pki/server.key", data);
     f->password_file = mem_printf("%s/admin-password", data);
@@ -35,6 +36,7 @@ void first_start_free(struct first_start *f) {
     mem_free(f->ca_cert);
     mem_free(f->ca_key);
     mem_free(f->secrets_key);
+    mem_free(f->ssh_key);
     mem_free(f->server_cert);
     mem_free(f->server_key);
     mem_free(f->password_file);

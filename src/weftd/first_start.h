@@ -6,7 +6,8 @@
 #include "core/core.h"
 
 struct first_start {
-    char *ca_cert, *ca_key, *secrets_key, *server_cert, *server_key, *password_file, *backups;
+    char *ca_cert, *ca_key, *secrets_key, *ssh_key, *server_cert, *server_key, *password_file,
+        *backups;
 };
 
 /* Names of the files under `data`. */

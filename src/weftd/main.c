@@ -28,6 +28,7 @@
 #include "net/http.h"
 #include "north/cli/http.h"
 #include "north/metrics/metrics.h"
+#include "north/netconf/netconf.h"
 #include "north/restconf/restconf.h"
 #include "pools/apmi_server.h"
 #include "pools/pools.h"
@@ -47,7 +48,8 @@ struct weftd {
     struct model *model;
     struct core *core;
     struct loop *loop;
-    struct tls_ctx *tls, *apmi_tls;
+    struct tls_ctx *tls, *apmi_tls, *netconf_tls;
+    struct netconf *netconf; /* NULL: nobody listens */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
     struct http_server *tls_server, *clear_server, *unix_server;
@@ -169,12 +171,17 @@ static void stop(void *arg) {
         http_server_shutdown(servers[i], GRACE_MS, server_done, w);
     }
     close_apmi(w);
+    if (w->netconf != NULL) {
+        w->stopping++;
+        netconf_close(w->netconf, server_done, w);
+    }
 }
 
 static void reload(void *arg) {
     struct weftd *w = arg;
     struct err e;
-    if (tls_reload(w->tls, &e) != ERR_OK || tls_reload(w->apmi_tls, &e) != ERR_OK) {
+    if (tls_reload(w->tls, &e) != ERR_OK || tls_reload(w->apmi_tls, &e) != ERR_OK ||
+        (w->netconf_tls != NULL && tls_reload(w->netconf_tls, &e) != ERR_OK)) {
         L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
     } else {
         L_INFO("the certificate was read again");
@@ -294,6 +301,40 @@ static enum err_code listen_apmi_all(struct weftd *w, FILE *ports, struct err *e
     return ERR_OK;
 }
 
+static enum err_code listen_netconf(struct weftd *w, FILE *ports, struct err *e) {
+    const struct options *o = &w->options;
+    struct netconf_config cfg = {.core = w->core,
+                                 .candidates = w->candidates,
+                                 .loop = w->loop,
+                                 .hashers = w->hashers,
+                                 .servers = w->printers,
+                                 .host_key_file = w->files.ssh_key};
+    struct tls_config tls = {.cert_file = w->files.server_cert,
+                             .key_file = w->files.server_key,
+                             .ca_file = w->files.ca_cert,
+                             .client_auth = TLS_AUTH_REQUIRED};
+    char text[IP_TEXT_MAX];
+    uint16_t bound;
+    if (o->n_netconf + o->n_netconf_tls == 0) {
+        return ERR_OK;
+    }
+    ERR_TRY(tls_server_new(&tls, &w->netconf_tls, e));
+    ERR_TRY(netconf_new(&cfg, &w->netconf, e));
+    for (size_t i = 0; i < o->n_netconf; i++) {
+        ERR_TRY(netconf_listen_ssh(w->netconf, &o->netconf[i].addr, o->netconf[i].port, &bound, e));
+        L_INFO("NETCONF at %s port %u (SSH, host key %s)",
+               ip_addr_format(&o->netconf[i].addr, text), bound, netconf_fingerprint(w->netconf));
+        fprintf(ports, "netconf %u\n", bound);
+    }
+    for (size_t i = 0; i < o->n_netconf_tls; i++) {
+        const struct listen *at = &o->netconf_tls[i];
+        ERR_TRY(netconf_listen_tls(w->netconf, &at->addr, at->port, w->netconf_tls, &bound, e));
+        L_INFO("NETCONF at %s port %u (TLS)", ip_addr_format(&at->addr, text), bound);
+        fprintf(ports, "netconf-tls %u\n", bound);
+    }
+    return ERR_OK;
+}
+
 static enum err_code start(struct weftd *w, struct err *e) {
     struct options *o = &w->options;
     if (o->user != NULL) {
@@ -321,6 +362,9 @@ static enum err_code start(struct weftd *w, struct err *e) {
     if (rc == ERR_OK) {
         rc = listen_apmi_all(w, ports, e);
     }
+    if (rc == ERR_OK) {
+        rc = listen_netconf(w, ports, e);
+    }
     fprintf(ports, "unix %s\nready\n", o->unix_path);
     fclose(ports);
     return rc;
@@ -338,6 +382,7 @@ static void finish(struct weftd *w) {
         cli_http_free(w->safe.cli);
         cli_http_free(w->clear.cli);
     }
+    netconf_cut(w->netconf);
     workers_free(w->hashers);
     workers_free(w->decoders);
     workers_free(w->printers);
@@ -352,11 +397,13 @@ static void finish(struct weftd *w) {
         loop_signal_free(w->hup);
         loop_free(w->loop);
     }
+    netconf_free(w->netconf);
     metrics_free(w->metrics);
     restconf_free(w->safe.restconf);
     restconf_free(w->clear.restconf);
     tls_ctx_free(w->tls);
     tls_ctx_free(w->apmi_tls);
+    tls_ctx_free(w->netconf_tls);
     if (w->model != NULL) {
         model_free(w->model);
     }

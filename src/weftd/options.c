@@ -9,7 +9,16 @@
 
 #include "base/mem.h"
 
-enum { OPT_HELP = 1000, OPT_VERSION, OPT_CLEAR, OPT_APMI, OPT_APMI_CLEAR, OPT_PORT_FILE };
+enum {
+    OPT_HELP = 1000,
+    OPT_VERSION,
+    OPT_CLEAR,
+    OPT_APMI,
+    OPT_APMI_CLEAR,
+    OPT_NETCONF,
+    OPT_NETCONF_TLS,
+    OPT_PORT_FILE
+};
 
 static const struct option names[] = {
     {"config", required_argument, NULL, 'c'},
@@ -19,6 +28,8 @@ static const struct option names[] = {
     {"listen-clear-text", required_argument, NULL, OPT_CLEAR},
     {"listen-apmi", required_argument, NULL, OPT_APMI},
     {"listen-apmi-clear-text", required_argument, NULL, OPT_APMI_CLEAR},
+    {"listen-netconf", required_argument, NULL, OPT_NETCONF},
+    {"listen-netconf-tls", required_argument, NULL, OPT_NETCONF_TLS},
     {"unix", required_argument, NULL, 'u'},
     {"user", required_argument, NULL, 'U'},
     {"hostname", required_argument, NULL, 'n'},
@@ -40,6 +51,10 @@ static const char usage[] =
     "      --listen-clear-text ADDR:PORT\n"
     "                           the same as --listen without TLS; passwords can be read on the "
     "way\n"
+    "      --listen-netconf ADDR:PORT\n"
+    "                           NETCONF over SSH (default none; its port is 830)\n"
+    "      --listen-netconf-tls ADDR:PORT\n"
+    "                           NETCONF over TLS, with client certificates (its port is 6513)\n"
     "  -u, --unix PATH          the local socket (default DIR/weft.sock)\n"
     "  -s, --store URL          the log (default sqlite:DIR/weft.db)\n"
     "  -n, --hostname NAME      name in the server's certificate (default: this machine's)\n"
@@ -99,7 +114,7 @@ static void add_listen(struct listen *list, size_t *n, bool *none, const char *t
 
 struct parse {
     struct options *o;
-    bool no_tls, no_clear, no_apmi;
+    bool no_tls, no_clear, no_apmi, no_netconf;
 };
 
 static void read_file(struct parse *p, const char *path);
@@ -127,6 +142,12 @@ static void take(struct parse *p, int opt, const char *value) {
         break;
     case OPT_APMI_CLEAR:
         add_listen(o->apmi_clear, &o->n_apmi_clear, &p->no_clear, value);
+        break;
+    case OPT_NETCONF:
+        add_listen(o->netconf, &o->n_netconf, &p->no_netconf, value);
+        break;
+    case OPT_NETCONF_TLS:
+        add_listen(o->netconf_tls, &o->n_netconf_tls, &p->no_netconf, value);
         break;
     case 'u':
         set(&o->unix_path, value);

@@ -31,6 +31,10 @@ struct options {
     size_t n_apmi;
     struct listen apmi_clear[OPTIONS_LISTEN_MAX];
     size_t n_apmi_clear;
+    struct listen netconf[OPTIONS_LISTEN_MAX]; /* over SSH */
+    size_t n_netconf;
+    struct listen netconf_tls[OPTIONS_LISTEN_MAX];
+    size_t n_netconf_tls;
     bool check_only;
 };
 

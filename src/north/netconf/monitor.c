@@ -5,6 +5,7 @@
 #include "north/netconf/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const char *const capabilities[] = {
     "urn:ietf:params:netconf:base:1.0",
@@ -112,6 +113,16 @@ static void counters(const struct nc_counters *c, struct buf *json) {
                (unsigned)c->out_notifications);
 }
 
+/* "192.0.2.1:4711" or "[2001:db8::1]:4711" without its port. */
+static void add_host(const char *from, struct buf *json) {
+    const char *colon = strrchr(from, ':');
+    bool bracket = from[0] == '[';
+    size_t n = colon != NULL ? (size_t)(colon - from) - (bracket ? 2 : 0) : strlen(from);
+    char *host = mem_strndup(from + bracket, n);
+    text_json(json, host);
+    mem_free(host);
+}
+
 static void sessions(struct netconf *n, struct buf *json) {
     bool first = true;
     buf_str(json, ",\"sessions\":{\"session\":[");
@@ -124,7 +135,7 @@ static void sessions(struct netconf *n, struct buf *json) {
         buf_str(json, "\"username\":");
         text_json(json, s->who.user);
         buf_str(json, ",\"source-host\":");
-        text_json(json, s->from);
+        add_host(s->from, json);
         buf_printf(json, ",\"login-time\":\"%s\",", since);
         counters(&s->count, json);
         buf_char(json, '}');

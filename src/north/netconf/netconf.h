@@ -44,7 +44,11 @@ enum err_code netconf_listen_tls(struct netconf *n, const struct ip_addr *addr, 
                                  struct tls_ctx *tls, uint16_t *bound, struct err *e);
 /* Ends every session; `done` on the loop when the last one is gone. */
 void netconf_close(struct netconf *n, loop_fn *done, void *arg);
-void netconf_free(struct netconf *n); /* after that; NULL is allowed */
+/* Before the workers and the loop are freed, after netconf_close or instead of it: nothing comes in
+ * any more. NULL is allowed. */
+void netconf_cut(struct netconf *n);
+/* After workers_free, core_close and loop_free: what was under way ends in these. */
+void netconf_free(struct netconf *n);
 /* "SHA256:..." of the SSH host key. */
 const char *netconf_fingerprint(const struct netconf *n);
 

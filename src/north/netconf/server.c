@@ -326,6 +326,7 @@ enum err_code netconf_new(const struct netconf_config *cfg, struct netconf **out
                               .arg = n};
     enum err_code rc = sshd_new(cfg->loop, &ssh, &n->ssh, e);
     if (rc != ERR_OK) {
+        netconf_cut(n);
         netconf_free(n);
         return rc;
     }
@@ -383,16 +384,24 @@ void netconf_close(struct netconf *n, loop_fn *done, void *arg) {
     }
 }
 
-void netconf_free(struct netconf *n) {
+void netconf_cut(struct netconf *n) {
     if (n == NULL) {
         return;
     }
+    n->closing = true;
     close_listeners(n);
     LIST_FOREACH_SAFE (pos, &n->tls_links) {
         tls_link_over(CONTAINER_OF(pos, struct tls_link, link));
     }
     sshd_free(n->ssh);
+    n->ssh = NULL;
     loop_timer_free(n->tick);
-    pthread_mutex_destroy(&n->lock);
-    mem_free(n);
+    n->tick = NULL;
+}
+
+void netconf_free(struct netconf *n) {
+    if (n != NULL) {
+        pthread_mutex_destroy(&n->lock);
+        mem_free(n);
+    }
 }
