@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NETCONF over SSH with ncclient: RFC 6241's operations, confirmed commits, notifications, rights."""
+import re
+import socket
+import subprocess
+import time
+
+import pytest
+from lxml import etree
+from ncclient import manager
+from ncclient.operations import RPCError
+from ncclient.xml_ import to_ele
+
+from weftd_lab import Weftd
+
+NC = "urn:ietf:params:xml:ns:netconf:base:1.0"
+APM = "urn:weft:apm"
+MON = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
+Q = {"nc": NC, "a": APM, "m": MON, "n": "urn:ietf:params:xml:ns:netconf:notification:1.0"}
+
+
+@pytest.fixture(scope="module")
+def w(tmp_path_factory):
+    d = Weftd(tmp_path_factory.mktemp("netconf"), options=["--listen-netconf", "127.0.0.1:0"])
+    with d:
+        yield d
+
+
+def connect(w, user="admin", password=None, **more):
+    return manager.connect(host="127.0.0.1", port=w.ports["netconf"], username=user,
+                           password=password or w.password(), hostkey_verify=False, allow_agent=False,
+                           look_for_keys=False, timeout=60, **more)
+
+
+@pytest.fixture
+def m(w):
+    with connect(w) as session:
+        yield session
+        session.discard_changes()
+
+
+def config(inner):
+    return f'<config xmlns="{NC}" xmlns:nc="{NC}"><apm xmlns="{APM}">{inner}</apm></config>'
+
+
+def profile(name, apportion, reclaim=70000, attributes=""):
+    return (f"<pool-domain-profile{attributes}><name>{name}</name><apportion-threshold>{apportion}</apportion-threshold>"
+            f"<reclaim-threshold>{reclaim}</reclaim-threshold></pool-domain-profile>")
+
+
+def threshold(session, name, source="running"):
+    """What the profile has in that configuration; None: it is not there."""
+    reply = session.get_config(source, filter=("subtree", f'<apm xmlns="{APM}"><pool-domain-profile><name>{name}</name>'
+                                               '<apportion-threshold/></pool-domain-profile></apm>'))
+    found = reply.data_ele.xpath("//a:apportion-threshold/text()", namespaces=Q)
+    return int(found[0]) if found else None
+
+
+def put(session, name, apportion):
+    session.edit_config(target="candidate", config=config(profile(name, apportion)))
+    session.commit()
+
+
+def refused(tag, fn, *args, **kw):
+    with pytest.raises(RPCError) as e:
+        fn(*args, **kw)
+    assert e.value.tag == tag, e.value
+    assert e.value.message
+    return e.value
+
+
+# ---- sessions
+
+def test_capabilities(m):
+    have = set(m.server_capabilities)
+    for name in ("base:1.0", "base:1.1", "capability:candidate:1.0", "capability:confirmed-commit:1.1",
+                 "capability:rollback-on-error:1.0", "capability:validate:1.1", "capability:xpath:1.0",
+                 "capability:notification:1.0", "capability:interleave:1.0", "capability:writable-running:1.0"):
+        assert f"urn:ietf:params:netconf:{name}" in have, name
+    assert any(c.startswith("urn:ietf:params:netconf:capability:with-defaults:1.0?basic-mode=explicit") for c in have)
+    assert any("yang-library:1.1?revision=2019-01-04&content-id=" in c for c in have)
+    assert any(c.startswith(APM + "?module=weft-apm&revision=") for c in have)
+
+
+def test_wrong_password(w):
+    with pytest.raises(Exception, match="(?i)auth"):
+        connect(w, password="wrong")
+
+
+def test_a_key_logs_in(w, m, tmp_path):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id")], check=True)
+    kind, data = (tmp_path / "id.pub").read_text().split()[:2]
+    m.edit_config(target="candidate", config=f'<config xmlns="{NC}"><system xmlns="urn:weft:system"><user><name>admin'
+                  f'</name><authorized-key><name>k</name><algorithm>{kind}</algorithm><key-data>{data}</key-data>'
+                  '</authorized-key></user></system></config>')
+    m.commit()
+    with manager.connect(host="127.0.0.1", port=w.ports["netconf"], username="admin", hostkey_verify=False,
+                         allow_agent=False, look_for_keys=False, key_filename=str(tmp_path / "id"), timeout=60) as by_key:
+        assert by_key.connected
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    with pytest.raises(Exception, match="(?i)auth"):
+        manager.connect(host="127.0.0.1", port=w.ports["netconf"], username="admin", hostkey_verify=False,
+                        allow_agent=False, look_for_keys=False, key_filename=str(tmp_path / "other"), timeout=60)
+
+
+# ---- editing
+
+def test_candidate_to_running(m):
+    m.edit_config(target="candidate", config=config(profile("one", 10)))
+    assert threshold(m, "one", "candidate") == 10 and threshold(m, "one") is None
+    m.validate("candidate")
+    m.commit()
+    assert threshold(m, "one") == 10
+
+
+def test_operations(m):
+    put(m, "ops", 10)
+    refused("data-exists", m.edit_config, target="candidate",
+            config=config(profile("ops", 11, attributes=' nc:operation="create"')))
+    refused("data-missing", m.edit_config, target="candidate",
+            config=config('<pool-domain-profile nc:operation="delete"><name>nobody</name></pool-domain-profile>'))
+    m.edit_config(target="candidate",
+                  config=config('<pool-domain-profile nc:operation="remove"><name>nobody</name></pool-domain-profile>'))
+    m.edit_config(target="candidate",
+                  config=config('<pool-domain-profile nc:operation="delete"><name>ops</name></pool-domain-profile>'))
+    m.commit()
+    assert threshold(m, "ops") is None
+
+
+def test_nested_operations(m):
+    """One element merged, an entry inside it deleted, another made, in one request."""
+    part = ('<inet-pool><partition><name>n</name><min-prefix-len>20</min-prefix-len><max-prefix-len>28</max-prefix-len>{}'
+            '</partition></inet-pool>')
+    m.edit_config(target="candidate", config=config(part.format('<prefix><prefix>100.64.0.0/22</prefix></prefix>')))
+    m.commit()
+    m.edit_config(target="candidate", config=config(part.format(
+        '<prefix nc:operation="delete"><prefix>100.64.0.0/22</prefix></prefix><prefix nc:operation="create"><prefix>'
+        '100.65.0.0/22</prefix></prefix>')))
+    m.commit()
+    data = m.get_config("running", filter=("subtree", f'<apm xmlns="{APM}"><inet-pool/></apm>')).data_ele
+    assert data.xpath("//a:partition[a:name='n']/a:prefix/a:prefix/text()", namespaces=Q) == ["100.65.0.0/22"]
+
+
+def test_default_operation_none(m):
+    put(m, "kept", 10)
+    refused("data-missing", m.edit_config, target="candidate", default_operation="none",
+            config=config('<pool-domain-profile><name>missing</name><apportion-threshold nc:operation="replace">3'
+                          '</apportion-threshold></pool-domain-profile>'))
+    m.edit_config(target="candidate", default_operation="none",
+                  config=config('<pool-domain-profile><name>kept</name><apportion-threshold nc:operation="replace">3'
+                                '</apportion-threshold></pool-domain-profile>'))
+    m.commit()
+    assert threshold(m, "kept") == 3
+
+
+def test_errors_change_nothing(m):
+    put(m, "same", 10)
+    e = refused("invalid-value", m.edit_config, target="candidate",
+                config=config(profile("same", 11) + profile("bad", -1)))
+    assert e.path.endswith("pool-domain-profile[apm:name='bad']/apm:apportion-threshold")
+    assert threshold(m, "same", "candidate") == 10
+    e = refused("unknown-element", m.edit_config, target="candidate", config=config("<nonsense/>"))
+    assert "nonsense" in e.message
+    m.edit_config(target="candidate", config=config("<entity-match><system-id>x</system-id><pool-domain-profile>nobody"
+                                                    "</pool-domain-profile></entity-match>"))
+    refused("data-missing", m.validate, "candidate")
+    refused("data-missing", m.commit)
+    m.discard_changes()
+    m.validate("candidate")
+
+
+def test_running_directly(m):
+    m.edit_config(target="running", config=config(profile("direct", 5)))
+    assert threshold(m, "direct") == 5
+    m.edit_config(target="running", config=config(profile("direct", 6)), test_option="test-only")
+    assert threshold(m, "direct") == 5
+
+
+def test_copy_config(m):
+    put(m, "copied", 5)
+    m.edit_config(target="candidate", config=config(profile("copied", 6)))
+    m.copy_config(source="running", target="candidate")
+    assert threshold(m, "copied", "candidate") == 5
+    refused("operation-not-supported", m.delete_config, target="candidate")
+
+
+# ---- locks
+
+def test_locks(w, m):
+    with connect(w) as other:
+        m.lock("candidate")
+        e = refused("lock-denied", other.lock, "candidate")
+        assert f"<session-id>{m.session_id}</session-id>" in e.info.replace("nc:", "").replace(f' xmlns="{NC}"', "")
+        refused("lock-denied", other.edit_config, target="candidate", config=config(profile("locked", 1)))
+        assert w.post("/data/weft-apm:apm", {"weft-apm:pool-domain-profile": [
+            {"name": "locked", "apportion-threshold": 1, "reclaim-threshold": 70000}]}).status == 409
+        m.edit_config(target="candidate", config=config(profile("locked", 2)))
+        m.unlock("candidate")  # takes the edits along (RFC 6241 8.3.5.2)
+        assert threshold(m, "locked", "candidate") is None
+        other.lock("running")
+    # the lock has gone with its session
+    with connect(w) as third:
+        third.lock("running")
+
+
+def test_kill_session(w, m):
+    other = connect(w)
+    m.kill_session(other.session_id)
+    end = time.monotonic() + 30
+    while other.connected and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not other.connected
+    refused("invalid-value", m.kill_session, other.session_id)
+
+
+# ---- confirmed commits
+
+def wait_for(fn, seconds=60):
+    end = time.monotonic() + seconds
+    while not fn():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.1)
+
+
+def test_confirmed_commit_times_out(m):
+    put(m, "timed", 10)
+    m.edit_config(target="candidate", config=config(profile("timed", 20)))
+    m.commit(confirmed=True, timeout="1")
+    assert threshold(m, "timed") == 20
+    wait_for(lambda: threshold(m, "timed") == 10)
+
+
+def test_confirmed_commit_is_confirmed(m):
+    put(m, "sure", 10)
+    m.edit_config(target="candidate", config=config(profile("sure", 20)))
+    m.commit(confirmed=True, timeout="2")
+    m.commit()
+    time.sleep(3)
+    assert threshold(m, "sure") == 20
+
+
+def test_confirmed_commit_goes_with_its_session(w, m):
+    put(m, "gone", 10)
+    other = connect(w)
+    other.edit_config(target="candidate", config=config(profile("gone", 20)))
+    other.commit(confirmed=True, timeout="600")
+    refused("in-use", m.commit)
+    refused("in-use", m.cancel_commit)
+    other.close_session()
+    wait_for(lambda: threshold(m, "gone") == 10)
+
+
+def test_cancel_commit(m):
+    put(m, "cancelled", 10)
+    m.edit_config(target="candidate", config=config(profile("cancelled", 20)))
+    m.commit(confirmed=True, timeout="600")
+    m.cancel_commit()
+    assert threshold(m, "cancelled") == 10
+    refused("operation-failed", m.cancel_commit)
+
+
+def test_persist_survives_kill(w, m):
+    put(m, "persists", 10)
+    with connect(w) as first:
+        first.edit_config(target="candidate", config=config(profile("persists", 20)))
+        first.commit(confirmed=True, timeout="600", persist="my id")
+    w.kill()
+    w.start()
+    with connect(w) as second:
+        assert threshold(second, "persists") == 20
+        refused("in-use", second.commit)
+        refused("invalid-value", second.commit, persist_id="another")
+        second.commit(persist_id="my id")
+        w.kill()
+        w.start()
+    with connect(w) as third:
+        assert threshold(third, "persists") == 20
+        third.edit_config(target="candidate", config=config(profile("persists", 30)))
+        third.commit(confirmed=True, timeout="600")
+        w.kill()
+        w.start()
+    with connect(w) as fourth:  # it did not persist, so it is taken back
+        wait_for(lambda: threshold(fourth, "persists") == 20)
+
+
+# ---- reading
+
+def test_filters(w):
+    with connect(w) as m:
+        put(m, "f1", 11)
+        put(m, "f2", 12)
+        names = m.get_config("running", filter=("subtree", f'<apm xmlns="{APM}"><pool-domain-profile><name/>'
+                                                '</pool-domain-profile></apm>')).data_ele
+        assert {"f1", "f2"} <= set(names.xpath("//a:name/text()", namespaces=Q))
+        assert not names.xpath("//a:apportion-threshold", namespaces=Q)
+        by_value = m.get_config("running", filter=(
+            "subtree", f'<apm xmlns="{APM}"><pool-domain-profile><apportion-threshold>12</apportion-threshold>'
+            '</pool-domain-profile></apm>')).data_ele
+        assert by_value.xpath("//a:pool-domain-profile/a:name/text()", namespaces=Q) == ["f2"]
+        assert len(m.get_config("running", filter=("subtree", "")).data_ele) == 0
+        assert len(m.get_config("running", filter=("subtree", '<nothing xmlns="urn:x"/>')).data_ele) == 0
+
+
+@pytest.mark.parametrize("expression,names", [
+    ("/a:apm/a:pool-domain-profile[a:name='f1']", ["f1"]),
+    ("/a:apm/a:pool-domain-profile[a:apportion-threshold > 11]/a:name", ["f2"]),
+    ("//a:pool-domain-profile[starts-with(a:name, 'f')]/a:name | /a:apm/a:nothing", None),
+])
+def test_xpath(w, expression, names):
+    with connect(w) as m:
+        for n, v in (("f1", 11), ("f2", 12)):
+            m.edit_config(target="running", config=config(profile(n, v)))
+        m.edit_config(target="running", config=config(
+            ''.join(f'<pool-domain-profile nc:operation="remove"><name>{n}</name></pool-domain-profile>'
+                    for n in ("one", "kept", "same", "direct", "copied", "timed", "sure", "gone", "cancelled", "persists"))))
+        rpc = to_ele(f'<get-config xmlns="{NC}"><source><running/></source><filter type="xpath" xmlns:a="{APM}" select='
+                     f'"{expression.replace("<", "&lt;").replace(">", "&gt;")}"/></get-config>')
+        if names is None:
+            refused("invalid-value", m.dispatch, rpc)
+            return
+        reply = etree.fromstring(m.dispatch(rpc).xml.encode())
+        assert reply.xpath("//a:pool-domain-profile/a:name/text()", namespaces=Q) == names
+
+
+def test_with_defaults(m):
+    m.edit_config(target="running", config=config(
+        profile("wd", 11).replace("</pool-domain-profile>", "<auto-reclamation/></pool-domain-profile>")))
+    f = ("subtree", f'<apm xmlns="{APM}"><pool-domain-profile><name>wd</name><auto-reclamation/></pool-domain-profile></apm>')
+    assert not m.get_config("running", filter=f).data_ele.xpath("//a:active", namespaces=Q)
+    everything = m.get_config("running", filter=f, with_defaults="report-all").data_ele
+    assert everything.xpath("//a:active/text()", namespaces=Q) == ["always"]
+
+
+def test_get_has_state_and_monitoring(m):
+    data = m.get(filter=("subtree", f'<netconf-state xmlns="{MON}"/>')).data_ele
+    assert str(m.session_id) in data.xpath("//m:session/m:session-id/text()", namespaces=Q)
+    assert "weft-apm" in data.xpath("//m:schema/m:identifier/text()", namespaces=Q)
+    lib = m.get(filter=("subtree", '<yang-library xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-library"><content-id/>'
+                        '</yang-library>')).data_ele
+    assert lib.xpath("//*[local-name()='content-id']/text()")
+
+
+def test_get_schema(m):
+    text = m.get_schema("weft-apm").data
+    assert text.lstrip().startswith("module weft-apm {")
+    refused("invalid-value", m.get_schema, "nobody")
+
+
+def test_rpcs_of_the_model(m):
+    reply = m.dispatch(to_ele(f'<show-apm-partition xmlns="{APM}"/>'))
+    assert "partition" in reply.xml
+    refused("operation-not-supported", m.dispatch, to_ele('<nonsense xmlns="urn:x"/>'))
+
+
+# ---- notifications
+
+def test_notifications_with_replay(w):
+    with connect(w) as m, connect(w) as other:
+        start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        put(other, "event", int(time.time()) % 1000 + 1)
+        m.create_subscription(start_time=start)
+        seen = []
+        while not any("replayComplete" in x for x in seen):
+            n = m.take_notification(timeout=30)
+            assert n is not None, seen
+            seen.append(n.notification_xml)
+        assert any("commit" in x for x in seen[:-1]), seen
+        put(other, "event", int(time.time()) % 1000 + 1002)
+        n = m.take_notification(timeout=30)
+        assert n is not None and "<eventTime>" in n.notification_xml
+        refused("operation-failed", m.create_subscription)
+        assert threshold(m, "event") is not None  # interleaved
+
+
+# ---- rights
+
+def test_rights(w, m):
+    m.edit_config(target="running", config=f'<config xmlns="{NC}"><system xmlns="urn:weft:system"><role><name>viewer</name>'
+                  '<right><path>/weft-apm:apm/pool-domain-profile</path><access>read</access></right></role>'
+                  '<user><name>eve</name><role>viewer</role></user></system></config>')
+    w.cli("request system user password name eve", stdin="correct horse 1\ncorrect horse 1\n")
+    put(m, "visible", 10)
+    with connect(w, "eve", "correct horse 1") as eve:
+        data = eve.get_config("running").data_ele
+        assert data.xpath("//a:pool-domain-profile", namespaces=Q)
+        assert not data.xpath("//*[local-name()='user']") and not data.xpath("//a:partition", namespaces=Q)
+        refused("access-denied", eve.edit_config, target="candidate", config=config(profile("visible", 11)))
+        refused("access-denied", eve.edit_config, target="running", config=config(profile("visible", 11)))
+        refused("access-denied", eve.kill_session, m.session_id)
+
+
+# ---- bad input
+
+class Raw:
+    """The subsystem through ssh(1), for what ncclient would never send."""
+
+    def __init__(self, w):
+        import paramiko
+        self.t = paramiko.Transport(("127.0.0.1", w.ports["netconf"]))
+        self.t.connect(username="admin", password=w.password())
+        self.c = self.t.open_session()
+        self.c.settimeout(60)
+        self.c.invoke_subsystem("netconf")
+        self.hello = self.until(b"]]>]]>")
+
+    def until(self, mark):
+        got = b""
+        while mark not in got:
+            piece = self.c.recv(65536)
+            if not piece:
+                raise EOFError(got[-500:])
+            got += piece
+        return got
+
+    def greet(self, version="1.1"):
+        self.c.sendall((f'<hello xmlns="{NC}"><capabilities><capability>urn:ietf:params:netconf:base:{version}</capability>'
+                        '</capabilities></hello>]]>]]>').encode())
+        return self
+
+    def chunk(self, text):
+        self.c.sendall(f"\n#{len(text.encode())}\n{text}\n##\n".encode())
+        return self.until(b"\n##\n").decode()
+
+    def closed(self):
+        try:
+            while self.c.recv(65536):
+                pass
+            return True
+        except socket.timeout:
+            return False
+
+    def close(self):
+        self.t.close()
+
+
+@pytest.fixture
+def raw(w):
+    made = []
+
+    def new():
+        made.append(Raw(w))
+        return made[-1]
+    yield new
+    for r in made:
+        r.close()
+
+
+@pytest.mark.parametrize("data", [b"\n#0\n", b"\n#x\n", b"\n#99999999999\n", b"x", b"\n##\n", b"\n#4294967295\n"])
+def test_broken_chunks_end_the_session(w, raw, data):
+    r = raw().greet()
+    r.c.sendall(data)
+    assert r.closed() and w.alive()
+
+
+@pytest.mark.parametrize("hello", [b"<hello/>", b"not xml", b'<hello xmlns="%s"><capabilities/></hello>' % NC.encode(),
+                                   b'<!DOCTYPE a [<!ENTITY b "c">]><hello/>', b"<" * 100000])
+def test_bad_hellos_end_the_session(w, raw, hello):
+    r = raw()
+    r.c.sendall(hello + b"]]>]]>")
+    assert r.closed() and w.alive()
+
+
+def test_bad_messages_are_answered(raw):
+    r = raw().greet()
+    assert "missing-attribute" in r.chunk(f'<rpc xmlns="{NC}"><get/></rpc>')
+    assert "missing-element" in r.chunk(f'<rpc xmlns="{NC}" message-id="1"/>')
+    answer = r.chunk(f'<rpc xmlns="{NC}" message-id="1" xmlns:x="urn:x" x:y="z&lt;"><nonsense/></rpc>')
+    assert 'message-id="1"' in answer and 'x:y="z&lt;"' in answer and "operation-not-supported" in answer
+    deep = "<a>" * 500 + "</a>" * 500
+    assert "too-big" in r.chunk(f'<rpc xmlns="{NC}" message-id="2"><edit-config>{deep}</edit-config></rpc>')
+
+
+def test_not_xml_ends_the_session(w, raw):
+    r = raw().greet()
+    assert "malformed-message" in r.chunk("<rpc")
+    assert r.closed() and w.alive()
+
+
+def test_base_1_0(raw):
+    r = raw().greet("1.0")
+    r.c.sendall(f'<rpc xmlns="{NC}" message-id="1"><get-config><source><running/></source></get-config></rpc>]]>]]>'.encode())
+    assert r.until(b"]]>]]>").startswith(b"<rpc-reply")
+
+
+def test_only_the_subsystem(w):
+    import paramiko
+    t = paramiko.Transport(("127.0.0.1", w.ports["netconf"]))
+    t.connect(username="admin", password=w.password())
+    c = t.open_session()
+    with pytest.raises(paramiko.SSHException):
+        c.exec_command("id")
+    t.close()
+    assert w.alive()
+
+
+def test_a_client_that_does_not_read(w, raw):
+    """It costs a bounded amount, and others are served."""
+    before = w.rss()
+    r = raw().greet()
+    one = f'<rpc xmlns="{NC}" message-id="1"><get-schema xmlns="{MON}"><identifier>weft-apm</identifier></get-schema></rpc>'
+    r.c.settimeout(2)
+    try:
+        for _ in range(3000):
+            r.c.sendall(f"\n#{len(one)}\n{one}\n##\n".encode())
+    except socket.timeout:
+        pass
+    with connect(w) as m:
+        assert m.get_config("running").ok
+    assert w.rss() - before < 64 << 20
+    assert re.search(r"session-id>\d+<", r.hello.decode())
