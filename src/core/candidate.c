@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/rights.h"
+
 struct candidates {
     struct core *core;
     pthread_mutex_t lock;
@@ -293,19 +295,55 @@ static enum err_code edit_snap(const struct model *m, struct snap **work,
     return rc;
 }
 
-enum err_code candidate_edit(struct candidate *c, const struct model_edit *edits, size_t n,
-                             size_t *bad, struct err *e) {
+struct may_write {
+    const struct snap *now;
+    const struct actor *who;
+    struct err *e;
+    enum err_code rc;
+};
+
+static void check_written(const struct object *a, const struct object *b, void *arg) {
+    struct may_write *w = arg;
+    if (w->rc == ERR_OK && (a == NULL || b == NULL || !doc_equal(a->doc, b->doc))) {
+        w->rc = rights_check(w->now, w->who, RIGHT_WRITE, (a ? a : b)->doc->path, w->e);
+    }
+}
+
+/* May `who` make `work` of the candidate? Locked. */
+static enum err_code may_become(const struct candidate *c, const struct actor *who,
+                                const struct snap *work, struct err *e) {
+    struct may_write w = {core_snapshot(c->all->core), who, e, ERR_OK};
+    snap_diff(c->work, work, check_written, &w);
+    snap_release((struct snap *)(uintptr_t)w.now);
+    return w.rc;
+}
+
+/* Whether something is there is not for everybody to learn: this is asked first. */
+static enum err_code may_touch(const struct candidate *c, const struct actor *who, const char *path,
+                               struct err *e) {
+    struct snap *now = core_snapshot(c->all->core);
+    enum err_code rc = rights_allow_below(now, who, RIGHT_WRITE, path)
+                           ? ERR_OK
+                           : rights_check(now, who, RIGHT_WRITE, path, e);
+    snap_release(now);
+    return rc;
+}
+
+enum err_code candidate_edit(struct candidate *c, const struct actor *who,
+                             const struct model_edit *edits, size_t n, size_t *bad, struct err *e) {
     const struct model *m = core_model(c->all->core);
     pthread_mutex_lock(&c->lock);
     follow(c);
     struct snap *work = snap_hold(c->work);
     enum err_code rc = ERR_OK;
     for (size_t i = 0; i < n && rc == ERR_OK; i++) {
-        rc = edit_snap(m, &work, &edits[i], e);
+        rc = may_touch(c, who, edits[i].target, e);
+        rc = rc == ERR_OK ? edit_snap(m, &work, &edits[i], e) : rc;
         if (rc != ERR_OK && bad != NULL) {
             *bad = i;
         }
     }
+    rc = rc == ERR_OK ? may_become(c, who, work, e) : rc;
     if (rc == ERR_OK) {
         set_work(c, work);
     } else {
@@ -338,28 +376,34 @@ static void transfer_one(const struct object *a, const struct object *b, void *a
     }
 }
 
-static void become(struct candidate *c, const struct snap *s, bool deletions) {
+static enum err_code become(struct candidate *c, const struct actor *who, const struct snap *s,
+                            bool deletions, struct err *e) {
+    pthread_mutex_lock(&c->lock);
+    follow(c);
     /* From the base, so that objects which end as they were keep their identity. */
     struct transfer t = {snap_hold(deletions ? c->base : c->work), deletions};
     struct snap *from = deletions ? snap_hold(c->base) : snap_empty();
     snap_diff(from, s, transfer_one, &t);
     snap_release(from);
-    set_work(c, t.onto);
-    settle(c);
+    enum err_code rc = may_become(c, who, t.onto, e);
+    if (rc == ERR_OK) {
+        set_work(c, t.onto);
+        settle(c);
+    } else {
+        snap_release(t.onto);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return rc;
 }
 
-void candidate_set(struct candidate *c, const struct snap *s) {
-    pthread_mutex_lock(&c->lock);
-    follow(c);
-    become(c, s, true);
-    pthread_mutex_unlock(&c->lock);
+enum err_code candidate_set(struct candidate *c, const struct actor *who, const struct snap *s,
+                            struct err *e) {
+    return become(c, who, s, true, e);
 }
 
-void candidate_put_all(struct candidate *c, const struct snap *s) {
-    pthread_mutex_lock(&c->lock);
-    follow(c);
-    become(c, s, false);
-    pthread_mutex_unlock(&c->lock);
+enum err_code candidate_put_all(struct candidate *c, const struct actor *who, const struct snap *s,
+                                struct err *e) {
+    return become(c, who, s, false, e);
 }
 
 void candidate_discard(struct candidate *c) {
@@ -369,10 +413,21 @@ void candidate_discard(struct candidate *c) {
     pthread_mutex_unlock(&c->lock);
 }
 
-enum err_code candidate_rollback(struct candidate *c, unsigned n, struct err *e) {
+static enum err_code take_edits_back(struct candidate *c, const struct actor *who, struct err *e) {
+    pthread_mutex_lock(&c->lock);
+    enum err_code rc = may_become(c, who, c->base, e);
+    if (rc == ERR_OK) {
+        set_work(c, snap_hold(c->base));
+        follow(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+enum err_code candidate_rollback(struct candidate *c, const struct actor *who, unsigned n,
+                                 struct err *e) {
     if (n == 0) {
-        candidate_discard(c);
-        return ERR_OK;
+        return take_edits_back(c, who, e);
     }
     struct commit_info *list = mem_alloc((n + 1) * sizeof *list);
     size_t have = core_history(c->all->core, list, n + 1);
@@ -386,8 +441,8 @@ enum err_code candidate_rollback(struct candidate *c, unsigned n, struct err *e)
     }
     mem_free(list);
     if (rc == ERR_OK) {
-        candidate_discard(c);
-        candidate_set(c, then);
+        rc = take_edits_back(c, who, e);
+        rc = rc == ERR_OK ? candidate_set(c, who, then, e) : rc;
         snap_release(then);
     }
     return rc;

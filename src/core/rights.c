@@ -337,7 +337,8 @@ enum err_code rights_local(struct core *c, uint32_t uid, const char *source, str
 
 /* ---- rights ---------------------------------------------------------------------------------- */
 
-/* Length of `prefix` as a prefix of `path` in whole steps, -1 when it is none. "/" is 0. */
+/* Length of `prefix` as a prefix of `path` in whole steps, -1 when it is none. "/" is 0;
+ * "/weft-apm:" is all of that module. */
 static int match_len(const char *prefix, const char *path) {
     size_t n = strlen(prefix);
     while (n > 0 && prefix[n - 1] == '/') {
@@ -346,7 +347,7 @@ static int match_len(const char *prefix, const char *path) {
     if (strncmp(prefix, path, n) != 0) {
         return -1;
     }
-    if (n == 0 || path[n] == '\0' || path[n] == '/') {
+    if (n == 0 || path[n] == '\0' || path[n] == '/' || prefix[n - 1] == ':') {
         return (int)n;
     }
     if (path[n] != '=') {

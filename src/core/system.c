@@ -75,11 +75,63 @@ static void config(void *self, const struct object *old, const struct object *ne
     }
 }
 
+/* Why a right on `path` would never decide anything; NULL: it may. A right that is written for
+ * nothing, above all one that was to deny something, must not pass for one. */
+static const char *idle_right(const struct model *m, const char *path, struct arena *a) {
+    struct target t;
+    struct err e;
+    size_t n = strlen(path);
+    if (strcmp(path, "/") == 0) {
+        return NULL;
+    }
+    if (path[n - 1] == ':' && strchr(path + 1, '/') == NULL) {
+        const struct module_info *module = model_module(arena_strndup(a, path + 1, n - 2));
+        return module != NULL && module->implemented ? NULL : "there is no such module";
+    }
+    if (model_rpc(path + 1) != NULL || model_notification(path + 1) != NULL) {
+        return NULL;
+    }
+    if (path_parse(m, path, a, &t, &e) != ERR_OK) {
+        return arena_strdup(a, e.text);
+    }
+    if (strcmp(t.path, path) != 0) {
+        return arena_printf(a, "write it as %s", t.path);
+    }
+    if (!t.node->config) {
+        bool top = t.node->parent == NULL || t.node->parent->config;
+        return top ? NULL : "rights on state are on all that is below one place or on none of it";
+    }
+    return t.object != NULL && !t.is_object ? "rights are on whole objects" : NULL;
+}
+
+static enum err_code check_role(const struct core *c, const struct object *o, struct err *e) {
+    const struct system_role *role = o->doc->data;
+    struct arena *a = arena_new();
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < role->n_right && rc == ERR_OK; i++) {
+        const char *why = idle_right(c->model, role->right[i].path, a);
+        if (why != NULL) {
+            struct buf place = BUF_INIT;
+            buf_printf(&place, "%s/right", o->doc->path);
+            path_add_key(&place, true, role->right[i].path);
+            rc = err_set(e, ERR_INVALID, buf_cstr(&place), "a right on %s has no meaning: %s",
+                         role->right[i].path, why);
+            buf_free(&place);
+        }
+    }
+    arena_free(a);
+    return rc;
+}
+
 static enum err_code check(void *self, struct txn *t, struct err *e) {
     struct system *sys = self;
     size_t deletes = 0;
     for (size_t i = 0; i < txn_n_ops(t); i++) {
-        deletes += txn_op(t, i).new_ == NULL;
+        struct txn_op op = txn_op(t, i);
+        deletes += op.new_ == NULL;
+        if (op.new_ != NULL && op.new_->doc->kind == &system_role_kind) {
+            ERR_TRY(check_role(sys->core, op.new_, e));
+        }
     }
     if (deletes > sys->delete_objects && !txn_force(t)) {
         return err_set(

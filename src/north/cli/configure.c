@@ -9,11 +9,10 @@
 #include "core/rights.h"
 #include "north/cli/run.h"
 
-/* May this session write at `path` now? */
-static bool may_edit(struct run *r, const char *path) {
+/* Has nobody else locked the configuration? Rights are the candidate's to ask for. */
+static bool may_edit(struct run *r) {
     struct err e;
-    if (candidates_may_edit(r->cli->o.candidates, r->s->id, &e) != ERR_OK ||
-        rights_check(r->snap, &r->s->who, RIGHT_WRITE, path, &e) != ERR_OK) {
+    if (candidates_may_edit(r->cli->o.candidates, r->s->id, &e) != ERR_OK) {
         run_fault(r, &e);
         return false;
     }
@@ -22,12 +21,10 @@ static bool may_edit(struct run *r, const char *path) {
 
 static void apply(struct run *r, const struct model_edit *edits, size_t n) {
     struct err e;
-    for (size_t i = 0; i < n; i++) {
-        if (!may_edit(r, edits[i].target)) {
-            return;
-        }
+    if (!may_edit(r)) {
+        return;
     }
-    if (candidate_edit(r->s->candidate, edits, n, NULL, &e) != ERR_OK) {
+    if (candidate_edit(r->s->candidate, &r->s->who, edits, n, NULL, &e) != ERR_OK) {
         run_fault(r, &e);
     }
 }
@@ -83,12 +80,15 @@ static void cmd_delete(struct run *r) {
         run_note(r, "nothing was done");
         return;
     }
-    if (!may_edit(r, st.at.path)) {
+    if (!may_edit(r)) {
         return;
     }
     if (strcmp(st.at.path, "/") == 0) {
         struct snap *empty = snap_empty();
-        candidate_set(r->s->candidate, empty);
+        struct err e;
+        if (candidate_set(r->s->candidate, &r->s->who, empty, &e) != ERR_OK) {
+            run_fault(r, &e);
+        }
         snap_release(empty);
         return;
     }
@@ -300,10 +300,10 @@ static void cmd_rollback(struct run *r) {
         }
     }
     struct err e;
-    if (!run_ready(r, NULL) || !may_edit(r, "/")) {
+    if (!run_ready(r, NULL) || !may_edit(r)) {
         return;
     }
-    if (candidate_rollback(r->s->candidate, (unsigned)n, &e) != ERR_OK) {
+    if (candidate_rollback(r->s->candidate, &r->s->who, (unsigned)n, &e) != ERR_OK) {
         run_fault(r, &e);
     } else {
         run_printf(r, "load complete\n");

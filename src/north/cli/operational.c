@@ -112,7 +112,7 @@ static void cmd_logout(struct run *r) {
         return;
     }
     uint64_t id = strtoull(r->p->value, NULL, 10);
-    if (rights_check(r->snap, &r->s->who, RIGHT_EXEC, "/weft-system:system", &e) != ERR_OK) {
+    if (rights_check(r->rights, &r->s->who, RIGHT_EXEC, "/weft-system:system", &e) != ERR_OK) {
         run_fault(r, &e);
     } else if (!run_confirm(r, "End that session? Its private edits are lost.", true)) {
         run_note(r, "nothing was done");
@@ -247,7 +247,7 @@ static void cmd_monitor_events(struct run *r) {
         return;
     }
     struct err e;
-    if (rights_check(r->snap, &r->s->who, RIGHT_READ, "/", &e) != ERR_OK) {
+    if (rights_check(r->rights, &r->s->who, RIGHT_READ, "/", &e) != ERR_OK) {
         run_fault(r, &e);
         return;
     }

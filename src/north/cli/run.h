@@ -56,8 +56,9 @@ struct run {
     const struct cli_sink *sink; /* NULL while completing */
     struct arena *arena;
     struct pipes pipes;
-    bool started;      /* pipes are in place */
-    struct snap *snap; /* what completion and reading look at; held */
+    bool started;        /* pipes are in place */
+    struct snap *snap;   /* what completion and reading look at; held */
+    struct snap *rights; /* what runs: a candidate gives nobody rights; held */
     struct model_view view;
     int status;
     bool at_line_start; /* of what print_config wrote */

@@ -380,10 +380,11 @@ static struct doc *view_next(void *arg, const struct kind *k, const struct doc *
 
 bool readable(void *arg, const char *path) {
     struct run *r = arg;
-    return r->s->who.superuser || rights_allow(r->snap, &r->s->who, RIGHT_READ, path);
+    return r->s->who.superuser || rights_allow(r->rights, &r->s->who, RIGHT_READ, path);
 }
 
 static void run_line(struct run *r) {
+    r->rights = core_snapshot(r->cli->core);
     r->snap = r->s->config != CONFIG_NONE ? candidate_snapshot(r->s->candidate)
                                           : core_snapshot(r->cli->core);
     r->view = (struct model_view){view_get, view_next, r};
@@ -430,6 +431,7 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
     }
     pipes_free(&r.pipes);
     snap_release(r.snap);
+    snap_release(r.rights);
     arena_free(a);
     s->used_s = now_s(s->cli);
     pthread_mutex_unlock(&s->lock);
@@ -468,5 +470,6 @@ void cli_complete(struct cli_session *s, const char *line, size_t n, size_t curs
         out->insert = parse_insertion(&p);
     }
     snap_release(r.snap);
+    snap_release(r.rights);
     pthread_mutex_unlock(&s->lock);
 }
