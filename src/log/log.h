@@ -130,8 +130,9 @@ enum err_code log_snapshot(struct log *log, enum log_space space, const void *pr
                            size_t prefix_len, uint64_t *at, log_snapshot_fn *each, void *arg,
                            struct err *err);
 
-/* Folds up to about max_ops operations (0: all) into the tables; call it between batches, when
- * idle. It takes no sync. *left (may be NULL) gets the number of operations still to be folded. */
+/* Folds up to about max_ops operations (0: all) into the tables, and does what else an engine has
+ * to do from time to time; call it often, from a thread that nobody waits for. Appends go on
+ * meanwhile. *left (may be NULL) gets the number of operations still to be folded. */
 enum err_code log_fold(struct log *log, size_t max_ops, size_t *left, struct err *err);
 
 /* Drops history. Kept are: all entries not yet folded, the last `entries` entries of any kind,

@@ -20,6 +20,9 @@ LOGGER_MODULE(log)
 enum {
     PAGE_SIZE_DEFAULT = 4096,
     CHECKPOINT_DEFAULT = 2000, /* frames; bench/log_commit.c has the measurements */
+    CHECKPOINT_LATE = 4,       /* times as many: an append moves them itself */
+    CHECKPOINT_ROUNDS = 4,
+    CHECKPOINT_REST = 200, /* frames moved while appends wait */
     FOLD_BACKLOG_DEFAULT = 200000,
 };
 
@@ -230,6 +233,14 @@ static enum err_code settle_wal(struct sq_store *s, struct err *err) {
     return ERR_OK;
 }
 
+static enum err_code open_checkpointer(struct sq_store *s, struct err *err) {
+    int64_t version; /* reading is what makes SQLite look at the WAL */
+    ERR_TRY(sq_connect(s->path, s->vfs, SQLITE_OPEN_READWRITE, &s->cdb, err));
+    ERR_TRY(sq_exec(s->cdb, s->path, "PRAGMA synchronous=" SQ_SYNC_LOG, err));
+    sqlite3_wal_autocheckpoint(s->cdb, 0);
+    return sq_int(s->cdb, s->path, "PRAGMA user_version", &version, err);
+}
+
 static enum err_code open_log_file(struct sq_store *s, const struct log_options *options,
                                    struct err *err) {
     ERR_TRY(sq_connect(s->path, s->vfs, SQLITE_OPEN_READWRITE, &s->db, err));
@@ -249,6 +260,7 @@ static enum err_code open_log_file(struct sq_store *s, const struct log_options 
         options->sqlite_checkpoint ? (int)options->sqlite_checkpoint : CHECKPOINT_DEFAULT;
     sq_wal_prepare(s->db, 32 + (int64_t)s->checkpoint_frames * (page_size + 24));
     ERR_TRY(sq_prepare(s->db, s->path, "BEGIN IMMEDIATE", &s->begin, err));
+    ERR_TRY(open_checkpointer(s, err));
     ERR_TRY(
         sq_prepare(s->db, s->path, "INSERT INTO log(idx, row) VALUES(?1, ?2)", &s->insert, err));
     return sq_prepare(s->db, s->path, "COMMIT", &s->commit, err);
@@ -257,6 +269,7 @@ static enum err_code open_log_file(struct sq_store *s, const struct log_options 
 void sq_store_free(struct sq_store *s) {
     sq_tables_close(s);
     sq_pool_free(&s->log_readers);
+    sqlite3_close(s->cdb);
     sqlite3_finalize(s->begin);
     sqlite3_finalize(s->insert);
     sqlite3_finalize(s->commit);
@@ -366,6 +379,7 @@ enum err_code sq_committed(struct sq_store *s, enum err_code rc) {
     if (rc == ERR_OK) {
         s->syncs++;
         sq_wal_good(s->db, &s->wal);
+        s->log_frames = s->wal.frames;
     } else {
         after_failure(s);
     }
@@ -457,21 +471,59 @@ static enum err_code write_batch(struct sq_store *s, const struct log_entry *ent
     return sq_run(s->commit, s->path, "can't make the batch durable", err);
 }
 
-/* Only log rows are in this file, so a checkpoint writes few pages, most of them many times in the
- * WAL. It runs before a batch and not after one, so that the answers to the last batch are out. */
-static void checkpoint_log(struct sq_store *s) {
-    if (s->wal.frames < s->checkpoint_frames) {
+static void checkpoint_failed(struct sq_store *s, sqlite3 *db, bool locked, int rc) {
+    if (sq_is_sync_error(db)) {
+        sq_break(s, locked, "a sync failed while moving entries from the write-ahead log");
         return;
     }
-    int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (rc != SQLITE_OK && sq_is_sync_error(s->db)) {
-        sq_break(s, true, "a sync failed while moving entries from the write-ahead log");
-    } else if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
-        /* Nothing is lost: the WAL keeps growing until this works again. */
-        struct err e;
-        sq_fail(s->db, rc, s->path, "can't move entries out of the write-ahead log", &e);
-        sq_note(s, true, e.text);
-        L_WARN_RL(10, "%s: %s", e.path, e.text);
+    /* Nothing is lost: the WAL keeps growing until this works again. */
+    struct err e;
+    sq_fail(db, rc, s->path, "can't move entries out of the write-ahead log", &e);
+    sq_note(s, locked, e.text);
+    L_WARN_RL(10, "%s: %s", e.path, e.text);
+}
+
+/* False: it failed. BUSY is no failure, somebody else is doing it. *moved: frames in the file. */
+static bool checkpoint(struct sq_store *s, sqlite3 *db, bool locked, int *moved) {
+    int in_wal;
+    int rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_PASSIVE, &in_wal, moved);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
+        checkpoint_failed(s, db, locked, rc);
+        return false;
+    }
+    return true;
+}
+
+/* Only log rows are in this file, so a checkpoint writes few pages, most of them many times in the
+ * WAL. Still it takes as long as dozens of batches, so it goes on beside them; what they have added
+ * meanwhile is little, and moved while they wait: then the next append starts the WAL over. */
+void sq_checkpoint_behind(struct sq_store *s) {
+    int moved = 0, left = s->log_frames;
+    if (left < s->checkpoint_frames) {
+        return;
+    }
+    for (int i = 0; i < CHECKPOINT_ROUNDS && left > CHECKPOINT_REST; i++) {
+        if (s->broken || !checkpoint(s, s->cdb, false, &moved)) {
+            return;
+        }
+        left = s->log_frames - moved;
+    }
+    if (left > CHECKPOINT_REST) {
+        return; /* a long reader holds it up, or there are more entries than the disk can move */
+    }
+    pthread_mutex_lock(&s->lock);
+    if (!s->broken) {
+        checkpoint(s, s->cdb, true, &moved);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Nobody folds, or far too slowly: then here, and before a batch instead of after one, so that the
+ * answers to the last batch are out. */
+static void checkpoint_before(struct sq_store *s) {
+    int moved;
+    if (s->log_frames >= CHECKPOINT_LATE * s->checkpoint_frames) {
+        checkpoint(s, s->db, true, &moved);
     }
 }
 
@@ -486,7 +538,7 @@ static enum err_code append_locked(struct sq_store *s, uint64_t expected_head, u
                        (uint64_t)s->head, expected_head);
     }
     if (!s->broken) {
-        checkpoint_log(s);
+        checkpoint_before(s);
     }
     if (s->broken) {
         return sq_broken(s, err);

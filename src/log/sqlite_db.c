@@ -167,12 +167,11 @@ static bool read_salt(sqlite3_file *f, uint8_t salt[8]) {
 }
 
 void sq_wal_good(sqlite3 *db, struct sq_wal *w) {
-    /* The count only falls when the WAL was started over, and only then has it a new salt. */
-    if (w->last_frames <= w->frames || w->frames == 0) {
-        sqlite3_file *f = wal_file(db);
-        if (f != NULL) {
-            read_salt(f, w->salt);
-        }
+    /* A WAL that was started over has a new salt, and may have more frames than before: a batch can
+     * be larger than all that was in it. */
+    sqlite3_file *f = wal_file(db);
+    if (f != NULL) {
+        read_salt(f, w->salt);
     }
     w->frames = w->last_frames;
 }

@@ -52,9 +52,11 @@ struct sq_store {
     _Atomic uint64_t head, config_head;
     _Atomic bool broken;
     _Atomic size_t unfolded_ops;
+    _Atomic int log_frames; /* in the WAL of `db` */
 
     /* Under `fold_lock`. */
     pthread_mutex_t fold_lock;
+    sqlite3 *cdb; /* moves entries out of the WAL of `db`, beside appends */
     sqlite3 *tdb;
     sqlite3_stmt *t_begin, *t_put, *t_del, *t_mark, *t_commit;
     struct sq_wal t_wal;
@@ -102,6 +104,9 @@ void sq_store_free(struct sq_store *s); /* closes without a last fold */
 /* Ends a transaction of s->db, under `lock`: `rc` is what its steps came to. A failed one is rolled
  * back and made invisible for good. Returns rc. */
 enum err_code sq_committed(struct sq_store *s, enum err_code rc);
+/* Moves entries out of the log's WAL when there are enough, so that appends need not. With
+ * fold_lock held. */
+void sq_checkpoint_behind(struct sq_store *s);
 enum err_code sq_set_meta(sqlite3 *db, const char *path, const char *name, int64_t value,
                           struct err *err);
 enum err_code sq_sync_dir(const char *path, struct err *err);
