@@ -318,10 +318,13 @@ static void finish_removal(struct bng_pool *p) {
         d->count.reclamations++;
         d->emptied = d->n_pools == 0;
     }
-    /* Durable before the manager may give it to somebody else. If not, the session's next
-     * synchronisation says it. */
+    /* Durable before the manager may give it to somebody else. */
     if (bng_persist(e) && id[0] != '\0') {
         bng_wire_result(e, id, was.refused[0] != '\0' ? 3 : 0, was.refused, &was, 0);
+    } else if (!local && e->session >= BNG_DOMAINS) {
+        /* The session that ordered it is over, and this one's synchronisation may have listed it.
+         */
+        d->unsaid = true;
     }
 }
 
@@ -811,6 +814,7 @@ static int64_t watch_domain(struct bng_domain *d) {
     if (e->session != BNG_READY) {
         return IDLE_NS;
     }
+    bng_wire_unsaid(d);
     if (d->state == BNG_DOMAIN_NEW) {
         if (now < d->retry_mono) {
             return d->retry_mono - now;

@@ -111,6 +111,7 @@ struct bng_domain {
     bool dirty;         /* to be saved */
     bool full_logged;
     bool emptied; /* its last pool was reclaimed */
+    bool unsaid;  /* a pool went and there was no order to confirm: its PoolSync says it (P-14) */
     struct {
         uint64_t apportion_alarms, reclaim_alarms, drained_alarms, attempts, nacks, abatements;
         uint64_t allocations, reclamations, local_allocations;

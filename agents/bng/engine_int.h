@@ -104,6 +104,8 @@ void bng_wire_create(struct bng_domain *d);
 void bng_wire_delete(struct bng_domain *d);
 /* engine_wire.c */
 void bng_wire_tick(struct bng_engine *e);
+/* Tells of pools that went without an order to confirm, as soon as that is safe. */
+void bng_wire_unsaid(struct bng_domain *d);
 /* The phase a pool was ordered into is reached: confirm it. */
 void bng_wire_reached(struct bng_pool *p);
 

@@ -31,7 +31,7 @@ static void sync_domains(struct bng_engine *e) {
         size_t n = 0;
         for (; i < e->n_domains && n < BNG_SYNC_PART; i++) {
             struct bng_domain *d = e->domains[i];
-            d->synced = d->in_step = false;
+            d->synced = d->in_step = d->unsaid = false;
             /* Domains without a pool of the manager's are made anew after the synchronisation: it
              * would remove them as empty (APM-037). */
             if (bng_managed(d) > 0) {
@@ -90,6 +90,7 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
     struct bng_engine *e = d->engine;
     uint8_t hash[32];
     size_t from = 0;
+    d->unsaid = false;
     do {
         entity_msg m = OPENAPMI__V1__ENTITY_MSG__INIT;
         Openapmi__V1__PoolSync s = OPENAPMI__V1__POOL_SYNC__INIT;
@@ -114,6 +115,16 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
         mem_free(t);
     } while (from < d->n_pools);
     bng_flush(e);
+}
+
+void bng_wire_unsaid(struct bng_domain *d) {
+    struct bng_engine *e = d->engine;
+    /* While an answer may be on its way that brings pools, a list without them would make the
+     * manager take them back and give them to somebody else (P-09). */
+    if (d->unsaid && e->session == BNG_READY && d->state == BNG_DOMAIN_READY && !e->uncommitted &&
+        !d->alarm[BNG_APPORTION].in_flight) {
+        sync_pools(d, false);
+    }
 }
 
 static void sync_progress(struct bng_engine *e) {
@@ -435,6 +446,13 @@ static void got_order(struct bng_engine *e, const Openapmi__V1__Order *o) {
         return;
     }
     struct bng_pool *p = bng_find_pool(d, o->pool);
+    if (p == NULL && o->type == OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL) {
+        /* Said again after a break, and done meanwhile (P-17). */
+        bool durable = bng_persist(e);
+        bng_wire_result(e, o->order_id, durable ? 0 : 14,
+                        durable ? "" : "the gateway can't store the removal now", NULL, 0);
+        return;
+    }
     if (p == NULL || p->local) {
         snprintf(why, sizeof why, "domain %s has no%s pool %.200s", d->name,
                  p != NULL ? " managed" : "", o->pool);
@@ -611,7 +629,7 @@ void bng_engine_disconnected(struct bng_engine *e) {
     e->session = BNG_DOWN;
     for (size_t i = 0; i < e->n_domains; i++) {
         struct bng_domain *d = e->domains[i];
-        d->synced = d->in_step = false;
+        d->synced = d->in_step = d->unsaid = false;
         if (d->state == BNG_DOMAIN_CREATING) {
             d->state = BNG_DOMAIN_NEW;
         }

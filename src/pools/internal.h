@@ -526,7 +526,8 @@ void sync_reissue(struct pools *p, struct txn *t, struct apmi_session *s, struct
 
 void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct pool *po,
                 Openapmi__V1__OrderType type);
-void order_resync(struct pools *p, struct txn *t, struct entity *en, const char *domain);
+/* Asks for the list of a domain's pools; until it is here the domain's alarms are told to wait. */
+void order_resync(struct pools *p, struct txn *t, struct domain *d);
 void order_result(struct pools *p, struct txn *t, struct apmi_session *s,
                   const Openapmi__V1__OrderResult *r);
 void stats_handle(struct pools *p, struct txn *t, struct apmi_session *s,

@@ -35,8 +35,7 @@ static void domain_overdue(struct pools *p, struct txn *t, struct domain *d) {
         }
     }
     if (ask) {
-        d->resync_asked = true;
-        order_resync(p, t, d->entity, d->name);
+        order_resync(p, t, d);
     }
 }
 

@@ -477,6 +477,50 @@ static void orders_are_repeated(void **state) {
     assert_int_equal(allocated(), 2);
 }
 
+/* An entity that does not know the pool it is to remove is asked what it has; until its list is
+ * here nothing is given. */
+/* proves: P-09 P-14 */
+static void a_removal_of_what_is_gone(void **state) {
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d-0001", 0, 254);
+    probe_result(&a, "r1", 0, "");
+    probe_drained(&a, "r2", "d", "d-0001");
+    probe_result(&a, "r2", 5, "no such pool");
+    const Openapmi__V1__Order *o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC);
+    assert_string_equal(o->domain, "d");
+    assert_int_equal(allocated(), 3);
+    const answer_msg *r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__SYNC_IN_PROGRESS);
+    const struct probe_pool theirs[] = {{"d", "10.0.0.0/24", 254, 0, 0, false},
+                                        {"d-0000", "10.0.1.0/24", 254, 0, 0, false}};
+    probe_pools(&a, "d", "metro", 2, theirs);
+    assert_int_equal(allocated(), 2);
+    r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__ADD_POOLS);
+    /* The same question from an alarm about a pool that is unknown here. */
+    probe_result(&a, "2", 0, "");
+    probe_drained(&a, "r3", "d", "d-0007");
+    assert_int_equal(probe_order(&a)->type, OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC);
+    r = probe_apportion(&a, "3", "d", 1, 24);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__SYNC_IN_PROGRESS);
+}
+
+/* An order to synchronise that was never sent keeps no domain waiting. */
+/* proves: P-04 P-08 */
+static void a_full_disk_asks_nothing(void **state) {
+    world("");
+    probe_apportion(&a, "1", "d", 1, 24);
+    signal(SIGXFSZ, SIG_IGN);
+    file_size_limit(0);
+    rig_pass(&rig, 32 * NS_PER_S);
+    file_size_limit(RLIM_INFINITY);
+    assert_null(probe_order(&a));
+    assert_false(dom()->resync_asked);
+    rig_verify(&rig);
+}
+
 /* ---- thresholds are the desired state of the entity
  * ---------------------------------------------- */
 
@@ -590,6 +634,8 @@ int main(void) {
         T(release_entity),
         T(the_last_pool_takes_its_domain_along),
         T(orders_are_repeated),
+        T(a_removal_of_what_is_gone),
+        T(a_full_disk_asks_nothing),
         T(thresholds_reach_the_entity),
         T(taken_back_before_the_answer),
         T(an_entity_no_longer_admitted),
