@@ -21,8 +21,6 @@ from weftlab import Ended, Lab, LabError, signals, wait_until  # noqa: E402
 
 TERMINAL = sys.stdout.isatty()
 COLOUR = TERMINAL and "NO_COLOR" not in os.environ
-# Time limits are for a machine that is stuck, not for one that is slow.
-PATIENCE = 4
 SUBSCRIBERS = 60
 
 APPORTION = 10
@@ -80,7 +78,7 @@ class Tour:
                 told = took
                 print(f"    ...  {what} ({took:.0f} s{f': {last}' if last else ''})", flush=True)
         try:
-            value = wait_until(what, seconds * PATIENCE, check, waiting=waiting)
+            value = wait_until(what, seconds, check, waiting=waiting)
         finally:
             if TERMINAL:
                 print("\r\033[K", end="")

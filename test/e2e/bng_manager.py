@@ -239,7 +239,7 @@ class Manager:
             r.result = 3
 
     # ---- orders ----------------------------------------------------------------------------
-    def order(self, kind, domain="", pool="", thresholds=None, revision=0, wait=15):
+    def order(self, kind, domain="", pool="", thresholds=None, revision=0, wait=60):
         with self.lock:
             self.orders += 1
             oid = f"{'rm' if kind == self.pb.ORDER_REMOVE_POOL else 'o'}:{self.orders}"
