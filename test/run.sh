@@ -67,7 +67,7 @@ if want lint; then
 fi
 if want unit; then
     step "unit tests, simulations, crash loops"
-    meson_tests $B $B/unit.log
+    meson_tests $B $B/unit.log -t 5
 fi
 if want tsan; then
     step "threads: core, log and net under TSan"

@@ -25,7 +25,7 @@ class Controller:
         self.process = subprocess.Popen(
             [WEFTD, "--data", self.data, "--unix", self.socket, "--listen", "none",
              "--listen-apmi", "none"], stdout=self.log, stderr=self.log)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while self.weft("show version").returncode != 0:
             assert self.process.poll() is None and time.monotonic() < end
             time.sleep(0.1)
@@ -33,7 +33,7 @@ class Controller:
     def stop(self, sig=signal.SIGTERM):
         if self.process and self.process.poll() is None:
             self.process.send_signal(sig)
-            self.process.wait(20)
+            self.process.wait(60)
         return self.process.returncode if self.process else None
 
     def weft(self, lines):
@@ -103,7 +103,7 @@ def test_a_damaged_store_is_named_and_not_opened(controller):
     r = c.maintain("check")
     assert r.returncode == 1 and "weft.db" in r.stderr
     p = subprocess.run([WEFTD, "--data", c.data, "--unix", c.socket, "--listen", "none",
-                        "--listen-apmi", "none"], capture_output=True, text=True, timeout=30,
+                        "--listen-apmi", "none"], capture_output=True, text=True, timeout=120,
                        check=False)
     assert p.returncode == 1 and "weft.db" in p.stderr
     assert "listening" not in p.stderr  # nobody is served from half a store
