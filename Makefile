@@ -6,7 +6,7 @@ PYTHON := /usr/bin/python3
 PROGRAMS := src/weftd/weftd cli/weft agents/bng/weft-bng
 CCACHE := $(shell command -v ccache)
 
-.PHONY: all run test tsan tsan-tests deps deps-run bench fuzz install format clean
+.PHONY: all run test tsan tsan-tests deps deps-run bench fuzz soak install format clean
 
 # The build that people run: optimised, no sanitizers.
 all: $(BUILD)/build.ninja | deps-run
@@ -59,9 +59,11 @@ format:
 clean:
 	rm -rf $(BUILD) build-*
 
-# kill -9 at random moments under load, half of it over the file system that loses what was not synced:
-# 300 rounds of weftd, 50 of gateways with Kea (root, for the namespaces).
+# kill -9 at random moments under load, 300 rounds of weftd and 300 of a gateway's agent, weftd and Kea (root,
+# for the namespaces), over the ordinary file system and again over the one that loses what was not synced.
 soak: all
-	WEFT_BUILD=$(BUILD) $(PYTHON) -u test/crash/weftd_crash.py --rounds $${ROUNDS:-300}
-	WEFT_BUILD=$(BUILD) WEFT_CRASH_ROUNDS=$$(( $${ROUNDS:-300} / 6 )) $(PYTHON) -m pytest -q -s \
-		-p no:cacheprovider test/e2e/test_crash_agents.py
+	for power in never always; do \
+		WEFT_BUILD=$(BUILD) $(PYTHON) -u test/crash/weftd_crash.py --rounds $${ROUNDS:-300} --power $$power && \
+		WEFT_BUILD=$(BUILD) WEFT_CRASH_ROUNDS=$${ROUNDS:-300} WEFT_CRASH_POWER=$$power $(PYTHON) -m pytest \
+			-q -s -p no:cacheprovider test/e2e/test_crash_agents.py || exit 1; \
+	done
