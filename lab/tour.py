@@ -110,7 +110,7 @@ class Tour:
         self.weftd = self.lab.spawn("ctl", "weftd", [
             binary("src", "weftd", "weftd"), "--data", self.data, "--unix", self.socket,
             "--listen", "10.255.0.2:8443", "--listen-apmi", "10.255.0.2:20557",
-            "--hostname", "weft"])
+            "--hostname", "weft,10.255.0.2"])
 
         def ready():
             if not self.weftd.alive():
