@@ -198,6 +198,10 @@ def test_every_address_and_the_names_of_the_certificate(tmp_path):
                     assert good, name
                 except ssl.SSLCertVerificationError:
                     assert not good, name
+        r = subprocess.run([WEFT, "-H", f"127.0.0.2:{port}", "--ca", os.path.join(data, "pki", "ca.pem"), "-u",
+                            "admin", "--password-file", os.path.join(data, "admin-password"), "show version"],
+                           capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        assert r.returncode == 3 and "is for other names" in r.stderr, r.stderr
     finally:
         p.send_signal(signal.SIGTERM)
         assert p.wait(20) == 0
