@@ -223,8 +223,8 @@ static void got_pool_sync(struct bng_engine *e, struct bng_domain *d, const stru
                 bng_set_phase(p, BNG_DRAIN_SET, false); /* P-12 */
             }
         } else if (v->verdict != OPENAPMI__V1__POOL_VERDICT__VERDICT__AGREED) {
-            L_INFO("domain %s: pool %s is %s: %s", d->name, p->name,
-                   unmanaged ? "not managed" : "adopted", v->reason);
+            L_INFO("domain %s: pool %s is %s%s%s", d->name, p->name,
+                   unmanaged ? "not managed" : "adopted", v->reason[0] ? ": " : "", v->reason);
         }
     }
     take_thresholds(d, r->thresholds);
