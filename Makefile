@@ -13,7 +13,8 @@ all: $(BUILD)/build.ninja | deps-run
 	ninja -C $(BUILD)
 
 $(BUILD)/build.ninja: | deps-run
-	CC="$(CCACHE) gcc" meson setup $(BUILD) -Dwerror=false >/dev/null
+	@echo "preparing the build in $(BUILD) ..."
+	@CC="$(CCACHE) gcc" meson setup $(BUILD) -Dwerror=false >/dev/null
 
 # Everything that building, testing and measuring needs; deps-run is the part that running needs.
 deps:
@@ -24,8 +25,8 @@ deps-run:
 
 # Only the three programs are built: tests and benches would take most of the time.
 run: $(BUILD)/build.ninja deps-run
-	@echo "building ..."
-	@ninja -C $(BUILD) --quiet $(PROGRAMS)
+	@echo "building (the first time takes a minute or two) ..."
+	@ninja -C $(BUILD) $$([ -t 1 ] || echo --quiet) $(PROGRAMS)
 	@WEFT_BUILD=$(BUILD) $(PYTHON) -u lab/tour.py
 
 test: deps

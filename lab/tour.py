@@ -108,7 +108,7 @@ class Tour:
         self.weftd = self.lab.spawn("ctl", "weftd", [
             binary("src", "weftd", "weftd"), "--data", self.data, "--unix", self.socket,
             "--listen", "10.255.0.2:8443", "--listen-apmi", "10.255.0.2:20557",
-            "--hostname", "weft"])
+            "--hostname", "weft,10.255.0.2"])
 
         def ready():
             if not self.weftd.alive():
@@ -251,6 +251,7 @@ class Tour:
 
     def explore(self):
         weft = os.path.relpath(binary("cli", "weft"))
+        agent = os.path.relpath(binary("agents", "bng", "weft-bng"))
         sock = os.path.relpath(self.socket)
         print(f"""
 {paint('1', 'The lab is up. In another terminal:')}
@@ -260,6 +261,8 @@ class Tour:
    {weft} show apm partition name metro tree
    {weft} explain apm domain {self.bng1.domain} entity bng1
    {weft} show apm alarms
+   curl -s --unix-socket {sock} http://localhost/restconf/data/weft-apm:apm/state/partition      RESTCONF
+   {agent} status -s {os.path.relpath(self.bng1.path('agent.sock'))}                 the agent on bng1
    ip netns exec {self.lab.ns('core')} vtysh -N {self.lab.ns('core')} -c 'show ip route bgp'
    ip netns exec {self.lab.ns('sub1')} perfdhcp -4 -l lan -R 40 -n 40 -r 10      more subscribers
    logs: {os.path.relpath(self.lab.path('log'))}/

@@ -762,6 +762,46 @@ static void refused_and_retried(void **state) {
     world_free(w);
 }
 
+static void tell_again(struct world *w, const char *id, int64_t at) {
+    manager_msg m = OPENAPMI__V1__MANAGER_MSG__INIT;
+    Openapmi__V1__AlarmResponse r = OPENAPMI__V1__ALARM_RESPONSE__INIT;
+    REPLY(m, ALARM_RESPONSE);
+    m.alarm_response = &r;
+    r.alarm_id = (char *)(uintptr_t)id;
+    r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;
+    r.action = OPENAPMI__V1__ACTION__NOOP;
+    r.reason = OPENAPMI__V1__REASON__PARTITION_EMPTY;
+    r.retry_at = at;
+    answer(w, 0, &m);
+    settle(w);
+}
+
+/* proves: APM-052 P-22 */
+static void told_of_space(void **state) {
+    struct world *w = world_new();
+    w->free_blocks = 1;
+    connect_up(w);
+    use(w, 0, 163);
+    settle(w);
+    assert_int_equal(w->alarms[1], 2);
+    char id[BNG_ID_MAX];
+    memcpy(id, w->last_id, sizeof id);
+    later(w, 10);
+    w->free_blocks = 5;
+    int64_t now = clock_wall_s(&w->clock);
+    tell_again(w, "another/1/1", now);
+    tell_again(w, id, now + 5000); /* that would put it off */
+    assert_int_equal(w->alarms[1], 2);
+    tell_again(w, id, now - 3);
+    assert_int_equal(w->alarms[1], 3);
+    assert_string_equal(w->last_id, id);
+    assert_int_equal(w->last_attempt, 2);
+    assert_int_equal(dom(w)->n_pools, 2);
+    tell_again(w, id, now); /* over meanwhile */
+    assert_int_equal(w->alarms[1], 3);
+    world_free(w);
+}
+
 /* proves: APM-060 APM-059 */
 static void abated(void **state) {
     struct world *w = world_new();
@@ -1329,6 +1369,7 @@ int main(void) {
         cmocka_unit_test(threshold_edges),
         cmocka_unit_test(hold_down_of_the_last_pool),
         cmocka_unit_test(refused_and_retried),
+        cmocka_unit_test(told_of_space),
         cmocka_unit_test(abated),
         cmocka_unit_test(drained_and_removed),
         cmocka_unit_test(window_and_manual),

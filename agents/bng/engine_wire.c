@@ -234,8 +234,8 @@ static void got_pool_sync(struct bng_engine *e, struct bng_domain *d, const stru
                 bng_set_phase(p, BNG_DRAIN_SET, false); /* P-12 */
             }
         } else if (v->verdict != OPENAPMI__V1__POOL_VERDICT__VERDICT__AGREED) {
-            L_INFO("domain %s: pool %s is %s: %s", d->name, p->name,
-                   unmanaged ? "not managed" : "adopted", v->reason);
+            L_INFO("domain %s: pool %s is %s%s%s", d->name, p->name,
+                   unmanaged ? "not managed" : "adopted", v->reason[0] ? ": " : "", v->reason);
         }
     }
     take_thresholds(d, r->thresholds);
@@ -531,6 +531,23 @@ static void add_pools(struct bng_engine *e, struct bng_domain *d,
     }
 }
 
+/* P-22: an answer without a question says that the alarm is worth another attempt now. */
+static void got_retry(struct bng_engine *e, const Openapmi__V1__AlarmResponse *r) {
+    int64_t now = clock_wall_s(e->clock), at = r->retry_at > now ? r->retry_at : now;
+    for (size_t i = 0; i < e->n_domains; i++) {
+        struct bng_domain *d = e->domains[i];
+        for (unsigned k = 0; k < BNG_ALARM_KINDS; k++) {
+            struct bng_alarm *a = &d->alarm[k];
+            if (a->raised && !a->in_flight && a->retry_at > at && strcmp(a->id, r->alarm_id) == 0) {
+                L_INFO("domain %s: the %s alarm is sent again: %s", d->name,
+                       bng_alarm_kind_name((enum bng_alarm_kind)k), r->text);
+                a->retry_at = at;
+                d->dirty = true;
+            }
+        }
+    }
+}
+
 static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
                                const Openapmi__V1__AlarmResponse *r) {
     struct bng_alarm *a = NULL;
@@ -731,6 +748,8 @@ void bng_engine_message(struct bng_engine *e, const uint8_t *p, size_t n) {
     if (m->in_reply_to == 0) {
         if (m->body_case == OPENAPMI__V1__MANAGER_MSG__BODY_ORDER) {
             got_order(e, m->order);
+        } else if (m->body_case == OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE) {
+            got_retry(e, m->alarm_response);
         } else {
             L_WARN_RL(60, "a message of the manager answers nothing and is no order (kind %d)",
                       (int)m->body_case);

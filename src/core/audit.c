@@ -8,9 +8,9 @@
 #include "base/list.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "core/internal.h"
 #include "core/system.h"
 #include "core/system_int.h"
-#include "core/txn.h"
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
@@ -98,6 +98,18 @@ void audit_put(struct txn *t, const char *action, const char *result) {
         sys->audit_first += sys->audit_first == first; /* a number that holds nothing */
     }
     buf_free(&b);
+}
+
+const char *commit_remark(const char *label, const char *comment, char out[REMARK_MAX]) {
+    snprintf(out, REMARK_MAX, "%s%s%s", label, label[0] && comment[0] ? ": " : "", comment);
+    return out;
+}
+
+void audit_commit(struct txn *t) {
+    char action[32], remark[REMARK_MAX];
+    snprintf(action, sizeof action, "commit %" PRIu64, txn_index(t));
+    commit_remark(t->label, t->comment, remark);
+    audit_put(t, action, remark[0] ? remark : "done");
 }
 
 struct note {

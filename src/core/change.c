@@ -539,7 +539,7 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
         fill_diff(t, ch);
     } else if (!ch->unchanged) {
         ERR_TRY(set_confirm(t, ch, false, e));
-        audit_put(t, t->label[0] ? t->label : "commit", t->comment);
+        audit_commit(t);
     } else if (ch->n_edits == 0) {
         ERR_TRY(set_confirm(t, ch, true, e));
     }

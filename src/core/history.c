@@ -466,7 +466,7 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     }
     if (rc == ERR_OK) {
         confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
-        audit_put(t, t->label, t->comment);
+        audit_commit(t);
     }
     return rc;
 }

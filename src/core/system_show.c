@@ -101,9 +101,8 @@ static json_t *commit_json(const struct system *sys, const struct commit_info *c
     json_object_set_new(o, "user", json_string(ci->user));
     json_object_set_new(o, "dialect", json_string(dialect));
     if (ci->comment[0] || ci->label[0]) {
-        json_object_set_new(o, "comment",
-                            json_sprintf("%s%s%s", ci->label,
-                                         ci->label[0] && ci->comment[0] ? ": " : "", ci->comment));
+        char both[REMARK_MAX];
+        json_object_set_new(o, "comment", json_string(commit_remark(ci->label, ci->comment, both)));
     }
     json_object_set_new(o, "status", json_string(status_of(sys, ci->index)));
     return o;
@@ -314,6 +313,9 @@ static void show_log(struct call *cl) {
                  add_line, &out);
     json_t *o = json_object();
     json_object_set_new(o, "line", out.list);
+    if (cl->text.len == 0) {
+        buf_str(&cl->text, "No such lines.\n");
+    }
     call_answer_json(&cl->json, o);
 }
 
@@ -363,6 +365,9 @@ static void show_audit(const struct system *sys, struct call *cl) {
         if (o != NULL) {
             json_array_append_new(list, o);
         }
+    }
+    if (cl->text.len == 0) {
+        buf_str(&cl->text, "No such entries.\n");
     }
     json_t *out = json_object();
     json_object_set_new(out, "entry", list);

@@ -167,16 +167,6 @@ static void why_not(const struct domain *d, unsigned len, const struct prefix_co
     }
 }
 
-static unsigned wanted_length(const struct domain *d, const alarm_msg *a) {
-    if (a->preferred_length != 0) {
-        return a->preferred_length;
-    }
-    if (d->preferred_len != 0) {
-        return d->preferred_len;
-    }
-    return d->partition->cfg != NULL ? d->partition->cfg->max_len : 32;
-}
-
 struct offer { /* one pool of an ADD_POOLS, with what it points to */
     Openapmi__V1__Pool pool;
     Openapmi__V1__Prefix prefix;
@@ -203,7 +193,7 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
                       struct domain *d, const alarm_msg *a, int64_t receipt_s) {
     uint32_t wanted = a->wanted_prefixes ? a->wanted_prefixes : 1;
     uint32_t most = wanted < POOLS_WANTED_MAX ? wanted : POOLS_WANTED_MAX, n = 0;
-    unsigned len = wanted_length(d, a);
+    unsigned len = domain_wanted_length(d, a->preferred_length);
     if (alarm_is_new(d, ALARM_APPORTION, a)) {
         d->stats.apportion_alarms++;
         p->stats.apportion_alarms++;

@@ -126,6 +126,7 @@ static void fold_match(struct pools *p, const struct object *old, const struct o
 }
 
 void pools_config(void *self, const struct object *old, const struct object *new_) {
+    ((struct pools *)self)->reconfigured = true;
     const struct kind *k = (new_ ? new_ : old)->doc->kind;
     if (k == &apm_partition_kind) {
         fold_partition(self, old, new_);

@@ -108,7 +108,9 @@ struct partition {
     /* volatile */
     bool low;
     uint64_t low_crossings, recoveries;
-    uint64_t used_reported; /* addresses used, of all its domains */
+    uint64_t used_reported;                /* addresses used, of all its domains */
+    prefix_count free_seen, reserved_seen; /* a second ago: see space.c */
+    uint64_t space_event;                  /* number of the last time that it got space; 0: never */
 };
 
 struct retiring {
@@ -190,9 +192,10 @@ struct domain {
     int64_t wait_until_s;
     bool synced, created_here, resync_asked;
     bool have_stats;
-    uint32_t hint;                                       /* where the last look-up by name ended */
-    uint64_t free, total;                                /* as the entity reports */
-    uint64_t used_counted;                               /* its part of partition.used_reported */
+    uint64_t told_of;      /* the event of its partition that it was told of */
+    uint32_t hint;         /* where the last look-up by name ended */
+    uint64_t free, total;  /* as the entity reports */
+    uint64_t used_counted; /* its part of partition.used_reported */
     uint32_t sent_apportion, sent_reclaim, sent_hold;    /* thresholds the entity confirmed */
     uint32_t asked_apportion, asked_reclaim, asked_hold; /* of the order in flight */
     bool thresholds_known;
@@ -276,6 +279,8 @@ struct pools {
     uint64_t order_seq;
     struct pools_stats stats;
     int64_t last_sample_s;
+    uint64_t space_events;
+    bool reconfigured, space_untold; /* since the last tick; more domains wait to be told */
 };
 
 /* ---- records.c: keys and values of state records ----------------------------------------------
@@ -401,6 +406,8 @@ void partition_retire_del(struct partition *pt, const struct ip_prefix *px);
 struct retiring *partition_retiring(struct partition *pt, const struct ip_prefix *px);
 /* Edge-triggered low-water warning (APM-016). `t` may be NULL: no event. */
 void partition_check_low(struct pools *p, struct txn *t, struct partition *pt);
+/* Tells the domains that wait for prefixes where there is space again (P-22); the clock's work. */
+void space_tell(struct pools *p, struct txn *t, int64_t now_s);
 prefix_tag pools_tag(struct pools *p, const char *entity, const char *domain, bool make);
 struct domain *pools_owner_domain(struct pools *p, prefix_owner owner);
 /* "bng1 domain x" */
@@ -448,6 +455,10 @@ const char *pool_state_name(uint8_t state); /* as in weft-apm */
 /* Allocates one prefix and records the pool as `allocating`; NULL: none, *why says. */
 struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, unsigned len,
                               struct prefix_conflict *why);
+/* Would it get a prefix of the length it prefers? */
+bool domain_could_get(struct pools *p, struct domain *d);
+/* Length of the prefixes it wants; `asked`: as its alarm says, 0 when that doesn't. */
+unsigned domain_wanted_length(const struct domain *d, uint32_t asked);
 /* SHA-256 as proto/README.md defines it, over all pools but local ones. */
 void domain_digest(const struct domain *d, uint8_t out[32]);
 void domain_thresholds(const struct pools *p, const struct domain *d,

@@ -226,6 +226,16 @@ static void make_all_dialects(struct weftd *w) {
     w->metrics = metrics_new(&auth, w->decoders);
 }
 
+/* Nobody named this address, and the machine has no such family (ipv6.disable=1). */
+static bool left_out(const struct listen *l) {
+    int fd = l->implied ? socket(l->addr.family == 6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0) : -1;
+    bool out = l->implied && fd < 0 && errno == EAFNOSUPPORT;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return out;
+}
+
 static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
     const struct options *o = &w->options;
     struct tls_config tls = {.cert_file = w->files.server_cert,
@@ -246,12 +256,18 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
         http_server_on_error(servers[i], restconf_write_error, NULL);
     }
     for (size_t i = 0; i < o->n_tls; i++) {
+        if (left_out(&o->tls[i])) {
+            continue;
+        }
         ERR_TRY(
             http_listen_tcp(w->tls_server, &o->tls[i].addr, o->tls[i].port, w->tls, 0, &bound, e));
         L_INFO("listening at %s port %u (TLS)", ip_addr_format(&o->tls[i].addr, text), bound);
         fprintf(ports, "tls %u\n", bound);
     }
     for (size_t i = 0; i < o->n_clear; i++) {
+        if (left_out(&o->clear[i])) {
+            continue;
+        }
         ERR_TRY(http_listen_tcp(w->clear_server, &o->clear[i].addr, o->clear[i].port, NULL, 0,
                                 &bound, e));
         L_WARN("listening at %s port %u in CLEAR TEXT: passwords can be read on the way",
@@ -265,6 +281,9 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
 
 static enum err_code listen_apmi(struct weftd *w, const struct listen *at, struct tls_ctx *tls,
                                  FILE *ports, struct err *e) {
+    if (left_out(at)) {
+        return ERR_OK;
+    }
     struct apmi_server_config cfg = {.core = w->core, .loop = w->loop, .hashers = w->hashers};
     struct apmi_server *s = apmi_server_new(&cfg);
     uint16_t bound;

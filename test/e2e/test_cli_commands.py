@@ -212,6 +212,17 @@ def test_remote_over_tls(daemon):
     assert 'User           : admin' in out
     status, _, err = daemon.weft('-H', host, '-u', 'admin', '--password-file', f, 'show', 'cli')
     assert status == 3 and 'not trusted' in err
+    # What is wrong with it is told apart.
+    other = ('-u', 'admin', '--password-file', f, 'show', 'cli')
+    status, _, err = daemon.weft('-H', host, '--ca', f, *other)
+    assert status == 3 and f in err and 'no certificate' in err, err
+    stranger = os.path.join(daemon.folder, 'stranger.pem')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                    '-subj', '/CN=x', '-keyout', os.devnull, '-out', stranger], check=True, capture_output=True)
+    status, _, err = daemon.weft('-H', host, '--ca', stranger, *other)
+    assert status == 3 and 'not from the authority in' in err, err
+    status, _, err = daemon.weft('-H', '::1', '--ca', ca, *other)
+    assert status == 3 and 'URL' not in err, err
     with open(f, 'w') as out:
         out.write('wrong\n')
     status, _, err = daemon.weft(*base, 'show', 'cli')

@@ -613,6 +613,90 @@ static void an_entity_no_longer_admitted(void **state) {
     assert_int_equal(a.end_code, 7);
 }
 
+/* ---- space that comes back ----------------------------------------------------------------------
+ */
+
+/* Is the probe told, within the next second or so, that this alarm is worth another attempt? */
+static bool told(struct probe *p, const char *alarm_id) {
+    rig_pass(&rig, 1500 * NS_PER_MS);
+    manager_msg *m = probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE);
+    if (m == NULL) {
+        return false;
+    }
+    assert_int_equal(m->in_reply_to, 0);
+    assert_string_equal(m->alarm_response->alarm_id, alarm_id);
+    assert_int_equal(m->alarm_response->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(m->alarm_response->action, OPENAPMI__V1__ACTION__NOOP);
+    assert_int_equal(m->alarm_response->reason, OPENAPMI__V1__REASON__PARTITION_EMPTY);
+    assert_true(m->alarm_response->retry_at <= rig_now(&rig));
+    assert_non_null(strstr(m->alarm_response->text, "space again"));
+    assert_null(probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE));
+    return true;
+}
+
+static void ask(struct probe *p, const char *id, uint32_t attempt, bool gets) {
+    alarm_msg m = OPENAPMI__V1__ALARM__INIT;
+    m.alarm_id = (char *)(uintptr_t)id;
+    m.type = OPENAPMI__V1__ALARM_TYPE__APPORTION;
+    m.domain = (char *)(uintptr_t) "d";
+    m.wanted_prefixes = 1;
+    m.attempt = attempt;
+    const answer_msg *r = probe_alarm(p, &m);
+    assert_int_equal(r->n_add, gets ? 1 : 0);
+    if (gets) {
+        probe_result(p, id, 0, "");
+    }
+}
+
+/* proves: APM-052 P-22 */
+static void who_waits_is_told_of_space(void **state) {
+    static struct probe b;
+    world("");
+    probe_init(&b, &rig, "bng2");
+    probe_connect_empty(&b);
+    probe_create(&b, "d", "metro", 24);
+    rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/24\"}");
+    rig_pass(&rig, 2 * NS_PER_S);
+    ask(&a, "a1", 1, true);
+    ask(&a, "a2", 1, false);
+    rig_pass(&rig, 5 * NS_PER_S);
+    ask(&b, "b1", 1, false);
+    assert_false(told(&a, "a2"));
+    /* A root that is held for somebody else is none for this one. */
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\",\"reserved-prefix\":["
+                  "{\"prefix\":\"10.0.8.0/24\",\"entity\":\"bng2\",\"pool-domain\":\"d\"}]}");
+    assert_false(told(&a, "a2"));
+    assert_true(told(&b, "b1"));
+    assert_false(told(&b, "b1")); /* once; its time to ask by itself stays what it was */
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\"}");
+    assert_true(told(&a, "a2"));
+    assert_true(told(&b, "b1"));
+    ask(&a, "a2", 2, true);
+    ask(&b, "b1", 2, false); /* the other one was faster */
+    assert_false(told(&b, "b1"));
+    /* What one gives back another one waits for. */
+    char text[128];
+    assert_int_equal(request("drain", "d-0000", "", text, sizeof text), ERR_OK);
+    probe_result(&a, probe_order(&a)->order_id, 0, "");
+    probe_drained(&a, "gone", "d", "d-0000");
+    assert_false(told(&b, "b1"));
+    assert_int_equal(request("reclaim", "d-0000", NULL, text, sizeof text), ERR_OK);
+    assert_false(told(&b, "b1")); /* the gateway has not confirmed yet */
+    probe_result(&a, probe_order(&a)->order_id, 0, "");
+    assert_true(told(&b, "b1"));
+    ask(&b, "b1", 3, true);
+    /* Who is not there is not told; it asks after its synchronisation. */
+    ask(&b, "b2", 1, false);
+    probe_close(&b);
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\"},"
+                  "{\"prefix\":\"10.0.9.0/24\"}");
+    assert_false(told(&a, "none"));
+    probe_free(&b);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_teardown(f, teardown)
     const struct CMUnitTest tests[] = {
@@ -639,6 +723,7 @@ int main(void) {
         T(thresholds_reach_the_entity),
         T(taken_back_before_the_answer),
         T(an_entity_no_longer_admitted),
+        T(who_waits_is_told_of_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
