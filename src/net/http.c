@@ -42,6 +42,12 @@ const struct http_limits http_limits_default = {
     .max_collected = 256 << 20,
 };
 
+void http_limits_fit(struct http_limits *lim) {
+    unsigned most = lim->max_conns - lim->max_conns / 4, half = lim->max_conns / 2;
+    lim->max_conns_per_peer = lim->max_conns_per_peer < most ? lim->max_conns_per_peer : most;
+    lim->max_greeting = lim->max_greeting < half ? lim->max_greeting : half;
+}
+
 struct listener {
     struct list link;
     struct http_server *server;

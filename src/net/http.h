@@ -52,6 +52,8 @@ struct http_limits {
     size_t max_collected; /* of http_collect, all requests together; small bodies may go over it */
 };
 extern const struct http_limits http_limits_default;
+/* Brings what one peer may have down to less than max_conns, so that none is everybody. */
+void http_limits_fit(struct http_limits *lim);
 
 typedef void http_handler(struct http_req *r, void *arg);
 
