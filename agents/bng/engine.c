@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/engine_int.h"
 
 LOGGER_MODULE(engine)
@@ -140,6 +141,12 @@ struct bng_pool *bng_add_pool(struct bng_domain *d, const char *name,
     if (name[0] == '\0' || strlen(name) > BNG_POOL_NAME_MAX) {
         snprintf(why, BNG_TEXT_MAX, "pool names have 1 to %d characters", (int)BNG_POOL_NAME_MAX);
         return NULL;
+    }
+    for (const char *c = name; *c != '\0'; c++) {
+        if (*c < ' ' || *c > '~') {
+            snprintf(why, BNG_TEXT_MAX, "pool names are made of printable ASCII characters");
+            return NULL;
+        }
     }
     if (bng_find_pool(d, name) != NULL) {
         snprintf(why, BNG_TEXT_MAX, "domain %s has a pool %s already, with another prefix", d->name,
@@ -406,8 +413,8 @@ void bng_engine_pool_refused(struct bng_engine *e, uint32_t subnet_id, const cha
     }
     struct bng_domain *d = p->domain;
     L_ERR("domain %s: pool %s is refused: %s", d->name, p->name, why);
-    snprintf(p->refused, sizeof p->refused, "%s", why);
-    snprintf(d->refused, sizeof d->refused, "pool %s: %s", p->name, why);
+    text_line(p->refused, sizeof p->refused, why);
+    text_linef(d->refused, sizeof d->refused, "pool %s: %s", p->name, why);
     snprintf(p->order_id, sizeof p->order_id, "%s", p->add_id);
     p->add_id[0] = '\0';
     bng_set_phase(p, BNG_REMOVE_DHCP, false); /* the way back, so that its route goes first */

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "bng/engine.h"
 #include "openapmi.pb-c.h"
 
@@ -1174,6 +1175,23 @@ static void bad_messages(void **state) {
     assert_int_equal(w->results_refused, 1);
     assert_non_null(strstr(w->last_result_text, "overlaps pool home0-default"));
     assert_int_equal(dom(w)->n_pools, 1);
+    /* Names go into the state, Kea and FRR. */
+    static char *const odd[] = {"a\x1b[2Jb", "line\nline", "\xC3\xA9", "\xE4", "del\x7f", ""};
+    a[1] = 9;
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        w->results_refused = 0;
+        w->answering = false;
+        bng_engine_tick(w->e);
+        w->answering = true;
+        p.name = odd[i];
+        for (uint64_t id = 1; id < 100 && w->results_refused == 0; id++) {
+            answer(w, id, &m);
+            deliver(w);
+        }
+        assert_int_equal(w->results_refused, 1);
+        assert_non_null(strstr(w->last_result_text, "pool names"));
+        assert_int_equal(dom(w)->n_pools, 1);
+    }
     /* Bytes at random: no fault, nothing changed. */
     struct rng rng;
     rng_seed(&rng, 42);
@@ -1204,6 +1222,31 @@ static void refused_by_dhcp(void **state) {
     assert_non_null(strstr(w->last_result_text, "subnet 7"));
     assert_int_equal(dom(w)->n_pools, 0);
     assert_false(w->block[0].taken);
+    world_free(w);
+}
+
+/* What others say is kept, stored and told in one line of UTF-8: in other bytes it would not go
+ * into the state, and the pool would be forgotten with it. */
+static void refused_in_odd_words(void **state) {
+    struct world *w = world_new();
+    char words[3000] = "\xE4\x1b[31m\n";
+    for (int i = 0; i < 400; i++) {
+        strcat(words, i % 7 == 0 ? "-\xC3\xA9" : "\xC3\xA9\xE2\x82\xAC");
+    }
+    w->auto_apply = false;
+    connect_up(w);
+    bng_engine_routes_applied(w->e, bng_engine_generation(w->e));
+    uint32_t subnet = dom(w)->pools[0]->subnet_id;
+    bng_engine_pool_refused(w->e, subnet, words);
+    kill_9(w);
+    assert_int_equal(dom(w)->n_pools, 1);
+    assert_int_equal(dom(w)->pools[0]->subnet_id, subnet);
+    const char *kept = dom(w)->pools[0]->refused;
+    assert_non_null(strstr(kept, "[31m"));
+    for (size_t n; *kept != '\0'; kept += n) {
+        n = text_printable(kept);
+        assert_true(n > 0);
+    }
     world_free(w);
 }
 
@@ -1380,6 +1423,7 @@ int main(void) {
         cmocka_unit_test(disk_full),
         cmocka_unit_test(bad_messages),
         cmocka_unit_test(refused_by_dhcp),
+        cmocka_unit_test(refused_in_odd_words),
         cmocka_unit_test(public_run),
         cmocka_unit_test(set_up_rate),
         cmocka_unit_test(at_random),

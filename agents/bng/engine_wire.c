@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/engine_int.h"
 
 LOGGER_MODULE(sync)
@@ -216,7 +217,7 @@ static void got_pool_sync(struct bng_engine *e, struct bng_domain *d, const stru
     }
     if (code != 0) {
         L_WARN("domain %s: the manager refuses its pools: %s", d->name, r->status->text);
-        snprintf(d->refused, sizeof d->refused, "%s", r->status->text);
+        text_line(d->refused, sizeof d->refused, r->status->text);
     }
     for (size_t i = 0; i < r->n_verdict; i++) {
         const Openapmi__V1__PoolVerdict *v = r->verdict[i];
@@ -251,7 +252,7 @@ static void got_created(struct bng_engine *e, struct bng_domain *d,
                         const Openapmi__V1__DomainCreated *r) {
     if (r->status != NULL && r->status->code != 0) {
         L_WARN("domain %s: the manager won't have it: %s", d->name, r->status->text);
-        snprintf(d->refused, sizeof d->refused, "%s", r->status->text);
+        text_line(d->refused, sizeof d->refused, r->status->text);
         d->state = BNG_DOMAIN_NEW;
         d->retry_mono = clock_mono(e->clock) + BNG_REFUSED_RETRY_S * NS_PER_S;
         d->synced = true;
@@ -567,13 +568,13 @@ static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
     int64_t now = clock_wall_s(e->clock);
     if (r->result == OPENAPMI__V1__ALARM_RESULT__ALARM_PENDING) {
         a->pending = true;
-        snprintf(a->text, sizeof a->text, "%s", r->text);
+        text_line(a->text, sizeof a->text, r->text);
         return;
     }
     if (r->result != OPENAPMI__V1__ALARM_RESULT__ALARM_ACK) {
         a->retry_at = r->retry_at > now ? r->retry_at : now + 1;
         a->reason = r->reason;
-        snprintf(a->text, sizeof a->text, "%s", r->text);
+        text_line(a->text, sizeof a->text, r->text);
         d->count.nacks++;
         L_INFO("domain %s: %s alarm is refused (%s), again in %" PRId64 " s", d->name,
                bng_alarm_kind_name(kind), r->text[0] != '\0' ? r->text : "no text",

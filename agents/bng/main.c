@@ -20,7 +20,7 @@ LOGGER_MODULE(bng)
 
 #define DEFAULT_SOCKET "/run/weft-bng/status.sock" /* as in weft-bng.example.json */
 
-enum { TIDY_MS = 60000, REPORT_WAIT_MS = 10000 };
+enum { STATUS_CONNS_MAX = 128, TIDY_MS = 60000, REPORT_WAIT_MS = 10000 };
 
 struct agent {
     struct loop *loop;
@@ -85,7 +85,11 @@ static void tidy(void *arg) {
 }
 
 static enum err_code listen_http(struct agent *a, struct err *err) {
-    a->http = http_server_new(a->loop, NULL, status_http, &a->view);
+    struct http_limits lim = http_limits_default;
+    lim.max_conns =
+        STATUS_CONNS_MAX; /* vtysh, Kea's socket and the state need descriptors as well */
+    http_limits_fit(&lim);
+    a->http = http_server_new(a->loop, &lim, status_http, &a->view);
     ERR_TRY(http_listen_unix(a->http, a->config.socket, 0660, 0, err));
     if (a->config.listen.family != 0) {
         ERR_TRY(

@@ -8,19 +8,6 @@
 #include "core/rights.h"
 #include "core/system.h"
 
-void copy_text(char *out, size_t size, const char *text) {
-    size_t n = strnlen(text, size);
-    if (n == size) {
-        for (n--; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--) {
-        }
-    }
-    for (size_t i = 0; i < n; i++) { /* YANG strings hold no other control characters */
-        unsigned char c = (unsigned char)text[i];
-        out[i] = c >= 0x20 || c == '\t' || c == '\n' || c == '\r' ? text[i] : ' ';
-    }
-    out[n] = '\0';
-}
-
 static struct service_slot *owner_of(struct core *c, const char *module) {
     for (size_t i = 0; i < c->n_services; i++) {
         const char *m = c->services[i].service->module;

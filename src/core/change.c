@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/text.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system.h"
@@ -492,7 +493,7 @@ static enum err_code set_confirm(struct txn *t, const struct change *ch, bool em
     if (empty) {
         ERR_TRY(confirm_allowed(t, &ch->who, e));
     }
-    copy_text(cf.user, sizeof cf.user, ch->who.user);
+    text_line(cf.user, sizeof cf.user, ch->who.user);
     confirm_targets(t, &cf);
     confirm_set(t, &cf);
     mem_free(cf.targets);
@@ -528,8 +529,8 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
         t->core->stats.redecoded += ch->priv->base != NULL;
         ERR_TRY(decode(t->core, ch, t->core->tip, e));
     }
-    copy_text(t->comment, sizeof t->comment, ch->comment ? ch->comment : "");
-    copy_text(t->label, sizeof t->label, ch->label ? ch->label : "");
+    text_line(t->comment, sizeof t->comment, ch->comment ? ch->comment : "");
+    text_line(t->label, sizeof t->label, ch->label ? ch->label : "");
     ERR_TRY(apply_ops(t, ch, e));
     if (t->n_changes > 0) {
         ERR_TRY(change_finish(t, e));

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/text.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system.h"
@@ -444,7 +445,7 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     tb->first = c->confirm.first_before;
     t->force = true;
     snprintf(t->label, sizeof t->label, "commit %" PRIu64 " taken back", tb->index);
-    copy_text(t->comment, sizeof t->comment, tb->why);
+    text_line(t->comment, sizeof t->comment, tb->why);
     struct commit_record **newest = mem_alloc((c->n_history + 1) * sizeof *newest);
     for (size_t i = 0; i < c->n_history; i++) {
         newest[i] = c->history[c->n_history - 1 - i];
@@ -504,7 +505,7 @@ void confirm_take_back(struct core *c, const char *why) {
     struct take_back *tb = MEM_NEW(struct take_back);
     tb->core = c;
     tb->index = c->confirm.index;
-    copy_text(tb->why, sizeof tb->why, why);
+    text_line(tb->why, sizeof tb->why, why);
     c->take_back = tb;
     take_back_queue(c);
 }

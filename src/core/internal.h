@@ -227,10 +227,6 @@ const char *refs_referrer(struct core *c, const char *path, const char **at);
 void refs_each_made(struct core *c, const char *owner, void (*fn)(const char *path, void *arg),
                     void *arg);
 
-/* call.c */
-/* Copies text, cut at a character boundary when it is too long. */
-void copy_text(char *out, size_t size, const char *text);
-
 /* change.c */
 /* Runs complete, references, check, fold on what was put; shared by changes and take-back. */
 enum err_code change_finish(struct txn *t, struct err *e);

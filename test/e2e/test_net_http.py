@@ -469,6 +469,46 @@ def test_connection_limits(small):
     assert until(refused) >= 30
 
 
+@pytest.mark.parametrize("small", [("max_greeting=20",)], indirect=True, ids=[""])
+def test_connections_that_say_nothing(small):
+    """They are fewer than those which speak, so that they can't take the places of those."""
+    mute = [socket.create_connection(("127.0.0.1", small.ports["tls"]), timeout=5) for _ in range(60)]
+    refused = sum(gone_within(s, 0.05) for s in mute)
+    assert refused == 40
+    for s in mute:
+        s.close()
+    time.sleep(0.3)
+    assert small.stats()["refused_conns"] == 40
+    spoken = [small.connect("tls") for _ in range(40)]
+    for s in spoken:
+        s.sendall(GOOD + b"\r\n")
+        assert s.recv(1000).startswith(b"HTTP/1.1 200 ")
+    for s in spoken:
+        s.close()
+
+
+@pytest.mark.parametrize("small", [("max_collected=1000000",)], indirect=True, ids=[""])
+def test_bodies_that_are_collected(small):
+    """All of them together are bounded; small ones come through all the same."""
+    head = b"POST /collect?cap=900000 HTTP/1.1\r\nHost: x\r\nContent-Length: 800000\r\n\r\n"
+    first, second = small.connect(), small.connect()
+    for s in (first, second):
+        s.sendall(head + b"x" * 500000)
+        time.sleep(0.2)
+        s.settimeout(5)
+        s.sendall(b"x" * 200000)
+    assert second.recv(1000).startswith(b"HTTP/1.1 503 ")
+    assert len(small.curl("h1", "/collect", "-X", "POST", "--data-binary", "x" * 50000).stdout) == 50000
+    first.sendall(b"x" * 100000)
+    assert first.recv(1000).startswith(b"HTTP/1.1 200 ")
+    second.close()
+    first.close()
+    time.sleep(0.3)
+    third = small.connect()  # and what is gone is forgotten
+    third.sendall(head + b"x" * 800000)
+    assert third.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
 def test_abort_is_noticed(testd):
     before = testd.stats()["aborted"]
     for kind in ("h1", "tls"):
@@ -595,6 +635,52 @@ def test_continuation_flood(testd):
         pass
     assert gone(s)
     assert testd.curl("h1", "/hello").stdout == b"hello\n"
+
+
+def test_answers_that_nobody_wants(testd):
+    """CVE-2025-8671: requests whose streams the peer has *us* reset, so that it never runs out of streams
+    while the work goes on."""
+    s = h2_connect(testd)
+    overflow = struct.pack(">I", 0x7fffffff)
+    assert cut_for_flood(testd, s, lambda i: h2_get(2 * i + 1, b"/later?ms=60000") +
+                         frame(8, 0, 2 * i + 1, overflow), 2000)
+    assert testd.stats()["open_requests"] == 1
+
+
+# The value goes into the compression table once, then a byte stands for its 3.9 kB.
+TABLE_ENTRY = b"\x40\x01x\x7f\xbd\x1d" + b"y" * 3900
+
+
+@pytest.mark.parametrize("place", ["head", "trailers"])
+def test_a_compressed_header_without_end(testd, place):
+    s = h2_connect(testd)
+    s.sendall(h2_get(1, b"/later?ms=60000", TABLE_ENTRY, flags=0x4, method=b"POST"))
+    if place == "head":
+        assert cut_for_flood(testd, s, lambda i: h2_get(2 * i + 3, b"/hello", b"\xbe" * 12000), 1)
+    else:
+        assert cut_for_flood(testd, s, lambda i: frame(1, 5, 1, b"\xbe" * 12000), 1)
+
+
+def test_compressed_heads_of_many_requests(testd):
+    """Requests that are never ended: their heads cost the peer next to nothing and us a bounded amount."""
+    before = testd.stats()
+    conns = []
+    for _ in range(20):
+        s = h2_connect(testd)
+        s.sendall(frame(4, 0, 0, struct.pack(">HI", 4, 0)))  # it takes no body either
+        s.sendall(h2_get(1, b"/later?ms=60000", TABLE_ENTRY + b"\xbe" * 3, flags=0x4, method=b"POST") +
+                  b"".join(h2_get(2 * i + 1, b"/later?ms=60000", b"\xbe" * 3, flags=0x4, method=b"POST")
+                           for i in range(1, 120)))
+        conns.append(s)
+    end = time.monotonic() + 10
+    while testd.stats()["too_big"] < before["too_big"] + 20 * 90 and time.monotonic() < end:
+        time.sleep(0.1)
+    after = testd.stats()
+    # 120 heads of 12 kB each were asked for, 256 kB of them are kept.
+    assert after["too_big"] >= before["too_big"] + 20 * 90
+    assert after["rss"] - before["rss"] < 20 * (1 << 20)
+    for s in conns:
+        s.close()
 
 
 def test_h2_header_bounds(testd):
