@@ -572,5 +572,9 @@ void core_change(struct core *c, struct change *ch, void (*done)(struct change *
         done(ch, arg);
         return;
     }
-    core_run(c, &ch->who, change_work, change_done, ch);
+    if (ch->mode == CHANGE_DRY_RUN) {
+        core_run_look(c, &ch->who, change_work, change_done, ch);
+    } else {
+        core_run(c, &ch->who, change_work, change_done, ch);
+    }
 }

@@ -492,6 +492,12 @@ static void take_back_done(void *arg, uint64_t index, const struct err *e) {
     targets_progress(c);
 }
 
+void confirm_hurry(struct core *c) {
+    if (c->take_back != NULL && !c->take_back->queued) {
+        timer_arm(&c->timers, &c->confirm_timer, 0);
+    }
+}
+
 static void take_back_queue(struct core *c) {
     c->take_back->queued = true;
     core_run(c, &actor_system, take_back_work, take_back_done, c->take_back);

@@ -38,6 +38,7 @@ struct work {
     core_work_fn fn;
     core_done_fn done;
     void *arg;
+    bool looks; /* writes nothing */
 };
 
 /* One thing to take back when the transaction or its batch fails. */
@@ -70,6 +71,7 @@ struct txn {
     uint64_t index;
     int64_t now_ns;
     bool force, dry_run;
+    bool failed; /* with its batch */
     enum err_code rc;
     struct err err;
     struct log_entry entry;
@@ -139,6 +141,16 @@ struct confirm {                  /* the pending confirmed commit */
 };
 struct take_back;
 
+struct store { /* can it be written? see store.c */
+    bool writable, needs_reopen, in_doubt, full;
+    char why[256];
+    int64_t since_s;      /* not since then */
+    uint64_t refused;     /* since then */
+    size_t refused_bytes; /* of the batch that failed */
+    unsigned tries;
+    struct timer retry;
+};
+
 struct service_slot {
     const struct service *service;
     void *self;
@@ -150,6 +162,7 @@ struct core {
     const struct model *model;
     struct log *log;
     struct log_lease lease;
+    struct store store;
     struct timers timers;
     struct service_slot *services;
     size_t n_services;
@@ -216,6 +229,23 @@ void core_swap_object(struct core *c, const struct object *old, const struct obj
 enum err_code core_fold_state(struct core *c, const void *key, size_t key_len, const void *value,
                               size_t len, struct err *e);
 
+/* Lets other threads see the figures as they are now. */
+void stats_show(struct core *c);
+
+/* store.c; on the writer's thread */
+void store_start(struct core *c);
+void store_close(struct core *c);
+/* An append of `bytes` failed, or the log's background work: no more writing for now. */
+void store_failed(struct core *c, const struct err *why, size_t bytes);
+void store_appended(struct core *c);
+/* Fills in why nothing can be written, and since when; counts it. */
+enum err_code store_refusal(struct core *c, struct err *e);
+/* ... to one whose append failed, and perhaps stays in the file. */
+enum err_code store_refusal_in_doubt(struct core *c, struct err *e);
+/* Has the log's background work broken it? */
+void store_look(struct core *c);
+void store_look_soon(struct core *c); /* from any thread */
+
 /* refs.c */
 void refs_swap(struct core *c, const struct object *old, const struct object *new_);
 void refs_free(struct core *c);
@@ -252,6 +282,7 @@ void history_set_hands_off(struct txn *t, const char *name, bool off);
 void confirm_set(struct txn *t, const struct confirm *cf); /* mode NONE: deletes it */
 void confirm_start(struct core *c);                        /* arms its timer */
 void confirm_take_back(struct core *c, const char *why);
+void confirm_hurry(struct core *c); /* a take-back that the store refused may be tried at once */
 /* May `who` confirm what waits? Its author may, and whoever may change anything. */
 enum err_code confirm_allowed(const struct txn *t, const struct actor *who, struct err *e);
 void confirm_by_targets_done(struct core *c); /* queues the confirmation, once */
@@ -269,6 +300,8 @@ enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *te
 
 /* events.c */
 void events_publish(struct txn *t);
+/* One that belongs to no transaction. `json` members "{...}". On the writer's thread. */
+void events_tell(struct core *c, const char *name, const char *json);
 void events_free(struct core *c);
 
 #endif

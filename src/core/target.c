@@ -484,7 +484,7 @@ void core_commit_wait(struct core *c, uint64_t index, int64_t timeout_ns,
     w->timer = (struct timer){.fire = waiter_fire, .arg = w};
     struct wait_start *ws = MEM_NEW(struct wait_start);
     *ws = (struct wait_start){c, w, timeout_ns};
-    core_run(c, &actor_system, wait_work, wait_done, ws);
+    core_run_look(c, &actor_system, wait_work, wait_done, ws);
 }
 
 void targets_free(struct core *c) {
