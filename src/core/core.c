@@ -181,6 +181,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     targets_recovered(c);
     confirm_start(c);
     ERR_GOTO(rc, start_services(c, e), fail);
+    targets_started(c);
     if (o->threaded) {
         ERR_GOTO(rc, start_threads(c, e), fail);
     }

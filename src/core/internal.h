@@ -26,7 +26,8 @@ enum {
     LOG_KEPT_DEFAULT = 1000000,
     COMMITS_TRACKED = 1024, /* commits whose targets are remembered */
     TOUCH_TEXT_MAX = 1024,  /* bytes said about one target in one change */
-    HISTORY_DEFAULT = 50
+    HISTORY_DEFAULT = 50,
+    CONFIRM_SECONDS_MAX = 86400
 };
 
 #define CORE_STATE_PREFIX "core/"
@@ -102,6 +103,15 @@ struct commit_record {
     struct commit_info info;
     struct buf raw;   /* as stored; the objects' former versions are decoded when asked for */
     size_t before_at; /* where in raw they begin */
+    char **targets;   /* names of those concerned */
+    size_t n_targets;
+    bool knows_targets; /* false: written before they were recorded */
+};
+
+struct fate {    /* of a commit that was taken back */
+    uint64_t by; /* the commit that did; 0: others had undone it already */
+    int64_t time_s;
+    char why[256];
 };
 
 struct tracked { /* what became of a commit at its targets */
@@ -113,6 +123,7 @@ struct tracked { /* what became of a commit at its targets */
     } * targets;
     size_t n_targets;
     bool taken_back;
+    bool recovered; /* of a former run: a refusal since then need not be about this one */
 };
 
 struct waiter {
@@ -133,7 +144,9 @@ struct subscriber {
 
 struct confirm {                  /* the pending confirmed commit */
     uint64_t index, first_before; /* take back everything after log index first_before */
-    int64_t deadline_s;
+    int64_t deadline_s;           /* by the wall's clock when it was given */
+    uint32_t given_s;
+    int64_t due;  /* mono ns; not stored */
     uint8_t mode; /* enum change_confirm; CONFIRM_NONE: none pending */
     char user[64];
     char **targets; /* names of those concerned */
@@ -177,12 +190,13 @@ struct core {
     struct tracked *tracked; /* ring of COMMITS_TRACKED in commit order */
     uint64_t tracked_first, tracked_next;
     struct list waiters;
-    struct confirm confirm;
-    struct take_back *take_back; /* under way, or waiting to be tried again */
-    bool confirming;             /* all targets have applied; the confirmation is queued */
+    struct confirm confirm, confirm_last; /* last: index, deadline_s and due of the one before */
+    struct take_back *take_back;          /* under way, or waiting to be tried again */
+    bool confirming;                      /* all targets have applied; the confirmation is queued */
     struct timer confirm_timer, lease_timer;
     struct map targets;   /* name -> struct target_session */
     struct map hands_off; /* names of targets that are to be left alone */
+    struct map fates;     /* commit index (its bytes) -> struct fate */
     struct core_stats stats;
     size_t n_started; /* services */
     bool closing;
@@ -197,7 +211,7 @@ struct core {
     struct commit_record **shown_history; /* for other threads, newest first; references held */
     size_t n_shown;
     uint64_t confirm_index;
-    int64_t confirm_deadline_s;
+    int64_t confirm_shown_due; /* mono ns */
     bool stop;
     pthread_t thread, folder;
     uint64_t trim_next;       /* head at which it is worth looking again; the folder's */
@@ -276,6 +290,8 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
 bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out);
 void history_record(struct txn *t); /* adds the commit's state records */
 void history_publish(struct core *c);
+/* What became of a commit that was taken back, also in a former run; NULL: it was not. Borrowed. */
+const struct fate *history_fate(const struct core *c, uint64_t index);
 void history_free(struct core *c);
 bool history_hands_off(struct core *c, const char *name);
 void history_set_hands_off(struct txn *t, const char *name, bool off);
@@ -294,7 +310,8 @@ void targets_committed(struct txn *t); /* after durability */
 void targets_free(struct core *c);
 void targets_progress(struct core *c); /* waiters and confirm-by-targets look again */
 void targets_taken_back(struct core *c, uint64_t from, uint64_t before);
-void targets_recovered(struct core *c); /* those a confirmed commit waits for */
+void targets_recovered(struct core *c); /* those of the commits that are kept */
+void targets_started(struct core *c);   /* all sessions that will be there are */
 void targets_hands_off(struct core *c, const char *name, size_t len, bool off);
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text);
 
