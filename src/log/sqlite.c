@@ -223,7 +223,7 @@ static bool checkpoint(struct sq_store *s, sqlite3 *db, bool locked, int *moved)
 /* Only log rows are in this file, so a checkpoint writes few pages, most of them many times in the
  * WAL. Still it takes as long as dozens of batches, so it goes on beside them; what they have added
  * meanwhile is little, and moved while they wait: then the next append starts the WAL over. */
-void sq_checkpoint_behind(struct sq_store *s) {
+static void checkpoint_behind(struct sq_store *s) {
     int moved = 0, left = s->log_frames;
     if (left < s->checkpoint_frames) {
         return;
@@ -242,6 +242,11 @@ void sq_checkpoint_behind(struct sq_store *s) {
         checkpoint(s, s->cdb, true, &moved);
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+bool sq_checkpoint_behind(struct sq_store *s) {
+    checkpoint_behind(s);
+    return !s->broken;
 }
 
 /* Nobody folds, or far too slowly: then here, and before a batch instead of after one, so that the

@@ -115,7 +115,7 @@ enum err_code sq_set_meta(sqlite3 *db, const char *path, const char *name, int64
  * back and made invisible for good. Returns rc. */
 enum err_code sq_committed(struct sq_store *s, enum err_code rc);
 /* Moves entries out of the log's WAL when there are enough, so that appends need not. With
- * fold_lock held. */
-void sq_checkpoint_behind(struct sq_store *s);
+ * fold_lock held. False: the log takes no more entries. */
+bool sq_checkpoint_behind(struct sq_store *s);
 
 #endif

@@ -417,8 +417,8 @@ enum err_code sq_fold(struct log *log, size_t max_ops, size_t *left, struct err 
     struct sq_store *s = store_of(log);
     pthread_mutex_lock(&s->fold_lock);
     enum err_code rc = sq_fold_locked(s, UINT64_MAX, max_ops, err);
-    sq_checkpoint_behind(s);
-    if (rc == ERR_OK && s->broken) {
+    bool sound = sq_checkpoint_behind(s);
+    if (rc == ERR_OK && !sound) {
         rc = sq_broken(s, false, err);
     }
     pthread_mutex_unlock(&s->fold_lock);
