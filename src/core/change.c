@@ -16,8 +16,7 @@ LOGGER_MODULE(change);
 
 enum {
     CHANGE_EDITS_MAX = 1 << 20,
-    CHANGES_INDEXED = 16, /* objects in a change from which on they are found by hash */
-    CONFIRM_SECONDS_MAX = 86400
+    CHANGES_INDEXED = 16 /* objects in a change from which on they are found by hash */
 };
 
 struct prepared_op {
@@ -488,7 +487,9 @@ static enum err_code set_confirm(struct txn *t, const struct change *ch, bool em
     }
     struct confirm cf = {.index = empty ? c->confirm.index : t->index,
                          .first_before = c->confirm.mode ? c->confirm.first_before : t->index,
-                         .deadline_s = txn_now_s(t) + ch->confirm_s,
+                         .deadline_s =
+                             (t->now_ns + ch->confirm_s * NS_PER_S + NS_PER_S - 1) / NS_PER_S,
+                         .given_s = ch->confirm_s,
                          .mode = (uint8_t)ch->confirm};
     if (empty) {
         ERR_TRY(confirm_allowed(t, &ch->who, e));
@@ -573,5 +574,9 @@ void core_change(struct core *c, struct change *ch, void (*done)(struct change *
         done(ch, arg);
         return;
     }
-    core_run(c, &ch->who, change_work, change_done, ch);
+    if (ch->mode == CHANGE_DRY_RUN) {
+        core_run_look(c, &ch->who, change_work, change_done, ch);
+    } else {
+        core_run(c, &ch->who, change_work, change_done, ch);
+    }
 }

@@ -73,6 +73,12 @@ void events_publish(struct txn *t) {
     pthread_mutex_unlock(&c->events_lock);
 }
 
+void events_tell(struct core *c, const char *name, const char *json) {
+    pthread_mutex_lock(&c->events_lock);
+    publish(c, core_head(c), clock_wall_s(c->clock), name, json);
+    pthread_mutex_unlock(&c->events_lock);
+}
+
 uint64_t core_subscribe(struct core *c, uint64_t since,
                         void (*fn)(const struct event *ev, void *arg), void *arg) {
     pthread_mutex_lock(&c->events_lock);

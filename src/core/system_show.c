@@ -87,7 +87,7 @@ static const char *status_of(const struct system *sys, uint64_t index) {
         return "refused";
     case COMMIT_TAKEN_BACK:
         return "taken-back";
-    default: /* before the last start: every target has been synchronised as a whole since */
+    default: /* of a version that did not record whom it concerned */
         return "applied";
     }
 }
@@ -105,7 +105,28 @@ static json_t *commit_json(const struct system *sys, const struct commit_info *c
         json_object_set_new(o, "comment", json_string(commit_remark(ci->label, ci->comment, both)));
     }
     json_object_set_new(o, "status", json_string(status_of(sys, ci->index)));
+    const struct fate *f = history_fate(sys->core, ci->index);
+    if (f != NULL) {
+        if (f->by != 0) {
+            json_object_set_new(o, "taken-back-by", u64(f->by));
+        }
+        json_object_set_new(o, "taken-back-time", time_json(sys, f->time_s));
+        json_object_set_new(o, "taken-back-reason", json_string(f->why));
+    }
     return o;
+}
+
+static void say_fate(const struct system *sys, uint64_t index, struct buf *out) {
+    const struct fate *f = history_fate(sys->core, index);
+    if (f == NULL) {
+        return;
+    }
+    char by[64] = "by later commits", when[TIME_TEXT_MAX];
+    if (f->by != 0) {
+        snprintf(by, sizeof by, "by commit %" PRIu64, f->by);
+    }
+    buf_printf(out, "  Undone : %s at %s: %s\n", by, time_format(f->time_s, sys->utc_offset, when),
+               f->why);
 }
 
 static void show_commits(const struct system *sys, struct call *cl) {
@@ -183,6 +204,7 @@ static enum err_code show_commit(const struct system *sys, struct call *cl, stru
     if (comment != NULL) {
         buf_printf(&cl->text, "  Comment: %s\n", comment);
     }
+    say_fate(sys, in->number, &cl->text);
     if (targets.len > 0) {
         buf_printf(&cl->text, "  Targets:\n");
         char *rest = NULL;
