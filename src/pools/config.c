@@ -121,6 +121,7 @@ static void fold_match(struct pools *p, const struct object *old, const struct o
         struct match *m = MEM_NEW(struct match);
         m->system_id = mem_strdup(id);
         m->profile = mem_strdup(in->pool_domain_profile);
+        m->alarm_rate = in->alarm_rate;
         map_put(&p->matches, id, m);
     }
 }

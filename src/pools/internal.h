@@ -43,9 +43,9 @@ enum {
     POOLS_RETRY_EMPTY_S = 900,    /* APM-052 */
     POOLS_RETRY_UNSAFE_S = 60,
     POOLS_RETRY_PENDING_S = 900,
-    POOLS_ACK_S = 30,        /* P-04 */
-    POOLS_ALARM_RATE = 100,  /* per entity and second ... */
-    POOLS_ALARM_BURST = 400, /* ... after so many at once */
+    POOLS_ACK_S = 30,            /* P-04 */
+    POOLS_ALARM_BURST_S = 4,     /* alarms of so many seconds may come at once */
+    POOLS_RETRY_RATE_MAX_S = 60, /* what comes too fast comes again within */
     POOLS_STATS_INTERVAL_S = 10,
     POOLS_SAMPLE_S = 300, /* utilisation: one sample in 5 minutes ... */
     POOLS_SAMPLES = 288   /* ... for 24 hours */
@@ -83,6 +83,7 @@ struct profile {
 struct match {
     char *system_id;
     char *profile;
+    uint32_t alarm_rate; /* per second */
 };
 
 /* Who a reservation is for; its address is the prefix_tag. Kept as long as the service lives. */
@@ -220,8 +221,9 @@ struct entity {
     uint64_t sending;   /* revision of thresholds under way; 0: none */
     uint32_t in_flight; /* domains with an unanswered order about thresholds */
     bool sync_pending;  /* these orders end its synchronisation */
-    double tokens;
+    int64_t tokens;     /* alarms that it may raise now */
     int64_t tokens_at_s;
+    int64_t turn_at_us; /* when the next one that comes too fast may come again */
 };
 
 /* Targets outlive the record of their entity until the next tick: core may still hold them. */

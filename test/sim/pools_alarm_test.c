@@ -157,19 +157,51 @@ static void the_entity_may_refuse_what_it_was_given(void **state) {
     assert_int_equal(state_of("d-0001"), POOL_ACTIVE);
 }
 
+static const answer_msg *alarm_number(int i) {
+    char id[16];
+    snprintf(id, sizeof id, "%d", i);
+    return probe_apportion(&a, id, "d", 1, 28);
+}
+
 static void alarms_are_rate_limited(void **state) {
+    enum { RATE = 100, BURST = RATE * POOLS_ALARM_BURST_S };
     world("");
-    unsigned limited = 0;
-    for (int i = 0; i < POOLS_ALARM_BURST + 20; i++) {
-        char id[16];
-        snprintf(id, sizeof id, "%d", i);
-        const answer_msg *r = probe_apportion(&a, id, "d", 1, 28);
-        limited += r->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+    int64_t now = clock_wall_s(&rig.clock);
+    for (int i = 0; i < BURST; i++) {
+        assert_int_not_equal(alarm_number(i)->reason, OPENAPMI__V1__REASON__RATE_LIMITED);
     }
-    assert_int_equal(limited, 20);
+    /* The rest get turns at the rate, so that they don't all come back together, but soon. */
+    for (int i = 0; i < 100 * RATE; i++) {
+        const answer_msg *r = alarm_number(BURST + i);
+        int64_t turn = 1 + i / RATE;
+        assert_int_equal(r->reason, OPENAPMI__V1__REASON__RATE_LIMITED);
+        assert_int_equal(r->retry_at - now,
+                         turn < POOLS_RETRY_RATE_MAX_S ? turn : POOLS_RETRY_RATE_MAX_S);
+    }
+    assert_int_equal(rig.pools->stats.rate_limited, 100 * RATE);
     rig_pass(&rig, NS_PER_S);
-    assert_int_not_equal(probe_apportion(&a, "again", "d", 1, 28)->reason,
+    for (int i = 0; i < RATE + 5; i++) {
+        bool limited = alarm_number(-1 - i)->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+        assert_int_equal(limited, i >= RATE);
+    }
+}
+
+static void the_rate_of_alarms_is_configured(void **state) {
+    world("");
+    rig_must_put(&rig, "/weft-apm:apm/entity-match=bng1",
+                 "{\"weft-apm:entity-match\":[{\"system-id\":\"bng1\","
+                 "\"pool-domain-profile\":\"p\",\"alarm-rate\":2}]}");
+    for (int i = 0; i < 2 * POOLS_ALARM_BURST_S + 1; i++) {
+        bool limited = alarm_number(i)->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+        assert_int_equal(limited, i >= 2 * POOLS_ALARM_BURST_S);
+    }
+    struct probe other; /* is not concerned */
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "d", "metro", 24);
+    assert_int_not_equal(probe_apportion(&other, "1", "d", 1, 28)->reason,
                          OPENAPMI__V1__REASON__RATE_LIMITED);
+    probe_free(&other);
 }
 
 /* proves: APM-016 */
@@ -705,6 +737,7 @@ int main(void) {
         T(one_outstanding_alarm_of_a_type),
         T(the_entity_may_refuse_what_it_was_given),
         T(alarms_are_rate_limited),
+        T(the_rate_of_alarms_is_configured),
         T(low_water_is_told_once),
         T(a_full_disk_gives_nothing),
         T(manual_reclamation),
