@@ -230,7 +230,7 @@ static void fates_put(struct txn *t, uint64_t first) {
     const struct core *c = t->core;
     struct fate f = {.by = t->n_changes > 0 ? t->index : 0, .time_s = txn_now_s(t)};
     struct buf b = BUF_INIT;
-    copy_text(f.why, sizeof f.why, t->comment);
+    text_line(f.why, sizeof f.why, t->comment);
     fate_encode(&f, &b);
     for (size_t i = c->n_history; i-- > 0 && c->history[i]->info.index >= first;) {
         char key[64];

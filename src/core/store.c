@@ -32,7 +32,7 @@ static void show(struct core *c) {
     const struct store *st = &c->store;
     c->stats.writable = st->writable;
     c->stats.unwritable_since_s = st->writable ? 0 : st->since_s;
-    copy_text(c->stats.unwritable_why, sizeof c->stats.unwritable_why, st->writable ? "" : st->why);
+    text_line(c->stats.unwritable_why, sizeof c->stats.unwritable_why, st->writable ? "" : st->why);
     stats_show(c);
 }
 
@@ -66,7 +66,7 @@ static void look_at_log(struct core *c, const struct err *why) {
     st->needs_reopen = ls.needs_reopen;
     st->in_doubt = ls.in_doubt;
     bool says_reopen = ls.needs_reopen && why->code == ERR_UNAVAILABLE;
-    copy_text(st->why, sizeof st->why, says_reopen ? ls.reason : why->text);
+    text_line(st->why, sizeof st->why, says_reopen ? ls.reason : why->text);
     st->full = why->code == ERR_LIMIT;
 }
 
