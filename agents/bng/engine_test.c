@@ -1230,8 +1230,10 @@ static void refused_by_dhcp(void **state) {
 static void refused_in_odd_words(void **state) {
     struct world *w = world_new();
     char words[3000] = "\xE4\x1b[31m\n";
+    size_t at = strlen(words);
     for (int i = 0; i < 400; i++) {
-        strcat(words, i % 7 == 0 ? "-\xC3\xA9" : "\xC3\xA9\xE2\x82\xAC");
+        at += (size_t)snprintf(words + at, sizeof words - at, "%s",
+                               i % 7 == 0 ? "-\xC3\xA9" : "\xC3\xA9\xE2\x82\xAC");
     }
     w->auto_apply = false;
     connect_up(w);
