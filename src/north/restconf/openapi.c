@@ -431,6 +431,10 @@ static void build_job(void *arg) {
 }
 
 void get_openapi(struct request *q) {
+    if (!rc_media_accepts(http_header(q->http, "accept"), "application/json")) {
+        answer_status(q, 406, "invalid-value", "only application/json can be had here");
+        return;
+    }
     if (q->rc->openapi_made) {
         answer_document(q);
         return;
