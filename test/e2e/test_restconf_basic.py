@@ -321,32 +321,6 @@ def test_dry_run_and_wait_and_comment(w):
     assert "why not" in [c.get("comment") for c in shown["weft-system:output"]["commit"]]
 
 
-def test_openapi(w):
-    d = w.get("//openapi.json").json()
-    assert d["openapi"] == "3.1.0"
-    item = d["paths"]["/restconf/data/weft-toy:toys/toy={toy.maker},{toy.number}"]
-    assert set(item) == {"get", "put", "patch", "delete", "parameters"}
-    assert [p["name"] for p in item["parameters"]] == ["toy.maker", "toy.number"]
-    schema = d["components"]["schemas"]["weft-toy.toy"]["properties"]
-    assert schema["colour"]["enum"] == ["red", "green", "dark-blue"]
-    assert schema["number"]["minimum"] == 1 and schema["number"]["maximum"] == 99999
-    assert "/restconf/operations/weft-system:show-version" in d["paths"]
-
-    def references(x):
-        if isinstance(x, dict):
-            if "$ref" in x:
-                yield x["$ref"]
-            for v in x.values():
-                yield from references(v)
-        elif isinstance(x, list):
-            for v in x:
-                yield from references(v)
-    for ref in set(references(d)):
-        place = d
-        for step in ref[2:].split("/"):
-            place = place[step]
-
-
 def test_metrics_and_health(w):
     stranger = w.session(None)
     assert w.get("//healthz", session=stranger).status_code == 200
