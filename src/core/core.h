@@ -126,12 +126,17 @@ struct change {
     uint32_t confirm_s;          /* 1..86400 */
     bool force;                  /* past guard rails that may be passed (APM-018 ...) */
     char *label;                 /* "rollback 3", "load override": for the history; or NULL */
+    /* A place that the change as a whole depends on, which none of its edits need name; checked
+     * like an edit's generation. NULL: none. */
+    const char *pinned;
+    uint64_t pinned_generation;
     struct change_edit *edits;
     size_t n_edits;
     struct arena *arena; /* freed with the change */
     /* out, valid in `done` and after */
     uint64_t index; /* log index; 0 on dry run or failure; unchanged: the head */
     bool unchanged; /* nothing differed, nothing was written */
+    int64_t time_s; /* of the commit, UTC */
     struct err err;
     size_t bad_edit; /* the edit that `err` is about; SIZE_MAX: none, or the change as a whole */
     struct buf diff; /* dry run: set/delete lines, "+ set ..." "- delete ..." */

@@ -481,13 +481,8 @@ def test_admin_needs_a_right(weftd, pb):
 # ---- node -----------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="session")
-def node():
-    """The committed lock file says exactly what is installed."""
-    here = os.path.join(TOP, "test", "e2e", "node")
-    if not os.path.isdir(os.path.join(here, "node_modules", "@grpc", "grpc-js")):
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=here, check=True,
-                       capture_output=True, timeout=900)
-    return os.path.join(here, "entity.js")
+def node(node_folder):
+    return os.path.join(node_folder, "entity.js")
 
 
 # proves: A10 P-05 P-13

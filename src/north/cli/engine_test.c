@@ -352,7 +352,7 @@ static void completion_and_help(void **state) {
     assert_non_null(strstr(offers("nonsense "), "! unknown word"));
     ok("configure");
     completes("set toy", "toys ");
-    assert_string_equal(offers("set toys "), "box toy");
+    assert_string_equal(offers("set toys "), "box toy game");
     assert_string_equal(offers("set toys box "), "<name>");
     ok("set toys box red-box size 5");
     ok("set toys box \"blue-box\"");
