@@ -480,14 +480,10 @@ def test_admin_needs_a_right(weftd, pb):
 
 # ---- node -----------------------------------------------------------------------------------------
 
-@pytest.fixture(scope="session")
-def node(node_folder):
-    return os.path.join(node_folder, "entity.js")
-
-
 # proves: A10 P-05 P-13
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_gateway_in_node(weftd, node, secure):
+def test_a_gateway_in_node(weftd, node_modules, secure):
+    node = os.path.join(os.path.dirname(node_modules), "entity.js")
     target = f"127.0.0.1:{weftd.ports['apmi' if secure else 'apmi-clear']}"
     certificate = weftd.certificate("bng2") if secure else ""
     r = subprocess.run([shutil.which("node"), node, os.path.join(TOP, "proto", "openapmi.proto"), target,

@@ -322,14 +322,8 @@ def test_a_second_address_takes_over(lab, pb):
     assert "10.255.1.1:20558" in gw.ask("status").stdout
 
 
-def test_a_manager_in_node(lab):
+def test_a_manager_in_node(lab, node_modules):
     """grpc-js as the manager: the same .proto, a third implementation of gRPC."""
-    target = os.path.join(TOP, "build-node")
-    modules = os.environ.get("WEFT_NODE_MODULES", os.path.join(target, "node_modules"))
-    if not os.path.isdir(os.path.join(modules, "@grpc", "grpc-js")):
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", target,
-                        "@grpc/grpc-js", "@grpc/proto-loader"], check=True, capture_output=True,
-                       timeout=600)
     for secure in (False, True):
         gw = Gateway(lab, frr=False, clients=0)
         if not secure:
@@ -342,7 +336,7 @@ def test_a_manager_in_node(lab):
         node = lab.spawn("core", f"node-{secure}", [
             shutil.which("node"), os.path.join(TOP, "test", "e2e", "bng_manager.js"),
             os.path.join(TOP, "proto", "openapmi.proto"), "10.255.1.1:20557",
-            certs if secure else ""], env={"NODE_PATH": modules})
+            certs if secure else ""], env={"NODE_PATH": node_modules})
         more = {}
         if secure:
             more = {"clear-text": None, "tls": {"certificate": f"{certs}/client.crt",
