@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "bng/engine_world.h"

@@ -52,6 +52,7 @@ struct err {
     enum err_code code;
     char path[ERR_PATH_MAX]; /* may be empty */
     char text[ERR_TEXT_MAX];
+    bool rail; /* a guard rail: with `force` it would be done */
 };
 
 /* Fills `e` (NULL is allowed and ignored) and returns `code`, so that `return err_set(...)` is the
@@ -65,6 +66,9 @@ enum err_code err_setv(struct err *e, enum err_code code, const char *path, cons
  */
 enum err_code err_errno(struct err *e, int errno_value, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Marks an error just set as a guard rail's; returns its code. */
+enum err_code err_rail(struct err *e, enum err_code code);
 
 /* Puts `prefix` before the error's path; for callers that know where they are. */
 void err_prefix_path(struct err *e, const char *prefix);
