@@ -76,6 +76,13 @@ enum err_code err_errno(struct err *e, int errno_value, const char *path, const 
     return err_set(e, code, path, "%s: %s", what, s);
 }
 
+enum err_code err_rail(struct err *e, enum err_code code) {
+    if (e != NULL) {
+        e->rail = true;
+    }
+    return code;
+}
+
 void err_prefix_path(struct err *e, const char *prefix) {
     if (e == NULL) {
         return;

@@ -64,6 +64,7 @@ struct err {
                                       the model gives a constraint; may be empty */
     char info[ERR_INFO_MAX];       /* "data-not-unique": the leaves, relative to `path`, with blanks
                                       between; "missing-choice": the choice's name */
+    bool rail; /* a guard rail: with `force` it would be done */
 };
 
 /* Fills `e` (NULL is allowed and ignored) and returns `code`, so that `return err_set(...)` is the
@@ -83,6 +84,8 @@ enum err_code err_errno(struct err *e, int errno_value, const char *path, const 
  * struct err). `e`, `app_tag` and `info` may be NULL; what is too long for its place is left out.
  * Returns `code`: return err_tag(e, err_set(e, ...), "must-violation", NULL). */
 enum err_code err_tag(struct err *e, enum err_code code, const char *app_tag, const char *info);
+/* Marks an error just set as a guard rail's; returns its code. */
+enum err_code err_rail(struct err *e, enum err_code code);
 
 /* Puts `prefix` before the error's path; for callers that know where they are. */
 void err_prefix_path(struct err *e, const char *prefix);

@@ -198,3 +198,14 @@ void logring_each(int level, const char *module, size_t last,
     }
     pthread_mutex_unlock(&lines.lock);
 }
+
+void logring_after(uint64_t *seen, void (*fn)(const char *line, void *arg), void *arg) {
+    pthread_mutex_lock(&lines.lock);
+    uint64_t oldest = lines.written > LOGRING_KEPT ? lines.written - LOGRING_KEPT : 0;
+    uint64_t from = *seen < oldest ? oldest : *seen;
+    for (; from < lines.written; from++) {
+        fn(lines.ring[from % LOGRING_KEPT].line, arg);
+    }
+    *seen = lines.written;
+    pthread_mutex_unlock(&lines.lock);
+}

@@ -134,10 +134,12 @@ static enum err_code check(void *self, struct txn *t, struct err *e) {
         }
     }
     if (deletes > sys->delete_objects && !txn_force(t)) {
-        return err_set(
-            e, ERR_REFUSED, "/weft-system:system/settings/guard-rails/delete-objects",
-            "this would delete %zu objects, the guard rail is %u; commit with force if it is meant",
-            deletes, sys->delete_objects);
+        return err_rail(
+            e,
+            err_set(e, ERR_REFUSED, "/weft-system:system/settings/guard-rails/delete-objects",
+                    "this would delete %zu objects, the guard rail is %u; commit with force if it "
+                    "is meant",
+                    deletes, sys->delete_objects));
     }
     return ERR_OK;
 }

@@ -37,6 +37,9 @@ const char *commit_remark(const char *label, const char *comment, char out[REMAR
  */
 enum { LOGRING_KEPT = 10000 };
 void logring_install(void); /* keeps what the logger writes, besides standard error */
+/* Calls fn for the lines after the first *seen of all that were ever written, and moves *seen on.
+ * UINT64_MAX: from now on. */
+void logring_after(uint64_t *seen, void (*fn)(const char *line, void *arg), void *arg);
 /* Calls fn for kept lines, oldest first. `level` enum logger_level, `module` NULL: all. */
 void logring_each(int level, const char *module, size_t last,
                   void (*fn)(const char *line, void *arg), void *arg);

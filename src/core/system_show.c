@@ -285,8 +285,9 @@ struct sessions_out {
     struct buf *text;
 };
 
+static const int session_widths[] = {6, 16, 8, 28, 20, 0};
+
 static void add_session(const struct session *s, void *arg) {
-    static const int widths[] = {6, 16, 8, 28, 20, 0};
     struct sessions_out *out = arg;
     char id[24], since[TIME_TEXT_MAX];
     snprintf(id, sizeof id, "%" PRIu64, s->id);
@@ -294,7 +295,7 @@ static void add_session(const struct session *s, void *arg) {
     const char *cells[] = {id,      s->user, s->dialect,
                            s->from, since,   s->configuring ? "configuring" : ""};
     if (out->text != NULL) {
-        table(out->text, cells, 6, widths);
+        table(out->text, cells, 6, session_widths);
     }
     json_t *o = json_object();
     json_object_set_new(o, "id", json_string(id));
@@ -309,7 +310,8 @@ static void add_session(const struct session *s, void *arg) {
 static json_t *sessions_json(const struct system *sys, struct buf *text) {
     struct sessions_out out = {sys, json_array(), text};
     if (text != NULL) {
-        buf_str(text, "Id      User              By        From                          Since\n");
+        table(text, (const char *const[]){"Id", "User", "By", "From", "Since", "Mode"}, 6,
+              session_widths);
     }
     sessions_each(add_session, &out);
     return out.list;

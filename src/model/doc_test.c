@@ -91,7 +91,7 @@ static void defaults(void **state) {
     d = parse(&system_settings_kind, "{}");
     const struct system_settings *s = d->data;
     assert_string_equal(d->path, "/weft-system:system/settings");
-    assert_string_equal(s->hostname, "weft");
+    assert_null(s->hostname);
     assert_int_equal(s->guard_rails.delete_objects, 100);
     doc_drop(d);
 }
@@ -412,6 +412,9 @@ static void schema(void **state) {
             assert_true(c[i]->args[0].optional);
             assert_int_equal(c[i]->args[2].within, 0);
             assert_string_equal(c[i]->right, "read");
+            assert_null(c[i]->confirm);
+        } else if (c[i]->rpc == toy_smash_rpc) {
+            assert_string_equal(c[i]->confirm, "Smash box {box} and what is in it?");
         }
     }
     assert_true(found);

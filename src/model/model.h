@@ -157,7 +157,8 @@ struct command {
     size_t n_words;
     const struct command_arg *args; /* in the order they are documented; typed in any order */
     size_t n_args;
-    const char *right; /* "read", "write", "exec" needed for it */
+    const char *right;   /* "read", "write", "exec" needed for it */
+    const char *confirm; /* question asked first; {leaf} is an argument's value; NULL: none */
 };
 
 struct kind {

@@ -398,6 +398,9 @@ static void add_rpc(json_t *paths, const struct node *rpc) {
         json_object_set_new(json_object_get(op, "requestBody"), "required", json_false());
     }
     json_object_set_new(op, "description", json_string(rpc->description));
+    if (rpc->command != NULL && rpc->command->confirm != NULL) { /* whoever puts a form on it */
+        json_object_set_new(op, "x-confirm", json_string(rpc->command->confirm));
+    }
     json_object_set_new(paths, path, json_pack("{s:o}", "post", op));
     mem_free(path);
 }
