@@ -699,29 +699,31 @@ static void refused_in_odd_words(void **state) {
  */
 static void answers_of_no_use(void **state) {
     struct world *w = world_new();
-    connect_up(w);
-    use(w, 0, 200);
+    world_connect(w);
+    world_use(w, 0, 200);
     w->useless = true;
-    uint64_t before = dom(w)->count.apportion_alarms;
+    uint64_t before = world_domain(w)->count.apportion_alarms;
     for (int s = 0; s < 300; s++) {
-        later(w, 1);
+        world_later(w, 1);
     }
-    assert_in_range(dom(w)->count.apportion_alarms - before, 5, 12); /* after 1, 2, 4 ... 60 s */
+    assert_in_range(world_domain(w)->count.apportion_alarms - before, 5,
+                    12); /* after 1, 2, 4 ... 60 s */
     w->useless = false;
-    later(w, 60);
-    assert_int_equal(dom(w)->n_pools, 2);
+    world_later(w, 60);
+    assert_int_equal(world_domain(w)->n_pools, 2);
     world_free(w);
     w = world_new();
     w->auto_apply = false;
-    connect_up(w);
+    world_connect(w);
     for (int s = 0; s < 300; s++) {
-        for (size_t i = 0; i < dom(w)->n_pools; i++) {
-            bng_engine_pool_refused(w->e, dom(w)->pools[i]->subnet_id, "no such interface");
+        for (size_t i = 0; i < world_domain(w)->n_pools; i++) {
+            bng_engine_pool_refused(w->e, world_domain(w)->pools[i]->subnet_id,
+                                    "no such interface");
         }
-        apply(w);
-        later(w, 1);
+        world_apply(w);
+        world_later(w, 1);
     }
-    assert_in_range(dom(w)->count.apportion_alarms, 5, 12);
+    assert_in_range(world_domain(w)->count.apportion_alarms, 5, 12);
     world_free(w);
 }
 
