@@ -64,7 +64,7 @@ struct err {
                                       the model gives a constraint; may be empty */
     char info[ERR_INFO_MAX];       /* "data-not-unique": the leaves, relative to `path`, with blanks
                                       between; "missing-choice": the choice's name */
-    bool rail; /* a guard rail: with `force` it would be done */
+    bool rail;                     /* a guard rail: with `force` it would be done */
 };
 
 /* Fills `e` (NULL is allowed and ignored) and returns `code`, so that `return err_set(...)` is the

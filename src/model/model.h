@@ -404,10 +404,10 @@ struct print_options {
     unsigned depth;             /* RFC 8040 4.8.2; 0: unbounded */
     const char *fields;         /* RFC 8040 4.8.3; NULL: all */
     bool secrets;               /* in clear */
-    bool in_use;                /* a leaf that is the target is shown with the default that is in use
-                                   for it, whatever `defaults` says (RFC 8040 3.5.4) */
-    bool terminal;              /* with the weft:terminal leaves of an output */
-    bool pretty;                /* JSON, XML: indented */
+    bool in_use;   /* a leaf that is the target is shown with the default that is in use
+                      for it, whatever `defaults` says (RFC 8040 3.5.4) */
+    bool terminal; /* with the weft:terminal leaves of an output */
+    bool pretty;   /* JSON, XML: indented */
     /* The element around it all, "ietf-restconf:data" or the like; its namespace for XML. NULL:
      * JSON {"module:name": ...}, XML the bare element(s). */
     const char *wrap, *wrap_ns;
