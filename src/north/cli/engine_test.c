@@ -24,7 +24,7 @@ static void completion_and_help(void **state) {
     assert_non_null(strstr(rig_offers("nonsense "), "! unknown word"));
     rig_ok("configure");
     rig_completes("set toy", "toys ");
-    assert_string_equal(rig_offers("set toys "), "box toy game");
+    assert_string_equal(rig_offers("set toys "), "box game toy");
     assert_string_equal(rig_offers("set toys box "), "<name>");
     rig_ok("set toys box red-box size 5");
     rig_ok("set toys box \"blue-box\"");
