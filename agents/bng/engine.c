@@ -372,6 +372,7 @@ static void dhcp_reached(struct bng_pool *p) {
     case BNG_ADD_DHCP:
         d->count.allocations += !p->local;
         d->count.local_allocations += p->local;
+        d->setbacks = p->local ? d->setbacks : 0;
         bng_set_phase(p, BNG_ACTIVE, false);
         bng_wire_reached(p);
         break;
@@ -417,6 +418,7 @@ void bng_engine_pool_refused(struct bng_engine *e, uint32_t subnet_id, const cha
     text_linef(d->refused, sizeof d->refused, "pool %s: %s", p->name, why);
     snprintf(p->order_id, sizeof p->order_id, "%s", p->add_id);
     p->add_id[0] = '\0';
+    bng_setback(d);
     bng_set_phase(p, BNG_REMOVE_DHCP, false); /* the way back, so that its route goes first */
     bng_persist(e);
 }
@@ -504,10 +506,16 @@ void bng_clear_alarm(struct bng_domain *d, enum bng_alarm_kind k) {
     }
 }
 
+void bng_setback(struct bng_domain *d) {
+    int64_t s = d->setbacks < 6 ? INT64_C(1) << d->setbacks : BNG_SETBACK_MAX_S;
+    d->setbacks++;
+    d->quiet_mono = clock_mono(d->engine->clock) + s * NS_PER_S;
+}
+
 static void raise_alarm(struct bng_domain *d, enum bng_alarm_kind k) {
     struct bng_engine *e = d->engine;
     struct bng_alarm *a = &d->alarm[k];
-    if (!a->raised) {
+    if (!a->raised && clock_mono(e->clock) >= d->quiet_mono) {
         *a = (struct bng_alarm){.raised = true};
         a->raised_at = clock_wall_s(e->clock);
         /* Unique for ever: the boot epoch is never used twice. */
@@ -525,6 +533,9 @@ static int64_t pursue(struct bng_domain *d, enum bng_alarm_kind k) {
     struct bng_engine *e = d->engine;
     struct bng_alarm *a = &d->alarm[k];
     int64_t now = clock_mono(e->clock), wall = clock_wall(e->clock);
+    if (!a->raised && now < d->quiet_mono) {
+        return d->quiet_mono - now;
+    }
     if (!a->raised || a->pending || e->session != BNG_READY || d->state != BNG_DOMAIN_READY) {
         return IDLE_NS;
     }

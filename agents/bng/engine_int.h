@@ -70,6 +70,9 @@ struct bng_pool *bng_add_pool(struct bng_domain *d, const char *name,
                               char why[BNG_TEXT_MAX], uint32_t *code);
 void bng_drop_pool(struct bng_pool *p); /* out of the table, freed */
 void bng_set_phase(struct bng_pool *p, enum bng_phase phase, bool urgent);
+/* What the manager gave, or Kea was to take, was of no use: new alarms wait, longer each time, or
+ * the two would ask and answer as fast as they can. A pool that comes into use ends it. */
+void bng_setback(struct bng_domain *d);
 void bng_clear_alarm(struct bng_domain *d, enum bng_alarm_kind k);
 uint64_t bng_incoming(const struct bng_domain *d); /* addresses of pools being added */
 size_t bng_managed(const struct bng_domain *d);    /* pools the manager knows of */

@@ -45,6 +45,7 @@ struct world {
     unsigned seq;
     uint64_t apportion, reclaim, hold_down;
     bool auto_reclaim, digest_agrees, window_closed;
+    bool useless; /* says yes and gives nothing */
     int64_t retry_at;
     manager_msg *out[LOG_MAX]; /* answers that wait to be delivered */
     size_t n_out;
@@ -136,7 +137,7 @@ static void on_alarm(struct world *w, uint64_t id, const Openapmi__V1__Alarm *a)
     r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_ACK;
     if (a->type == OPENAPMI__V1__ALARM_TYPE__APPORTION) {
         for (unsigned i = 0; i < BLOCKS && r.n_add < a->wanted_prefixes; i++) {
-            if (w->block[i].taken || w->free_blocks == 0) {
+            if (w->block[i].taken || w->free_blocks == 0 || w->useless) {
                 continue;
             }
             w->free_blocks--;
@@ -164,7 +165,7 @@ static void on_alarm(struct world *w, uint64_t id, const Openapmi__V1__Alarm *a)
             r.n_add++;
         }
         r.action = OPENAPMI__V1__ACTION__ADD_POOLS;
-        if (r.n_add == 0) {
+        if (r.n_add == 0 && !w->useless) {
             r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;
             r.action = OPENAPMI__V1__ACTION__NOOP;
             r.reason = OPENAPMI__V1__REASON__PARTITION_EMPTY;
@@ -1180,6 +1181,8 @@ static void bad_messages(void **state) {
     a[1] = 9;
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         w->results_refused = 0;
+        w->useless = true;
+        clock_fake_advance(&w->clock, BNG_SETBACK_MAX_S * NS_PER_S);
         w->answering = false;
         bng_engine_tick(w->e);
         w->answering = true;
@@ -1249,6 +1252,36 @@ static void refused_in_odd_words(void **state) {
         n = text_printable(kept);
         assert_true(n > 0);
     }
+    world_free(w);
+}
+
+/* A manager whose answers are of no use, and a Kea that takes no pool, are asked ever more seldom.
+ */
+static void answers_of_no_use(void **state) {
+    struct world *w = world_new();
+    connect_up(w);
+    use(w, 0, 200);
+    w->useless = true;
+    uint64_t before = dom(w)->count.apportion_alarms;
+    for (int s = 0; s < 300; s++) {
+        later(w, 1);
+    }
+    assert_in_range(dom(w)->count.apportion_alarms - before, 5, 12); /* after 1, 2, 4 ... 60 s */
+    w->useless = false;
+    later(w, 60);
+    assert_int_equal(dom(w)->n_pools, 2);
+    world_free(w);
+    w = world_new();
+    w->auto_apply = false;
+    connect_up(w);
+    for (int s = 0; s < 300; s++) {
+        for (size_t i = 0; i < dom(w)->n_pools; i++) {
+            bng_engine_pool_refused(w->e, dom(w)->pools[i]->subnet_id, "no such interface");
+        }
+        apply(w);
+        later(w, 1);
+    }
+    assert_in_range(dom(w)->count.apportion_alarms, 5, 12);
     world_free(w);
 }
 
@@ -1426,6 +1459,7 @@ int main(void) {
         cmocka_unit_test(bad_messages),
         cmocka_unit_test(refused_by_dhcp),
         cmocka_unit_test(refused_in_odd_words),
+        cmocka_unit_test(answers_of_no_use),
         cmocka_unit_test(public_run),
         cmocka_unit_test(set_up_rate),
         cmocka_unit_test(at_random),

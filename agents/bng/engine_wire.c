@@ -525,6 +525,9 @@ static void add_pools(struct bng_engine *e, struct bng_domain *d,
     } else if (n == 0 && known > 0) {
         bng_wire_result(e, r->alarm_id, 0, "", NULL, 0);
     }
+    if (n == 0) {
+        bng_setback(d);
+    }
     for (size_t i = 0; i < n && !e->uncommitted; i++) {
         char text[IP_TEXT_MAX];
         L_INFO("domain %s: pool %s (%s) comes", d->name, fresh[i]->name,
@@ -596,6 +599,7 @@ static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
             order_drain(e, p, r->alarm_id);
         } else {
             bng_wire_result(e, r->alarm_id, 5, "no such pool here", NULL, 0);
+            bng_setback(d);
         }
         break;
     case OPENAPMI__V1__ACTION__REMOVE_POOL:
@@ -603,9 +607,11 @@ static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
             order_remove(e, p, r->alarm_id);
         } else {
             bng_wire_result(e, r->alarm_id, 0, "", NULL, 0); /* gone already */
+            bng_setback(d);
         }
         break;
     default:
+        bng_setback(d);
         break;
     }
 }
@@ -670,6 +676,8 @@ static void got_ready(struct bng_engine *e) {
     for (size_t i = 0; i < e->n_domains; i++) {
         e->domains[i]->stats_due = true;
         e->domains[i]->stats_mono = 0;
+        e->domains[i]->setbacks = 0;
+        e->domains[i]->quiet_mono = 0;
     }
 }
 
