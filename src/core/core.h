@@ -171,6 +171,8 @@ struct call {
     struct err err;
     struct buf text; /* what a terminal shows, in the documented layout; may be empty */
     struct buf json; /* RFC 7951 output members "{...}"; may be empty */
+    bool outside;    /* set by prepare(): all was done outside the store, also while that can't be
+                        written; the audit trail follows as it can */
     char *cursor;    /* in: NULL at first; out: not NULL when there is more, to call again with
                         (mem_free'd with the call; opaque) */
 };

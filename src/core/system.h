@@ -21,9 +21,10 @@ void session_configuring(uint64_t id, bool on);
 void session_close(uint64_t id);
 
 /* ---- audit ------------------------------------------------------------------------------------
- * Commits, rpcs that change or act, logins. Kept durably, newest AUDIT_KEPT. */
-enum { AUDIT_KEPT = 20000 };
-/* From any thread; for what is no transaction of its own (logins, refused requests). */
+ * Commits, rpcs that change or act. Kept durably, newest AUDIT_KEPT; beside them the newest
+ * AUDIT_LOGINS_KEPT records of failed logins (core/logins.h). */
+enum { AUDIT_KEPT = 20000, AUDIT_LOGINS_KEPT = 2000 };
+/* From any thread; for what is no transaction of its own (refused requests). */
 void audit_note(struct core *c, const struct actor *who, const char *action, const char *result);
 /* Inside a transaction: becomes durable with it. */
 void audit_put(struct txn *t, const char *action, const char *result);
@@ -32,6 +33,8 @@ void audit_commit(struct txn *t);
 /* Label and comment of a commit as one line; "" without either. */
 enum { REMARK_MAX = 336 };
 const char *commit_remark(const char *label, const char *comment, char out[REMARK_MAX]);
+/* A login of `user` that failed; and the event. */
+void audit_put_login(struct txn *t, const char *user, const char *source, const char *result);
 
 /* ---- the last log lines -----------------------------------------------------------------------
  */

@@ -317,6 +317,12 @@ static json_t *sessions_json(const struct system *sys, struct buf *text) {
     return out.list;
 }
 
+static void answer_list(struct call *cl, const char *name, json_t *list) {
+    json_t *o = json_object();
+    json_object_set_new(o, name, list);
+    call_answer_json(&cl->json, o);
+}
+
 /* ---- log and audit --------------------------------------------------------------------------- */
 
 struct lines_out {
@@ -343,10 +349,9 @@ static void show_log(struct call *cl) {
     call_answer_json(&cl->json, o);
 }
 
-static json_t *audit_json(const struct system *sys, uint64_t n, const char *only_user,
-                          struct buf *text) {
-    struct audit_record *r = audit_slot((struct system *)(uintptr_t)sys, n);
-    struct cur c = cur_of(r->raw, r->raw ? r->len : 0);
+static json_t *audit_json(const struct system *sys, const struct trail_record *r,
+                          const char *only_user, struct buf *text) {
+    struct cur c = cur_of(r->bytes, r->len);
     json_t *o = NULL;
     if (cur_u8(&c) != AUDIT_VERSION) {
         return NULL;
@@ -358,7 +363,7 @@ static json_t *audit_json(const struct system *sys, uint64_t n, const char *only
         char t[TIME_TEXT_MAX];
         time_format(when, sys->utc_offset, t);
         o = json_object();
-        json_object_set_new(o, "index", u64(n));
+        json_object_set_new(o, "index", u64(r->number));
         json_object_set_new(o, "time", json_string(t));
         json_object_set_new(o, "user", json_string(user));
         json_object_set_new(o, "from", json_string(from));
@@ -373,38 +378,44 @@ static json_t *audit_json(const struct system *sys, uint64_t n, const char *only
     return o;
 }
 
+/* Takes the newest record of both trails off; NULL: there are no more. */
+static const struct trail_record *newest(const struct system *sys, size_t *audit, size_t *logins) {
+    const struct trail_record *a = *audit > 0 ? trail_at(&sys->audit, *audit - 1) : NULL;
+    const struct trail_record *l = *logins > 0 ? trail_at(&sys->logins, *logins - 1) : NULL;
+    if (a != NULL && (l == NULL || a->number > l->number)) {
+        --*audit;
+        return a;
+    }
+    *logins -= l != NULL;
+    return l;
+}
+
 static void show_audit(const struct system *sys, struct call *cl) {
     const struct system_show_audit_input *in = cl->in.data;
-    json_t *list = json_array();
-    uint64_t from = sys->audit_next;
+    size_t audit = sys->audit.n, logins = sys->logins.n, n = 0;
+    const struct trail_record **found = mem_array(NULL, in->lines, sizeof *found), *r;
     struct buf scratch = BUF_INIT;
-    for (size_t found = 0; from > sys->audit_first && found < in->lines; from--) {
-        json_t *o = audit_json(sys, from - 1, in->user, &scratch);
-        found += o != NULL;
+    while (n < in->lines && (r = newest(sys, &audit, &logins)) != NULL) {
+        json_t *o = audit_json(sys, r, in->user, &scratch);
+        if (o != NULL) {
+            found[n++] = r;
+        }
         json_decref(o);
     }
     buf_free(&scratch);
-    for (; from < sys->audit_next; from++) {
-        json_t *o = audit_json(sys, from, in->user, &cl->text);
-        if (o != NULL) {
-            json_array_append_new(list, o);
-        }
+    json_t *list = json_array();
+    while (n-- > 0) {
+        json_array_append_new(list, audit_json(sys, found[n], in->user, &cl->text));
     }
+    mem_free(found);
     if (cl->text.len == 0) {
-        buf_str(&cl->text, "No such entries.\n");
+        buf_str(&cl->text, "No such entries.
+");
     }
-    json_t *out = json_object();
-    json_object_set_new(out, "entry", list);
-    call_answer_json(&cl->json, out);
+    answer_list(cl, "entry", list);
 }
 
 /* ---- entry points ---------------------------------------------------------------------------- */
-
-static void answer_list(struct call *cl, const char *name, json_t *list) {
-    json_t *o = json_object();
-    json_object_set_new(o, name, list);
-    call_answer_json(&cl->json, o);
-}
 
 enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, struct err *e) {
     const struct node *rpc = cl->in.rpc;

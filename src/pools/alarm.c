@@ -156,7 +156,7 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
         r.n_add = n;
         r.add = offers.add;
         alarm_over(t, d, ALARM_APPORTION);
-        domain_wait(p, d, txn_now_s(t));
+        domain_wait(p, d);
         partition_check_low(p, t, d->partition);
     } else {
         r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;

@@ -192,8 +192,8 @@ struct domain {
     uint32_t seq_end;             /* no pool has this number or one above */
     struct alarm *alarms[ALARM_TYPES];
     /* volatile */
-    struct list waiting; /* in pools.waiting while something is unanswered */
-    int64_t wait_until_s;
+    struct list waiting;  /* in pools.waiting while something is unanswered */
+    int64_t wait_until_s; /* by the monotonic clock */
     bool synced, created_here, resync_asked;
     bool have_stats;
     uint64_t told_of;      /* the event of its partition that it was told of */
@@ -512,7 +512,7 @@ void domain_thresholds(const struct pools *p, const struct domain *d,
                        Openapmi__V1__Thresholds *out);
 /* Removes a domain that has no pools left (APM-037). */
 bool domain_remove_if_empty(struct pools *p, struct txn *t, struct domain *d, const char *why);
-void domain_wait(struct pools *p, struct domain *d, int64_t now_s);
+void domain_wait(struct pools *p, struct domain *d);
 void domain_wait_done(struct domain *d); /* when nothing is unanswered any more */
 void domain_set_usage(struct domain *d, uint64_t free, uint64_t total, uint64_t used);
 void domain_free(struct domain *d);

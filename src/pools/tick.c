@@ -39,7 +39,8 @@ static void domain_overdue(struct pools *p, struct txn *t, struct domain *d) {
     }
 }
 
-static void overdue(struct pools *p, struct txn *t, int64_t now_s) {
+static void overdue(struct pools *p, struct txn *t) {
+    int64_t now_s = clock_mono_s(p->clock);
     while (!list_empty(&p->waiting)) {
         struct domain *d = CONTAINER_OF(p->waiting.next, struct domain, waiting);
         if (d->wait_until_s > now_s) {
@@ -53,7 +54,7 @@ static void overdue(struct pools *p, struct txn *t, int64_t now_s) {
         L_WARN_RL(10, "%s domain %s: no confirmation for %d s", d->entity->system_id, d->name,
                   POOLS_ACK_S);
         domain_overdue(p, t, d);
-        domain_wait(p, d, now_s);
+        domain_wait(p, d);
     }
 }
 
@@ -111,7 +112,7 @@ static void targets_sweep(struct pools *p) {
 }
 
 void pools_tick(struct pools *p, struct txn *t, int64_t now_s) {
-    overdue(p, t, now_s);
+    overdue(p, t);
     answers_expire(p, t, now_s, EXPIRE_AT_ONCE);
     samples(p, t, now_s);
     MAP_FOREACH (m, &p->partitions) {
