@@ -319,7 +319,7 @@ static void wrap_xml(struct load *l, const char **p, size_t *n) {
         (left > 7 && memcmp(at, "<config", 7) == 0) || (left > 5 && memcmp(at, "<data", 5) == 0);
     if (!wrapped && left > 0) {
         struct buf b = BUF_INIT;
-        buf_str(&b, "<config>");
+        buf_str(&b, "<config xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\">");
         buf_add(&b, at, left);
         buf_str(&b, "</config>");
         *n = b.len;
