@@ -169,7 +169,7 @@ void login_failed(struct core *c, const char *user, const char *source, const ch
     struct logins *l = c->logins;
     char from[sizeof l->others.source], name[sizeof l->others.user];
     without_port(source, from, sizeof from);
-    copy_text(name, sizeof name, user ? user : "(unknown)");
+    text_line(name, sizeof name, user ? user : "(unknown)");
     bool now = false;
     pthread_mutex_lock(&l->lock);
     struct slot *s = find_slot(l, name, from, why, &now);
