@@ -409,8 +409,7 @@ static void show_audit(const struct system *sys, struct call *cl) {
     }
     mem_free(found);
     if (cl->text.len == 0) {
-        buf_str(&cl->text, "No such entries.
-");
+        buf_str(&cl->text, "No such entries.\n");
     }
     answer_list(cl, "entry", list);
 }
