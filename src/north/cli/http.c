@@ -173,7 +173,8 @@ static void flush(struct session *s) {
     if (r == NULL || http_queued(r) < http_queue_high(r)) {
         out = s->out;
         s->out = (struct buf)BUF_INIT;
-        /* Not before the session is ready for the next command: the end of the answer asks for it. */
+        /* Not before the session is ready for the next command: the end of the answer asks for it.
+         */
         finished = s->finished && !s->executing;
         pthread_cond_broadcast(&s->cond);
     }
