@@ -154,8 +154,12 @@ static bool choose(struct pools *p, struct domain *d, unsigned len, struct ip_pr
     }
     const struct profile *prof = pools_profile_of(p, d->entity);
     prefix_tag tag = pools_tag(p, d->entity->system_id, d->name, false);
-    if (prefix_tree_allocate(pt->tree, len, tag, prof != NULL && prof->allow_larger,
-                             pool_owner(d, d->next_ordinal), px, why, NULL) != ERR_OK) {
+    struct ip_prefix hidden[POOLS_REFUSED_MAX];
+    size_t n_hidden = entity_refused_hide(d->entity, pt, tag, clock_wall_s(p->clock), hidden);
+    enum err_code rc = prefix_tree_allocate(pt->tree, len, tag, prof != NULL && prof->allow_larger,
+                                            pool_owner(d, d->next_ordinal), px, why, NULL);
+    entity_refused_unhide(pt, hidden, n_hidden);
+    if (rc != ERR_OK) {
         return false;
     }
     prefix_tree_release(pt->tree, px, NULL, NULL, NULL);

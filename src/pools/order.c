@@ -333,6 +333,19 @@ static void order_id_result(struct pools *p, struct txn *t, struct apmi_session 
     }
 }
 
+static bool has_prefix(const struct pool *po, const Openapmi__V1__Prefix *px) {
+    return px != NULL && px->address.len == 4 && px->length == po->len &&
+           memcmp(px->address.data, ip4(po->address).bytes, 4) == 0;
+}
+
+/* Results may be repeated, and come late; names of pools come again (APM-035). What was said of an
+ * earlier pool of that name says nothing about this one. */
+static bool is_about(const struct pool *po, const struct answer *old,
+                     const Openapmi__V1__OrderResult *r) {
+    return po->allocated_at <= old->at_s &&
+           (r->pool == NULL || r->pool->prefix == NULL || has_prefix(po, r->pool->prefix));
+}
+
 /* The pools that the answer gave: all of them, or the one that the entity refuses. */
 static void added_result(struct pools *p, struct txn *t, struct domain *d, const struct answer *a,
                          const Openapmi__V1__OrderResult *r) {
@@ -353,6 +366,10 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d, const
         } else {
             L_WARN("%s domain %s: the entity refuses pool %s: %s", d->entity->system_id, d->name,
                    name, r->status->text);
+            if (r->status->code != CODE_RESOURCE_EXHAUSTED && r->status->code != CODE_UNAVAILABLE) {
+                struct ip_prefix px = pool_prefix(po); /* it is the prefix that does not fit */
+                entity_refuses(d->entity, &px, txn_now_s(t));
+            }
             pool_delete(p, t, d, ordinal);
         }
     }
@@ -375,9 +392,11 @@ static void alarm_id_result(struct pools *p, struct txn *t, struct apmi_session 
         return;
     }
     struct pool *po = domain_pool_named(d, a->pool);
-    if (po != NULL && a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
+    if (po == NULL || !is_about(po, old, r)) {
+        L_DBG("alarm %s is confirmed late: nothing fits it", r->order_id);
+    } else if (a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN, r->status);
-    } else if (po != NULL && a->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
+    } else if (a->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL, r->status);
     }
     openapmi__v1__alarm_response__free_unpacked(a, NULL);
