@@ -138,7 +138,7 @@ static void test_what_is_refused_is_not_repeated_but_what_follows_is_sent(void *
 
 static enum err_code order(const struct node *rpc, const char *target, struct err *e) {
     char body[128];
-    snprintf(body, sizeof body, "{\"weft-system:input\":{\"target\":\"%s\"}}", target);
+    snprintf(body, sizeof body, "{\"target\":\"%s\"}", target);
     struct call *cl = testing_call(&actor_system, rpc, body);
     enum err_code rc = cl->err.code;
     *e = cl->err;
@@ -229,7 +229,7 @@ static void test_the_list_of_targets(void **state) {
     buf_free(&out);
     call_free(cl);
     cl = testing_call(&actor_system, system_show_system_targets_rpc,
-                      "{\"weft-system:input\":{\"name\":\"t2\"}}");
+                      "{\"name\":\"t2\"}");
     assert_int_equal(cl->err.code, ERR_ABSENT);
     call_free(cl);
 }

@@ -263,6 +263,24 @@ static const answer_msg *alarm_number(int i) {
     return probe_apportion(&a, id, "d", 1, 28);
 }
 
+/* Is the probe told, within the next second or so, that this alarm is worth another attempt? */
+static bool told(struct probe *p, const char *alarm_id) {
+    rig_pass(&rig, 1500 * NS_PER_MS);
+    manager_msg *m = probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE);
+    if (m == NULL) {
+        return false;
+    }
+    assert_int_equal(m->in_reply_to, 0);
+    assert_string_equal(m->alarm_response->alarm_id, alarm_id);
+    assert_int_equal(m->alarm_response->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(m->alarm_response->action, OPENAPMI__V1__ACTION__NOOP);
+    assert_int_equal(m->alarm_response->reason, OPENAPMI__V1__REASON__PARTITION_EMPTY);
+    assert_true(m->alarm_response->retry_at <= rig_now(&rig));
+    assert_non_null(strstr(m->alarm_response->text, "space again"));
+    assert_null(probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE));
+    return true;
+}
+
 static const char *given(const char *id, unsigned len, char out[IP_TEXT_MAX]) {
     const answer_msg *r = probe_apportion(&a, id, "d", 1, len);
     return r->n_add == 1 ? prefix_text(r->add[0], out) : "none";
@@ -298,6 +316,7 @@ static void what_was_refused_is_not_offered_again(void **state) {
     probe_free(&other);
     /* It itself after an hour. */
     rig_pass(&rig, (POOLS_REFUSED_S + 1) * NS_PER_S);
+    assert_true(told(&a, "4"));
     assert_string_equal(given("5", 25, t), "10.0.0.128/25");
     /* That its table is full says nothing about the prefix. */
     probe_result_pool(&a, "5", CODE_RESOURCE_EXHAUSTED, "d-0001");
@@ -835,24 +854,6 @@ static void an_entity_no_longer_admitted(void **state) {
 
 /* ---- space that comes back ----------------------------------------------------------------------
  */
-
-/* Is the probe told, within the next second or so, that this alarm is worth another attempt? */
-static bool told(struct probe *p, const char *alarm_id) {
-    rig_pass(&rig, 1500 * NS_PER_MS);
-    manager_msg *m = probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE);
-    if (m == NULL) {
-        return false;
-    }
-    assert_int_equal(m->in_reply_to, 0);
-    assert_string_equal(m->alarm_response->alarm_id, alarm_id);
-    assert_int_equal(m->alarm_response->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
-    assert_int_equal(m->alarm_response->action, OPENAPMI__V1__ACTION__NOOP);
-    assert_int_equal(m->alarm_response->reason, OPENAPMI__V1__REASON__PARTITION_EMPTY);
-    assert_true(m->alarm_response->retry_at <= rig_now(&rig));
-    assert_non_null(strstr(m->alarm_response->text, "space again"));
-    assert_null(probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE));
-    return true;
-}
 
 static void ask(struct probe *p, const char *id, uint32_t attempt, bool gets) {
     alarm_msg m = OPENAPMI__V1__ALARM__INIT;
