@@ -8,19 +8,6 @@
 #include "core/rights.h"
 #include "core/system.h"
 
-void copy_text(char *out, size_t size, const char *text) {
-    size_t n = strnlen(text, size);
-    if (n == size) {
-        for (n--; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--) {
-        }
-    }
-    for (size_t i = 0; i < n; i++) { /* YANG strings hold no other control characters */
-        unsigned char c = (unsigned char)text[i];
-        out[i] = c >= 0x20 || c == '\t' || c == '\n' || c == '\r' ? text[i] : ' ';
-    }
-    out[n] = '\0';
-}
-
 static struct service_slot *owner_of(struct core *c, const char *module) {
     for (size_t i = 0; i < c->n_services; i++) {
         const char *m = c->services[i].service->module;
@@ -87,18 +74,18 @@ static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
     }
     t->force = r->call->force;
     ERR_TRY(s->service->call(s->self, t, r->call, e));
-    if (right_of(rpc) != RIGHT_READ) {
+    if (right_of(rpc) != RIGHT_READ && !r->call->outside) {
         audit_put(t, path, "done");
     }
     return ERR_OK;
 }
 
 /* A refused action is worth remembering as well; mere questions are not. */
-static void note_refusal(struct core *c, const struct call *cl) {
+static void note(struct core *c, const struct call *cl, const char *result) {
     char path[256];
     if (right_of(cl->in.rpc) != RIGHT_READ) {
         snprintf(path, sizeof path, "/%s:%s", cl->in.rpc->module, cl->in.rpc->name);
-        audit_note(c, &cl->who, path, cl->err.text);
+        audit_note(c, &cl->who, path, result);
     }
 }
 
@@ -110,7 +97,9 @@ static void call_done(void *arg, uint64_t index, const struct err *e) {
         r->call->err = *e;
         mem_free(r->call->cursor); /* perhaps what prepare() left there for call() */
         r->call->cursor = NULL;
-        note_refusal(r->core, r->call);
+        note(r->core, r->call, e->text);
+    } else if (r->call->outside) {
+        note(r->core, r->call, "done");
     }
     r->done(r->call, r->arg);
     mem_free(r);
@@ -128,7 +117,11 @@ static void run_slow(struct call_run *r) {
     if (r->prepared == ERR_OK) {
         r->prepared = s->service->prepare(s->self, cl, &r->err);
     }
-    core_run(r->core, &cl->who, call_work, call_done, r);
+    if (cl->outside) {
+        core_run_look(r->core, &cl->who, call_work, call_done, r);
+    } else {
+        core_run(r->core, &cl->who, call_work, call_done, r);
+    }
 }
 
 static void *slow_main(void *arg) {
@@ -163,6 +156,8 @@ void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, vo
     struct service_slot *s = owner_of(c, cl->in.rpc->module);
     if (s != NULL && s->service->slow != NULL && s->service->slow(cl->in.rpc)) {
         start_slow(r);
+    } else if (right_of(cl->in.rpc) == RIGHT_READ) {
+        core_run_look(c, &cl->who, call_work, call_done, r);
     } else {
         core_run(c, &cl->who, call_work, call_done, r);
     }
@@ -230,7 +225,7 @@ static void look_done(void *arg, uint64_t index, const struct err *e) {
 void core_look(struct core *c, struct look *l, void (*done)(struct look *l, void *arg), void *arg) {
     struct look_run *r = MEM_NEW(struct look_run);
     *r = (struct look_run){l, done, arg};
-    core_run(c, &l->who, look_work, look_done, r);
+    core_run_look(c, &l->who, look_work, look_done, r);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -298,7 +293,7 @@ void core_values(struct core *c, struct values *v, void (*done)(struct values *v
                  void *arg) {
     struct values_run *r = MEM_NEW(struct values_run);
     *r = (struct values_run){v, done, arg};
-    core_run(c, &v->who, values_work, values_done, r);
+    core_run_look(c, &v->who, values_work, values_done, r);
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */
@@ -334,6 +329,13 @@ static enum err_code metrics_work(struct txn *t, void *arg, struct err *e) {
     one(m->out, "queue_peak", "gauge", "Most pieces of work that ever waited.", s.queue_peak);
     one(m->out, "objects", "gauge", "Configuration objects.", s.objects);
     one(m->out, "store_writable", "gauge", "1 while the store takes appends.", s.writable);
+    one(m->out, "store_unwritable_since_seconds", "gauge",
+        "Since when the store can't be written, in seconds since 1970; 0 while it can.",
+        (uint64_t)s.unwritable_since_s);
+    one(m->out, "store_outages_total", "counter", "Times that the store could not be written.",
+        s.store_outages);
+    one(m->out, "store_reopens_total", "counter", "Times that the log was opened again.",
+        s.store_reopens);
     struct log_status st;
     log_status(c->log, &st);
     one(m->out, "store_bytes", "gauge", "Storage in use.", st.bytes);
@@ -361,7 +363,7 @@ void core_metrics(struct core *c, struct buf *out) {
     struct metrics_run m = {.out = out};
     pthread_mutex_init(&m.lock, NULL);
     pthread_cond_init(&m.ready, NULL);
-    core_run(c, &actor_system, metrics_work, metrics_done, &m);
+    core_run_look(c, &actor_system, metrics_work, metrics_done, &m);
     if (!c->options.threaded) {
         core_step(c);
     }

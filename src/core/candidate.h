@@ -48,16 +48,29 @@ enum err_code candidates_may_edit(struct candidates *cs, uint64_t session, struc
 struct snap *candidate_snapshot(struct candidate *c);
 bool candidate_changed(struct candidate *c);
 
-/* Applies edits in order: all, or none of them with *bad the one that failed. Objects made by other
- * objects are refused (ERR_DENIED). */
-enum err_code candidate_edit(struct candidate *c, const struct model_edit *edits, size_t n,
-                             size_t *bad, struct err *e);
+/* Whose edits it holds, for those who share it: adds "bob, carol" but for `except` (NULL: nobody is
+ * left out); nothing when there are none. */
+void candidate_editors(struct candidate *c, const char *except, struct buf *out);
+
+/* Those below ask for the right of `who` to write each object that they would change in the
+ * candidate, by the roles of the running configuration: a commit checks those of who commits, and
+ * nobody may slip something into the shared candidate that another one commits. Without it
+ * ERR_DENIED, and the candidate stays as it was. */
+
+/* Applies edits in order: all, or none of them with *bad (may be NULL) the one that failed. Objects
+ * made by other objects are refused (ERR_DENIED). */
+enum err_code candidate_edit(struct candidate *c, const struct actor *who,
+                             const struct model_edit *edits, size_t n, size_t *bad, struct err *e);
 /* Replaces the content by `s` in what operators own; made objects stay as they are. */
-void candidate_set(struct candidate *c, const struct snap *s);
+enum err_code candidate_set(struct candidate *c, const struct actor *who, const struct snap *s,
+                            struct err *e);
 /* Puts every operators' object of `s` in the place of the one with its path. */
-void candidate_put_all(struct candidate *c, const struct snap *s);
+enum err_code candidate_put_all(struct candidate *c, const struct actor *who, const struct snap *s,
+                                struct err *e);
 /* As the configuration was `n` commits ago; 0 takes all edits back. */
-enum err_code candidate_rollback(struct candidate *c, unsigned n, struct err *e);
+enum err_code candidate_rollback(struct candidate *c, const struct actor *who, unsigned n,
+                                 struct err *e);
+/* All edits taken back, whoever made them. */
 void candidate_discard(struct candidate *c);
 
 /* Brings the edits onto the newest configuration, leaf by leaf where an object was changed on both

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/text.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system.h"
@@ -15,7 +16,7 @@ LOGGER_MODULE(change);
 
 enum {
     CHANGE_EDITS_MAX = 1 << 20,
-    CHANGES_INDEXED = 16, /* objects in a change from which on they are found by hash */
+    CHANGES_INDEXED = 16 /* objects in a change from which on they are found by hash */
 };
 
 struct prepared_op {
@@ -200,23 +201,21 @@ static void collect_op(const struct object *in_a, const struct object *in_b, voi
     add_prepared(p, in_a, in_b ? in_b->doc : NULL);
 }
 
-static enum err_code check_generation(struct core *c, const struct change_edit *ed,
+/* The object that holds `path` must have this modified index: see struct change_edit. */
+static enum err_code check_generation(struct core *c, const char *path, uint64_t wanted,
                                       const struct snap *s, struct err *e) {
-    if (!ed->check_generation) {
-        return ERR_OK;
-    }
     struct arena *a = arena_new();
     struct target where;
-    enum err_code rc = path_parse(c->model, ed->edit.target, a, &where, e);
+    enum err_code rc = path_parse(c->model, path, a, &where, e);
     if (rc == ERR_OK) {
         const struct object *o = where.object ? snap_get(s, where.object) : NULL;
         uint64_t have = where.object == NULL ? snap_index(s) : o ? o->modified : 0;
-        if (ed->generation == CHANGE_ANY) {
+        if (wanted == CHANGE_ANY) {
             rc = have != 0 ? ERR_OK : err_set(e, ERR_ABSENT, where.path, "does not exist");
-        } else if (have != ed->generation) {
+        } else if (have != wanted) {
             rc = err_set(e, ERR_CONFLICT, where.path,
                          "was changed meanwhile: it is at %llu, the request was made for %llu",
-                         (unsigned long long)have, (unsigned long long)ed->generation);
+                         (unsigned long long)have, (unsigned long long)wanted);
         }
     }
     arena_free(a);
@@ -491,11 +490,13 @@ static enum err_code set_confirm(struct txn *t, const struct change *ch, bool em
     }
     struct confirm cf = {.index = empty ? c->confirm.index : t->index,
                          .first_before = c->confirm.mode ? c->confirm.first_before : t->index,
-                         .deadline_s = txn_now_s(t) + ch->confirm_s,
+                         .deadline_s =
+                             (t->now_ns + ch->confirm_s * NS_PER_S + NS_PER_S - 1) / NS_PER_S,
+                         .given_s = ch->confirm_s,
                          .mode = (uint8_t)ch->confirm};
-    copy_text(cf.user, sizeof cf.user, ch->who.user);
+    text_line(cf.user, sizeof cf.user, ch->who.user);
     cf.session = ch->confirmer.session;
-    copy_text(cf.persist, sizeof cf.persist, ch->persist != NULL ? ch->persist : "");
+    snprintf(cf.persist, sizeof cf.persist, "%s", ch->persist != NULL ? ch->persist : "");
     confirm_targets(t, &cf);
     confirm_set(t, &cf);
     mem_free(cf.targets);
@@ -523,27 +524,34 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
     }
     t->force = ch->force;
     t->dry_run = ch->mode == CHANGE_DRY_RUN;
+    if (ch->pinned != NULL) {
+        ERR_TRY(check_generation(t->core, ch->pinned, ch->pinned_generation, t->core->tip, e));
+    }
     for (size_t i = 0; i < ch->n_edits; i++) {
+        const struct change_edit *ed = &ch->edits[i];
         ch->bad_edit = i;
-        ERR_TRY(check_generation(t->core, &ch->edits[i], t->core->tip, e));
+        if (ed->check_generation) {
+            ERR_TRY(check_generation(t->core, ed->edit.target, ed->generation, t->core->tip, e));
+        }
     }
     ch->bad_edit = SIZE_MAX;
     if (moved(t, ch->priv)) {
         t->core->stats.redecoded += ch->priv->base != NULL;
         ERR_TRY(decode(t->core, ch, t->core->tip, e));
     }
-    copy_text(t->comment, sizeof t->comment, ch->comment ? ch->comment : "");
-    copy_text(t->label, sizeof t->label, ch->label ? ch->label : "");
+    text_line(t->comment, sizeof t->comment, ch->comment ? ch->comment : "");
+    text_line(t->label, sizeof t->label, ch->label ? ch->label : "");
     ERR_TRY(apply_ops(t, ch, e));
     if (t->n_changes > 0) {
         ERR_TRY(change_finish(t, e));
     }
     ch->unchanged = t->n_changes == 0;
+    ch->time_s = txn_now_s(t);
     if (t->dry_run) {
         fill_diff(t, ch);
     } else if (!ch->unchanged) {
         ERR_TRY(set_confirm(t, ch, false, e));
-        audit_put(t, t->label[0] ? t->label : "commit", t->comment);
+        audit_commit(t);
     } else if (ch->n_edits == 0) {
         ERR_TRY(set_confirm(t, ch, true, e));
     }
@@ -576,5 +584,9 @@ void core_change(struct core *c, struct change *ch, void (*done)(struct change *
         done(ch, arg);
         return;
     }
-    core_run(c, &ch->who, change_work, change_done, ch);
+    if (ch->mode == CHANGE_DRY_RUN) {
+        core_run_look(c, &ch->who, change_work, change_done, ch);
+    } else {
+        core_run(c, &ch->who, change_work, change_done, ch);
+    }
 }

@@ -12,9 +12,11 @@
  *                               one entry per work that changed something  ---->  one append, one
  * sync publish snapshot, run txn_after(), done()  <----  durable
  *
- * No done() runs before the sync that makes its batch durable, read-only work included, so nobody
- * is ever shown what a crash could take back. When the append fails the whole batch is undone in
- * reverse and every done() gets the error.
+ * No done() runs before the sync that makes its batch durable, so nobody is ever shown what a crash
+ * could take back; work that only looks (core_run_look) runs after it. When the append fails the
+ * whole batch is undone in reverse and every done() gets the error, with the reason and since when
+ * the store can't be written. Looks are answered all the same, and the store is tried again by
+ * itself (store.c).
  *
  * Readers of configuration take a snapshot: an immutable tree, valid in any thread until released.
  * State that services keep is read by work that writes nothing (see core_call and providers).
@@ -87,6 +89,11 @@ enum { CORE_QUEUE_MAX = 65536 };
 void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
               void *arg);
 
+/* The same for work that puts nothing: it runs when what came with it is durable or undone, and
+ * also while the store can't be written. What it puts all the same is undone, and an error. */
+void core_run_look(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
+                   void *arg);
+
 /* ---- change -------------------------------------------------------------------------------- */
 
 /* A change as dialects bring it: edits on instance paths (model/model.h), decoded against a
@@ -130,12 +137,17 @@ struct change {
     struct confirmer confirmer; /* freed with the change */
     bool force;                 /* past guard rails that may be passed (APM-018 ...) */
     char *label;                /* "rollback 3", "load override": for the history; or NULL */
+    /* A place that the change as a whole depends on, which none of its edits need name; checked
+     * like an edit's generation. NULL: none. */
+    const char *pinned;
+    uint64_t pinned_generation;
     struct change_edit *edits;
     size_t n_edits;
     struct arena *arena; /* freed with the change */
     /* out, valid in `done` and after */
     uint64_t index; /* log index; 0 on dry run or failure; unchanged: the head */
     bool unchanged; /* nothing differed, nothing was written */
+    int64_t time_s; /* of the commit, UTC */
     struct err err;
     size_t bad_edit; /* the edit that `err` is about; SIZE_MAX: none, or the change as a whole */
     struct buf diff; /* dry run: set/delete lines, "+ set ..." "- delete ..." */
@@ -170,6 +182,8 @@ struct call {
     struct err err;
     struct buf text; /* what a terminal shows, in the documented layout; may be empty */
     struct buf json; /* RFC 7951 output members "{...}"; may be empty */
+    bool outside;    /* set by prepare(): all was done outside the store, also while that can't be
+                        written; the audit trail follows as it can */
     char *cursor;    /* in: NULL at first; out: not NULL when there is more, to call again with
                         (mem_free'd with the call; opaque) */
 };
@@ -277,7 +291,9 @@ struct core_stats {
     uint64_t head, batches, works, commits, refused, append_errors, queue_depth, queue_peak,
         objects;
     uint64_t state_ops, config_ops, redecoded;
-    bool writable; /* false after the log said it needs reopening */
+    uint64_t store_outages, store_reopens;
+    bool writable;              /* false from a failed append until one works again */
+    int64_t unwritable_since_s; /* UTC; 0 while it is writable */
     char unwritable_why[256];
 };
 void core_stats(struct core *c, struct core_stats *out);

@@ -186,6 +186,29 @@ static void test_rights(void **state) {
     snap_release(s);
 }
 
+/* "/weft-apm:" is a whole module, what it allows and what it denies. */
+static void test_rights_on_modules(void **state) {
+    (void)state;
+    put("/weft-system:system/role=r3", "{\"weft-system:role\":[{\"name\":\"r3\",\"right\":["
+                                       "{\"path\":\"/\",\"access\":\"read write\"},"
+                                       "{\"path\":\"/weft-system:\",\"access\":\"\"},"
+                                       "{\"path\":\"/weft-apm:\",\"access\":\"exec\"},"
+                                       "{\"path\":\"/weft-apm:apm\",\"access\":\"read\"}]}]}");
+    put_user("three", NULL, ",\"role\":[\"r3\"]");
+    struct actor three = {.user = "three"};
+    struct snap *s = core_snapshot(core);
+    assert_true(rights_allow(s, &three, RIGHT_READ, "/"));
+    assert_true(rights_allow(s, &three, RIGHT_READ, "/weft-other:x"));
+    assert_false(rights_allow(s, &three, RIGHT_READ, "/weft-system:system"));
+    assert_false(rights_allow(s, &three, RIGHT_WRITE, "/weft-system:system/role=r3"));
+    assert_false(rights_allow(s, &three, RIGHT_EXEC, "/weft-system:password"));
+    assert_true(rights_allow(s, &three, RIGHT_EXEC, "/weft-apm:drain"));
+    assert_false(rights_allow(s, &three, RIGHT_READ, "/weft-apm:drain"));
+    assert_true(rights_allow(s, &three, RIGHT_READ, P "=a")); /* the longer one */
+    assert_false(rights_allow(s, &three, RIGHT_WRITE, P "=a"));
+    snap_release(s);
+}
+
 static int open_all(void **state) {
     (void)state;
     struct err e;
@@ -223,6 +246,7 @@ int main(void) {
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_rights),
+        cmocka_unit_test(test_rights_on_modules),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -87,7 +87,7 @@ static const char *status_of(const struct system *sys, uint64_t index) {
         return "refused";
     case COMMIT_TAKEN_BACK:
         return "taken-back";
-    default: /* before the last start: every target has been synchronised as a whole since */
+    default: /* of a version that did not record whom it concerned */
         return "applied";
     }
 }
@@ -101,12 +101,32 @@ static json_t *commit_json(const struct system *sys, const struct commit_info *c
     json_object_set_new(o, "user", json_string(ci->user));
     json_object_set_new(o, "dialect", json_string(dialect));
     if (ci->comment[0] || ci->label[0]) {
-        json_object_set_new(o, "comment",
-                            json_sprintf("%s%s%s", ci->label,
-                                         ci->label[0] && ci->comment[0] ? ": " : "", ci->comment));
+        char both[REMARK_MAX];
+        json_object_set_new(o, "comment", json_string(commit_remark(ci->label, ci->comment, both)));
     }
     json_object_set_new(o, "status", json_string(status_of(sys, ci->index)));
+    const struct fate *f = history_fate(sys->core, ci->index);
+    if (f != NULL) {
+        if (f->by != 0) {
+            json_object_set_new(o, "taken-back-by", u64(f->by));
+        }
+        json_object_set_new(o, "taken-back-time", time_json(sys, f->time_s));
+        json_object_set_new(o, "taken-back-reason", json_string(f->why));
+    }
     return o;
+}
+
+static void say_fate(const struct system *sys, uint64_t index, struct buf *out) {
+    const struct fate *f = history_fate(sys->core, index);
+    if (f == NULL) {
+        return;
+    }
+    char by[64] = "by later commits", when[TIME_TEXT_MAX];
+    if (f->by != 0) {
+        snprintf(by, sizeof by, "by commit %" PRIu64, f->by);
+    }
+    buf_printf(out, "  Undone : %s at %s: %s\n", by, time_format(f->time_s, sys->utc_offset, when),
+               f->why);
 }
 
 static void show_commits(const struct system *sys, struct call *cl) {
@@ -184,6 +204,7 @@ static enum err_code show_commit(const struct system *sys, struct call *cl, stru
     if (comment != NULL) {
         buf_printf(&cl->text, "  Comment: %s\n", comment);
     }
+    say_fate(sys, in->number, &cl->text);
     if (targets.len > 0) {
         buf_printf(&cl->text, "  Targets:\n");
         char *rest = NULL;
@@ -264,8 +285,9 @@ struct sessions_out {
     struct buf *text;
 };
 
+static const int session_widths[] = {6, 16, 8, 28, 20, 0};
+
 static void add_session(const struct session *s, void *arg) {
-    static const int widths[] = {6, 16, 8, 28, 20, 0};
     struct sessions_out *out = arg;
     char id[24], since[TIME_TEXT_MAX];
     snprintf(id, sizeof id, "%" PRIu64, s->id);
@@ -273,7 +295,7 @@ static void add_session(const struct session *s, void *arg) {
     const char *cells[] = {id,      s->user, s->dialect,
                            s->from, since,   s->configuring ? "configuring" : ""};
     if (out->text != NULL) {
-        table(out->text, cells, 6, widths);
+        table(out->text, cells, 6, session_widths);
     }
     json_t *o = json_object();
     json_object_set_new(o, "id", json_string(id));
@@ -288,10 +310,17 @@ static void add_session(const struct session *s, void *arg) {
 static json_t *sessions_json(const struct system *sys, struct buf *text) {
     struct sessions_out out = {sys, json_array(), text};
     if (text != NULL) {
-        buf_str(text, "Id      User              By        From                          Since\n");
+        table(text, (const char *const[]){"Id", "User", "By", "From", "Since", "Mode"}, 6,
+              session_widths);
     }
     sessions_each(add_session, &out);
     return out.list;
+}
+
+static void answer_list(struct call *cl, const char *name, json_t *list) {
+    json_t *o = json_object();
+    json_object_set_new(o, name, list);
+    call_answer_json(&cl->json, o);
 }
 
 /* ---- log and audit --------------------------------------------------------------------------- */
@@ -314,13 +343,15 @@ static void show_log(struct call *cl) {
                  add_line, &out);
     json_t *o = json_object();
     json_object_set_new(o, "line", out.list);
+    if (cl->text.len == 0) {
+        buf_str(&cl->text, "No such lines.\n");
+    }
     call_answer_json(&cl->json, o);
 }
 
-static json_t *audit_json(const struct system *sys, uint64_t n, const char *only_user,
-                          struct buf *text) {
-    struct audit_record *r = audit_slot((struct system *)(uintptr_t)sys, n);
-    struct cur c = cur_of(r->raw, r->raw ? r->len : 0);
+static json_t *audit_json(const struct system *sys, const struct trail_record *r,
+                          const char *only_user, struct buf *text) {
+    struct cur c = cur_of(r->bytes, r->len);
     json_t *o = NULL;
     if (cur_u8(&c) != AUDIT_VERSION) {
         return NULL;
@@ -332,7 +363,7 @@ static json_t *audit_json(const struct system *sys, uint64_t n, const char *only
         char t[TIME_TEXT_MAX];
         time_format(when, sys->utc_offset, t);
         o = json_object();
-        json_object_set_new(o, "index", u64(n));
+        json_object_set_new(o, "index", u64(r->number));
         json_object_set_new(o, "time", json_string(t));
         json_object_set_new(o, "user", json_string(user));
         json_object_set_new(o, "from", json_string(from));
@@ -347,35 +378,43 @@ static json_t *audit_json(const struct system *sys, uint64_t n, const char *only
     return o;
 }
 
+/* Takes the newest record of both trails off; NULL: there are no more. */
+static const struct trail_record *newest(const struct system *sys, size_t *audit, size_t *logins) {
+    const struct trail_record *a = *audit > 0 ? trail_at(&sys->audit, *audit - 1) : NULL;
+    const struct trail_record *l = *logins > 0 ? trail_at(&sys->logins, *logins - 1) : NULL;
+    if (a != NULL && (l == NULL || a->number > l->number)) {
+        --*audit;
+        return a;
+    }
+    *logins -= l != NULL;
+    return l;
+}
+
 static void show_audit(const struct system *sys, struct call *cl) {
     const struct system_show_audit_input *in = cl->in.data;
-    json_t *list = json_array();
-    uint64_t from = sys->audit_next;
+    size_t audit = sys->audit.n, logins = sys->logins.n, n = 0;
+    const struct trail_record **found = mem_array(NULL, in->lines, sizeof *found), *r;
     struct buf scratch = BUF_INIT;
-    for (size_t found = 0; from > sys->audit_first && found < in->lines; from--) {
-        json_t *o = audit_json(sys, from - 1, in->user, &scratch);
-        found += o != NULL;
+    while (n < in->lines && (r = newest(sys, &audit, &logins)) != NULL) {
+        json_t *o = audit_json(sys, r, in->user, &scratch);
+        if (o != NULL) {
+            found[n++] = r;
+        }
         json_decref(o);
     }
     buf_free(&scratch);
-    for (; from < sys->audit_next; from++) {
-        json_t *o = audit_json(sys, from, in->user, &cl->text);
-        if (o != NULL) {
-            json_array_append_new(list, o);
-        }
+    json_t *list = json_array();
+    while (n-- > 0) {
+        json_array_append_new(list, audit_json(sys, found[n], in->user, &cl->text));
     }
-    json_t *out = json_object();
-    json_object_set_new(out, "entry", list);
-    call_answer_json(&cl->json, out);
+    mem_free(found);
+    if (cl->text.len == 0) {
+        buf_str(&cl->text, "No such entries.\n");
+    }
+    answer_list(cl, "entry", list);
 }
 
 /* ---- entry points ---------------------------------------------------------------------------- */
-
-static void answer_list(struct call *cl, const char *name, json_t *list) {
-    json_t *o = json_object();
-    json_object_set_new(o, name, list);
-    call_answer_json(&cl->json, o);
-}
 
 enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, struct err *e) {
     const struct node *rpc = cl->in.rpc;
@@ -388,6 +427,9 @@ enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, st
         return show_commit(sys, cl, e);
     } else if (rpc == system_show_system_targets_rpc) {
         const struct system_show_system_targets_input *in = cl->in.data;
+        if (in->name != NULL && map_get(&sys->core->targets, in->name) == NULL) {
+            return err_set(e, ERR_ABSENT, NULL, "there is no target \"%s\"", in->name);
+        }
         answer_list(cl, "target", targets_json(sys, in->name, &cl->text));
     } else if (rpc == system_show_system_users_rpc) {
         answer_list(cl, "session", sessions_json(sys, &cl->text));

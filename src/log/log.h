@@ -87,6 +87,15 @@ enum err_code log_open(const char *url, const struct log_options *options, struc
                        struct err *err);
 void log_close(struct log *log); /* folds what is left; NULL is allowed */
 
+/* For a log that needs_reopen: closes its files and opens them again. It stays the same `log`,
+ * keeps its watches, and its lock against other processes meanwhile. After ERR_OK it holds exactly
+ * what was acknowledged, whatever a failed append had left has been removed, and nobody has the
+ * lease: acquire it, which writes, and so shows whether the storage works again. ERR_LOCKED:
+ * somebody reads just now (a backup, a check); try again soon. ERR_CONFLICT: what is there is not
+ * what was acknowledged: another store, entries that are missing, or somebody else's. After that
+ * and after every other error the log takes no entries and this may be tried again. */
+enum err_code log_reopen(struct log *log, struct err *err);
+
 /* 16 random bytes made when the store was created and anew when it was restored from a backup: an
  * index is only comparable with another one under the same id. */
 void log_id(struct log *log, uint8_t out[LOG_ID_LEN]);
@@ -130,8 +139,9 @@ enum err_code log_snapshot(struct log *log, enum log_space space, const void *pr
                            size_t prefix_len, uint64_t *at, log_snapshot_fn *each, void *arg,
                            struct err *err);
 
-/* Folds up to about max_ops operations (0: all) into the tables; call it between batches, when
- * idle. It takes no sync. *left (may be NULL) gets the number of operations still to be folded. */
+/* Folds up to about max_ops operations (0: all) into the tables, and does what else an engine has
+ * to do from time to time; call it often, from a thread that nobody waits for. Appends go on
+ * meanwhile. *left (may be NULL) gets the number of operations still to be folded. */
 enum err_code log_fold(struct log *log, size_t max_ops, size_t *left, struct err *err);
 
 /* Drops history. Kept are: all entries not yet folded, the last `entries` entries of any kind,
@@ -160,14 +170,15 @@ struct log_status {
     uint64_t bytes;      /* of storage in use */
     uint64_t free_bytes; /* left on the storage */
     uint64_t syncs;      /* commits made durable since the log was opened */
-    bool needs_reopen;   /* no append will succeed before log_close and log_open */
+    bool needs_reopen;   /* no append will succeed before log_reopen */
     bool in_doubt;       /* the failed batch could not be voided durably, see the top */
     char reason[256];    /* why it needs reopening, or the last error of the background work */
 };
 void log_status(struct log *log, struct log_status *out);
 
 /* Writes a copy, consistent at the index put into *at (may be NULL), to the new file `path` (mode
- * 0600, synced, complete or absent) while appends go on. ERR_EXISTS: path exists. */
+ * 0600, synced, complete or absent) while appends go on, and also when the log can't be written any
+ * more. ERR_EXISTS: path exists. */
 enum err_code log_backup(struct log *log, const char *path, uint64_t *at, struct err *err);
 
 /* Makes the store `url` (which must not exist: ERR_EXISTS) from the backup `path`, after checking

@@ -120,7 +120,7 @@ static enum err_code delete_range(struct sq_store *s, uint64_t from, uint64_t to
         uint64_t end = to;
         pthread_mutex_lock(&s->lock);
         enum err_code rc =
-            s->broken ? sq_broken(s, err)
+            s->broken ? sq_broken(s, true, err)
                       : sq_committed(s, delete_some(s, from, to, floor, &end, dropped, err));
         pthread_mutex_unlock(&s->lock);
         ERR_TRY(rc);
@@ -131,6 +131,9 @@ static enum err_code delete_range(struct sq_store *s, uint64_t from, uint64_t to
 
 static enum err_code trim_locked(struct sq_store *s, const struct log_keep *keep, uint64_t *dropped,
                                  struct err *err) {
+    if (s->broken) {
+        return sq_broken(s, false, err);
+    }
     ERR_TRY(sq_fold_locked(s, UINT64_MAX, 0, err));
     /* What is dropped here lives on in the tables alone. */
     ERR_TRY(sq_tables_sync(s, err));
@@ -206,10 +209,17 @@ struct backup {
 static enum err_code backup_begin(struct backup *b, struct err *err) {
     struct sq_store *s = b->s;
     int64_t folded, head;
-    enum err_code rc;
-    /* Under this lock nothing is trimmed, so the log's view reaches back to the tables'. */
+    struct err e;
+    /* Under this lock nothing is trimmed, so the log's view reaches back to the tables', also when
+     * they are behind because nothing can be written. */
     pthread_mutex_lock(&s->fold_lock);
-    ERR_GOTO(rc, sq_fold_locked(s, UINT64_MAX, 0, err), out);
+    enum err_code rc = sq_fold_locked(s, UINT64_MAX, 0, &e);
+    if (rc == ERR_MALFORMED) {
+        if (err != NULL) {
+            *err = e;
+        }
+        goto out;
+    }
     ERR_GOTO(rc, sq_pool_get(&s->table_readers, &b->tables, err), out);
     ERR_GOTO(rc, sq_exec(b->tables, s->tables_path, "BEGIN", err), out);
     ERR_GOTO(rc,

@@ -12,6 +12,8 @@
 
 LOGGER_MODULE(pools);
 
+enum { US_PER_S = 1000000 };
+
 typedef Openapmi__V1__Alarm alarm_msg;
 typedef Openapmi__V1__AlarmResponse response;
 
@@ -35,84 +37,32 @@ void alarm_answer_noop(struct txn *t, struct apmi_session *s, uint64_t msg_id, c
     alarm_answer(t, s, msg_id, &r);
 }
 
-/* The answer is stored with what it did, in one transaction, so that both or neither survive. */
 static void answer_and_store(struct pools *p, struct txn *t, struct apmi_session *s,
-                             uint64_t msg_id, const struct domain *d, const alarm_msg *a,
-                             const response *r, int64_t receipt_s) {
-    size_t n = openapmi__v1__alarm_response__get_packed_size(r);
-    uint8_t *bytes = mem_alloc(n + 1);
-    openapmi__v1__alarm_response__pack(r, bytes);
-    struct answer_rec rec = {.at_s = receipt_s,
-                             .attempt = a->attempt,
-                             .domain = d->id,
-                             .type = (uint8_t)a->type,
-                             .bytes = bytes,
-                             .len = (uint32_t)n};
-    answer_put(p, t, d->entity, a->alarm_id, &rec);
-    mem_free(bytes);
+                             uint64_t msg_id, struct domain *d, const alarm_msg *a,
+                             const response *r, uint32_t first, int64_t receipt_s) {
+    answer_keep(p, t, d, a, r, first, receipt_s);
     alarm_answer(t, s, msg_id, r);
 }
 
-/* Does what the stored answer ordered still stand? A synchronisation may have shown meanwhile that
- * the entity never had the pools it was given: they are free, perhaps somebody else's by now, and
- * must not be promised again. */
-static bool still_stands(const struct pools *p, const struct entity *en, const struct answer *old,
-                         const response *r) {
-    struct domain *d = old->domain < p->n_domains ? p->domains[old->domain] : NULL;
-    if (d == NULL || d->entity != en) {
-        return false;
-    }
-    for (size_t i = 0; i < r->n_add; i++) {
-        const struct pool *po = domain_pool_named(d, r->add[i]->name);
-        const Openapmi__V1__Prefix *px = r->add[i]->prefix;
-        if (po == NULL || !pool_state_managed(po->state) || px == NULL || px->address.len != 4 ||
-            px->length != po->len || memcmp(px->address.data, ip4(po->address).bytes, 4) != 0) {
-            return false;
-        }
-    }
-    const struct pool *po = r->pool[0] != '\0' ? domain_pool_named(d, r->pool) : NULL;
-    if (r->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
-        return po != NULL && (po->state == POOL_DRAIN || po->state == POOL_DRAIN_SET);
-    }
-    if (r->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
-        return po != NULL && (po->state == POOL_REMOVING || po->state == POOL_CONFLICT);
-    }
-    return true;
-}
-
-static bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
-                         const alarm_msg *a) {
-    const struct answer *old = answer_find(p, apmi_entity(s), a->alarm_id);
-    if (old == NULL || old->type != (uint8_t)a->type || a->attempt > old->attempt) {
-        return false;
-    }
-    response *r = openapmi__v1__alarm_response__unpack(NULL, old->len, old->bytes);
-    if (r == NULL) {
-        return false;
-    }
-    if (!still_stands(p, apmi_entity(s), old, r)) {
-        openapmi__v1__alarm_response__free_unpacked(r, NULL);
-        return false;
-    }
-    p->stats.duplicates++;
-    alarm_answer(t, s, msg_id, r);
-    openapmi__v1__alarm_response__free_unpacked(r, NULL);
-    return true;
-}
-
-static bool rate_limited(struct entity *en, int64_t now_s) {
+/* 0: the alarm may come now. Otherwise when it may come again: each that is refused gets a turn of
+ * its own, at the rate, or all of them would be back at the same moment. */
+static int64_t rate_limited(const struct pools *p, struct entity *en, int64_t now_s) {
+    const struct match *m = map_get(&p->matches, en->system_id);
+    int64_t rate = m != NULL ? m->alarm_rate : 1, most = rate * POOLS_ALARM_BURST_S;
     if (now_s > en->tokens_at_s) {
-        en->tokens += (double)(now_s - en->tokens_at_s) * POOLS_ALARM_RATE;
-        en->tokens_at_s = now_s;
+        en->tokens += (now_s - en->tokens_at_s) * rate;
     }
-    if (en->tokens > POOLS_ALARM_BURST) {
-        en->tokens = POOLS_ALARM_BURST;
+    en->tokens_at_s = now_s; /* the clock may have been set back */
+    en->tokens = en->tokens < most ? en->tokens : most;
+    if (en->tokens > 0) {
+        en->tokens--;
+        return 0;
     }
-    if (en->tokens < 1) {
-        return true;
-    }
-    en->tokens -= 1;
-    return false;
+    int64_t soonest = (now_s + 1) * US_PER_S, latest = (now_s + POOLS_RETRY_RATE_MAX_S) * US_PER_S;
+    int64_t turn = en->turn_at_us > soonest ? en->turn_at_us : soonest;
+    turn = turn < latest ? turn : latest;
+    en->turn_at_us = turn + US_PER_S / rate;
+    return turn / US_PER_S;
 }
 
 /* ---- outstanding alarms ---------------------------------------------------------------------- */
@@ -163,63 +113,32 @@ static void why_not(const struct domain *d, unsigned len, const struct prefix_co
         snprintf(text, 256, "/%u is longer than the longest prefix of partition %s, /%u", len,
                  d->partition->name, d->partition->cfg->max_len);
     } else {
-        snprintf(text, 256, "partition %s has no prefix left for this domain", d->partition->name);
+        snprintf(text, 256, "partition %s has no prefix left for this domain%s", d->partition->name,
+                 d->entity->n_refused > 0 ? " but what it could not take" : "");
     }
-}
-
-static unsigned wanted_length(const struct domain *d, const alarm_msg *a) {
-    if (a->preferred_length != 0) {
-        return a->preferred_length;
-    }
-    if (d->preferred_len != 0) {
-        return d->preferred_len;
-    }
-    return d->partition->cfg != NULL ? d->partition->cfg->max_len : 32;
-}
-
-struct offer { /* one pool of an ADD_POOLS, with what it points to */
-    Openapmi__V1__Pool pool;
-    Openapmi__V1__Prefix prefix;
-    struct ip_addr addr;
-    char name[POOLS_NAME_MAX + 16];
-};
-
-static void offer_fill(struct offer *o, const struct domain *d, const struct pool *po) {
-    openapmi__v1__pool__init(&o->pool);
-    openapmi__v1__prefix__init(&o->prefix);
-    struct ip_prefix px = pool_prefix(po);
-    o->addr = px.addr;
-    o->prefix.af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
-    o->prefix.address = (ProtobufCBinaryData){4, o->addr.bytes};
-    o->prefix.length = px.len;
-    pool_name(d, po, o->name);
-    o->pool.name = o->name;
-    o->pool.prefix = &o->prefix;
-    o->pool.total = ip_prefix_usable(&px);
-    o->pool.state = OPENAPMI__V1__POOL_STATE__ACTIVE;
 }
 
 static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                       struct domain *d, const alarm_msg *a, int64_t receipt_s) {
     uint32_t wanted = a->wanted_prefixes ? a->wanted_prefixes : 1;
     uint32_t most = wanted < POOLS_WANTED_MAX ? wanted : POOLS_WANTED_MAX, n = 0;
-    unsigned len = wanted_length(d, a);
+    unsigned len = domain_wanted_length(d, a->preferred_length);
     if (alarm_is_new(d, ALARM_APPORTION, a)) {
         d->stats.apportion_alarms++;
         p->stats.apportion_alarms++;
     } else {
         p->stats.retries++;
     }
-    struct offer *offers = mem_alloc(most * sizeof *offers);
-    Openapmi__V1__Pool **add = mem_alloc(most * sizeof *add);
+    uint32_t first = d->next_ordinal;
+    struct offers offers;
+    offers_make(&offers, most);
     struct prefix_conflict why = {.reason = PREFIX_WHY_NONE};
     for (; n < most; n++) {
         const struct pool *po = domain_apportion(p, t, d, len, &why);
         if (po == NULL) {
             break;
         }
-        offer_fill(&offers[n], d, po);
-        add[n] = &offers[n].pool;
+        offers_add(&offers, d, po);
     }
     char text[256] = "";
     response r = OPENAPMI__V1__ALARM_RESPONSE__INIT;
@@ -236,9 +155,9 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
         r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_ACK;
         r.action = OPENAPMI__V1__ACTION__ADD_POOLS;
         r.n_add = n;
-        r.add = add;
+        r.add = offers.add;
         alarm_over(t, d, ALARM_APPORTION);
-        domain_wait(p, d, txn_now_s(t));
+        domain_wait(p, d);
         partition_check_low(p, t, d->partition);
     } else {
         r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;
@@ -249,9 +168,8 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
         alarm_keep(t, d, ALARM_APPORTION, a, receipt_s, (uint8_t)r.result, (uint8_t)r.reason,
                    r.retry_at, "", text);
     }
-    answer_and_store(p, t, s, msg_id, d, a, &r, receipt_s);
-    mem_free(add);
-    mem_free(offers);
+    answer_and_store(p, t, s, msg_id, d, a, &r, first, receipt_s);
+    offers_free(&offers);
 }
 
 /* ---- the others ------------------------------------------------------------------------------ */
@@ -280,7 +198,7 @@ static void abate(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_ACK;
     r.action = OPENAPMI__V1__ACTION__NOOP;
     r.text = (char *)(uintptr_t)(any ? "" : "no alarm of this domain was outstanding");
-    answer_and_store(p, t, s, msg_id, d, a, &r, receipt_s);
+    answer_and_store(p, t, s, msg_id, d, a, &r, 0, receipt_s);
 }
 
 static void drain_alarm(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
@@ -312,7 +230,7 @@ static void drain_alarm(struct pools *p, struct txn *t, struct apmi_session *s, 
     r.retry_at = dec.retry_at;
     r.pool = dec.pool;
     r.text = dec.text;
-    answer_and_store(p, t, s, msg_id, d, a, &r, receipt_s);
+    answer_and_store(p, t, s, msg_id, d, a, &r, 0, receipt_s);
 }
 
 void alarm_handle(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
@@ -337,10 +255,11 @@ void alarm_handle(struct pools *p, struct txn *t, struct apmi_session *s, uint64
                           receipt_s + 1, "the domain is being synchronised");
         return;
     }
-    if (rate_limited(en, receipt_s)) {
+    int64_t again_at = rate_limited(p, en, receipt_s);
+    if (again_at != 0) {
         p->stats.rate_limited++;
-        alarm_answer_noop(t, s, msg_id, a->alarm_id, OPENAPMI__V1__REASON__RATE_LIMITED,
-                          receipt_s + 1, "too many alarms in too short a time");
+        alarm_answer_noop(t, s, msg_id, a->alarm_id, OPENAPMI__V1__REASON__RATE_LIMITED, again_at,
+                          "too many alarms in too short a time");
         return;
     }
     if (a->type != OPENAPMI__V1__ALARM_TYPE__POOL_DRAINED && a->total_addresses > 0 &&

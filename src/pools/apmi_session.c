@@ -16,17 +16,6 @@ typedef Openapmi__V1__ManagerMsg manager_msg;
 
 enum phase { PHASE_HELLO, PHASE_DOMAINS, PHASE_POOLS, PHASE_IN_STEP, PHASE_OVER };
 
-enum { /* grpc-status, also in Status.code */
-       CODE_OK = 0,
-       CODE_INVALID_ARGUMENT = 3,
-       CODE_NOT_FOUND = 5,
-       CODE_PERMISSION_DENIED = 7,
-       CODE_RESOURCE_EXHAUSTED = 8,
-       CODE_FAILED_PRECONDITION = 9,
-       CODE_ABORTED = 10,
-       CODE_UNAVAILABLE = 14
-};
-
 struct apmi_session {
     _Atomic unsigned refs;
     _Atomic unsigned in_flight;
@@ -41,7 +30,7 @@ struct apmi_session {
     bool closed; /* the transport is gone, or was told to go */
     struct entity *entity;
     uint64_t boot_epoch, last_msg_id;
-    int64_t heard_s;      /* last message */
+    int64_t heard_s;      /* last message, by the monotonic clock */
     struct map announced; /* domains of the DomainSync under way */
     /* parts of a PoolSync under way */
     struct item **parts;
@@ -253,7 +242,7 @@ void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *w
 }
 
 void apmi_check_silence(struct txn *t, struct apmi_session *s) {
-    int64_t silent = txn_now_s(t) - s->heard_s;
+    int64_t silent = clock_mono_s(s->pools->clock) - s->heard_s;
     if (s->peer.silent_max_s > 0 && silent > (int64_t)s->peer.silent_max_s) {
         apmi_dismiss(t, s, CODE_UNAVAILABLE, "nothing was heard from it for too long");
     }
@@ -351,7 +340,8 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     s->entity = en;
     s->boot_epoch = h->boot_epoch;
     s->phase = PHASE_DOMAINS;
-    unconfirmed(p, t, en); /* what a restart of ours left behind */
+    unconfirmed(p, t, en);    /* what a restart of ours left behind */
+    entity_refused_clear(en); /* it may have made room */
     L_INFO("entity %s is reachable from %s", en->system_id, s->peer.source);
 
     manager_msg m = OPENAPMI__V1__MANAGER_MSG__INIT;
@@ -692,7 +682,7 @@ static enum err_code item_work(struct txn *t, void *arg, struct err *e) {
         return ERR_OK;
     }
     s->last_msg_id = m->msg_id;
-    s->heard_s = it->receipt_s;
+    s->heard_s = clock_mono_s(p->clock);
     if ((s->phase == PHASE_HELLO) != (m->body_case == OPENAPMI__V1__ENTITY_MSG__BODY_HELLO)) {
         apmi_end(t, s, CODE_INVALID_ARGUMENT,
                  s->phase == PHASE_HELLO ? "Hello comes first" : "Hello comes once");

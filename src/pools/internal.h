@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -43,12 +44,26 @@ enum {
     POOLS_RETRY_EMPTY_S = 900,    /* APM-052 */
     POOLS_RETRY_UNSAFE_S = 60,
     POOLS_RETRY_PENDING_S = 900,
-    POOLS_ACK_S = 30,        /* P-04 */
-    POOLS_ALARM_RATE = 100,  /* per entity and second ... */
-    POOLS_ALARM_BURST = 400, /* ... after so many at once */
+    POOLS_ACK_S = 30,            /* P-04 */
+    POOLS_ALARM_BURST_S = 4,     /* alarms of so many seconds may come at once */
+    POOLS_RETRY_RATE_MAX_S = 60, /* what comes too fast comes again within */
+    POOLS_REFUSED_S = 3600,      /* an entity is not offered again what it refused ... */
+    POOLS_REFUSED_MAX = 64,      /* ... and so many prefixes of each are remembered */
     POOLS_STATS_INTERVAL_S = 10,
     POOLS_SAMPLE_S = 300, /* utilisation: one sample in 5 minutes ... */
     POOLS_SAMPLES = 288   /* ... for 24 hours */
+};
+
+/* google.rpc.Code, as far as it is used here. */
+enum {
+    CODE_OK = 0,
+    CODE_INVALID_ARGUMENT = 3,
+    CODE_NOT_FOUND = 5,
+    CODE_PERMISSION_DENIED = 7,
+    CODE_RESOURCE_EXHAUSTED = 8,
+    CODE_FAILED_PRECONDITION = 9,
+    CODE_ABORTED = 10,
+    CODE_UNAVAILABLE = 14
 };
 
 struct apmi_session;
@@ -83,6 +98,7 @@ struct profile {
 struct match {
     char *system_id;
     char *profile;
+    uint32_t alarm_rate; /* per second */
 };
 
 /* Who a reservation is for; its address is the prefix_tag. Kept as long as the service lives. */
@@ -108,7 +124,9 @@ struct partition {
     /* volatile */
     bool low;
     uint64_t low_crossings, recoveries;
-    uint64_t used_reported; /* addresses used, of all its domains */
+    uint64_t used_reported;                /* addresses used, of all its domains */
+    prefix_count free_seen, reserved_seen; /* a second ago: see space.c */
+    uint64_t space_event;                  /* number of the last time that it got space; 0: never */
 };
 
 struct retiring {
@@ -184,15 +202,18 @@ struct domain {
     int64_t created_s;
     struct pool *pools; /* by ordinal: the order in which they were given */
     uint32_t n_pools, cap_pools;
+    uint32_t n_bare, n_unsettled; /* pools with the domain's own name; that wait for the entity */
+    uint32_t seq_end;             /* no pool has this number or one above */
     struct alarm *alarms[ALARM_TYPES];
     /* volatile */
-    struct list waiting; /* in pools.waiting while something is unanswered */
-    int64_t wait_until_s;
+    struct list waiting;  /* in pools.waiting while something is unanswered */
+    int64_t wait_until_s; /* by the monotonic clock */
     bool synced, created_here, resync_asked;
     bool have_stats;
-    uint32_t hint;                                       /* where the last look-up by name ended */
-    uint64_t free, total;                                /* as the entity reports */
-    uint64_t used_counted;                               /* its part of partition.used_reported */
+    uint64_t told_of;      /* the event of its partition that it was told of */
+    uint32_t hint;         /* where the last look-up by name ended */
+    uint64_t free, total;  /* as the entity reports */
+    uint64_t used_counted; /* its part of partition.used_reported */
     uint32_t sent_apportion, sent_reclaim, sent_hold;    /* thresholds the entity confirmed */
     uint32_t asked_apportion, asked_reclaim, asked_hold; /* of the order in flight */
     bool thresholds_known;
@@ -217,8 +238,11 @@ struct entity {
     uint64_t sending;   /* revision of thresholds under way; 0: none */
     uint32_t in_flight; /* domains with an unanswered order about thresholds */
     bool sync_pending;  /* these orders end its synchronisation */
-    double tokens;
+    int64_t tokens;     /* alarms that it may raise now */
     int64_t tokens_at_s;
+    int64_t turn_at_us;  /* when the next one that comes too fast may come again */
+    struct list refused; /* prefixes that it could not take, see refused.c */
+    size_t n_refused;
 };
 
 /* Targets outlive the record of their entity until the next tick: core may still hold them. */
@@ -228,17 +252,20 @@ struct target_holder {
     char system_id[POOLS_SYSTEM_ID_MAX + 1];
 };
 
-struct answer {       /* P-05 */
+struct answer {       /* P-05; there may be many: see answer.c */
     struct list link; /* in pools.answers, oldest first */
-    uint32_t entity;
-    char *alarm_id;
     int64_t at_s;
-    uint32_t attempt;
+    uint32_t entity, domain, attempt;
+    uint32_t first, crc; /* ordinal of the first of the n_add pools; checksum of what was sent */
+    uint16_t len;
     uint8_t type; /* AlarmType */
-    uint32_t domain;
-    uint8_t *bytes; /* AlarmResponse */
-    uint32_t len;
+    uint8_t n_add;
+    char alarm_id[]; /* NUL, then `len` bytes: an AlarmResponse without its id and pools */
 };
+
+static inline const uint8_t *answer_bytes(const struct answer *a) {
+    return (const uint8_t *)a->alarm_id + strlen(a->alarm_id) + 1;
+}
 
 enum { SECURITY_CLEAR, SECURITY_TLS, SECURITY_MUTUAL };
 
@@ -276,6 +303,8 @@ struct pools {
     uint64_t order_seq;
     struct pools_stats stats;
     int64_t last_sample_s;
+    uint64_t space_events;
+    bool reconfigured, space_untold; /* since the last tick; more domains wait to be told */
 };
 
 /* ---- records.c: keys and values of state records ----------------------------------------------
@@ -328,10 +357,11 @@ struct alarm_rec {
 };
 struct answer_rec {
     int64_t at_s;
-    uint32_t attempt, domain;
-    uint8_t type;
-    uint8_t *bytes;
-    uint32_t len;
+    uint32_t attempt, domain, first, crc;
+    uint8_t type, n_add;
+    bool whole;           /* version 1: `bytes` is all of the answer, and the only field of it */
+    const uint8_t *bytes; /* borrowed */
+    size_t len;
 };
 void entity_rec_encode(const struct entity_rec *r, struct buf *out);
 void domain_rec_encode(const struct domain_rec *r, struct buf *out);
@@ -384,6 +414,39 @@ void answer_put(struct pools *p, struct txn *t, struct entity *en, const char *a
 const struct answer *answer_find(struct pools *p, const struct entity *en, const char *alarm_id);
 void answers_expire(struct pools *p, struct txn *t, int64_t now_s, size_t max);
 
+/* ---- answer.c ----------------------------------------------------------------------------------
+ */
+
+struct offer { /* one pool of an ADD_POOLS, with what it points to */
+    Openapmi__V1__Pool pool;
+    Openapmi__V1__Prefix prefix;
+    struct ip_addr addr;
+    char name[POOLS_NAME_MAX + 16];
+};
+struct offers {
+    struct offer *each;
+    Openapmi__V1__Pool **add;
+    size_t n;
+};
+void offers_make(struct offers *o, size_t most); /* room for so many */
+void offers_free(struct offers *o);
+void offers_add(struct offers *o, const struct domain *d, const struct pool *po);
+/* In the transaction that does what it says, so that both or neither survive. `first`: ordinal of
+ * the first of the pools it gives, which were made one after the other. */
+void answer_keep(struct pools *p, struct txn *t, struct domain *d, const Openapmi__V1__Alarm *a,
+                 const Openapmi__V1__AlarmResponse *r, uint32_t first, int64_t receipt_s);
+/* Sends what was answered before; false: nothing, or it no longer holds. */
+bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
+                  const Openapmi__V1__Alarm *a);
+/* Without its id and its pools; free it with ..._free_unpacked. NULL: it is damaged. */
+Openapmi__V1__AlarmResponse *answer_rest(const struct answer *a);
+/* For the fold: puts it in its place; while starting, at the end, and answers_sort does it once. */
+void answer_link(struct pools *p, struct answer *a);
+void answers_sort(struct pools *p);
+/* Makes of a record of version 1 what it would be now; its bytes are then in `rest`. False: it is
+ * damaged. */
+bool answer_upgrade(struct pools *p, struct answer_rec *r, struct buf *rest);
+
 /* ---- partition.c -------------------------------------------------------------------------------
  */
 
@@ -401,6 +464,8 @@ void partition_retire_del(struct partition *pt, const struct ip_prefix *px);
 struct retiring *partition_retiring(struct partition *pt, const struct ip_prefix *px);
 /* Edge-triggered low-water warning (APM-016). `t` may be NULL: no event. */
 void partition_check_low(struct pools *p, struct txn *t, struct partition *pt);
+/* Tells the domains that wait for prefixes where there is space again (P-22); the clock's work. */
+void space_tell(struct pools *p, struct txn *t, int64_t now_s);
 prefix_tag pools_tag(struct pools *p, const char *entity, const char *domain, bool make);
 struct domain *pools_owner_domain(struct pools *p, prefix_owner owner);
 /* "bng1 domain x" */
@@ -429,6 +494,11 @@ static inline struct ip_prefix pool_prefix(const struct pool *po) {
 static inline bool pool_state_managed(uint8_t state) {
     return state >= POOL_ALLOCATING && state <= POOL_REMOVING;
 }
+/* Is there something that the entity has yet to confirm? */
+static inline bool pool_state_unsettled(uint8_t state) {
+    return state == POOL_ALLOCATING || state == POOL_UNCERTAIN || state == POOL_DRAIN ||
+           state == POOL_REMOVING;
+}
 static inline prefix_owner pool_owner(const struct domain *d, uint32_t ordinal) {
     return (uint64_t)d->id << 32 | ordinal;
 }
@@ -448,13 +518,17 @@ const char *pool_state_name(uint8_t state); /* as in weft-apm */
 /* Allocates one prefix and records the pool as `allocating`; NULL: none, *why says. */
 struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, unsigned len,
                               struct prefix_conflict *why);
+/* Would it get a prefix of the length it prefers? */
+bool domain_could_get(struct pools *p, struct domain *d);
+/* Length of the prefixes it wants; `asked`: as its alarm says, 0 when that doesn't. */
+unsigned domain_wanted_length(const struct domain *d, uint32_t asked);
 /* SHA-256 as proto/README.md defines it, over all pools but local ones. */
 void domain_digest(const struct domain *d, uint8_t out[32]);
 void domain_thresholds(const struct pools *p, const struct domain *d,
                        Openapmi__V1__Thresholds *out);
 /* Removes a domain that has no pools left (APM-037). */
 bool domain_remove_if_empty(struct pools *p, struct txn *t, struct domain *d, const char *why);
-void domain_wait(struct pools *p, struct domain *d, int64_t now_s);
+void domain_wait(struct pools *p, struct domain *d);
 void domain_wait_done(struct domain *d); /* when nothing is unanswered any more */
 void domain_set_usage(struct domain *d, uint64_t free, uint64_t total, uint64_t used);
 void domain_free(struct domain *d);
@@ -463,6 +537,19 @@ void entity_free(struct entity *en);
 void event_alarm(struct txn *t, const char *name, const struct domain *d, enum alarm_type type,
                  const struct alarm *a);
 void event_drained(struct txn *t, const char *name, const struct domain *d, const struct pool *po);
+
+/* ---- refused.c: prefixes that an entity could not take ------------------------------------------
+ */
+
+void entity_refuses(struct entity *en, const struct ip_prefix *px, int64_t now_s);
+void entity_refused_clear(struct entity *en);
+/* Takes those that are free out of the tree while one is chosen for `tag`; how many. */
+size_t entity_refused_hide(const struct entity *en, struct partition *pt, prefix_tag tag,
+                           int64_t now_s, struct ip_prefix hidden[POOLS_REFUSED_MAX]);
+void entity_refused_unhide(struct partition *pt, const struct ip_prefix *hidden, size_t n);
+/* "192.0.2.0/26, 192.0.2.64/26": those of the partition that would be free for it; or nothing. */
+void entity_refused_text(const struct entity *en, const struct partition *pt, int64_t now_s,
+                         struct buf *out);
 
 /* ---- alarm.c, reclaim.c: what entities ask
  * --------------------------------------------------------
@@ -526,7 +613,8 @@ void sync_reissue(struct pools *p, struct txn *t, struct apmi_session *s, struct
 
 void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct pool *po,
                 Openapmi__V1__OrderType type);
-void order_resync(struct pools *p, struct txn *t, struct entity *en, const char *domain);
+/* Asks for the list of a domain's pools; until it is here the domain's alarms are told to wait. */
+void order_resync(struct pools *p, struct txn *t, struct domain *d);
 void order_result(struct pools *p, struct txn *t, struct apmi_session *s,
                   const Openapmi__V1__OrderResult *r);
 void stats_handle(struct pools *p, struct txn *t, struct apmi_session *s,

@@ -16,6 +16,8 @@
 
 LOGGER_MODULE(pools);
 
+enum { NOT_FOUND = 5 }; /* google.rpc */
+
 typedef Openapmi__V1__Order order_msg;
 
 static void order_send(struct txn *t, struct apmi_session *s, const order_msg *o) {
@@ -48,18 +50,38 @@ void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct p
     order_send(t, d->entity->session, &o);
 }
 
-void order_resync(struct pools *p, struct txn *t, struct entity *en, const char *domain) {
-    if (en->session == NULL) {
+struct resync {
+    struct pools *pools;
+    uint32_t domain;
+};
+
+static void resync_after(void *arg, bool committed) {
+    struct resync *r = arg;
+    if (!committed && r->domain < r->pools->n_domains && r->pools->domains[r->domain] != NULL) {
+        r->pools->domains[r->domain]->resync_asked = false; /* the order was not sent */
+    }
+    mem_free(r);
+}
+
+void order_resync(struct pools *p, struct txn *t, struct domain *d) {
+    if (d->entity->session == NULL) {
         return;
+    }
+    /* Until its list is here nothing more is given: the list can't name what is on its way. */
+    if (!d->resync_asked) {
+        struct resync *r = MEM_NEW(struct resync);
+        *r = (struct resync){.pools = p, .domain = d->id};
+        d->resync_asked = true;
+        txn_after(t, resync_after, r);
     }
     char id[48];
     snprintf(id, sizeof id, "o.rs.%" PRIu64, ++p->order_seq);
     order_msg o = OPENAPMI__V1__ORDER__INIT;
     o.order_id = id;
     o.type = OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC;
-    o.domain = (char *)(uintptr_t)domain;
+    o.domain = d->name;
     p->stats.resyncs++;
-    order_send(t, en->session, &o);
+    order_send(t, d->entity->session, &o);
 }
 
 /* ---- thresholds ------------------------------------------------------------------------------ */
@@ -278,6 +300,9 @@ static void pool_result(struct pools *p, struct txn *t, struct domain *d, uint32
         if (po->state == POOL_REMOVING) { /* it will report the pool drained again */
             pool_set_state(p, t, d, ordinal, POOL_DRAIN_SET, -1);
         }
+        if (!ok && st->code == NOT_FOUND) { /* or it is gone there already: its list will tell */
+            order_resync(p, t, d);
+        }
         break;
     default:
         break;
@@ -308,22 +333,44 @@ static void order_id_result(struct pools *p, struct txn *t, struct apmi_session 
     }
 }
 
-static void added_result(struct pools *p, struct txn *t, struct domain *d,
-                         const Openapmi__V1__AlarmResponse *a, const Openapmi__V1__OrderResult *r) {
+static bool has_prefix(const struct pool *po, const Openapmi__V1__Prefix *px) {
+    return px != NULL && px->address.len == 4 && px->length == po->len &&
+           memcmp(px->address.data, ip4(po->address).bytes, 4) == 0;
+}
+
+/* Results may be repeated, and come late; names of pools come again (APM-035). What was said of an
+ * earlier pool of that name says nothing about this one. */
+static bool is_about(const struct pool *po, const struct answer *old,
+                     const Openapmi__V1__OrderResult *r) {
+    return po->allocated_at <= old->at_s &&
+           (r->pool == NULL || r->pool->prefix == NULL || has_prefix(po, r->pool->prefix));
+}
+
+/* The pools that the answer gave: all of them, or the one that the entity refuses. */
+static void added_result(struct pools *p, struct txn *t, struct domain *d, const struct answer *a,
+                         const Openapmi__V1__OrderResult *r) {
     bool ok = r->status == NULL || r->status->code == 0;
     const char *only = !ok && r->pool != NULL ? r->pool->name : "";
-    for (size_t i = 0; i < a->n_add; i++) {
-        struct pool *po = domain_pool_named(d, a->add[i]->name);
-        if (po == NULL || (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN) ||
-            (only[0] != '\0' && strcmp(only, a->add[i]->name) != 0)) {
+    for (uint32_t ordinal = a->first; ordinal < a->first + a->n_add; ordinal++) {
+        struct pool *po = domain_pool(d, ordinal);
+        char name[POOLS_NAME_MAX + 16];
+        if (po == NULL || (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN)) {
+            continue;
+        }
+        pool_name(d, po, name);
+        if (only[0] != '\0' && strcmp(only, name) != 0) {
             continue;
         }
         if (ok) {
-            pool_confirmed(p, t, d, po->ordinal);
+            pool_confirmed(p, t, d, ordinal);
         } else {
             L_WARN("%s domain %s: the entity refuses pool %s: %s", d->entity->system_id, d->name,
-                   a->add[i]->name, r->status->text);
-            pool_delete(p, t, d, po->ordinal);
+                   name, r->status->text);
+            if (r->status->code != CODE_RESOURCE_EXHAUSTED && r->status->code != CODE_UNAVAILABLE) {
+                struct ip_prefix px = pool_prefix(po); /* it is the prefix that does not fit */
+                entity_refuses(d->entity, &px, txn_now_s(t));
+            }
+            pool_delete(p, t, d, ordinal);
         }
     }
     domain_wait_done(d);
@@ -331,23 +378,25 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d,
 
 /* The id of an alarm: confirms what the answer to it ordered (P-04, P-14). */
 static void alarm_id_result(struct pools *p, struct txn *t, struct apmi_session *s,
-                            const Openapmi__V1__OrderResult *r) {
-    const struct answer *old = answer_find(p, apmi_entity(s), r->order_id);
-    struct domain *d = old && old->domain < p->n_domains ? p->domains[old->domain] : NULL;
+                            const struct answer *old, const Openapmi__V1__OrderResult *r) {
+    struct domain *d = old->domain < p->n_domains ? p->domains[old->domain] : NULL;
     if (d == NULL || d->entity != apmi_entity(s)) {
         return;
     }
-    Openapmi__V1__AlarmResponse *a =
-        openapmi__v1__alarm_response__unpack(NULL, old->len, old->bytes);
+    if (old->n_add > 0) {
+        added_result(p, t, d, old, r);
+        return;
+    }
+    Openapmi__V1__AlarmResponse *a = answer_rest(old);
     if (a == NULL) {
         return;
     }
     struct pool *po = domain_pool_named(d, a->pool);
-    if (a->action == OPENAPMI__V1__ACTION__ADD_POOLS) {
-        added_result(p, t, d, a, r);
-    } else if (po != NULL && a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
+    if (po == NULL || !is_about(po, old, r)) {
+        L_DBG("alarm %s is confirmed late: nothing fits it", r->order_id);
+    } else if (a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN, r->status);
-    } else if (po != NULL && a->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
+    } else if (a->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL, r->status);
     }
     openapmi__v1__alarm_response__free_unpacked(a, NULL);
@@ -357,8 +406,9 @@ void order_result(struct pools *p, struct txn *t, struct apmi_session *s,
                   const Openapmi__V1__OrderResult *r) {
     /* Our ids first: an alarm id of the entity's that looks like one is looked up only if stored.
      */
-    if (answer_find(p, apmi_entity(s), r->order_id) != NULL) {
-        alarm_id_result(p, t, s, r);
+    const struct answer *old = answer_find(p, apmi_entity(s), r->order_id);
+    if (old != NULL) {
+        alarm_id_result(p, t, s, old, r);
     } else if (strncmp(r->order_id, "th.", 3) == 0) {
         thresholds_result(p, t, s, r);
     } else if (strncmp(r->order_id, "o.", 2) == 0) {

@@ -35,12 +35,12 @@ static void domain_overdue(struct pools *p, struct txn *t, struct domain *d) {
         }
     }
     if (ask) {
-        d->resync_asked = true;
-        order_resync(p, t, d->entity, d->name);
+        order_resync(p, t, d);
     }
 }
 
-static void overdue(struct pools *p, struct txn *t, int64_t now_s) {
+static void overdue(struct pools *p, struct txn *t) {
+    int64_t now_s = clock_mono_s(p->clock);
     while (!list_empty(&p->waiting)) {
         struct domain *d = CONTAINER_OF(p->waiting.next, struct domain, waiting);
         if (d->wait_until_s > now_s) {
@@ -54,7 +54,7 @@ static void overdue(struct pools *p, struct txn *t, int64_t now_s) {
         L_WARN_RL(10, "%s domain %s: no confirmation for %d s", d->entity->system_id, d->name,
                   POOLS_ACK_S);
         domain_overdue(p, t, d);
-        domain_wait(p, d, now_s);
+        domain_wait(p, d);
     }
 }
 
@@ -112,12 +112,13 @@ static void targets_sweep(struct pools *p) {
 }
 
 void pools_tick(struct pools *p, struct txn *t, int64_t now_s) {
-    overdue(p, t, now_s);
+    overdue(p, t);
     answers_expire(p, t, now_s, EXPIRE_AT_ONCE);
     samples(p, t, now_s);
     MAP_FOREACH (m, &p->partitions) {
         partition_check_low(p, t, m->value);
     }
+    space_tell(p, t, now_s);
     for (uint32_t i = 0; i < p->n_entities; i++) {
         if (p->entities[i] != NULL && p->entities[i]->session != NULL) {
             apmi_check_silence(t, p->entities[i]->session);

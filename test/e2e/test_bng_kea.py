@@ -142,13 +142,13 @@ def test_everything_killed_at_some_time(lab, pb):
     reloads = gw.state()["kea"]["reloads"]
     assert reloads == 0, "an agent that finds Kea in line has nothing to set"
     # Kea: it comes up from the file the agent owns, with its leases, and nothing is set again.
-    leases = gw.kea_leases()
+    address = lab.address_of("c0", "eth0")
     gw.kea.kill(signal.SIGKILL)
     wait_until("the agent notices", 10, lambda: not gw.state()["kea"]["up"])
     assert gw.ask("status").stdout.find("DHCP: down") > 0
     gw.start_kea()
     assert set(gw.kea_subnets()) == set(BLOCKS[:2])
-    assert sum(gw.kea_leases().values()) >= sum(leases.values()) - 1
+    assert address in gw.kea_addresses()
     wait_until("in line again", 10, lambda: gw.state()["kea"]["in-line"])
     assert gw.state()["kea"]["reloads"] == 0
     # A Kea that has lost its file gets everything over the socket.
@@ -322,14 +322,8 @@ def test_a_second_address_takes_over(lab, pb):
     assert "10.255.1.1:20558" in gw.ask("status").stdout
 
 
-def test_a_manager_in_node(lab):
+def test_a_manager_in_node(lab, node_modules):
     """grpc-js as the manager: the same .proto, a third implementation of gRPC."""
-    target = os.path.join(TOP, "build-node")
-    modules = os.environ.get("WEFT_NODE_MODULES", os.path.join(target, "node_modules"))
-    if not os.path.isdir(os.path.join(modules, "@grpc", "grpc-js")):
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", target,
-                        "@grpc/grpc-js", "@grpc/proto-loader"], check=True, capture_output=True,
-                       timeout=120)
     for secure in (False, True):
         gw = Gateway(lab, frr=False, clients=0)
         if not secure:
@@ -342,7 +336,7 @@ def test_a_manager_in_node(lab):
         node = lab.spawn("core", f"node-{secure}", [
             shutil.which("node"), os.path.join(TOP, "test", "e2e", "bng_manager.js"),
             os.path.join(TOP, "proto", "openapmi.proto"), "10.255.1.1:20557",
-            certs if secure else ""], env={"NODE_PATH": modules})
+            certs if secure else ""], env={"NODE_PATH": node_modules})
         more = {}
         if secure:
             more = {"clear-text": None, "tls": {"certificate": f"{certs}/client.crt",

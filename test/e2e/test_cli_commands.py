@@ -60,16 +60,34 @@ def test_rollback(daemon):
     assert ok(daemon.weft('show configuration toys | display set')) == 'set toys box a size 1\n'
 
 
+def test_an_earlier_configuration_as_a_whole(daemon):
+    ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
+    ok(daemon.script('configure', 'set toys box a size 2', 'commit'))
+    assert 'set toys box a size 1\n' in ok(daemon.weft('show system rollback 1 | display set'))
+    assert 'set toys box a size 2\n' in ok(daemon.weft('show system rollback 0 | display set'))
+    assert json.loads(ok(daemon.weft('--json', 'show system rollback 1')))['weft-toy:toys']['box'][0]['size'] == '1'
+
+
+def test_load_set_is_from_the_top_unless_relative(daemon):
+    ok(daemon.script('configure', *APM, 'commit'))
+    out = ok(daemon.script('configure private', 'edit apm', 'load set terminal', 'set toys box t size 3',
+                           'delete apm entity-match bng-1', 'EOF', 'top', 'show | compare | display set'))
+    assert 'set toys box t size 3\n' in out and 'delete apm entity-match bng-1\n' in out
+    out = ok(daemon.script('configure private', 'edit apm', 'load set terminal relative',
+                           'delete entity-match bng-1', 'EOF', 'top', 'show | compare | display set'))
+    assert out.endswith('delete apm entity-match bng-1\n')
+
+
 def test_commit_confirmed_is_taken_back(daemon):
     ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
-    ok(daemon.script('configure', 'set toys box a size 2', 'commit confirmed 2s'))
+    ok(daemon.script('configure', 'set toys box a size 2', 'commit confirmed 10s'))
     assert 'size 2' in ok(daemon.weft('show configuration toys | display set'))
-    end = time.time() + 30
+    end = time.time() + 120
     while 'size 2' in ok(daemon.weft('show configuration toys | display set')):
         assert time.time() < end
         time.sleep(0.2)
-    ok(daemon.script('configure', 'set toys box a size 3', 'commit confirmed 3s', 'commit'))
-    time.sleep(4)
+    ok(daemon.script('configure', 'set toys box a size 3', 'commit confirmed 10s', 'commit'))
+    time.sleep(11)
     assert 'size 3' in ok(daemon.weft('show configuration toys | display set'))
 
 
@@ -117,6 +135,12 @@ def test_load_and_save(daemon, tmp_path):
     ('shwo version', 2, 'did you mean show'),
     ('show', 2, 'incomplete'),
     ('show version extra', 2, 'nothing may follow'),
+    ('show running-config', 2, 'it is called configuration here'),
+    ('no apm', 2, 'possible here'),
+    ('s', 2, 'ambiguous: show, set'),
+    ('request system token create user nobody | refresh', 2, 'possible here'),
+    ('show system rollback 50', 2, 'from 0 to 49'),
+    ('show system rollback 49', 1, 'no rollback 49'),
     ('show version | nonsense', 2, 'possible here'),
     ('show version | match "["', 2, 'regular expression'),
     ('show version | match (a)\\1', 2, 'back references'),
@@ -155,7 +179,9 @@ def test_bad_commands(daemon, line, status, why):
     (['set apm inet-pool partition a min-prefix-len 20 max-prefix-len 24 prefix 10.0.0.0/20',
       'set apm inet-pool partition b min-prefix-len 20 max-prefix-len 24 prefix 10.0.8.0/24', 'commit'], 1,
      'overlap'),
-    (['set apm entity-match e pool-domain-profile nowhere', 'commit'], 1, 'nowhere'),
+    (['set apm entity-match e pool-domain-profile nowhere', 'commit'], 1,
+     'refers to apm pool-domain-profile nowhere, which does not exist'),
+    (['no apm'], 2, 'it is called delete here'),
     (['set apm pool-domain-profile p apportion-threshold 500 reclaim-threshold 100', 'commit'], 1,
      'must be above'),
     (['delete apm inet-pool partition nowhere'], 1, ''),
@@ -212,6 +238,17 @@ def test_remote_over_tls(daemon):
     assert 'User           : admin' in out
     status, _, err = daemon.weft('-H', host, '-u', 'admin', '--password-file', f, 'show', 'cli')
     assert status == 3 and 'not trusted' in err
+    # What is wrong with it is told apart.
+    other = ('-u', 'admin', '--password-file', f, 'show', 'cli')
+    status, _, err = daemon.weft('-H', host, '--ca', f, *other)
+    assert status == 3 and f in err and 'no certificate' in err, err
+    stranger = os.path.join(daemon.folder, 'stranger.pem')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                    '-subj', '/CN=x', '-keyout', os.devnull, '-out', stranger], check=True, capture_output=True)
+    status, _, err = daemon.weft('-H', host, '--ca', stranger, *other)
+    assert status == 3 and 'not from the authority in' in err, err
+    status, _, err = daemon.weft('-H', '::1', '--ca', ca, *other)
+    assert status == 3 and 'URL' not in err, err
     with open(f, 'w') as out:
         out.write('wrong\n')
     status, _, err = daemon.weft(*base, 'show', 'cli')
@@ -250,7 +287,7 @@ def curl(daemon, method, path, body=None, extra=()):
            *extra, 'http://x/cli/v1/sessions' + path]
     if body is not None:
         cmd += ['--data-binary', '@-']
-    r = subprocess.run(cmd, input=body, capture_output=True, text=True, timeout=60)
+    r = subprocess.run(cmd, input=body, capture_output=True, text=True, timeout=120)
     text, _, code = r.stdout.rpartition('\n')
     return int(code), text
 
@@ -291,7 +328,7 @@ def test_one_command_at_a_time_and_a_terminal_that_goes(daemon):
     assert curl(daemon, 'POST', '/%s/execute' % sid, '{"line":"show version"}')[0] == 409
     p.terminate()
     p.wait()
-    end = time.time() + 20
+    end = time.time() + 120
     while curl(daemon, 'POST', '/%s/execute' % sid, '{"line":"show version"}')[0] != 200:
         assert time.time() < end
         time.sleep(0.1)
@@ -332,7 +369,7 @@ def test_a_slow_reader_holds_its_command_and_nothing_else(daemon, tmp_path):
         p.terminate()
         p.wait()
     for s in sids:
-        end = time.time() + 30
+        end = time.time() + 120
         while curl(daemon, 'POST', '/%s/execute' % s, '{"line":"show version"}')[0] != 200:
             assert time.time() < end
             time.sleep(0.1)

@@ -118,6 +118,106 @@ static void a_repeated_alarm_gets_the_same_answer(void **state) {
     assert_string_not_equal(one, two);
 }
 
+static struct buf packed(const answer_msg *r) {
+    struct buf b = BUF_INIT;
+    openapmi__v1__alarm_response__pack(
+        r, buf_extend(&b, openapmi__v1__alarm_response__get_packed_size(r)));
+    return b;
+}
+
+static void assert_same_answer(const struct buf *want, const answer_msg *r) {
+    struct buf got = packed(r);
+    assert_int_equal(got.len, want->len);
+    assert_memory_equal(got.data, want->data, want->len);
+    buf_free(&got);
+}
+
+/* Byte for byte, with all that it says, although its pools are not stored with it.
+ * proves: P-05 */
+static void a_repeated_answer_is_the_same_in_every_byte(void **state) {
+    world(",\"auto-reclamation\":{}");
+    struct buf add = packed(probe_apportion(&a, "1", "d", 20, 24)); /* 16, and a shortfall */
+    assert_same_answer(&add, probe_apportion(&a, "1", "d", 20, 24));
+    probe_result(&a, "1", 0, "");
+    assert_same_answer(&add, probe_apportion(&a, "1", "d", 20, 24));
+    struct buf drain = packed(probe_reclaim(&a, "2", "d", 4000, "d-0003", 0, 254));
+    assert_same_answer(&drain, probe_reclaim(&a, "2", "d", 4000, "d-0003", 0, 254));
+    assert_int_equal(rig.pools->stats.duplicates, 3);
+    buf_free(&add);
+    buf_free(&drain);
+}
+
+/* When one of the pools is gone, the others are not promised again. */
+static void an_answer_that_no_longer_holds(void **state) {
+    world("");
+    probe_apportion(&a, "1", "d", 3, 24);
+    probe_result_pool(&a, "1", 9, "d-0001");
+    const answer_msg *r = probe_apportion(&a, "1", "d", 3, 24);
+    assert_int_equal(r->n_add, 3);
+    assert_string_equal(r->add[0]->name, "d-0002");
+    assert_int_equal(rig.pools->stats.duplicates, 0);
+    assert_int_equal(allocated(), 5);
+}
+
+static enum err_code fold(const struct rec_key *k, const struct buf *v) {
+    struct err e;
+    return pools_state_fold(rig.pools, k->bytes, k->len, v->data, v->len, &e);
+}
+
+/* An answer as version 1 stored it: whole. */
+static void answers_of_version_1(void **state) {
+    world("");
+    struct buf b = packed(probe_apportion(&a, "1", "d", 3, 24)), v = BUF_INIT;
+    const struct answer *now = answer_find(rig.pools, pools_entity(rig.pools, "bng1"), "1");
+    struct answer_rec old = {.whole = true,
+                             .at_s = now->at_s,
+                             .attempt = now->attempt,
+                             .domain = now->domain,
+                             .type = now->type,
+                             .bytes = b.data,
+                             .len = b.len};
+    struct rec_key k = rec_key_answer(now->entity, "1");
+    uint32_t first = now->first, crc = now->crc;
+    answer_rec_encode(&old, &v);
+    assert_int_equal(fold(&k, &v), ERR_OK);
+    now = answer_find(rig.pools, pools_entity(rig.pools, "bng1"), "1");
+    assert_int_equal(now->n_add, 3);
+    assert_int_equal(now->first, first);
+    assert_int_equal(now->crc, crc);
+    assert_same_answer(&b, probe_apportion(&a, "1", "d", 3, 24));
+    /* Its pools are others by now: it no longer holds, and confirms nothing. */
+    probe_result_pool(&a, "1", 9, "d-0000");
+    assert_int_equal(fold(&k, &v), ERR_OK);
+    probe_result(&a, "1", 0, "");
+    assert_int_equal(state_of("d"), POOL_ALLOCATING);
+    assert_int_equal(probe_apportion(&a, "1", "d", 1, 24)->n_add, 1);
+    assert_int_equal(rig.pools->stats.duplicates, 1);
+    v.data[v.len - 1] ^= 0x80; /* damaged */
+    assert_int_equal(fold(&k, &v), ERR_MALFORMED);
+    buf_free(&b);
+    buf_free(&v);
+}
+
+/* They are read in the order of their ids, and expire in that of time all the same. */
+static void answers_expire_in_order_after_a_restart(void **state) {
+    world("");
+    static const char *const ids[] = {"5", "3", "4", "1", "2"};
+    for (int i = 0; i < 5; i++) {
+        probe_apportion(&a, ids[i], "d", 1, 28);
+        probe_result(&a, ids[i], 0, "");
+        rig_pass(&rig, 20 * NS_PER_S);
+    }
+    probe_close(&a);
+    rig_restart(&rig);
+    rig_verify(&rig);
+    rig_pass(&rig, (3600 - 100 + 30) * NS_PER_S);
+    assert_int_equal(rig.pools->n_answers, 3);
+    const struct entity *en = pools_entity(rig.pools, "bng1");
+    assert_null(answer_find(rig.pools, en, "3"));
+    assert_non_null(answer_find(rig.pools, en, "4"));
+    rig_verify(&rig);
+}
+
 /* proves: APM-059 APM-060 */
 static void one_outstanding_alarm_of_a_type(void **state) {
     world("");
@@ -157,19 +257,123 @@ static void the_entity_may_refuse_what_it_was_given(void **state) {
     assert_int_equal(state_of("d-0001"), POOL_ACTIVE);
 }
 
-static void alarms_are_rate_limited(void **state) {
-    world("");
-    unsigned limited = 0;
-    for (int i = 0; i < POOLS_ALARM_BURST + 20; i++) {
-        char id[16];
-        snprintf(id, sizeof id, "%d", i);
-        const answer_msg *r = probe_apportion(&a, id, "d", 1, 28);
-        limited += r->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+static const answer_msg *alarm_number(int i) {
+    char id[16];
+    snprintf(id, sizeof id, "%d", i);
+    return probe_apportion(&a, id, "d", 1, 28);
+}
+
+/* Is the probe told, within the next second or so, that this alarm is worth another attempt? */
+static bool told(struct probe *p, const char *alarm_id) {
+    rig_pass(&rig, 1500 * NS_PER_MS);
+    manager_msg *m = probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE);
+    if (m == NULL) {
+        return false;
     }
-    assert_int_equal(limited, 20);
+    assert_int_equal(m->in_reply_to, 0);
+    assert_string_equal(m->alarm_response->alarm_id, alarm_id);
+    assert_int_equal(m->alarm_response->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(m->alarm_response->action, OPENAPMI__V1__ACTION__NOOP);
+    assert_int_equal(m->alarm_response->reason, OPENAPMI__V1__REASON__PARTITION_EMPTY);
+    assert_true(m->alarm_response->retry_at <= rig_now(&rig));
+    assert_non_null(strstr(m->alarm_response->text, "space again"));
+    assert_null(probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE));
+    return true;
+}
+
+static const char *given(const char *id, unsigned len, char out[IP_TEXT_MAX]) {
+    const answer_msg *r = probe_apportion(&a, id, "d", 1, len);
+    return r->n_add == 1 ? prefix_text(r->add[0], out) : "none";
+}
+
+/* What it could not take is free, and would be the first choice again and again. */
+/* proves: APM-026 P-04 */
+static void what_was_refused_is_not_offered_again(void **state) {
+    char t[IP_TEXT_MAX];
+    struct buf text = BUF_INIT;
+    world("");
+    rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/22\"}");
+    assert_string_equal(given("1", 24, t), "10.0.0.0/24");
+    probe_result_pool(&a, "1", 3, "d");
+    assert_int_equal(allocated(), 0);
+    assert_string_equal(given("2", 24, t), "10.0.1.0/24");
+    probe_result(&a, "2", 0, "");
+    /* Nor as a part of something larger or smaller, but the rest of the partition is. */
+    assert_string_equal(given("3", 23, t), "10.0.2.0/23");
+    probe_result(&a, "3", 0, "");
+    assert_string_equal(given("4", 26, t), "none");
+    rig_call(&rig, &text, NULL, NULL, "explain-domain", "domain", "d", NULL);
+    assert_non_null(strstr(buf_cstr(&text), "could not take 10.0.0.0/24"));
+    assert_non_null(strstr(buf_cstr(&text), "no prefix left for this domain but what it could"));
+    buf_free(&text);
+    /* Others have it at once. */
+    struct probe other;
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "x", "metro", 25);
+    assert_string_equal(prefix_text(probe_apportion(&other, "o", "x", 1, 25)->add[0], t),
+                        "10.0.0.0/25");
+    probe_free(&other);
+    /* It itself after an hour. */
+    rig_pass(&rig, (POOLS_REFUSED_S + 1) * NS_PER_S);
+    assert_true(told(&a, "4"));
+    assert_string_equal(given("5", 25, t), "10.0.0.128/25");
+    /* That its table is full says nothing about the prefix. */
+    probe_result_pool(&a, "5", CODE_RESOURCE_EXHAUSTED, "d-0001");
+    assert_string_equal(given("6", 25, t), "10.0.0.128/25");
+    /* In a new session it is asked once more. */
+    probe_result_pool(&a, "6", 3, "d-0002");
+    assert_string_equal(given("7", 25, t), "none");
+    const char *names[] = {"d"};
+    const struct probe_pool theirs[] = {{"d", "10.0.1.0/24", 254, 0, 0, false},
+                                        {"d-0000", "10.0.2.0/23", 510, 0, 0, false}};
+    probe_close(&a);
+    probe_connect(&a);
+    probe_domains(&a, 1, names);
+    probe_pools(&a, "d", "metro", 2, theirs);
+    probe_sync_done(&a);
+    assert_string_equal(given("8", 25, t), "10.0.0.128/25");
+}
+
+static void alarms_are_rate_limited(void **state) {
+    enum { RATE = 100, BURST = RATE * POOLS_ALARM_BURST_S };
+    world("");
+    int64_t now = clock_wall_s(&rig.clock);
+    for (int i = 0; i < BURST; i++) {
+        assert_int_not_equal(alarm_number(i)->reason, OPENAPMI__V1__REASON__RATE_LIMITED);
+    }
+    /* The rest get turns at the rate, so that they don't all come back together, but soon. */
+    for (int i = 0; i < 100 * RATE; i++) {
+        const answer_msg *r = alarm_number(BURST + i);
+        int64_t turn = 1 + i / RATE;
+        assert_int_equal(r->reason, OPENAPMI__V1__REASON__RATE_LIMITED);
+        assert_int_equal(r->retry_at - now,
+                         turn < POOLS_RETRY_RATE_MAX_S ? turn : POOLS_RETRY_RATE_MAX_S);
+    }
+    assert_int_equal(rig.pools->stats.rate_limited, 100 * RATE);
     rig_pass(&rig, NS_PER_S);
-    assert_int_not_equal(probe_apportion(&a, "again", "d", 1, 28)->reason,
+    for (int i = 0; i < RATE + 5; i++) {
+        bool limited = alarm_number(-1 - i)->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+        assert_int_equal(limited, i >= RATE);
+    }
+}
+
+static void the_rate_of_alarms_is_configured(void **state) {
+    world("");
+    rig_must_put(&rig, "/weft-apm:apm/entity-match=bng1",
+                 "{\"weft-apm:entity-match\":[{\"system-id\":\"bng1\","
+                 "\"pool-domain-profile\":\"p\",\"alarm-rate\":2}]}");
+    for (int i = 0; i < 2 * POOLS_ALARM_BURST_S + 1; i++) {
+        bool limited = alarm_number(i)->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+        assert_int_equal(limited, i >= 2 * POOLS_ALARM_BURST_S);
+    }
+    struct probe other; /* is not concerned */
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "d", "metro", 24);
+    assert_int_not_equal(probe_apportion(&other, "1", "d", 1, 28)->reason,
                          OPENAPMI__V1__REASON__RATE_LIMITED);
+    probe_free(&other);
 }
 
 /* proves: APM-016 */
@@ -477,6 +681,85 @@ static void orders_are_repeated(void **state) {
     assert_int_equal(allocated(), 2);
 }
 
+/* An entity that does not know the pool it is to remove is asked what it has; until its list is
+ * here nothing is given. */
+/* proves: P-09 P-14 */
+static void a_removal_of_what_is_gone(void **state) {
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d-0001", 0, 254);
+    probe_result(&a, "r1", 0, "");
+    probe_drained(&a, "r2", "d", "d-0001");
+    probe_result(&a, "r2", 5, "no such pool");
+    const Openapmi__V1__Order *o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC);
+    assert_string_equal(o->domain, "d");
+    assert_int_equal(allocated(), 3);
+    const answer_msg *r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__SYNC_IN_PROGRESS);
+    const struct probe_pool theirs[] = {{"d", "10.0.0.0/24", 254, 0, 0, false},
+                                        {"d-0000", "10.0.1.0/24", 254, 0, 0, false}};
+    probe_pools(&a, "d", "metro", 2, theirs);
+    assert_int_equal(allocated(), 2);
+    r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__ADD_POOLS);
+    /* The same question from an alarm about a pool that is unknown here. */
+    probe_result(&a, "2", 0, "");
+    probe_drained(&a, "r3", "d", "d-0007");
+    assert_int_equal(probe_order(&a)->type, OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC);
+    r = probe_apportion(&a, "3", "d", 1, 24);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__SYNC_IN_PROGRESS);
+}
+
+/* An order to synchronise that was never sent keeps no domain waiting. */
+/* proves: P-04 P-08 */
+static void a_full_disk_asks_nothing(void **state) {
+    world("");
+    probe_apportion(&a, "1", "d", 1, 24);
+    signal(SIGXFSZ, SIG_IGN);
+    file_size_limit(0);
+    rig_pass(&rig, 32 * NS_PER_S);
+    file_size_limit(RLIM_INFINITY);
+    assert_null(probe_order(&a));
+    assert_false(dom()->resync_asked);
+    rig_verify(&rig);
+}
+
+/* The bare name comes again when its pool is gone; a confirmation of the first pool's removal that
+ * is said once more must not free the second's prefix, which is in use still. */
+/* proves: APM-035 P-14 */
+static void a_late_result_is_about_the_pool_of_its_time(void **state) {
+    struct probe other;
+    char t[IP_TEXT_MAX];
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d", 0, 254);
+    probe_result(&a, "r1", 0, "");
+    assert_int_equal(probe_drained(&a, "x", "d", "d")->action, OPENAPMI__V1__ACTION__REMOVE_POOL);
+    probe_result(&a, "x", 0, "");
+    assert_int_equal(allocated(), 2);
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "o", "metro", 24);
+    assert_string_equal(prefix_text(probe_apportion(&other, "o", "o", 1, 24)->add[0], t),
+                        "10.0.0.0/24");
+    rig_pass(&rig, 5 * NS_PER_S);
+    const answer_msg *r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_string_equal(r->add[0]->name, "d");
+    probe_result(&a, "2", 0, "");
+    probe_reclaim(&a, "r2", "d", 700, "d", 0, 254);
+    probe_result(&a, "r1", 9, "said long ago"); /* not about this drain */
+    assert_int_equal(state_of("d"), POOL_DRAIN);
+    probe_result(&a, "r2", 0, "");
+    probe_drained(&a, "y", "d", "d");
+    assert_int_equal(state_of("d"), POOL_REMOVING);
+    probe_result(&a, "x", 0, "");
+    assert_int_equal(state_of("d"), POOL_REMOVING);
+    probe_result(&a, "y", 0, "");
+    assert_int_equal(state_of("d"), 0);
+    probe_free(&other);
+}
+
 /* ---- thresholds are the desired state of the entity
  * ---------------------------------------------- */
 
@@ -569,14 +852,86 @@ static void an_entity_no_longer_admitted(void **state) {
     assert_int_equal(a.end_code, 7);
 }
 
+/* ---- space that comes back ----------------------------------------------------------------------
+ */
+
+static void ask(struct probe *p, const char *id, uint32_t attempt, bool gets) {
+    alarm_msg m = OPENAPMI__V1__ALARM__INIT;
+    m.alarm_id = (char *)(uintptr_t)id;
+    m.type = OPENAPMI__V1__ALARM_TYPE__APPORTION;
+    m.domain = (char *)(uintptr_t) "d";
+    m.wanted_prefixes = 1;
+    m.attempt = attempt;
+    const answer_msg *r = probe_alarm(p, &m);
+    assert_int_equal(r->n_add, gets ? 1 : 0);
+    if (gets) {
+        probe_result(p, id, 0, "");
+    }
+}
+
+/* proves: APM-052 P-22 */
+static void who_waits_is_told_of_space(void **state) {
+    static struct probe b;
+    world("");
+    probe_init(&b, &rig, "bng2");
+    probe_connect_empty(&b);
+    probe_create(&b, "d", "metro", 24);
+    rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/24\"}");
+    rig_pass(&rig, 2 * NS_PER_S);
+    ask(&a, "a1", 1, true);
+    ask(&a, "a2", 1, false);
+    rig_pass(&rig, 5 * NS_PER_S);
+    ask(&b, "b1", 1, false);
+    assert_false(told(&a, "a2"));
+    /* A root that is held for somebody else is none for this one. */
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\",\"reserved-prefix\":["
+                  "{\"prefix\":\"10.0.8.0/24\",\"entity\":\"bng2\",\"pool-domain\":\"d\"}]}");
+    assert_false(told(&a, "a2"));
+    assert_true(told(&b, "b1"));
+    assert_false(told(&b, "b1")); /* once; its time to ask by itself stays what it was */
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\"}");
+    assert_true(told(&a, "a2"));
+    assert_true(told(&b, "b1"));
+    ask(&a, "a2", 2, true);
+    ask(&b, "b1", 2, false); /* the other one was faster */
+    assert_false(told(&b, "b1"));
+    /* What one gives back another one waits for. */
+    char text[128];
+    assert_int_equal(request("drain", "d-0000", "", text, sizeof text), ERR_OK);
+    probe_result(&a, probe_order(&a)->order_id, 0, "");
+    probe_drained(&a, "gone", "d", "d-0000");
+    assert_false(told(&b, "b1"));
+    assert_int_equal(request("reclaim", "d-0000", NULL, text, sizeof text), ERR_OK);
+    assert_false(told(&b, "b1")); /* the gateway has not confirmed yet */
+    probe_result(&a, probe_order(&a)->order_id, 0, "");
+    assert_true(told(&b, "b1"));
+    ask(&b, "b1", 3, true);
+    /* Who is not there is not told; it asks after its synchronisation. */
+    ask(&b, "b2", 1, false);
+    probe_close(&b);
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\"},"
+                  "{\"prefix\":\"10.0.9.0/24\"}");
+    assert_false(told(&a, "none"));
+    probe_free(&b);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_teardown(f, teardown)
     const struct CMUnitTest tests[] = {
         T(partial_success_says_how_many_are_short),
         T(a_repeated_alarm_gets_the_same_answer),
+        T(a_repeated_answer_is_the_same_in_every_byte),
+        T(an_answer_that_no_longer_holds),
+        T(answers_of_version_1),
+        T(answers_expire_in_order_after_a_restart),
         T(one_outstanding_alarm_of_a_type),
         T(the_entity_may_refuse_what_it_was_given),
+        T(what_was_refused_is_not_offered_again),
         T(alarms_are_rate_limited),
+        T(the_rate_of_alarms_is_configured),
         T(low_water_is_told_once),
         T(a_full_disk_gives_nothing),
         T(manual_reclamation),
@@ -590,9 +945,13 @@ int main(void) {
         T(release_entity),
         T(the_last_pool_takes_its_domain_along),
         T(orders_are_repeated),
+        T(a_removal_of_what_is_gone),
+        T(a_full_disk_asks_nothing),
+        T(a_late_result_is_about_the_pool_of_its_time),
         T(thresholds_reach_the_entity),
         T(taken_back_before_the_answer),
         T(an_entity_no_longer_admitted),
+        T(who_waits_is_told_of_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,7 +173,9 @@ static void flush(struct session *s) {
     if (r == NULL || http_queued(r) < http_queue_high(r)) {
         out = s->out;
         s->out = (struct buf)BUF_INIT;
-        finished = s->finished;
+        /* Not before the session is ready for the next command: the end of the answer asks for it.
+         */
+        finished = s->finished && !s->executing;
         pthread_cond_broadcast(&s->cond);
     }
     pthread_mutex_unlock(&s->lock);
@@ -256,13 +258,16 @@ static void sink_paging(void *arg, bool on) {
     pthread_mutex_unlock(&s->lock);
 }
 
-static void sink_fault(void *arg, const struct err *e, bool has_place, size_t start, size_t end) {
+static void sink_fault(void *arg, const struct err *e, const char *shown, bool has_place,
+                       size_t start, size_t end) {
     struct session *s = arg;
     pthread_mutex_lock(&s->lock);
     buf_printf(&s->out, "{\"error\":{\"code\":\"%s\",\"text\":", err_code_tag(e->code));
     text_json(&s->out, e->text);
     buf_str(&s->out, ",\"path\":");
     text_json(&s->out, e->path);
+    buf_str(&s->out, ",\"shown\":");
+    text_json(&s->out, shown);
     if (has_place) {
         buf_printf(&s->out, ",\"start\":%zu,\"end\":%zu", start, end);
     }
@@ -281,7 +286,7 @@ static bool sink_stopped(void *arg) {
 
 static enum err_code sink_ask(void *arg, const struct cli_ask *ask, struct buf *answer,
                               struct err *e) {
-    static const char *const kinds[] = {"line", "secret", "text", "file"};
+    static const char *const kinds[] = {"confirm", "secret", "text", "file"};
     struct session *s = arg;
     enum err_code rc;
     pthread_mutex_lock(&s->lock);
@@ -464,9 +469,13 @@ static void execute_job(void *arg) {
     }
     buf_printf(&s->out, "{\"end\":{\"status\":%d,\"prompt\":", status);
     text_json(&s->out, buf_cstr(&prompt));
-    buf_printf(&s->out, ",\"ended\":%s,\"secret\":%s,\"rows\":%u}}\n",
+    struct cli_screen screen = cli_session_screen(s->cli);
+    buf_printf(&s->out,
+               ",\"ended\":%s,\"secret\":%s,\"rows\":%u,\"columns\":%u,"
+               "\"complete-on-space\":%s}}\n",
                cli_session_ended(s->cli) ? "true" : "false",
-               cli_session_secret(s->cli) ? "true" : "false", cli_session_rows(s->cli));
+               cli_session_secret(s->cli) ? "true" : "false", screen.rows, screen.columns,
+               screen.complete_on_space ? "true" : "false");
     s->finished = true;
     pthread_mutex_unlock(&s->lock);
     buf_free(&prompt);
@@ -531,7 +540,7 @@ static void completed(void *arg) {
 }
 
 static void complete_job(void *arg) {
-    static const char *const kinds[] = {"word", "value", "type", "enter", "pipe"};
+    static const char *const kinds[] = {"word", "value", "type", "file", "enter", "pipe"};
     struct completion *c = arg;
     struct cli_completion out;
     cli_complete(c->s->cli, c->line, strlen(c->line), c->cursor, &out);
@@ -618,20 +627,35 @@ static void input(struct request *q, struct session *s, struct buf *body) {
     }
 }
 
-static void dispatch(struct request *q, struct buf *body) {
-    const char *rest = http_path(q->r) + strlen(BASE_PATH), *method = http_method(q->r);
-    bool post = strcmp(method, "POST") == 0;
+/* The session that the path names, and what follows it. False: refused. */
+static bool find_session(const struct request *q, struct session **s, const char **rest) {
+    const char *p = http_path(q->r) + strlen(BASE_PATH);
     char token[TOKEN_LEN + 1] = "";
-    if (*rest == '/') {
-        snprintf(token, sizeof token, "%.*s", (int)strcspn(rest + 1, "/"), rest + 1);
-        rest += 1 + strcspn(rest + 1, "/");
+    if (*p == '/') {
+        snprintf(token, sizeof token, "%.*s", (int)strcspn(p + 1, "/"), p + 1);
+        p += 1 + strcspn(p + 1, "/");
     }
-    struct session *s = map_get(&q->h->sessions, token);
-    if (s != NULL && strcmp(cli_session_actor(s->cli)->user, q->who.user) != 0) {
-        s = NULL;
+    *rest = p;
+    *s = map_get(&q->h->sessions, token);
+    if (*s != NULL) {
+        const struct actor *whose = cli_session_actor((*s)->cli);
+        /* root of the machine may well be called like a user of ours */
+        if (strcmp(whose->user, q->who.user) != 0 || whose->superuser != q->who.superuser) {
+            *s = NULL;
+        }
     }
-    if (token[0] != '\0' && s == NULL) {
+    if (token[0] != '\0' && *s == NULL) {
         refuse(q->r, ERR_ABSENT, "there is no such session; it may have been idle for too long");
+        return false;
+    }
+    return true;
+}
+
+static void dispatch(struct request *q, struct buf *body) {
+    const char *rest, *method = http_method(q->r);
+    bool post = strcmp(method, "POST") == 0;
+    struct session *s;
+    if (!find_session(q, &s, &rest)) {
         return;
     }
     if (s != NULL) {
@@ -690,10 +714,29 @@ static void authenticated(void *arg, const struct actor *who, const struct err *
         return;
     }
     q->who = *who;
-    const char *path = http_path(q->r);
-    size_t n = strlen(path);
-    bool is_input = n > 6 && strcmp(path + n - 6, "/input") == 0;
-    http_collect(q->r, is_input ? CLI_INPUT_MAX : CLI_BODY_MAX, collected, q);
+    struct session *s;
+    const char *rest;
+    if (!find_session(q, &s, &rest)) {
+        return;
+    }
+    bool asked = false;
+    if (s != NULL && strcmp(rest, "/input") == 0) { /* much is taken only where it was asked for */
+        pthread_mutex_lock(&s->lock);
+        asked = s->asking && !s->answered;
+        pthread_mutex_unlock(&s->lock);
+    }
+    http_collect(q->r, asked ? CLI_INPUT_MAX : CLI_BODY_MAX, collected, q);
+}
+
+void cli_http_write_error(struct http_req *r, int status, const char *why) {
+    struct err e;
+    err_set(&e,
+            status == 413   ? ERR_TOO_BIG
+            : status == 503 ? ERR_UNAVAILABLE
+            : status == 408 ? ERR_TIMEOUT
+                            : ERR_MALFORMED,
+            NULL, "%s", why);
+    respond_error(r, status, &e);
 }
 
 bool cli_http_mine(const struct http_req *r) {

@@ -319,7 +319,7 @@ static void wrap_xml(struct load *l, const char **p, size_t *n) {
         (left > 7 && memcmp(at, "<config", 7) == 0) || (left > 5 && memcmp(at, "<data", 5) == 0);
     if (!wrapped && left > 0) {
         struct buf b = BUF_INIT;
-        buf_str(&b, "<config>");
+        buf_str(&b, "<config xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\">");
         buf_add(&b, at, left);
         buf_str(&b, "</config>");
         *n = b.len;
@@ -386,49 +386,20 @@ static enum err_code read_alone(struct load *l, struct snap **out, struct err *e
     return rc;
 }
 
-struct rights {
-    struct run *r;
-    bool denied;
-    struct err *e;
-};
-
-static void check_right(const struct object *a, const struct object *b, void *arg) {
-    struct rights *k = arg;
-    const char *path = (a ? a : b)->doc->path;
-    if (!k->denied && (a == NULL || b == NULL || !doc_equal(a->doc, b->doc))) {
-        k->denied = rights_check(k->r->snap, &k->r->s->who, RIGHT_WRITE, path, k->e) != ERR_OK;
-    }
-}
-
 static enum err_code apply_load(struct load *l, enum load_mode mode, struct err *e) {
     struct candidate *c = l->r->s->candidate;
-    size_t bad;
+    const struct actor *who = &l->r->s->who;
     ERR_TRY(candidates_may_edit(l->r->cli->o.candidates, l->r->s->id, e));
-    /* Rights are those on what differs in the end; edits that overstep them are taken back. */
-    struct snap *before = candidate_snapshot(c), *alone = NULL;
-    enum err_code rc;
     if (mode == LOAD_MERGE || mode == LOAD_SET) {
-        rc = candidate_edit(c, l->edits, l->n_edits, &bad, e);
-    } else {
-        rc = read_alone(l, &alone, e);
-        if (rc == ERR_OK && mode == LOAD_OVERRIDE) {
-            candidate_set(c, alone);
-        } else if (rc == ERR_OK) {
-            candidate_put_all(c, alone);
-        }
+        return candidate_edit(c, who, l->edits, l->n_edits, NULL, e);
     }
+    struct snap *alone = NULL;
+    enum err_code rc = read_alone(l, &alone, e);
     if (rc == ERR_OK) {
-        struct snap *after = candidate_snapshot(c);
-        struct rights k = {l->r, false, e};
-        snap_diff(before, after, check_right, &k);
-        snap_release(after);
-        if (k.denied) {
-            candidate_set(c, before);
-            rc = e->code;
-        }
+        rc = mode == LOAD_OVERRIDE ? candidate_set(c, who, alone, e)
+                                   : candidate_put_all(c, who, alone, e);
     }
     snap_release(alone);
-    snap_release(before);
     return rc;
 }
 
@@ -443,7 +414,7 @@ void cmd_load(struct run *r) {
     };
     static const struct option sources[] = {
         {.word = "terminal", .help = "What is typed, up to Ctrl-D"},
-        {.label = "file", .help = "Name of a file at the terminal"},
+        {.label = "file", .help = "Name of a file at the terminal", .file = true},
     };
     static const struct option relative = {.word = "relative",
                                            .help = "To this level, not to the top"};
@@ -453,7 +424,7 @@ void cmd_load(struct run *r) {
         return;
     }
     const char *file = source == 1 ? r->p->value : NULL;
-    bool rel = mode == LOAD_SET;
+    bool rel = false;
     if (mode != LOAD_OVERRIDE && !parse_may_end(r->p)) {
         if (parse_pick(r->p, &relative, 1) < 0) {
             return;

@@ -141,18 +141,23 @@ static const char *type_of(const struct nc_rpc *r, const struct err *e) {
 
 static void write_error(struct nc_rpc *r, const struct err *e) {
     struct buf path = BUF_INIT, ns = BUF_INIT, *out = &r->head;
-    bool place = path_instance_id(e->path, FORMAT_XML, &path, &ns);
+    bool exact, place = path_instance_id(e->path, FORMAT_XML, &path, &ns, &exact);
     buf_printf(out,
                "<rpc-error><error-type>%s</error-type><error-tag>%s</error-tag>"
                "<error-severity>error</error-severity>",
                type_of(r, e), tag_of(r, e));
+    if (e->app_tag[0] != '\0') {
+        buf_str(out, "<error-app-tag>");
+        text_xml(out, e->app_tag, XML_CONTENT);
+        buf_str(out, "</error-app-tag>");
+    }
     if (place) {
         buf_printf(out, "<error-path%s>", buf_cstr(&ns));
         text_xml(out, buf_cstr(&path), XML_CONTENT);
         buf_str(out, "</error-path>");
     }
     buf_str(out, "<error-message xml:lang=\"en\">");
-    if (!place && e->path[0] != '\0') {
+    if (!(place && exact) && e->path[0] != '\0') {
         text_xml(out, e->path, XML_CONTENT);
         buf_str(out, ": ");
     }
