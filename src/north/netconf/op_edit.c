@@ -5,20 +5,8 @@
 
 #include <string.h>
 
-/* ---- rights and presence ----------------------------------------------------------------------
+/* ---- presence ----------------------------------------------------------------------
  */
-
-/* Refused where it is asked for, not only at the commit (RFC 8341 3.4.5). */
-static enum err_code may_write(struct nc_rpc *r, const struct nc_edits *edits, struct err *e) {
-    for (size_t i = 0; i < edits->n; i++) {
-        if (!edits->expect[i] &&
-            !rights_allow(r->snap, &r->s->who, RIGHT_WRITE, edits->v[i].target)) {
-            return err_set(e, ERR_DENIED, edits->v[i].target, "%s has no right to change this",
-                           r->s->who.user);
-        }
-    }
-    return ERR_OK;
-}
 
 /* Operation none: the way to what is changed must be there (RFC 6241 7.2). */
 static enum err_code expected(struct nc_rpc *r, const struct snap *s, const struct nc_edits *edits,
@@ -48,12 +36,12 @@ static enum err_code apply(struct nc_rpc *r, struct candidate *c, const struct n
         }
     }
     if (!one_by_one) {
-        return candidate_edit(c, v, n, &bad, e);
+        return candidate_edit(c, &r->s->who, v, n, &bad, e);
     }
     enum err_code rc = ERR_OK;
     for (size_t i = 0; i < n; i++) {
         struct err why;
-        if (candidate_edit(c, &v[i], 1, &bad, &why) != ERR_OK && rc == ERR_OK) {
+        if (candidate_edit(c, &r->s->who, &v[i], 1, &bad, &why) != ERR_OK && rc == ERR_OK) {
             *e = why;
             rc = why.code;
         }
@@ -93,19 +81,24 @@ static enum err_code may_edit(struct nc_rpc *r, struct err *e) {
     return candidates_may_edit(r->n->cfg.candidates, r->s->id, e);
 }
 
-/* A private candidate with what <config> says, on top of the running configuration, or alone. */
-static enum err_code private_of(struct nc_rpc *r, const struct dom *config, bool alone,
-                                struct candidate **out, struct err *e) {
+/* Everything that is not said goes. */
+static enum err_code clear(struct nc_rpc *r, struct candidate *c, struct err *e) {
+    struct snap *none = snap_empty();
+    enum err_code rc = candidate_set(c, &r->s->who, none, e);
+    snap_release(none);
+    return rc;
+}
+
+/* A private candidate with what <config> says, and nothing else. */
+static enum err_code private_of(struct nc_rpc *r, const struct dom *config, struct candidate **out,
+                                struct err *e) {
     struct nc_edits edits;
     ERR_TRY(nc_edits_of(config, NC_MERGE, r->a, &edits, e));
-    ERR_TRY(may_write(r, &edits, e));
     struct candidate *c = candidate_private(r->n->cfg.candidates);
-    if (alone) {
-        struct snap *none = snap_empty();
-        candidate_set(c, none);
-        snap_release(none);
+    enum err_code rc = clear(r, c, e);
+    if (rc == ERR_OK) {
+        rc = apply(r, c, &edits, false, e);
     }
-    enum err_code rc = apply(r, c, &edits, false, e);
     if (rc != ERR_OK) {
         candidate_release(c);
         return rc;
@@ -162,8 +155,7 @@ static enum err_code parameters_of(struct nc_rpc *r, struct parameters *p, struc
     return p->config != NULL ? ERR_OK : nc_missing(r, "config", e);
 }
 
-/* On a copy of the shared candidate, or of the running configuration: only what is whole arrives
- * where it is meant to. */
+/* On the shared candidate, or on a private one that becomes a change or is only tried. */
 static enum err_code edit(struct nc_rpc *r, const struct parameters *p,
                           const struct nc_edits *edits, struct err *e) {
     bool shared = p->target == NC_CANDIDATE && !p->test_only;
@@ -171,23 +163,20 @@ static enum err_code edit(struct nc_rpc *r, const struct parameters *p,
     struct snap *before = candidate_snapshot(p->target == NC_CANDIDATE ? r->s->candidate : c);
     enum err_code rc = expected(r, before, edits, e);
     if (rc == ERR_OK && !shared && p->target == NC_CANDIDATE) {
-        candidate_set(c, before);
+        rc = candidate_set(c, &r->s->who, before, e);
     }
     if (rc == ERR_OK && p->replace_all) {
-        struct snap *none = snap_empty();
-        candidate_set(c, none);
-        snap_release(none);
+        rc = clear(r, c, e);
     }
     if (rc == ERR_OK) {
         rc = apply(r, c, edits, p->one_by_one, e);
         if (rc != ERR_OK && p->replace_all) {
-            candidate_set(c, before);
+            struct err ignore;
+            candidate_set(c, &r->s->who, before, &ignore);
         }
     }
-    if (rc == ERR_OK && p->target == NC_RUNNING) {
+    if (rc == ERR_OK && !shared) {
         rc = make(r, c, p->test_only ? CHANGE_DRY_RUN : CHANGE_COMMIT, "edit-config", e);
-    } else if (rc == ERR_OK && p->test_only) {
-        rc = make(r, c, CHANGE_DRY_RUN, "edit-config", e);
     }
     snap_release(before);
     if (!shared) {
@@ -203,23 +192,11 @@ enum err_code nc_op_edit_config(struct nc_rpc *r, struct err *e) {
     ERR_TRY(may_edit(r, e));
     /* With everything gone before, replacing and merging come to the same. */
     ERR_TRY(nc_edits_of(p.config, p.replace_all ? NC_MERGE : p.by_default, r->a, &edits, e));
-    ERR_TRY(may_write(r, &edits, e));
-    if (p.replace_all && !rights_allow(r->snap, &r->s->who, RIGHT_WRITE, "/")) {
-        return err_set(e, ERR_DENIED, NULL, "%s has no right to replace everything",
-                       r->s->who.user);
-    }
     return edit(r, &p, &edits, e);
 }
 
 /* ---- copy-config, delete-config ---------------------------------------------------------------
  */
-
-static enum err_code whole(struct nc_rpc *r, struct err *e) {
-    return rights_allow(r->snap, &r->s->who, RIGHT_WRITE, "/")
-               ? ERR_OK
-               : err_set(e, ERR_DENIED, NULL, "%s has no right to replace everything",
-                         r->s->who.user);
-}
 
 enum err_code nc_op_copy_config(struct nc_rpc *r, struct err *e) {
     enum nc_store from, to;
@@ -230,10 +207,9 @@ enum err_code nc_op_copy_config(struct nc_rpc *r, struct err *e) {
     if (from == to) {
         return nc_fail(r, ERR_INVALID, NULL, NULL, NULL, e, "source and target are the same");
     }
-    ERR_TRY(whole(r, e));
     struct candidate *c = NULL;
     if (from == NC_INLINE) {
-        ERR_TRY(private_of(r, config, true, &c, e));
+        ERR_TRY(private_of(r, config, &c, e));
     } else if (from == NC_RUNNING) {
         candidate_discard(r->s->candidate);
         return ERR_OK;
@@ -245,7 +221,7 @@ enum err_code nc_op_copy_config(struct nc_rpc *r, struct err *e) {
         rc = make(r, c, CHANGE_COMMIT, "copy-config", e);
     } else {
         struct snap *s = candidate_snapshot(c);
-        candidate_set(r->s->candidate, s);
+        rc = candidate_set(r->s->candidate, &r->s->who, s, e);
         snap_release(s);
     }
     candidate_release(c);
@@ -271,7 +247,7 @@ enum err_code nc_op_validate(struct nc_rpc *r, struct err *e) {
     }
     if (source == NC_INLINE) {
         struct candidate *c;
-        ERR_TRY(private_of(r, config, true, &c, e));
+        ERR_TRY(private_of(r, config, &c, e));
         enum err_code rc = make(r, c, CHANGE_DRY_RUN, "validate", e);
         candidate_release(c);
         return rc;
