@@ -447,6 +447,7 @@ def pb(tmp_path_factory):
     return generate(str(tmp_path_factory.mktemp("pb")))
 
 
+@pytest.mark.audited
 def test_calls_of_grpc(weftd):
     """Methods that are none, requests that are none; a gateway's messages stand in test_apmi_foreign.py."""
     creds = credentials(weftd.certificate("robot"))
