@@ -163,7 +163,8 @@ static void why_not(const struct domain *d, unsigned len, const struct prefix_co
         snprintf(text, 256, "/%u is longer than the longest prefix of partition %s, /%u", len,
                  d->partition->name, d->partition->cfg->max_len);
     } else {
-        snprintf(text, 256, "partition %s has no prefix left for this domain", d->partition->name);
+        snprintf(text, 256, "partition %s has no prefix left for this domain%s", d->partition->name,
+                 d->entity->n_refused > 0 ? " but what it could not take" : "");
     }
 }
 

@@ -16,17 +16,6 @@ typedef Openapmi__V1__ManagerMsg manager_msg;
 
 enum phase { PHASE_HELLO, PHASE_DOMAINS, PHASE_POOLS, PHASE_IN_STEP, PHASE_OVER };
 
-enum { /* grpc-status, also in Status.code */
-       CODE_OK = 0,
-       CODE_INVALID_ARGUMENT = 3,
-       CODE_NOT_FOUND = 5,
-       CODE_PERMISSION_DENIED = 7,
-       CODE_RESOURCE_EXHAUSTED = 8,
-       CODE_FAILED_PRECONDITION = 9,
-       CODE_ABORTED = 10,
-       CODE_UNAVAILABLE = 14
-};
-
 struct apmi_session {
     _Atomic unsigned refs;
     _Atomic unsigned in_flight;
@@ -351,7 +340,8 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     s->entity = en;
     s->boot_epoch = h->boot_epoch;
     s->phase = PHASE_DOMAINS;
-    unconfirmed(p, t, en); /* what a restart of ours left behind */
+    unconfirmed(p, t, en);    /* what a restart of ours left behind */
+    entity_refused_clear(en); /* it may have made room */
     L_INFO("entity %s is reachable from %s", en->system_id, s->peer.source);
 
     manager_msg m = OPENAPMI__V1__MANAGER_MSG__INIT;

@@ -154,8 +154,12 @@ struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, 
     struct ip_prefix px;
     uint32_t ordinal = d->next_ordinal;
     prefix_tag tag = pools_tag(p, d->entity->system_id, d->name, false);
-    if (prefix_tree_allocate(pt->tree, len, tag, prof != NULL && prof->allow_larger,
-                             pool_owner(d, ordinal), &px, why, NULL) != ERR_OK) {
+    struct ip_prefix hidden[POOLS_REFUSED_MAX];
+    size_t n_hidden = entity_refused_hide(d->entity, pt, tag, txn_now_s(t), hidden);
+    enum err_code rc = prefix_tree_allocate(pt->tree, len, tag, prof != NULL && prof->allow_larger,
+                                            pool_owner(d, ordinal), &px, why, NULL);
+    entity_refused_unhide(pt, hidden, n_hidden);
+    if (rc != ERR_OK) {
         return NULL;
     }
     /* The record is what allocates, so that undoing it frees; this one was only to choose. */

@@ -44,6 +44,7 @@ static struct entity *entity_at(struct pools *p, uint32_t id) {
 
 void entity_free(struct entity *en) {
     apmi_entity_gone(en);
+    entity_refused_clear(en);
     map_free(&en->domains, NULL);
     mem_free(en->system_id);
     mem_free(en->address);
@@ -88,6 +89,7 @@ static enum err_code fold_entity(struct pools *p, uint32_t id, const void *v, si
         en->id = id;
         en->tokens = POOLS_ALARM_BURST;
         en->since_s = clock_wall_s(p->clock);
+        list_init(&en->refused);
         p->entities =
             (struct entity **)slot_make((void **)p->entities, &p->n_entities, &p->cap_entities, id);
         p->entities[id] = en;

@@ -44,11 +44,25 @@ enum {
     POOLS_RETRY_UNSAFE_S = 60,
     POOLS_RETRY_PENDING_S = 900,
     POOLS_ACK_S = 30,        /* P-04 */
+    POOLS_REFUSED_S = 3600,  /* an entity is not offered again what it refused ... */
+    POOLS_REFUSED_MAX = 64,  /* ... and so many prefixes of each are remembered */
     POOLS_ALARM_RATE = 100,  /* per entity and second ... */
     POOLS_ALARM_BURST = 400, /* ... after so many at once */
     POOLS_STATS_INTERVAL_S = 10,
     POOLS_SAMPLE_S = 300, /* utilisation: one sample in 5 minutes ... */
     POOLS_SAMPLES = 288   /* ... for 24 hours */
+};
+
+/* google.rpc.Code, as far as it is used here. */
+enum {
+    CODE_OK = 0,
+    CODE_INVALID_ARGUMENT = 3,
+    CODE_NOT_FOUND = 5,
+    CODE_PERMISSION_DENIED = 7,
+    CODE_RESOURCE_EXHAUSTED = 8,
+    CODE_FAILED_PRECONDITION = 9,
+    CODE_ABORTED = 10,
+    CODE_UNAVAILABLE = 14
 };
 
 struct apmi_session;
@@ -219,6 +233,8 @@ struct entity {
     bool sync_pending;  /* these orders end its synchronisation */
     double tokens;
     int64_t tokens_at_s;
+    struct list refused; /* prefixes that it could not take, see refused.c */
+    size_t n_refused;
 };
 
 /* Targets outlive the record of their entity until the next tick: core may still hold them. */
@@ -463,6 +479,19 @@ void entity_free(struct entity *en);
 void event_alarm(struct txn *t, const char *name, const struct domain *d, enum alarm_type type,
                  const struct alarm *a);
 void event_drained(struct txn *t, const char *name, const struct domain *d, const struct pool *po);
+
+/* ---- refused.c: prefixes that an entity could not take ------------------------------------------
+ */
+
+void entity_refuses(struct entity *en, const struct ip_prefix *px, int64_t now_s);
+void entity_refused_clear(struct entity *en);
+/* Takes those that are free out of the tree while one is chosen for `tag`; how many. */
+size_t entity_refused_hide(const struct entity *en, struct partition *pt, prefix_tag tag,
+                           int64_t now_s, struct ip_prefix hidden[POOLS_REFUSED_MAX]);
+void entity_refused_unhide(struct partition *pt, const struct ip_prefix *hidden, size_t n);
+/* "192.0.2.0/26, 192.0.2.64/26": those of the partition that would be free for it; or nothing. */
+void entity_refused_text(const struct entity *en, const struct partition *pt, int64_t now_s,
+                         struct buf *out);
 
 /* ---- alarm.c, reclaim.c: what entities ask
  * --------------------------------------------------------

@@ -308,13 +308,27 @@ static void order_id_result(struct pools *p, struct txn *t, struct apmi_session 
     }
 }
 
+static bool has_prefix(const struct pool *po, const Openapmi__V1__Prefix *px) {
+    return px != NULL && px->address.len == 4 && px->length == po->len &&
+           memcmp(px->address.data, ip4(po->address).bytes, 4) == 0;
+}
+
+/* Results may be repeated, and come late; names of pools come again (APM-035). What was said of an
+ * earlier pool of that name says nothing about this one. */
+static bool is_about(const struct pool *po, const struct answer *old,
+                     const Openapmi__V1__OrderResult *r) {
+    return po->allocated_at <= old->at_s &&
+           (r->pool == NULL || r->pool->prefix == NULL || has_prefix(po, r->pool->prefix));
+}
+
 static void added_result(struct pools *p, struct txn *t, struct domain *d,
                          const Openapmi__V1__AlarmResponse *a, const Openapmi__V1__OrderResult *r) {
     bool ok = r->status == NULL || r->status->code == 0;
     const char *only = !ok && r->pool != NULL ? r->pool->name : "";
     for (size_t i = 0; i < a->n_add; i++) {
         struct pool *po = domain_pool_named(d, a->add[i]->name);
-        if (po == NULL || (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN) ||
+        if (po == NULL || !has_prefix(po, a->add[i]->prefix) ||
+            (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN) ||
             (only[0] != '\0' && strcmp(only, a->add[i]->name) != 0)) {
             continue;
         }
@@ -323,6 +337,10 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d,
         } else {
             L_WARN("%s domain %s: the entity refuses pool %s: %s", d->entity->system_id, d->name,
                    a->add[i]->name, r->status->text);
+            if (r->status->code != CODE_RESOURCE_EXHAUSTED && r->status->code != CODE_UNAVAILABLE) {
+                struct ip_prefix px = pool_prefix(po); /* it is the prefix that does not fit */
+                entity_refuses(d->entity, &px, txn_now_s(t));
+            }
             pool_delete(p, t, d, po->ordinal);
         }
     }
@@ -345,9 +363,11 @@ static void alarm_id_result(struct pools *p, struct txn *t, struct apmi_session 
     struct pool *po = domain_pool_named(d, a->pool);
     if (a->action == OPENAPMI__V1__ACTION__ADD_POOLS) {
         added_result(p, t, d, a, r);
-    } else if (po != NULL && a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
+    } else if (po == NULL || !is_about(po, old, r)) {
+        L_DBG("alarm %s is confirmed late: nothing fits it", r->order_id);
+    } else if (a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN, r->status);
-    } else if (po != NULL && a->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
+    } else if (a->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL, r->status);
     }
     openapmi__v1__alarm_response__free_unpacked(a, NULL);

@@ -509,5 +509,12 @@ void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct
         char n[PREFIX_COUNT_TEXT_MAX];
         fact(b, json, "Partition %s can give %s more prefixes of length /%u.", d->partition->name,
              prefix_count_format(prefix_tree_free_of(d->partition->tree, len), n), len);
+        struct buf refused = BUF_INIT;
+        entity_refused_text(en, d->partition, sh->now_s, &refused);
+        if (refused.len > 0) {
+            fact(b, json, "The entity could not take %s: it is not offered again for now.",
+                 buf_cstr(&refused));
+        }
+        buf_free(&refused);
     }
 }

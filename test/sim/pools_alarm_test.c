@@ -157,6 +157,59 @@ static void the_entity_may_refuse_what_it_was_given(void **state) {
     assert_int_equal(state_of("d-0001"), POOL_ACTIVE);
 }
 
+static const char *given(const char *id, unsigned len, char out[IP_TEXT_MAX]) {
+    const answer_msg *r = probe_apportion(&a, id, "d", 1, len);
+    return r->n_add == 1 ? prefix_text(r->add[0], out) : "none";
+}
+
+/* What it could not take is free, and would be the first choice again and again. */
+/* proves: APM-026 P-04 */
+static void what_was_refused_is_not_offered_again(void **state) {
+    char t[IP_TEXT_MAX];
+    struct buf text = BUF_INIT;
+    world("");
+    rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/22\"}");
+    assert_string_equal(given("1", 24, t), "10.0.0.0/24");
+    probe_result_pool(&a, "1", 3, "d");
+    assert_int_equal(allocated(), 0);
+    assert_string_equal(given("2", 24, t), "10.0.1.0/24");
+    probe_result(&a, "2", 0, "");
+    /* Nor as a part of something larger or smaller, but the rest of the partition is. */
+    assert_string_equal(given("3", 23, t), "10.0.2.0/23");
+    probe_result(&a, "3", 0, "");
+    assert_string_equal(given("4", 26, t), "none");
+    rig_call(&rig, &text, NULL, NULL, "explain-domain", "domain", "d", NULL);
+    assert_non_null(strstr(buf_cstr(&text), "could not take 10.0.0.0/24"));
+    assert_non_null(strstr(buf_cstr(&text), "no prefix left for this domain but what it could"));
+    buf_free(&text);
+    /* Others have it at once. */
+    struct probe other;
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "x", "metro", 25);
+    assert_string_equal(prefix_text(probe_apportion(&other, "o", "x", 1, 25)->add[0], t),
+                        "10.0.0.0/25");
+    probe_free(&other);
+    /* It itself after an hour. */
+    rig_pass(&rig, (POOLS_REFUSED_S + 1) * NS_PER_S);
+    assert_string_equal(given("5", 25, t), "10.0.0.128/25");
+    /* That its table is full says nothing about the prefix. */
+    probe_result_pool(&a, "5", CODE_RESOURCE_EXHAUSTED, "d-0001");
+    assert_string_equal(given("6", 25, t), "10.0.0.128/25");
+    /* In a new session it is asked once more. */
+    probe_result_pool(&a, "6", 3, "d-0002");
+    assert_string_equal(given("7", 25, t), "none");
+    const char *names[] = {"d"};
+    const struct probe_pool theirs[] = {{"d", "10.0.1.0/24", 254, 0, 0, false},
+                                        {"d-0000", "10.0.2.0/23", 510, 0, 0, false}};
+    probe_close(&a);
+    probe_connect(&a);
+    probe_domains(&a, 1, names);
+    probe_pools(&a, "d", "metro", 2, theirs);
+    probe_sync_done(&a);
+    assert_string_equal(given("8", 25, t), "10.0.0.128/25");
+}
+
 static void alarms_are_rate_limited(void **state) {
     world("");
     unsigned limited = 0;
@@ -477,6 +530,41 @@ static void orders_are_repeated(void **state) {
     assert_int_equal(allocated(), 2);
 }
 
+/* The bare name comes again when its pool is gone; a confirmation of the first pool's removal that
+ * is said once more must not free the second's prefix, which is in use still. */
+/* proves: APM-035 P-14 */
+static void a_late_result_is_about_the_pool_of_its_time(void **state) {
+    struct probe other;
+    char t[IP_TEXT_MAX];
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d", 0, 254);
+    probe_result(&a, "r1", 0, "");
+    assert_int_equal(probe_drained(&a, "x", "d", "d")->action, OPENAPMI__V1__ACTION__REMOVE_POOL);
+    probe_result(&a, "x", 0, "");
+    assert_int_equal(allocated(), 2);
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "o", "metro", 24);
+    assert_string_equal(prefix_text(probe_apportion(&other, "o", "o", 1, 24)->add[0], t),
+                        "10.0.0.0/24");
+    rig_pass(&rig, 5 * NS_PER_S);
+    const answer_msg *r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_string_equal(r->add[0]->name, "d");
+    probe_result(&a, "2", 0, "");
+    probe_reclaim(&a, "r2", "d", 700, "d", 0, 254);
+    probe_result(&a, "r1", 9, "said long ago"); /* not about this drain */
+    assert_int_equal(state_of("d"), POOL_DRAIN);
+    probe_result(&a, "r2", 0, "");
+    probe_drained(&a, "y", "d", "d");
+    assert_int_equal(state_of("d"), POOL_REMOVING);
+    probe_result(&a, "x", 0, "");
+    assert_int_equal(state_of("d"), POOL_REMOVING);
+    probe_result(&a, "y", 0, "");
+    assert_int_equal(state_of("d"), 0);
+    probe_free(&other);
+}
+
 /* ---- thresholds are the desired state of the entity
  * ---------------------------------------------- */
 
@@ -576,6 +664,7 @@ int main(void) {
         T(a_repeated_alarm_gets_the_same_answer),
         T(one_outstanding_alarm_of_a_type),
         T(the_entity_may_refuse_what_it_was_given),
+        T(what_was_refused_is_not_offered_again),
         T(alarms_are_rate_limited),
         T(low_water_is_told_once),
         T(a_full_disk_gives_nothing),
@@ -590,6 +679,7 @@ int main(void) {
         T(release_entity),
         T(the_last_pool_takes_its_domain_along),
         T(orders_are_repeated),
+        T(a_late_result_is_about_the_pool_of_its_time),
         T(thresholds_reach_the_entity),
         T(taken_back_before_the_answer),
         T(an_entity_no_longer_admitted),
