@@ -388,6 +388,9 @@ enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, st
         return show_commit(sys, cl, e);
     } else if (rpc == system_show_system_targets_rpc) {
         const struct system_show_system_targets_input *in = cl->in.data;
+        if (in->name != NULL && map_get(&sys->core->targets, in->name) == NULL) {
+            return err_set(e, ERR_ABSENT, NULL, "there is no target \"%s\"", in->name);
+        }
         answer_list(cl, "target", targets_json(sys, in->name, &cl->text));
     } else if (rpc == system_show_system_users_rpc) {
         answer_list(cl, "session", sessions_json(sys, &cl->text));

@@ -197,6 +197,11 @@ void target_applied(struct target_session *t, uint64_t revision) {
         set_state(t, TARGET_IN_STEP);
         set_reason(t, "");
         pump(t);
+    } else if (t->state == TARGET_WAITING && t->applied >= t->desired) {
+        timer_disarm(&t->core->timers, &t->timer); /* it came late, and there is no more to say */
+        t->failures = 0;
+        set_reason(t, "");
+        set_state(t, TARGET_IN_STEP);
     }
     targets_progress(t->core);
 }
