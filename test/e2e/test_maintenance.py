@@ -123,6 +123,27 @@ def test_restore_refuses_what_is_no_backup(controller, tmp_path):
     assert "kept" in c.must("show configuration")
 
 
+def test_an_interrupted_restore_is_told(controller):
+    """Killed between the two renames there is no store: to begin with an empty one would hide that."""
+    c = controller
+    c.must(profile("kept"))
+    c.must("request system backup one.db")
+    c.stop()
+    store = os.path.join(c.data, "weft.db")
+    os.rename(store, store + ".before-restore-x")
+    os.rename(store + "-tables", store + ".restoring-tables")
+    with open(store + ".restoring", "wb"):
+        pass
+    p = subprocess.run([WEFTD, "--data", c.data, "--unix", c.socket, "--listen", "none",
+                        "--listen-apmi", "none"], capture_output=True, text=True, timeout=30, check=False)
+    assert p.returncode == 1 and "restore again" in p.stderr, p.stderr
+    assert not os.path.exists(store)
+    r = c.maintain("restore", os.path.join(c.data, "backup", "one.db"))
+    assert r.returncode == 0, r.stderr
+    c.start()
+    assert "kept" in c.must("show configuration")
+
+
 # proves: APM-114
 def test_events_are_kept_and_shown(controller):
     c = controller
