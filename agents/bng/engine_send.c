@@ -84,9 +84,12 @@ static void fill_pool(const struct bng_pool *p, wire_pool *w, Openapmi__V1__Pref
                                          : OPENAPMI__V1__POOL_STATE__ACTIVE;
 }
 
-struct part *bng_take_part(const struct bng_domain *d, size_t *from) {
+struct part *bng_take_part(const struct bng_domain *d, size_t *from, bool in_service) {
     struct part *t = MEM_NEW(struct part);
     for (; *from < d->n_pools && t->n < BNG_SYNC_PART; ++*from) {
+        if (in_service && (d->pools[*from]->phase < BNG_ACTIVE || d->pools[*from]->refused[0])) {
+            continue;
+        }
         fill_pool(d->pools[*from], &t->pools[t->n], &t->prefixes[t->n]);
         t->ptr[t->n] = &t->pools[t->n];
         t->n++;
@@ -102,7 +105,8 @@ void bng_wire_stats(struct bng_domain *d) {
         used += d->pools[i]->used;
     }
     do {
-        struct part *t = bng_take_part(d, &from);
+        /* A pool that is listed here is taken as accepted (P-04). */
+        struct part *t = bng_take_part(d, &from, true);
         entity_msg m = OPENAPMI__V1__ENTITY_MSG__INIT;
         Openapmi__V1__Stats s = OPENAPMI__V1__STATS__INIT;
         BODY(m, STATS);

@@ -105,7 +105,7 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
             s.digest.len = sizeof hash;
             from = d->n_pools;
         } else {
-            t = bng_take_part(d, &from);
+            t = bng_take_part(d, &from, false);
             s.pool = t->ptr;
             s.n_pool = t->n;
         }
@@ -114,6 +114,13 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
         mem_free(t);
     } while (from < d->n_pools);
     bng_flush(e);
+}
+
+void bng_wire_pools(struct bng_domain *d) {
+    /* Before that the synchronisation's own list is still to come. */
+    if (d->engine->session >= BNG_POOLS && d->state == BNG_DOMAIN_READY) {
+        sync_pools(d, false);
+    }
 }
 
 static void sync_progress(struct bng_engine *e) {

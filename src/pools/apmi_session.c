@@ -30,7 +30,7 @@ struct apmi_session {
     bool closed; /* the transport is gone, or was told to go */
     struct entity *entity;
     uint64_t boot_epoch, last_msg_id;
-    int64_t heard_s;      /* last message */
+    int64_t heard_ns;     /* last message, by the clock that is never set */
     struct map announced; /* domains of the DomainSync under way */
     /* parts of a PoolSync under way */
     struct item **parts;
@@ -242,8 +242,8 @@ void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *w
 }
 
 void apmi_check_silence(struct txn *t, struct apmi_session *s) {
-    int64_t silent = txn_now_s(t) - s->heard_s;
-    if (s->peer.silent_max_s > 0 && silent > (int64_t)s->peer.silent_max_s) {
+    int64_t silent = clock_mono(s->pools->clock) - s->heard_ns;
+    if (s->peer.silent_max_s > 0 && silent > s->peer.silent_max_s * NS_PER_S) {
         apmi_dismiss(t, s, CODE_UNAVAILABLE, "nothing was heard from it for too long");
     }
 }
@@ -550,6 +550,16 @@ static void adjust_partition(struct pools *p, struct txn *t, struct domain *d,
     }
 }
 
+/* Is there a pool about which the entity needs a verdict? It may have lost the one it was given. */
+static bool has_conflicts(const struct domain *d) {
+    for (uint32_t i = 0; i < d->n_pools; i++) {
+        if (!pool_state_managed(d->pools[i].state)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* All parts are there. */
 static void pool_sync_whole(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                             struct domain *d, const Openapmi__V1__PoolSync *last) {
@@ -563,9 +573,11 @@ static void pool_sync_whole(struct pools *p, struct txn *t, struct apmi_session 
     adjust_partition(p, t, d, last);
     if (n == 0 && last->digest.len == 32) {
         domain_digest(d, ours);
-        if (memcmp(ours, last->digest.data, 32) != 0) {
+        bool same = memcmp(ours, last->digest.data, 32) == 0;
+        if (!same || has_conflicts(d)) {
             pool_sync_reply(t, s, msg_id, &r, last->domain, CODE_ABORTED,
-                            "the digests differ: send the full list");
+                            same ? "pools are in conflict or unmanaged: send the full list"
+                                 : "the digests differ: send the full list");
             arena_free(a);
             return;
         }
@@ -682,7 +694,7 @@ static enum err_code item_work(struct txn *t, void *arg, struct err *e) {
         return ERR_OK;
     }
     s->last_msg_id = m->msg_id;
-    s->heard_s = it->receipt_s;
+    s->heard_ns = clock_mono(p->clock);
     if ((s->phase == PHASE_HELLO) != (m->body_case == OPENAPMI__V1__ENTITY_MSG__BODY_HELLO)) {
         apmi_end(t, s, CODE_INVALID_ARGUMENT,
                  s->phase == PHASE_HELLO ? "Hello comes first" : "Hello comes once");

@@ -275,7 +275,9 @@ static void pool_result(struct pools *p, struct txn *t, struct domain *d, uint32
             removal_confirmed(p, t, d, ordinal);
             return; /* the domain may be gone */
         }
-        if (po->state == POOL_REMOVING) { /* it will report the pool drained again */
+        if (po->state == POOL_REMOVING && st->code == CODE_NOT_FOUND) {
+            order_resync(p, t, d->entity, d->name); /* its list will say that it is gone */
+        } else if (po->state == POOL_REMOVING) {    /* it will report the pool drained again */
             pool_set_state(p, t, d, ordinal, POOL_DRAIN_SET, -1);
         }
         break;
@@ -327,6 +329,11 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d,
     const char *only = !ok && r->pool != NULL ? r->pool->name : "";
     for (size_t i = 0; i < a->n_add; i++) {
         struct pool *po = domain_pool_named(d, a->add[i]->name);
+        if (po != NULL && po->state == POOL_ACTIVE && only[0] != '\0' &&
+            strcmp(only, a->add[i]->name) == 0 && has_prefix(po, a->add[i]->prefix)) {
+            order_resync(p, t, d->entity, d->name); /* it was counted as accepted before */
+            continue;
+        }
         if (po == NULL || !has_prefix(po, a->add[i]->prefix) ||
             (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN) ||
             (only[0] != '\0' && strcmp(only, a->add[i]->name) != 0)) {
