@@ -100,11 +100,9 @@ static bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s,
     return true;
 }
 
-static bool rate_limited(struct entity *en, int64_t now_s) {
-    if (now_s > en->tokens_at_s) {
-        en->tokens += (double)(now_s - en->tokens_at_s) * POOLS_ALARM_RATE;
-        en->tokens_at_s = now_s;
-    }
+static bool rate_limited(struct entity *en, int64_t now_ns) {
+    en->tokens += (double)(now_ns - en->tokens_at_ns) / (double)NS_PER_S * POOLS_ALARM_RATE;
+    en->tokens_at_ns = now_ns;
     if (en->tokens > POOLS_ALARM_BURST) {
         en->tokens = POOLS_ALARM_BURST;
     }
@@ -239,7 +237,7 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
         r.n_add = n;
         r.add = add;
         alarm_over(t, d, ALARM_APPORTION);
-        domain_wait(p, d, txn_now_s(t));
+        domain_wait(p, d);
         partition_check_low(p, t, d->partition);
     } else {
         r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;
@@ -338,7 +336,7 @@ void alarm_handle(struct pools *p, struct txn *t, struct apmi_session *s, uint64
                           receipt_s + 1, "the domain is being synchronised");
         return;
     }
-    if (rate_limited(en, receipt_s)) {
+    if (rate_limited(en, clock_mono(p->clock))) {
         p->stats.rate_limited++;
         alarm_answer_noop(t, s, msg_id, a->alarm_id, OPENAPMI__V1__REASON__RATE_LIMITED,
                           receipt_s + 1, "too many alarms in too short a time");

@@ -252,11 +252,11 @@ bool domain_remove_if_empty(struct pools *p, struct txn *t, struct domain *d, co
 
 /* ---- waiting for confirmations (P-04) -------------------------------------------------------- */
 
-void domain_wait(struct pools *p, struct domain *d, int64_t now_s) {
+void domain_wait(struct pools *p, struct domain *d) {
     if (!list_empty(&d->waiting)) {
         return; /* the earlier deadline stands */
     }
-    d->wait_until_s = now_s + POOLS_ACK_S;
+    d->wait_until_ns = clock_mono(p->clock) + POOLS_ACK_S * NS_PER_S;
     list_append(&p->waiting, &d->waiting);
 }
 

@@ -200,8 +200,8 @@ struct domain {
     uint32_t n_pools, cap_pools;
     struct alarm *alarms[ALARM_TYPES];
     /* volatile */
-    struct list waiting; /* in pools.waiting while something is unanswered */
-    int64_t wait_until_s;
+    struct list waiting;   /* in pools.waiting while something is unanswered */
+    int64_t wait_until_ns; /* of the clock that is never set */
     bool synced, created_here, resync_asked;
     bool have_stats;
     uint32_t hint;                                       /* where the last look-up by name ended */
@@ -232,8 +232,8 @@ struct entity {
     uint32_t in_flight; /* domains with an unanswered order about thresholds */
     bool sync_pending;  /* these orders end its synchronisation */
     double tokens;
-    int64_t tokens_at_s;
-    struct list refused; /* prefixes that it could not take, see refused.c */
+    int64_t tokens_at_ns; /* of the clock that is never set */
+    struct list refused;  /* prefixes that it could not take, see refused.c */
     size_t n_refused;
 };
 
@@ -470,7 +470,7 @@ void domain_thresholds(const struct pools *p, const struct domain *d,
                        Openapmi__V1__Thresholds *out);
 /* Removes a domain that has no pools left (APM-037). */
 bool domain_remove_if_empty(struct pools *p, struct txn *t, struct domain *d, const char *why);
-void domain_wait(struct pools *p, struct domain *d, int64_t now_s);
+void domain_wait(struct pools *p, struct domain *d);
 void domain_wait_done(struct domain *d); /* when nothing is unanswered any more */
 void domain_set_usage(struct domain *d, uint64_t free, uint64_t total, uint64_t used);
 void domain_free(struct domain *d);

@@ -94,7 +94,7 @@ static bool try_candidate(struct pools *p, struct txn *t, struct domain *d, stru
     pool_name(d, po, name);
     decide_drain(out, name);
     pool_set_state(p, t, d, po->ordinal, POOL_DRAIN, 0);
-    domain_wait(p, d, txn_now_s(t));
+    domain_wait(p, d);
     L_INFO("%s domain %s: pool %s is to be drained", d->entity->system_id, d->name, name);
     return true;
 }
@@ -197,7 +197,7 @@ void drained_decide(struct pools *p, struct txn *t, struct domain *d, const alar
         if (!manual) {
             /* Through `drained` in one transaction: nothing but the order is left to do. */
             pool_set_state(p, t, d, po->ordinal, POOL_REMOVING, -1);
-            domain_wait(p, d, txn_now_s(t));
+            domain_wait(p, d);
             decide_remove(out, name);
             return;
         }
@@ -304,7 +304,7 @@ enum err_code pools_drain(struct pools *p, struct txn *t, const char *entity, co
     pool_set_state(p, t, d, po->ordinal, POOL_DRAIN, POOL_MANUAL);
     po = domain_pool_named(d, pool);
     order_pool(p, t, d, po, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN);
-    domain_wait(p, d, txn_now_s(t));
+    domain_wait(p, d);
     if (al != NULL && strcmp(al->pool, pool) == 0) {
         event_alarm(t, "weft-apm:alarm-cleared", d, ALARM_RECLAIM, al);
         alarm_delete(t, d, ALARM_RECLAIM);
@@ -351,7 +351,7 @@ enum err_code pools_reclaim(struct pools *p, struct txn *t, const char *entity, 
     }
     pool_set_state(p, t, d, po->ordinal, POOL_REMOVING, -1);
     order_pool(p, t, d, domain_pool_named(d, pool), OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL);
-    domain_wait(p, d, txn_now_s(t));
+    domain_wait(p, d);
     say(text, d, pool, "is being reclaimed");
     return ERR_OK;
 }

@@ -443,6 +443,6 @@ void sync_reissue(struct pools *p, struct txn *t, struct apmi_session *s, struct
         }
     }
     if (any) {
-        domain_wait(p, d, txn_now_s(t));
+        domain_wait(p, d);
     }
 }

@@ -40,10 +40,11 @@ static void domain_overdue(struct pools *p, struct txn *t, struct domain *d) {
     }
 }
 
-static void overdue(struct pools *p, struct txn *t, int64_t now_s) {
+static void overdue(struct pools *p, struct txn *t) {
+    int64_t now_ns = clock_mono(p->clock);
     while (!list_empty(&p->waiting)) {
         struct domain *d = CONTAINER_OF(p->waiting.next, struct domain, waiting);
-        if (d->wait_until_s > now_s) {
+        if (d->wait_until_ns > now_ns) {
             break;
         }
         list_remove(&d->waiting);
@@ -54,7 +55,7 @@ static void overdue(struct pools *p, struct txn *t, int64_t now_s) {
         L_WARN_RL(10, "%s domain %s: no confirmation for %d s", d->entity->system_id, d->name,
                   POOLS_ACK_S);
         domain_overdue(p, t, d);
-        domain_wait(p, d, now_s);
+        domain_wait(p, d);
     }
 }
 
@@ -112,7 +113,7 @@ static void targets_sweep(struct pools *p) {
 }
 
 void pools_tick(struct pools *p, struct txn *t, int64_t now_s) {
-    overdue(p, t, now_s);
+    overdue(p, t);
     answers_expire(p, t, now_s, EXPIRE_AT_ONCE);
     samples(p, t, now_s);
     MAP_FOREACH (m, &p->partitions) {

@@ -210,6 +210,7 @@ static void what_was_refused_is_not_offered_again(void **state) {
     assert_string_equal(given("8", 25, t), "10.0.0.128/25");
 }
 
+/* proves: P-19 */
 static void alarms_are_rate_limited(void **state) {
     world("");
     unsigned limited = 0;
@@ -410,7 +411,7 @@ static void a_window_of_zero_is_always(void **state) {
                      OPENAPMI__V1__ACTION__SET_DRAIN);
 }
 
-/* proves: APM-082 */
+/* proves: APM-082 P-20 */
 static void the_waiting_period_is_kept(void **state) {
     world(",\"auto-reclamation\":{\"delay\":120}");
     give("1", 3);
@@ -489,7 +490,7 @@ static void release_entity(void **state) {
     assert_int_equal(allocated(), 0);
 }
 
-/* proves: APM-037 */
+/* proves: APM-037 P-16 */
 static void the_last_pool_takes_its_domain_along(void **state) {
     world(",\"auto-reclamation\":{}");
     give("1", 1);

@@ -16,7 +16,8 @@ struct probe {
     struct apmi_session *session; /* NULL: not connected */
     char system_id[POOLS_SYSTEM_ID_MAX + 1];
     uint64_t msg_id, boot_epoch;
-    manager_msg **inbox; /* in order */
+    unsigned silent_max_s; /* of the next session; 0: no bound */
+    manager_msg **inbox;   /* in order */
     size_t n_inbox, cap_inbox;
     manager_msg *last; /* what probe_take gave last; freed by the next one */
     bool ended;
