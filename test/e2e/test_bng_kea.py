@@ -286,7 +286,7 @@ def test_changes_are_gathered_and_the_blackout_is_bounded(lab, pb):
     assert "weft_bng_kea_reload_seconds_bucket" in text and "weft_bng_kea_reload_leases_sum" in text
 
 
-# proves: P-01
+# proves: A10 P-01
 def test_mutual_tls_with_python(lab, pb):
     gw = Gateway(lab, frr=False, clients=0).build()
     certs = lab.path("tls")
@@ -322,6 +322,7 @@ def test_a_second_address_takes_over(lab, pb):
     assert "10.255.1.1:20558" in gw.ask("status").stdout
 
 
+# proves: A10
 def test_a_manager_in_node(lab):
     """grpc-js as the manager: the same .proto, a third implementation of gRPC."""
     target = os.path.join(TOP, "build-node")

@@ -64,7 +64,7 @@ def profile(name):
             f"set apm pool-domain-profile {name} reclaim-threshold 900\ncommit\nexit")
 
 
-# proves: APM-115 APM-113
+# proves: APM-115
 def test_backup_check_restore(controller):
     c = controller
     c.must(profile("before"))

@@ -402,6 +402,7 @@ static void rig_on(struct rig *r, const char *rows) {
         unlink(path);
     }
     rows_load(rows, url);
+    buf_clear(&r->before); /* it is another one */
     clock_fake_advance(&r->clock, 700 * NS_PER_S);
     rig_crash_end(r);
     assert_int_equal(old + 1, r->generation);
