@@ -319,9 +319,9 @@ static void finish_removal(struct bng_pool *p) {
         d->count.reclamations++;
         d->emptied = d->n_pools == 0;
     }
-    /* Durable before the manager may give it to somebody else. If not, the session's next
-     * synchronisation says it. */
+    /* Durable before the manager may give it to somebody else. */
     if (!bng_persist(e)) {
+        d->untold = true;
         return;
     }
     if (id[0] != '\0') {
@@ -863,6 +863,12 @@ int64_t bng_engine_tick(struct bng_engine *e) {
     int64_t next = IDLE_NS;
     if (e->uncommitted && !bng_persist(e)) {
         next = NS_PER_S;
+    }
+    for (size_t i = 0; i < e->n_domains && !e->uncommitted; i++) {
+        if (e->domains[i]->untold) {
+            e->domains[i]->untold = false;
+            bng_wire_pools(e->domains[i]); /* or the next synchronisation says it */
+        }
     }
     bng_wire_tick(e);
     for (size_t i = 0; i < e->n_domains; i++) {

@@ -111,6 +111,7 @@ struct bng_domain {
     bool dirty;         /* to be saved */
     bool full_logged;
     bool emptied; /* its last pool was reclaimed */
+    bool untold;  /* a pool is gone, and the manager is to be told once that is durable */
     struct {
         uint64_t apportion_alarms, reclaim_alarms, drained_alarms, attempts, nacks, abatements;
         uint64_t allocations, reclamations, local_allocations;

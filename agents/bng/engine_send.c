@@ -125,12 +125,18 @@ void bng_wire_stats(struct bng_domain *d) {
 void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const char *text,
                      const struct bng_pool *p, uint64_t revision) {
     for (size_t i = 0; i < BNG_ORDERS_KEPT; i++) {
-        if (strcmp(e->orders[i].id, id) == 0) {
-            e->orders[i].done = true;
-            e->orders[i].code = code;
-            e->orders[i].revision = revision;
-            snprintf(e->orders[i].text, sizeof e->orders[i].text, "%s", text);
+        struct order_kept *k = &e->orders[i];
+        if (strcmp(k->id, id) != 0 || k->done) {
+            continue; /* a result that is said once more stays as it was */
         }
+        if (code == 14) {
+            k->id[0] = '\0'; /* not done, for now: the same order again is tried again */
+            continue;
+        }
+        k->done = true;
+        k->code = code;
+        k->revision = revision;
+        snprintf(k->text, sizeof k->text, "%s", text);
     }
     if (e->session == BNG_DOWN) {
         return; /* the next synchronisation tells */

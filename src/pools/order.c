@@ -84,7 +84,8 @@ void thresholds_order(struct pools *p, struct domain *d, uint64_t revision) {
     mem_free(d->thresholds_refused);
     d->thresholds_refused = NULL;
     char id[64];
-    snprintf(id, sizeof id, "th.%" PRIu32 ".%" PRIu64, d->id, revision);
+    /* Each try is an order of its own: an entity repeats its result for one it has seen. */
+    snprintf(id, sizeof id, "th.%" PRIu32 ".%" PRIu64 ".%" PRIu64, d->id, revision, ++p->order_seq);
     order_msg o = OPENAPMI__V1__ORDER__INIT;
     o.order_id = id;
     o.type = OPENAPMI__V1__ORDER_TYPE__ORDER_UPDATE_THRESHOLDS;
@@ -97,25 +98,33 @@ void thresholds_order(struct pools *p, struct domain *d, uint64_t revision) {
     apmi_send_now(d->entity->session, &m);
 }
 
+/* All answers to a revision are there: what is told to core? */
 static void thresholds_progress(struct entity *en) {
     if (en->in_flight > 0 || en->sending == 0 || en->target == NULL) {
         return;
     }
     uint64_t revision = en->sending;
+    const struct domain *refused = NULL, *later = NULL;
+    char why[400] = "";
     en->sending = 0;
     MAP_FOREACH (m, &en->domains) {
         const struct domain *d = m->value;
-        if (d->thresholds_refused != NULL) {
-            char why[400];
-            snprintf(why, sizeof why, "domain %s: %s", d->name, d->thresholds_refused);
-            en->sync_pending = false;
-            target_refused(en->target, revision, why);
-            return;
-        }
+        refused = d->thresholds_refused != NULL && !d->thresholds_later ? d : refused;
+        later = d->thresholds_refused != NULL && d->thresholds_later ? d : later;
+    }
+    const struct domain *d = refused != NULL ? refused : later;
+    if (d != NULL) {
+        snprintf(why, sizeof why, "domain %s: %s", d->name, d->thresholds_refused);
     }
     if (en->sync_pending) {
+        /* It is in step with what was when it connected. What came after, refused or not, is a
+         * revision that core sends now, with an answer that counts. */
         en->sync_pending = false;
         target_synced(en->target);
+    } else if (refused != NULL) {
+        target_refused(en->target, revision, why);
+    } else if (later != NULL) {
+        target_failed(en->target, revision, why);
     } else {
         target_applied(en->target, revision);
     }
@@ -150,6 +159,7 @@ static void thresholds_result(struct pools *p, struct txn *t, struct apmi_sessio
         d->sent_hold = d->asked_hold;
         d->thresholds_known = true;
     } else {
+        d->thresholds_later = r->status->code == CODE_UNAVAILABLE;
         d->thresholds_refused =
             mem_strdup(r->status->text[0] ? r->status->text : "no reason given");
         L_WARN("%s domain %s refuses thresholds %" PRIu32 "/%" PRIu32 ": %s", d->entity->system_id,

@@ -602,6 +602,73 @@ static void a_session_that_falls_silent_is_lost(void **state) {
     assert_non_null(pools_entity(rig.pools, "bng1")->lost_why);
 }
 
+static enum target_state target_state_of(const char *entity) {
+    struct target_info i;
+    target_info(pools_entity(rig.pools, entity)->target, &i);
+    return i.state;
+}
+
+/* The next order about thresholds is answered with that code; its apportion threshold. */
+static uint64_t answer_thresholds(uint32_t code, const char *text) {
+    const Openapmi__V1__Order *o;
+    while ((o = probe_order(&a)) != NULL &&
+           o->type != OPENAPMI__V1__ORDER_TYPE__ORDER_UPDATE_THRESHOLDS) {
+    }
+    if (o == NULL) {
+        return 0;
+    }
+    uint64_t apportion = o->thresholds->apportion;
+    probe_result(&a, o->order_id, code, text);
+    return apportion;
+}
+
+/* "I can't store them now" is no refusal: it is tried again, ever more slowly, until it works. */
+/* proves: P-10 */
+static void thresholds_that_can_not_be_stored_now(void **state) {
+    probe_connect_empty(&a);
+    probe_create(&a, "d", "metro", 24);
+    rig_profile(&rig, "p", 120, 500, "");
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(answer_thresholds(CODE_UNAVAILABLE, "the disk is full"), 120);
+    rig_step(&rig);
+    assert_int_equal(target_state_of("bng1"), TARGET_WAITING);
+    assert_int_equal(answer_thresholds(0, ""), 0); /* not at once */
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(answer_thresholds(CODE_UNAVAILABLE, "the disk is full"), 120);
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(answer_thresholds(0, ""), 0);
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(answer_thresholds(0, ""), 120);
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(target_state_of("bng1"), TARGET_IN_STEP);
+    assert_int_equal(domain_of(&rig, "bng1", "d")->sent_apportion, 120);
+}
+
+/* Thresholds change while an entity synchronises, and it refuses the new ones: it is in step with
+ * what was before, and hears of what comes after. */
+/* proves: P-10 */
+static void refused_at_the_end_of_a_synchronisation(void **state) {
+    const char *names[] = {"d"};
+    const struct probe_pool theirs[] = {{"d", "10.0.0.0/24", 254, 0, 0, false}};
+    probe_connect(&a);
+    probe_domains(&a, 1, names);
+    probe_create(&a, "d", "metro", 24);
+    probe_pools(&a, "d", "metro", 1, theirs);
+    rig_profile(&rig, "p", 5000, 6000, "");
+    probe_sync_done(&a);
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(answer_thresholds(CODE_FAILED_PRECONDITION, "more than I can hold"), 5000);
+    rig_pass(&rig, NS_PER_S);
+    answer_thresholds(CODE_FAILED_PRECONDITION, "more than I can hold"); /* may be asked again */
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(target_state_of("bng1"), TARGET_REFUSED);
+    rig_profile(&rig, "p", 70, 300, "");
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(answer_thresholds(0, ""), 70);
+    rig_pass(&rig, NS_PER_S);
+    assert_int_equal(target_state_of("bng1"), TARGET_IN_STEP);
+}
+
 static void set_clock(int64_t s) { /* as an administrator does it, or NTP */
     rig.clock.fake_wall += s * NS_PER_S;
     rig_step(&rig);
@@ -682,6 +749,8 @@ int main(void) {
         T(three_ways_to_withdraw),
         T(a_session_that_falls_silent_is_lost),
         T(the_clock_is_set),
+        T(thresholds_that_can_not_be_stored_now),
+        T(refused_at_the_end_of_a_synchronisation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
