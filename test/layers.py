@@ -3,6 +3,8 @@
 """The layers of docs/architecture.md, as a check of every #include.
 
   layers.py ROOT          prints what breaks the rules, status 1 if anything does
+  layers.py ROOT STAMP DEPFILE   the same as a step of the build: STAMP is made when nothing does,
+                          DEPFILE names what was read, folders included, so that ninja asks again
   layers.py --self-test   breaks each rule in a scratch tree and expects to be told
 
 Rules: a folder includes only itself and what is below it; never sideways between services or
@@ -11,6 +13,7 @@ strcpy, strcat, sprintf, system; each file begins with its licence.
 """
 import os
 import re
+import subprocess
 import sys
 import tempfile
 
@@ -146,6 +149,20 @@ def faults(root):
     return [fault for path in sources(root) for fault in faults_in(root, path)]
 
 
+def stamp(root, path, depfile):
+    """As a step of the build. A new file changes its folder, so folders are read things too."""
+    read = [os.path.join(root, p) for p in sources(root)]
+    folders = {os.path.dirname(p) for p in read}
+    for top in list(folders):
+        while len(top) > len(root):
+            folders.add(top)
+            top = os.path.dirname(top)
+    with open(depfile, 'w', encoding='utf-8') as f:
+        f.write('%s: %s\n' % (path, ' '.join(p.replace(' ', '\\ ') for p in sorted(folders) + read)))
+    with open(path, 'w', encoding='utf-8'):
+        pass
+
+
 # ---- the check of the check ----
 
 HEADERS = ['src/base/b.h', 'src/model/m.h', 'src/log/l.h', 'src/net/n.h', 'src/core/c.h',
@@ -217,8 +234,28 @@ def told(path, text):
         return faults(root)
 
 
+def step_of_the_build():
+    """What the build does: fails, and leaves no stamp, when one include points upwards."""
+    with tempfile.TemporaryDirectory() as root:
+        def put(name, body):
+            full = os.path.join(root, name)
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, 'w', encoding='utf-8') as f:
+                f.write('// SPDX-License-Identifier: Apache-2.0\n' + body)
+        made, deps = os.path.join(root, 'stamp'), os.path.join(root, 'deps')
+        argv = [sys.executable, os.path.abspath(__file__), root, made, deps]
+        put('src/core/c.h', '')
+        put('src/base/b.c', '#include <string.h>\n')
+        good = subprocess.run(argv, capture_output=True, check=False).returncode == 0 and \
+            os.path.exists(made) and os.path.join(root, 'src/base') in open(deps, encoding='utf-8').read()
+        os.unlink(made)
+        put('src/base/b.c', '#include "core/c.h"\n')
+        return good and subprocess.run(argv, capture_output=True, check=False).returncode == 1 and \
+            not os.path.exists(made)
+
+
 def self_test():
-    wrong = 0
+    wrong = 0 if step_of_the_build() else 1
     for path, text in ALLOWED:
         found = told(path, text)
         if found:
@@ -238,5 +275,8 @@ if __name__ == '__main__':
         sys.exit(1 if self_test() else 0)
     found = faults(sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.dirname(
         os.path.abspath(__file__))))
-    print('\n'.join(found) if found else 'every include keeps to its layer')
+    if not found and len(sys.argv) > 3:
+        stamp(sys.argv[1], sys.argv[2], sys.argv[3])
+    else:
+        print('\n'.join(found) if found else 'every include keeps to its layer')
     sys.exit(1 if found else 0)
