@@ -94,6 +94,7 @@ def test_pools_come_and_go_while_subscribers_renew(lab, pb):
     wait_until("withdrawn at the core", 10, lambda: set(gw.routes_at_core()) == {BLOCKS[1]})
     assert lab.address_of("c0", "eth0") == second and lab.ping("core", second)
     assert gw.metric("weft_bng_kea_reload_seconds_count") >= 3
+    assert gw.metric("weft_bng_loop_callbacks_total") > 100 and gw.metric("weft_bng_loop_slow_total") >= 0
     # Operators' view (spec 3.2).
     text = gw.ask("status").stdout
     assert "State: connected" in text and "Security: clear-text" in text and "Remote" in text
@@ -177,7 +178,7 @@ def test_everything_killed_at_some_time(lab, pb):
 
 def lab_frr_restart(gw):
     for p in gw.lab.processes:
-        if p.name.startswith("bng-") and p.alive() and "zebra" in p.name or "staticd" in p.name:
+        if p.name.startswith("bng-") and p.alive() and ("zebra" in p.name or "staticd" in p.name):
             p.kill(signal.SIGKILL)
     for p in gw.lab.processes:
         if p.name == "bng-bgpd-out" and p.alive():
