@@ -6,14 +6,15 @@ PYTHON := /usr/bin/python3
 PROGRAMS := src/weftd/weftd cli/weft agents/bng/weft-bng
 CCACHE := $(shell command -v ccache)
 
-.PHONY: all run test tsan tsan-tests deps deps-run bench fuzz install format clean
+.PHONY: all run test tsan tsan-tests deps deps-run bench fuzz soak install format clean
 
 # The build that people run: optimised, no sanitizers.
 all: $(BUILD)/build.ninja | deps-run
 	ninja -C $(BUILD)
 
 $(BUILD)/build.ninja: | deps-run
-	CC="$(CCACHE) gcc" meson setup $(BUILD) -Dwerror=false >/dev/null
+	@echo "preparing the build in $(BUILD) ..."
+	@CC="$(CCACHE) gcc" meson setup $(BUILD) -Dwerror=false >/dev/null
 
 # Everything that building, testing and measuring needs; deps-run is the part that running needs.
 deps:
@@ -24,15 +25,15 @@ deps-run:
 
 # Only the three programs are built: tests and benches would take most of the time.
 run: $(BUILD)/build.ninja deps-run
-	@echo "building ..."
-	@ninja -C $(BUILD) --quiet $(PROGRAMS)
+	@echo "building (the first time takes a minute or two) ..."
+	@ninja -C $(BUILD) $$([ -t 1 ] || echo --quiet) $(PROGRAMS)
 	@WEFT_BUILD=$(BUILD) $(PYTHON) -u lab/tour.py
 
 test: deps
 	@test/run.sh
 
 # What runs in several threads, under the thread sanitizer.
-TSAN_TESTS := core_test core_edge_test core_fault_test core_parallel_test log_sqlite_conformance \
+TSAN_TESTS := core_test core_edge_test core_fault_test core_store_test core_parallel_test log_sqlite_conformance \
   log_sqlite_fault log_sqlite_wal loop_test http1_test grpc_frame_test
 tsan-tests:
 	@echo $(TSAN_TESTS)
@@ -59,9 +60,11 @@ format:
 clean:
 	rm -rf $(BUILD) build-*
 
-# kill -9 at random moments under load, half of it over the file system that loses what was not synced:
-# 300 rounds of weftd, 50 of gateways with Kea (root, for the namespaces).
+# kill -9 at random moments under load, 300 rounds of weftd and 300 of a gateway's agent, weftd and Kea (root,
+# for the namespaces), over the ordinary file system and again over the one that loses what was not synced.
 soak: all
-	WEFT_BUILD=$(BUILD) $(PYTHON) -u test/crash/weftd_crash.py --rounds $${ROUNDS:-300}
-	WEFT_BUILD=$(BUILD) WEFT_CRASH_ROUNDS=$$(( $${ROUNDS:-300} / 6 )) $(PYTHON) -m pytest -q -s \
-		-p no:cacheprovider test/e2e/test_crash_agents.py
+	for power in never always; do \
+		WEFT_BUILD=$(BUILD) $(PYTHON) -u test/crash/weftd_crash.py --rounds $${ROUNDS:-300} --power $$power && \
+		WEFT_BUILD=$(BUILD) WEFT_CRASH_ROUNDS=$${ROUNDS:-300} WEFT_CRASH_POWER=$$power $(PYTHON) -m pytest \
+			-q -s -p no:cacheprovider test/e2e/test_crash_agents.py || exit 1; \
+	done

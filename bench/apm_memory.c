@@ -10,6 +10,7 @@
  */
 #include <inttypes.h>
 #include <malloc.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,11 @@
 
 typedef Openapmi__V1__EntityMsg entity_msg;
 
-enum { CLIENTS = 64 };
+enum {
+    CLIENTS = 64,
+    EACH = 2000,         /* prefixes that a client takes one by one */
+    ALARM_RATE = 100000, /* configured, or the limit for one gateway would be measured */
+};
 
 struct filler {
     struct gate gate;
@@ -61,11 +66,6 @@ static void got(struct gate *g, const Openapmi__V1__ManagerMsg *m) {
         return;
     }
     const Openapmi__V1__AlarmResponse *r = m->alarm_response;
-    if (r->reason == OPENAPMI__V1__REASON__RATE_LIMITED) {
-        usleep(10000); /* the writer waits: only this bench asks that fast */
-        ask(f);
-        return;
-    }
     if (r->n_add == 0) {
         fprintf(stderr, "%s: %s\n", g->id, r->text);
         exit(1);
@@ -98,6 +98,17 @@ static double fill(struct filler *f, unsigned n, uint64_t each, unsigned wanted)
     return apm_now_s() - start;
 }
 
+/* Where it is: what the program holds, what the allocator keeps though it is free, and SQLite. */
+static void census(const char *when) {
+    struct mallinfo2 m = mallinfo2();
+    printf("  %s: %.1f MB in use (%.1f MB of it SQLite's), %.1f MB free inside the allocator, "
+           "resident %.1f MB before trimming",
+           when, (double)(m.uordblks + m.hblkhd) / 1e6, (double)sqlite3_memory_used() / 1e6,
+           (double)m.fordblks / 1e6, (double)apm_resident() / 1e6);
+    malloc_trim(0);
+    printf(", %.1f MB after\n", (double)apm_resident() / 1e6);
+}
+
 int main(int argc, char **argv) {
     const char *folder = argc > 1 ? argv[1] : ".";
     uint64_t prefixes = argc > 2 ? strtoull(argv[2], NULL, 0) : 1000000;
@@ -107,25 +118,25 @@ int main(int argc, char **argv) {
     double floor = apm_sync_floor(folder, &floor_p99);
     struct core *core = apm_open(folder);
     size_t empty = apm_resident();
-    apm_configure(core, n, 8);
+    apm_configure(core, n, 8, ALARM_RATE);
     struct filler *f = mem_alloc(n * sizeof *f);
     for (unsigned i = 0; i < n; i++) {
         f[i].gate.arg = &f[i];
         apm_connect(core, &f[i].gate, i);
         apm_create(&f[i].gate, "d");
     }
-    uint64_t few = 300; /* per client: below the rate limit's burst */
     unsigned clients = n < CLIENTS ? n : CLIENTS;
-    double span = fill(f, clients, few, 1);
+    double span = fill(f, clients, EACH, 1);
     printf("allocate, %u clients, one prefix an alarm, each durable: %.0f/s (floor: %.0f syncs/s "
            "of one thread)\n",
-           clients, (double)(few * clients) / span, floor);
+           clients, (double)EACH * clients / span, floor);
     uint64_t before = given, each = (prefixes - given) / n;
     span = fill(f, n, each, 64);
     printf("allocate, %u entities, 64 prefixes an alarm: %.0f prefixes/s\n", n,
            (double)(given - before) / span);
     struct pools *p = core_service_state(core, "pools");
-    malloc_trim(0);
+    census("filled");
+    printf("  %zu answers kept\n", p->n_answers);
     size_t full = apm_resident();
     printf("resident with %" PRIu64 " prefixes and %u entities connected: %.1f MB (%.1f MB before "
            "anything was configured; %.1f MB is the pools' own 40 bytes each)\n",
@@ -147,7 +158,7 @@ int main(int argc, char **argv) {
     printf("restart to serving: %.2f s (%.2f s to open, %.3f s to the first answer), %" PRIu64
            " prefixes; mark: below 5 s\n",
            opened + apm_now_s() - start, opened, apm_now_s() - start, (uint64_t)p->pool_count);
-    malloc_trim(0);
+    census("after the restart");
     printf("resident after the restart: %.1f MB; marks: 1 GB must, 200 MB aim\n",
            (double)apm_resident() / 1e6);
     apm_disconnect(&probe);

@@ -59,7 +59,7 @@ void apm_put(struct core *c, const char *path, const char *json) {
     change_free(ch);
 }
 
-void apm_configure(struct core *c, unsigned entities, unsigned root_len) {
+void apm_configure(struct core *c, unsigned entities, unsigned root_len, unsigned alarm_rate) {
     char path[128], json[512];
     apm_put(c, "/weft-apm:apm/pool-domain-profile=p",
             "{\"weft-apm:pool-domain-profile\":[{\"name\":\"p\",\"apportion-threshold\":100,"
@@ -73,8 +73,8 @@ void apm_configure(struct core *c, unsigned entities, unsigned root_len) {
         snprintf(path, sizeof path, "/weft-apm:apm/entity-match=bng%u", i);
         snprintf(json, sizeof json,
                  "{\"weft-apm:entity-match\":[{\"system-id\":\"bng%u\","
-                 "\"pool-domain-profile\":\"p\"}]}",
-                 i);
+                 "\"pool-domain-profile\":\"p\",\"alarm-rate\":%u}]}",
+                 i, alarm_rate);
         apm_put(c, path, json);
     }
 }

@@ -24,7 +24,8 @@ void apm_die(const char *what, const struct err *e);
 /* Threaded, on FOLDER/apm.db. */
 struct core *apm_open(const char *folder);
 void apm_put(struct core *c, const char *path, const char *json);
-void apm_configure(struct core *c, unsigned entities, unsigned root_len);
+/* Each entity may raise `alarm_rate` alarms a second, and four times as many at once. */
+void apm_configure(struct core *c, unsigned entities, unsigned root_len, unsigned alarm_rate);
 /* Connects and comes into step, with an empty list of domains; returns when it is. */
 void apm_connect(struct core *c, struct gate *g, unsigned number);
 /* Hello alone. */

@@ -30,6 +30,7 @@ struct client {
     struct buf line; /* an event that is not complete yet */
     int status;
     bool got_end, told;
+    char why[CURL_ERROR_SIZE]; /* curl's own words for the last failure */
 };
 
 struct client *client_new(const struct client_options *o) {
@@ -115,13 +116,23 @@ static void say_socket(const struct client *c) {
 static int say_unreachable(const struct client *c, CURLcode rc) {
     if (c->o.host == NULL) {
         say_socket(c);
+    } else if (rc == CURLE_PEER_FAILED_VERIFICATION && strstr(c->why, "subject name") != NULL) {
+        fprintf(stderr,
+                "weft: %s: the controller's certificate is for other names. Use one of those, or "
+                "have it made for this one too (weftd --hostname).\n",
+                c->o.host);
+    } else if (rc == CURLE_SSL_CACERT_BADFILE) {
+        fprintf(stderr, "weft: %s: no certificate can be read from it\n", c->o.ca_file);
+    } else if (rc == CURLE_PEER_FAILED_VERIFICATION && c->o.ca_file != NULL) {
+        fprintf(stderr, "weft: %s: its certificate is not from the authority in %s\n", c->o.host,
+                c->o.ca_file);
     } else if (rc == CURLE_PEER_FAILED_VERIFICATION) {
         fprintf(stderr,
                 "weft: %s: its certificate is not trusted. Give the controller's authority with "
                 "--ca FILE.\n",
                 c->o.host);
     } else {
-        fprintf(stderr, "weft: %s: %s\n", c->o.host, curl_easy_strerror(rc));
+        fprintf(stderr, "weft: %s: %s\n", c->o.host, c->why[0] ? c->why : curl_easy_strerror(rc));
     }
     return WEFT_NOT_CONNECTED;
 }
@@ -142,6 +153,7 @@ static long quick(struct client *c, const char *method, const char *path, const 
                   size_t n, struct buf *answer, CURLcode *why) {
     struct curl_slist *headers = prepare(c, c->quick, method, path, body, n);
     long http = 0;
+    curl_easy_setopt(c->quick, CURLOPT_ERRORBUFFER, c->why);
     curl_easy_setopt(c->quick, CURLOPT_WRITEFUNCTION, collect);
     curl_easy_setopt(c->quick, CURLOPT_WRITEDATA, answer);
     *why = curl_easy_perform(c->quick);

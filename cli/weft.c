@@ -444,8 +444,9 @@ static bool read_options(int argc, char **argv, struct options *o, int *status) 
             const char *colon = strrchr(optarg, ':'), *bracket = strrchr(optarg, ']');
             bool port =
                 colon != NULL && (bracket == NULL ? strchr(optarg, ':') == colon : colon > bracket);
+            bool bare = !port && colon != NULL && bracket == NULL; /* an IPv6 address alone */
             mem_free(o->host);
-            o->host = mem_printf("%s%s", optarg, port ? "" : ":8443");
+            o->host = mem_printf(bare ? "[%s]%s" : "%s%s", optarg, port ? "" : ":8443");
             o->c.host = o->host;
             break;
         }

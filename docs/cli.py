@@ -39,7 +39,8 @@ def roff_text(s):
 
 
 def roff(text):
-    out = ['.TH WEFT 1 "" "Weft" "Weft"', '.SH NAME', 'weft \\- the command line of Weft']
+    out = ['.TH WEFT 1 "" "Weft" "Weft"', '.SH NAME', 'weft \\- the command line of Weft',
+           '.SH SYNOPSIS', '.B weft\n.RI [ option ]...\n.RI [ command ]...', '.SH DESCRIPTION']
     code = False
     for line in text.split('\n')[1:]:
         if line.startswith('```'):
@@ -63,6 +64,9 @@ def roff(text):
             out.append('.PP')
         else:
             out.append(roff_text(line.strip()))
+    out.append('.SH SEE ALSO\n.BR weftd (8),\n.BR weft\\-bng (8);\na page for each command, such as\n'
+               '.BR weft\\-show\\-apm\\-entity (1),\nand for each kind of object, such as\n'
+               '.BR weft\\-apm\\-partition (5)')
     return re.sub(r'(\.PP\n)+(?=\.(SH|SS|TP|IP|PP|TH))', '', '\n'.join(out)).rstrip() + '\n'
 
 

@@ -14,7 +14,7 @@ run=(
     kea-dhcp4-server kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client procps
 )
 all=(
-    ccache g++ clang clang-14 clang-format clang-tidy llvm-14 lld protobuf-compiler
+    ccache g++ clang clang-14 libclang-rt-14-dev clang-format clang-tidy llvm-14 lld protobuf-compiler
     sqlite3 nghttp2-client curl openssl jq socat tcpdump
     python3-pytest python3-grpcio python3-grpc-tools python3-requests python3-yaml
     etcd-server etcd-client nodejs npm ca-certificates

@@ -97,7 +97,7 @@ route-map pools permit 10
         self.kea = self.lab.spawn(self.node, f"{self.node}-kea",
                                   [self.lab.unconfined("kea-dhcp4"), "-c", conf],
                                   {"KEA_PIDFILE_DIR": self.path(), "KEA_LOCKFILE_DIR": self.path()})
-        wait_until(f"Kea of {self.node}", 60, lambda: self.kea_command("version-get"))
+        wait_until(f"Kea of {self.node}", 15, lambda: self.kea_command("version-get"))
 
     def kea_command(self, command, arguments=None):
         """Asks Kea itself, over its control socket."""

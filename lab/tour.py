@@ -21,8 +21,6 @@ from weftlab import Ended, Lab, LabError, signals, wait_until  # noqa: E402
 
 TERMINAL = sys.stdout.isatty()
 COLOUR = TERMINAL and "NO_COLOR" not in os.environ
-# Time limits are for a machine that is stuck, not for one that is slow.
-PATIENCE = 4
 SUBSCRIBERS = 60
 
 APPORTION = 10
@@ -80,7 +78,7 @@ class Tour:
                 told = took
                 print(f"    ...  {what} ({took:.0f} s{f': {last}' if last else ''})", flush=True)
         try:
-            value = wait_until(what, seconds * PATIENCE, check, waiting=waiting)
+            value = wait_until(what, seconds, check, waiting=waiting)
         finally:
             if TERMINAL:
                 print("\r\033[K", end="")
@@ -110,7 +108,7 @@ class Tour:
         self.weftd = self.lab.spawn("ctl", "weftd", [
             binary("src", "weftd", "weftd"), "--data", self.data, "--unix", self.socket,
             "--listen", "10.255.0.2:8443", "--listen-apmi", "10.255.0.2:20557",
-            "--hostname", "weft"])
+            "--hostname", "weft,10.255.0.2"])
 
         def ready():
             if not self.weftd.alive():
@@ -253,6 +251,7 @@ class Tour:
 
     def explore(self):
         weft = os.path.relpath(binary("cli", "weft"))
+        agent = os.path.relpath(binary("agents", "bng", "weft-bng"))
         sock = os.path.relpath(self.socket)
         print(f"""
 {paint('1', 'The lab is up. In another terminal:')}
@@ -262,6 +261,8 @@ class Tour:
    {weft} show apm partition name metro tree
    {weft} explain apm domain {self.bng1.domain} entity bng1
    {weft} show apm alarms
+   curl -s --unix-socket {sock} http://localhost/restconf/data/weft-apm:apm/state/partition      RESTCONF
+   {agent} status -s {os.path.relpath(self.bng1.path('agent.sock'))}                 the agent on bng1
    ip netns exec {self.lab.ns('core')} vtysh -N {self.lab.ns('core')} -c 'show ip route bgp'
    ip netns exec {self.lab.ns('sub1')} perfdhcp -4 -l lan -R 40 -n 40 -r 10      more subscribers
    logs: {os.path.relpath(self.lab.path('log'))}/

@@ -24,9 +24,11 @@ import subprocess
 import time
 
 FRR_RUN, FRR_ETC, FRR_LIB, FRR_TMP = "/var/run/frr", "/etc/frr", "/usr/lib/frr", "/var/tmp/frr"
-LOCKS = "/run"
+LOCKS, NETNS = "/run", "/run/netns"
 # Unix socket paths end at 107 bytes; the longest below a lab's folder is "bng1/agent.sock" and alike.
 LONGEST_FOLDER = 80
+# Time limits are for a machine that is stuck, not for one that is slow.
+PATIENCE = 4
 
 
 class LabError(Exception):
@@ -87,6 +89,7 @@ def start_time(pid):
 def wait_until(what, seconds, check, step=0.05, waiting=None):
     """Calls `check` until it returns something true and returns that; LabError when time is over.
 
+    `seconds` is what a fast machine with nothing else to do may need; PATIENCE times that is waited.
     `waiting(seconds so far, last error or None)` is called between two tries.
     """
     started = time.monotonic()
@@ -99,11 +102,22 @@ def wait_until(what, seconds, check, step=0.05, waiting=None):
         except (LabError, OSError, ValueError, KeyError, subprocess.SubprocessError) as e:
             last = e
         took = time.monotonic() - started
-        if took > seconds:
-            raise LabError(f"not seen within {seconds} s: {what}" + (f" ({last})" if last else ""))
+        if took > seconds * PATIENCE:
+            raise LabError(f"not seen within {seconds * PATIENCE} s: {what}" + (f" ({last})" if last else ""))
         if waiting:
             waiting(took, last)
         time.sleep(step)
+
+
+@contextlib.contextmanager
+def netns_folder():
+    """Nobody makes a namespace while another lab removes the folder of their names, or the other way round."""
+    fd = os.open(LOCKS, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 class Process:
@@ -117,7 +131,7 @@ class Process:
     def kill(self, sig=signal.SIGKILL):
         if self.alive():
             self.popen.send_signal(sig)
-        return self.popen.wait(timeout=10)
+        return self.popen.wait(timeout=10 * PATIENCE)
 
     def stop(self, seconds=5):
         """SIGTERM, and SIGKILL for what does not listen."""
@@ -156,7 +170,7 @@ class Lab:
                     with open(self.made_path, encoding="utf-8") as f:
                         self.made = json.load(f)
                 # A killed lab of another tree has left the same names, and its notes are over there.
-                names = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
+                names = os.listdir(NETNS) if os.path.isdir(NETNS) else []
                 self.made["namespaces"] += [n for n in names if n.startswith(self.ns(""))]
                 for base in (FRR_RUN, FRR_ETC):
                     self.made["folders"] += glob.glob(os.path.join(base, self.ns("*")))
@@ -229,6 +243,11 @@ class Lab:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", ns], **quiet)
+        if self.made.get("netns"):
+            with netns_folder(), contextlib.suppress(OSError):
+                if not os.listdir(NETNS):  # `ip` has mounted it on itself
+                    subprocess.run(["umount", "-n", NETNS], **quiet)
+                    os.rmdir(NETNS)
         for folder in self.made["folders"]:
             shutil.rmtree(folder, ignore_errors=True)
         for pid, _ in self.made["pids"]:
@@ -260,8 +279,11 @@ class Lab:
 
     def node(self, node, forward=False):
         self.made["namespaces"].append(self.ns(node))
-        self._write_down()
-        subprocess.run(["ip", "netns", "add", self.ns(node)], check=True)
+        with netns_folder():
+            if not os.path.isdir(NETNS):
+                self.made["netns"] = True
+            self._write_down()
+            subprocess.run(["ip", "netns", "add", self.ns(node)], check=True)
         self.ip(node, "link", "set", "lo", "up")
         if forward:
             self.run(node, "sysctl", "-qw", "net.ipv4.ip_forward=1")
@@ -340,7 +362,7 @@ class Lab:
             self.spawn(node, f"{node}-{daemon}-out",
                        [f"{FRR_LIB}/{daemon}", "-N", name, "-f", conf, "-i",
                         os.path.join(FRR_RUN, name, daemon + ".pid")])
-            wait_until(f"{daemon} of {node}", 60,
+            wait_until(f"{daemon} of {node}", 15,
                        lambda d=daemon: os.path.exists(os.path.join(FRR_RUN, name, d + ".vty")))
 
     def vtysh(self, node, *commands):

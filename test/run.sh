@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.." || exit 1
 if [ -z "${WEFT_TEST_INSIDE:-}" ] && [ "$(id -u)" -eq 0 ] && [[ $PWD/ != /tmp/* && $PWD/ != /dev/shm/* ]]; then
     scratch=$PWD/${WEFT_TEST_BUILD:-build-test}-tmp
     mkdir -p "$scratch/tmp" "$scratch/shm" && chmod 1777 "$scratch"/*
-    WEFT_TEST_INSIDE=1 unshare -m bash -c 'mount --bind "$1/tmp" /tmp && { [ ! -d /dev/shm ] ||
-        mount --bind "$1/shm" /dev/shm; } && shift && exec "$@"' - "$scratch" "$PWD/test/run.sh" "$@"
+    WEFT_TEST_INSIDE=1 unshare -m bash -c 'mount -n --bind "$1/tmp" /tmp && { [ ! -d /dev/shm ] ||
+        mount -n --bind "$1/shm" /dev/shm; } && shift && exec "$@"' - "$scratch" "$PWD/test/run.sh" "$@"
     rc=$?
     rm -rf "$scratch"
     exit $rc
@@ -67,7 +67,7 @@ if want lint; then
 fi
 if want unit; then
     step "unit tests, simulations, crash loops"
-    meson_tests $B $B/unit.log
+    meson_tests $B $B/unit.log -t 5
 fi
 if want tsan; then
     step "threads: core, log and net under TSan"

@@ -73,6 +73,59 @@ static void take_str(struct obj *x, const char *key, bool needed, size_t min, ch
     json_decref(v);
 }
 
+/* A name that the manager will know us or ours by: it takes no other (src/pools/apmi_check.c). */
+static void take_name(struct obj *x, const char *key, bool needed, bool blanks, char *out,
+                      size_t size) {
+    take_str(x, key, needed, 1, out, size);
+    for (size_t i = 0; out[i] != '\0'; i++) {
+        bool inside = i > 0 && out[i + 1] != '\0';
+        if (out[i] < (blanks && inside ? ' ' : '!') || out[i] > '~') {
+            fail(x, ERR_INVALID, key, "must be of printable ASCII characters%s",
+                 blanks ? ", without blanks at its ends" : ", without blanks");
+            return;
+        }
+    }
+}
+
+static void check_partition(struct obj *x, const char *name) {
+    for (size_t i = 0; name[i] != '\0'; i++) {
+        char c = name[i];
+        bool word =
+            (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+        if (!word && (i == 0 || (c != '.' && c != '-'))) {
+            fail(x, ERR_INVALID, "partition",
+                 "must be of letters, digits, _, and behind the first also . and -");
+            return;
+        }
+    }
+}
+
+static void take_interface(struct obj *x, char *out, size_t size) {
+    take_str(x, "interface", true, 1, out, size);
+    if (strpbrk(out, "/ :") != NULL || out[0] == '-' || out[0] == '.') {
+        fail(x, ERR_INVALID, "interface", "is no name of an interface");
+    }
+}
+
+/* "192.0.2.53, 192.0.2.54": what Kea takes as the data of option 6. */
+static void check_addresses(struct obj *x, const char *key, const char *list) {
+    while (*list != '\0') {
+        char one[IP_TEXT_MAX];
+        struct ip_addr a;
+        list += strspn(list, " ");
+        size_t n = strcspn(list, ", ");
+        snprintf(one, sizeof one, "%.*s", (int)(n < sizeof one ? n : sizeof one - 1), list);
+        list += n + strspn(list + n, " ");
+        if (ip_addr_parse(one, &a, NULL) != ERR_OK || a.family != 4 ||
+            (*list == ',' && list[1 + strspn(list + 1, " ")] == '\0') ||
+            (*list != ',' && *list != '\0')) {
+            fail(x, ERR_INVALID, key, "must be IPv4 addresses, with commas between");
+            return;
+        }
+        list += *list == ',';
+    }
+}
+
 static uint64_t take_int(struct obj *x, const char *key, uint64_t fallback, uint64_t min,
                          uint64_t max) {
     json_t *v = take(x, key, false);
@@ -216,9 +269,9 @@ static void check_profile(struct obj *x, const struct bng_profile *p) {
 static void read_profile(struct obj *x, struct bng_profile *p) {
     char qualifier[128] = "";
     snprintf(p->routing_instance, sizeof p->routing_instance, "default");
-    take_str(x, "name", true, 1, p->name, sizeof p->name);
-    take_str(x, "routing-instance", false, 1, p->routing_instance, sizeof p->routing_instance);
-    take_str(x, "subscriber-group", false, 1, p->subscriber_group, sizeof p->subscriber_group);
+    take_name(x, "name", true, true, p->name, sizeof p->name);
+    take_name(x, "routing-instance", false, true, p->routing_instance, sizeof p->routing_instance);
+    take_name(x, "subscriber-group", false, true, p->subscriber_group, sizeof p->subscriber_group);
     take_str(x, "partition", true, 1, p->partition, sizeof p->partition);
     take_str(x, "source-partition-qualifier", false, 1, qualifier, sizeof qualifier);
     if (strlen(p->partition) + strlen(qualifier) >= sizeof p->partition) {
@@ -228,19 +281,21 @@ static void read_profile(struct obj *x, struct bng_profile *p) {
     } else {
         memcpy(p->partition + strlen(p->partition), qualifier, strlen(qualifier) + 1);
     }
+    check_partition(x, p->partition);
     p->preferred_length = (unsigned)take_int(x, "preferred-prefix-length", 24, 8, 30);
     p->gateway_octet = (unsigned)take_int(x, "gateway-last-octet", 1, 0, 8);
     p->hold_down_s = (uint32_t)take_int(x, "reclamation-hold-down-s", 60, 0, 86400);
     p->horizon_s = (uint32_t)take_int(x, "horizon-s", 60, 0, 86400);
     p->max_apportion = take_int(x, "max-apportion-threshold", 0, 0, UINT32_MAX);
     p->keep_last_pool = take_bool(x, "keep-last-pool", true);
-    take_str(x, "interface", true, 1, p->interface, sizeof p->interface);
+    take_interface(x, p->interface, sizeof p->interface);
     take_addr(x, "server-address", false, &p->server_address);
     p->lease_s = (uint32_t)take_int(x, "lease-s", 3600, 4, UINT32_MAX);
     p->renew_s = (uint32_t)take_int(x, "renew-s", p->lease_s / 2, 1, UINT32_MAX);
     p->rebind_s = (uint32_t)take_int(x, "rebind-s", p->lease_s / 8 * 7, 2, UINT32_MAX);
     take_str(x, "match", false, 1, p->match, sizeof p->match);
     take_str(x, "dns", false, 1, p->dns, sizeof p->dns);
+    check_addresses(x, "dns", p->dns);
     read_excluded(x, p);
     read_relays(x, p);
     struct obj d;
@@ -363,10 +418,18 @@ static void read_reserve(struct obj *root, struct bng_config *c) {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *s = json_string_value(json_array_get(list, i));
         struct ip_prefix *p = &c->reserve.prefixes[c->reserve.n_prefixes++];
-        struct err e = {.text = "must be a string"};
-        if (s == NULL || ip_prefix_parse(s, p, &e) != ERR_OK || p->addr.family != 4) {
-            fail(&x, ERR_INVALID, "prefixes", "[%zu]: %s", i,
-                 e.text[0] != '\0' ? e.text : "must be IPv4");
+        struct err e;
+        if (s == NULL) {
+            fail(&x, ERR_INVALID, "prefixes", "[%zu]: must be a string", i);
+        } else if (ip_prefix_parse(s, p, &e) != ERR_OK) {
+            fail(&x, ERR_INVALID, "prefixes", "[%zu]: %s", i, e.text);
+        } else if (p->addr.family != 4 || p->len < 8 || p->len > 30) {
+            fail(&x, ERR_INVALID, "prefixes", "[%zu]: must be IPv4, of length 8 to 30", i);
+        }
+        for (size_t j = 0; j < i && x.rc == ERR_OK; j++) {
+            if (ip_prefix_overlaps(p, &c->reserve.prefixes[j])) {
+                fail(&x, ERR_CONFLICT, "prefixes", "[%zu]: overlaps [%zu]", i, j);
+            }
         }
     }
     json_decref(list);
@@ -389,7 +452,7 @@ enum err_code bng_config_parse(const char *text, size_t n, const char *file, str
         return err_set(err, ERR_MALFORMED, file, "must be a JSON object");
     }
     struct obj root = {.o = doc, .err = err}, holder = {.err = err};
-    take_str(&root, "system-id", true, 1, c->settings.system_id, sizeof c->settings.system_id);
+    take_name(&root, "system-id", true, false, c->settings.system_id, sizeof c->settings.system_id);
     take_str(&root, "address", false, 1, c->settings.address, sizeof c->settings.address);
     take_str(&root, "state", true, 1, c->state, sizeof c->state);
     take_str(&root, "socket", true, 1, c->socket, sizeof c->socket);

@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/engine_int.h"
 
 LOGGER_MODULE(engine)
@@ -141,6 +142,12 @@ struct bng_pool *bng_add_pool(struct bng_domain *d, const char *name,
     if (name[0] == '\0' || strlen(name) > BNG_POOL_NAME_MAX) {
         snprintf(why, BNG_TEXT_MAX, "pool names have 1 to %d characters", (int)BNG_POOL_NAME_MAX);
         return NULL;
+    }
+    for (const char *c = name; *c != '\0'; c++) {
+        if (*c < ' ' || *c > '~') {
+            snprintf(why, BNG_TEXT_MAX, "pool names are made of printable ASCII characters");
+            return NULL;
+        }
     }
     if (bng_find_pool(d, name) != NULL) {
         snprintf(why, BNG_TEXT_MAX, "domain %s has a pool %s already, with another prefix", d->name,
@@ -320,14 +327,12 @@ static void finish_removal(struct bng_pool *p) {
         d->emptied = d->n_pools == 0;
     }
     /* Durable before the manager may give it to somebody else. */
-    if (!bng_persist(e)) {
-        d->untold = true;
-        return;
-    }
-    if (id[0] != '\0') {
+    if (bng_persist(e) && id[0] != '\0') {
         bng_wire_result(e, id, was.refused[0] != '\0' ? 3 : 0, was.refused, &was, 0);
-    } else if (was.refused[0] != '\0') {
-        bng_wire_pools(d); /* the session that brought it is gone, this one was told we have it */
+    } else if (!local && e->session >= BNG_DOMAINS) {
+        /* The session that ordered it is over, and this one's synchronisation may have listed it.
+         */
+        d->unsaid = true;
     }
 }
 
@@ -368,6 +373,7 @@ static void dhcp_reached(struct bng_pool *p) {
     case BNG_ADD_DHCP:
         d->count.allocations += !p->local;
         d->count.local_allocations += p->local;
+        d->setbacks = p->local ? d->setbacks : 0;
         bng_set_phase(p, BNG_ACTIVE, false);
         bng_wire_reached(p);
         break;
@@ -409,10 +415,11 @@ void bng_engine_pool_refused(struct bng_engine *e, uint32_t subnet_id, const cha
     }
     struct bng_domain *d = p->domain;
     L_ERR("domain %s: pool %s is refused: %s", d->name, p->name, why);
-    snprintf(p->refused, sizeof p->refused, "%s", why);
-    snprintf(d->refused, sizeof d->refused, "pool %s: %s", p->name, why);
+    text_line(p->refused, sizeof p->refused, why);
+    text_linef(d->refused, sizeof d->refused, "pool %s: %s", p->name, why);
     snprintf(p->order_id, sizeof p->order_id, "%s", p->add_id);
     p->add_id[0] = '\0';
+    bng_setback(d);
     bng_set_phase(p, BNG_REMOVE_DHCP, false); /* the way back, so that its route goes first */
     bng_persist(e);
 }
@@ -500,10 +507,16 @@ void bng_clear_alarm(struct bng_domain *d, enum bng_alarm_kind k) {
     }
 }
 
+void bng_setback(struct bng_domain *d) {
+    int64_t s = d->setbacks < 6 ? INT64_C(1) << d->setbacks : BNG_SETBACK_MAX_S;
+    d->setbacks++;
+    d->quiet_mono = clock_mono(d->engine->clock) + s * NS_PER_S;
+}
+
 static void raise_alarm(struct bng_domain *d, enum bng_alarm_kind k) {
     struct bng_engine *e = d->engine;
     struct bng_alarm *a = &d->alarm[k];
-    if (!a->raised) {
+    if (!a->raised && clock_mono(e->clock) >= d->quiet_mono) {
         *a = (struct bng_alarm){.raised = true};
         a->raised_at = clock_wall_s(e->clock);
         /* Unique for ever: the boot epoch is never used twice. */
@@ -521,6 +534,9 @@ static int64_t pursue(struct bng_domain *d, enum bng_alarm_kind k) {
     struct bng_engine *e = d->engine;
     struct bng_alarm *a = &d->alarm[k];
     int64_t now = clock_mono(e->clock), wall = clock_wall(e->clock);
+    if (!a->raised && now < d->quiet_mono) {
+        return d->quiet_mono - now;
+    }
     if (!a->raised || a->pending || e->session != BNG_READY || d->state != BNG_DOMAIN_READY) {
         return IDLE_NS;
     }
@@ -819,6 +835,7 @@ static int64_t watch_domain(struct bng_domain *d) {
     if (e->session != BNG_READY) {
         return IDLE_NS;
     }
+    bng_wire_unsaid(d);
     if (d->state == BNG_DOMAIN_NEW) {
         if (now < d->retry_mono) {
             return d->retry_mono - now;
@@ -863,12 +880,6 @@ int64_t bng_engine_tick(struct bng_engine *e) {
     int64_t next = IDLE_NS;
     if (e->uncommitted && !bng_persist(e)) {
         next = NS_PER_S;
-    }
-    for (size_t i = 0; i < e->n_domains && !e->uncommitted; i++) {
-        if (e->domains[i]->untold) {
-            e->domains[i]->untold = false;
-            bng_wire_pools(e->domains[i]); /* or the next synchronisation says it */
-        }
     }
     bng_wire_tick(e);
     for (size_t i = 0; i < e->n_domains; i++) {

@@ -37,6 +37,7 @@ enum {
     BNG_ORDERS_KEPT = 256, /* results remembered, so that a repeated order does nothing twice */
     BNG_SYNC_PART = 400,   /* names or pools in one message: far below 1 MiB (P-07) */
     BNG_RESPONSE_TIMEOUT_S = 30,
+    BNG_SETBACK_MAX_S = 60,   /* longest pause after answers that were of no use */
     BNG_REFUSED_RETRY_S = 60, /* a domain whose creation was refused asks again after */
     BNG_ID_MAX = 96,
     BNG_TEXT_MAX = 512,
@@ -99,6 +100,8 @@ struct bng_domain {
     uint32_t hold_down_s;
     char refused[BNG_TEXT_MAX]; /* why the last thresholds or the creation were refused, or "" */
     int64_t retry_mono;         /* NEW: not before */
+    unsigned setbacks;          /* answers and pools in a row that were of no use */
+    int64_t quiet_mono;         /* because of them no new alarm before */
     struct bng_pool **pools;    /* in the order they were added (APM-036) */
     size_t n_pools;
     uint32_t local_seq;
@@ -111,7 +114,7 @@ struct bng_domain {
     bool dirty;         /* to be saved */
     bool full_logged;
     bool emptied; /* its last pool was reclaimed */
-    bool untold;  /* a pool is gone, and the manager is to be told once that is durable */
+    bool unsaid;  /* a pool went and there was no order to confirm: its PoolSync says it (P-14) */
     struct {
         uint64_t apportion_alarms, reclaim_alarms, drained_alarms, attempts, nacks, abatements;
         uint64_t allocations, reclamations, local_allocations;

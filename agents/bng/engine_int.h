@@ -70,6 +70,9 @@ struct bng_pool *bng_add_pool(struct bng_domain *d, const char *name,
                               char why[BNG_TEXT_MAX], uint32_t *code);
 void bng_drop_pool(struct bng_pool *p); /* out of the table, freed */
 void bng_set_phase(struct bng_pool *p, enum bng_phase phase, bool urgent);
+/* What the manager gave, or Kea was to take, was of no use: new alarms wait, longer each time, or
+ * the two would ask and answer as fast as they can. A pool that comes into use ends it. */
+void bng_setback(struct bng_domain *d);
 void bng_clear_alarm(struct bng_domain *d, enum bng_alarm_kind k);
 uint64_t bng_incoming(const struct bng_domain *d); /* addresses of pools being added */
 size_t bng_managed(const struct bng_domain *d);    /* pools the manager knows of */
@@ -105,8 +108,8 @@ void bng_wire_create(struct bng_domain *d);
 void bng_wire_delete(struct bng_domain *d);
 /* engine_wire.c */
 void bng_wire_tick(struct bng_engine *e);
-/* Tells the manager the domain's pools outside of a synchronisation, where there is a session. */
-void bng_wire_pools(struct bng_domain *d);
+/* Tells of pools that went without an order to confirm, as soon as that is safe. */
+void bng_wire_unsaid(struct bng_domain *d);
 /* The phase a pool was ordered into is reached: confirm it. */
 void bng_wire_reached(struct bng_pool *p);
 

@@ -9,6 +9,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/engine_int.h"
 
 LOGGER_MODULE(wire)
@@ -124,6 +125,8 @@ void bng_wire_stats(struct bng_domain *d) {
 
 void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const char *text,
                      const struct bng_pool *p, uint64_t revision) {
+    char line[BNG_TEXT_MAX]; /* it may repeat what the manager, or Kea, has said */
+    text_line(line, sizeof line, text);
     for (size_t i = 0; i < BNG_ORDERS_KEPT; i++) {
         struct order_kept *k = &e->orders[i];
         if (strcmp(k->id, id) != 0 || k->done) {
@@ -136,7 +139,7 @@ void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const 
         k->done = true;
         k->code = code;
         k->revision = revision;
-        snprintf(k->text, sizeof k->text, "%s", text);
+        snprintf(k->text, sizeof k->text, "%s", line);
     }
     if (e->session == BNG_DOWN) {
         return; /* the next synchronisation tells */
@@ -150,7 +153,7 @@ void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const 
     m.order_result = &r;
     r.order_id = (char *)(uintptr_t)id;
     s.code = code;
-    s.text = (char *)(uintptr_t)text;
+    s.text = line;
     r.status = &s;
     r.revision = revision;
     if (p != NULL) {

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "bng/engine.h"
 #include "openapmi.pb-c.h"
 
@@ -37,12 +38,14 @@ struct world {
     bool disk_full;
     /* manager */
     bool up, answering;
+    unsigned swallowed; /* messages of this session that nobody read */
     struct block block[BLOCKS];
     unsigned free_blocks; /* how many of them may be given out */
     char domain[256];     /* the one domain it knows; empty: none */
     unsigned seq;
     uint64_t apportion, reclaim, hold_down;
     bool auto_reclaim, digest_agrees, window_closed;
+    bool useless; /* says yes and gives nothing */
     int64_t retry_at;
     manager_msg *out[LOG_MAX]; /* answers that wait to be delivered */
     size_t n_out;
@@ -134,7 +137,7 @@ static void on_alarm(struct world *w, uint64_t id, const Openapmi__V1__Alarm *a)
     r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_ACK;
     if (a->type == OPENAPMI__V1__ALARM_TYPE__APPORTION) {
         for (unsigned i = 0; i < BLOCKS && r.n_add < a->wanted_prefixes; i++) {
-            if (w->block[i].taken || w->free_blocks == 0) {
+            if (w->block[i].taken || w->free_blocks == 0 || w->useless) {
                 continue;
             }
             w->free_blocks--;
@@ -162,7 +165,7 @@ static void on_alarm(struct world *w, uint64_t id, const Openapmi__V1__Alarm *a)
             r.n_add++;
         }
         r.action = OPENAPMI__V1__ACTION__ADD_POOLS;
-        if (r.n_add == 0) {
+        if (r.n_add == 0 && !w->useless) {
             r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;
             r.action = OPENAPMI__V1__ACTION__NOOP;
             r.reason = OPENAPMI__V1__REASON__PARTITION_EMPTY;
@@ -357,6 +360,7 @@ static void on_entity(struct world *w, const entity_msg *q) {
 static void host_send(void *arg, const uint8_t *p, size_t n) {
     struct world *w = arg;
     if (!w->up || !w->answering) {
+        w->swallowed++;
         return;
     }
     entity_msg *m = openapmi__v1__entity_msg__unpack(NULL, n, p);
@@ -527,6 +531,7 @@ static void later(struct world *w, int64_t seconds) {
 
 static void connect_up(struct world *w) {
     w->up = true;
+    w->swallowed = 0;
     bng_engine_connected(w->e);
     settle(w);
 }
@@ -759,6 +764,46 @@ static void refused_and_retried(void **state) {
     world_free(w);
 }
 
+static void tell_again(struct world *w, const char *id, int64_t at) {
+    manager_msg m = OPENAPMI__V1__MANAGER_MSG__INIT;
+    Openapmi__V1__AlarmResponse r = OPENAPMI__V1__ALARM_RESPONSE__INIT;
+    REPLY(m, ALARM_RESPONSE);
+    m.alarm_response = &r;
+    r.alarm_id = (char *)(uintptr_t)id;
+    r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;
+    r.action = OPENAPMI__V1__ACTION__NOOP;
+    r.reason = OPENAPMI__V1__REASON__PARTITION_EMPTY;
+    r.retry_at = at;
+    answer(w, 0, &m);
+    settle(w);
+}
+
+/* proves: APM-052 P-22 */
+static void told_of_space(void **state) {
+    struct world *w = world_new();
+    w->free_blocks = 1;
+    connect_up(w);
+    use(w, 0, 163);
+    settle(w);
+    assert_int_equal(w->alarms[1], 2);
+    char id[BNG_ID_MAX];
+    memcpy(id, w->last_id, sizeof id);
+    later(w, 10);
+    w->free_blocks = 5;
+    int64_t now = clock_wall_s(&w->clock);
+    tell_again(w, "another/1/1", now);
+    tell_again(w, id, now + 5000); /* that would put it off */
+    assert_int_equal(w->alarms[1], 2);
+    tell_again(w, id, now - 3);
+    assert_int_equal(w->alarms[1], 3);
+    assert_string_equal(w->last_id, id);
+    assert_int_equal(w->last_attempt, 2);
+    assert_int_equal(dom(w)->n_pools, 2);
+    tell_again(w, id, now); /* over meanwhile */
+    assert_int_equal(w->alarms[1], 3);
+    world_free(w);
+}
+
 /* proves: APM-060 APM-059 */
 static void abated(void **state) {
     struct world *w = world_new();
@@ -822,6 +867,56 @@ static void drained_and_removed(void **state) {
     assert_false(w->block[1].taken);
     assert_int_equal(dom(w)->n_pools, 1);
     assert_int_equal(dom(w)->count.reclamations, 1);
+    world_free(w);
+}
+
+/* A removal whose session broke ends in the next one, which listed the pool and has no order about
+ * it: the manager is told by a list without it, but not while an answer may bring another pool. */
+/* proves: P-14 P-17 */
+static void removed_over_a_break(void **state) {
+    struct world *w = world_new();
+    w->hold_down = 1;
+    connect_up(w);
+    use(w, 0, 200);
+    settle(w);
+    use(w, 0, 30);
+    w->auto_apply = false;
+    later(w, 1);
+    later(w, 1);
+    bng_engine_dhcp_applied(w->e, bng_engine_generation(w->e));
+    settle(w);
+    assert_int_equal(dom(w)->n_pools, 2);
+    assert_int_equal(dom(w)->pools[1]->phase, BNG_REMOVE_DHCP);
+    kill_9(w);
+    w->full_syncs = 0;
+    connect_up(w);
+    assert_int_equal(bng_engine_session(w->e), BNG_READY);
+    assert_int_equal(dom(w)->n_pools, 2);
+    use(w, 0, 200);
+    bng_engine_tick(w->e); /* short: the alarm is answered, the answer is under way */
+    assert_true(dom(w)->alarm[BNG_APPORTION].in_flight);
+    apply(w);
+    bng_engine_tick(w->e);
+    assert_int_equal(dom(w)->n_pools, 1);
+    assert_int_equal(w->full_syncs, 0);
+    assert_true(w->block[1].taken && w->block[2].taken);
+    settle(w);
+    assert_int_equal(w->full_syncs, 1);
+    assert_int_equal(dom(w)->n_pools, 2);
+    assert_false(w->block[1].taken);
+    assert_true(w->block[2].taken);
+    /* The order said again when it is done already; what is not durable is not done. */
+    order(w, "o1", OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL, "home0-default-0000", 0, 0, 0);
+    assert_string_equal(w->last_result_id, "o1");
+    assert_int_equal(w->last_code, 0);
+    w->disk_full = true;
+    order(w, "t1", OPENAPMI__V1__ORDER_TYPE__ORDER_UPDATE_THRESHOLDS, "", 50, 200, 11);
+    order(w, "o2", OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL, "home0-default-0000", 0, 0, 0);
+    assert_string_equal(w->last_result_id, "o2");
+    assert_int_equal(w->last_code, 14);
+    w->disk_full = false;
+    settle(w);
+    assert_int_equal(w->full_syncs, 1);
     world_free(w);
 }
 
@@ -1081,6 +1176,25 @@ static void bad_messages(void **state) {
     assert_int_equal(w->results_refused, 1);
     assert_non_null(strstr(w->last_result_text, "overlaps pool home0-default"));
     assert_int_equal(dom(w)->n_pools, 1);
+    /* Names go into the state, Kea and FRR. */
+    static char *const odd[] = {"a\x1b[2Jb", "line\nline", "\xC3\xA9", "\xE4", "del\x7f", ""};
+    a[1] = 9;
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        w->results_refused = 0;
+        w->useless = true;
+        clock_fake_advance(&w->clock, BNG_SETBACK_MAX_S * NS_PER_S);
+        w->answering = false;
+        bng_engine_tick(w->e);
+        w->answering = true;
+        p.name = odd[i];
+        for (uint64_t id = 1; id < 100 && w->results_refused == 0; id++) {
+            answer(w, id, &m);
+            deliver(w);
+        }
+        assert_int_equal(w->results_refused, 1);
+        assert_non_null(strstr(w->last_result_text, "pool names"));
+        assert_int_equal(dom(w)->n_pools, 1);
+    }
     /* Bytes at random: no fault, nothing changed. */
     struct rng rng;
     rng_seed(&rng, 42);
@@ -1111,6 +1225,63 @@ static void refused_by_dhcp(void **state) {
     assert_non_null(strstr(w->last_result_text, "subnet 7"));
     assert_int_equal(dom(w)->n_pools, 0);
     assert_false(w->block[0].taken);
+    world_free(w);
+}
+
+/* What others say is kept, stored and told in one line of UTF-8: in other bytes it would not go
+ * into the state, and the pool would be forgotten with it. */
+static void refused_in_odd_words(void **state) {
+    struct world *w = world_new();
+    char words[3000] = "\xE4\x1b[31m\n";
+    size_t at = strlen(words);
+    for (int i = 0; i < 400; i++) {
+        at += (size_t)snprintf(words + at, sizeof words - at, "%s",
+                               i % 7 == 0 ? "-\xC3\xA9" : "\xC3\xA9\xE2\x82\xAC");
+    }
+    w->auto_apply = false;
+    connect_up(w);
+    bng_engine_routes_applied(w->e, bng_engine_generation(w->e));
+    uint32_t subnet = dom(w)->pools[0]->subnet_id;
+    bng_engine_pool_refused(w->e, subnet, words);
+    kill_9(w);
+    assert_int_equal(dom(w)->n_pools, 1);
+    assert_int_equal(dom(w)->pools[0]->subnet_id, subnet);
+    const char *kept = dom(w)->pools[0]->refused;
+    assert_non_null(strstr(kept, "[31m"));
+    for (size_t n; *kept != '\0'; kept += n) {
+        n = text_printable(kept);
+        assert_true(n > 0);
+    }
+    world_free(w);
+}
+
+/* A manager whose answers are of no use, and a Kea that takes no pool, are asked ever more seldom.
+ */
+static void answers_of_no_use(void **state) {
+    struct world *w = world_new();
+    connect_up(w);
+    use(w, 0, 200);
+    w->useless = true;
+    uint64_t before = dom(w)->count.apportion_alarms;
+    for (int s = 0; s < 300; s++) {
+        later(w, 1);
+    }
+    assert_in_range(dom(w)->count.apportion_alarms - before, 5, 12); /* after 1, 2, 4 ... 60 s */
+    w->useless = false;
+    later(w, 60);
+    assert_int_equal(dom(w)->n_pools, 2);
+    world_free(w);
+    w = world_new();
+    w->auto_apply = false;
+    connect_up(w);
+    for (int s = 0; s < 300; s++) {
+        for (size_t i = 0; i < dom(w)->n_pools; i++) {
+            bng_engine_pool_refused(w->e, dom(w)->pools[i]->subnet_id, "no such interface");
+        }
+        apply(w);
+        later(w, 1);
+    }
+    assert_in_range(dom(w)->count.apportion_alarms, 5, 12);
     world_free(w);
 }
 
@@ -1213,6 +1384,7 @@ static void at_random(void **state) {
             default:
                 if (!w->up && w->answering) {
                     w->up = true;
+                    w->swallowed = 0;
                     bng_engine_connected(w->e);
                 }
                 for (size_t i = 0; i < dom(w)->n_pools; i++) {
@@ -1252,8 +1424,10 @@ static void at_random(void **state) {
                 connect_up(w);
             }
         }
-        disconnect(w);
-        connect_up(w);
+        if (w->swallowed > 0) { /* no connection loses messages and stays */
+            disconnect(w);
+            connect_up(w);
+        }
         size_t taken = 0;
         for (unsigned i = 0; i < BLOCKS; i++) {
             taken += w->block[i].taken;
@@ -1268,15 +1442,28 @@ static void at_random(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_totals),    cmocka_unit_test(first_pool),
-        cmocka_unit_test(threshold_edges),     cmocka_unit_test(hold_down_of_the_last_pool),
-        cmocka_unit_test(refused_and_retried), cmocka_unit_test(abated),
-        cmocka_unit_test(drained_and_removed), cmocka_unit_test(window_and_manual),
-        cmocka_unit_test(thresholds_refused),  cmocka_unit_test(local_reserve),
-        cmocka_unit_test(synchronisation),     cmocka_unit_test(breaks_and_restarts),
-        cmocka_unit_test(disk_full),           cmocka_unit_test(bad_messages),
-        cmocka_unit_test(refused_by_dhcp),     cmocka_unit_test(public_run),
-        cmocka_unit_test(set_up_rate),         cmocka_unit_test(at_random),
+        cmocka_unit_test(names_and_totals),
+        cmocka_unit_test(first_pool),
+        cmocka_unit_test(threshold_edges),
+        cmocka_unit_test(hold_down_of_the_last_pool),
+        cmocka_unit_test(refused_and_retried),
+        cmocka_unit_test(told_of_space),
+        cmocka_unit_test(abated),
+        cmocka_unit_test(drained_and_removed),
+        cmocka_unit_test(window_and_manual),
+        cmocka_unit_test(thresholds_refused),
+        cmocka_unit_test(local_reserve),
+        cmocka_unit_test(synchronisation),
+        cmocka_unit_test(breaks_and_restarts),
+        cmocka_unit_test(disk_full),
+        cmocka_unit_test(bad_messages),
+        cmocka_unit_test(refused_by_dhcp),
+        cmocka_unit_test(refused_in_odd_words),
+        cmocka_unit_test(answers_of_no_use),
+        cmocka_unit_test(public_run),
+        cmocka_unit_test(set_up_rate),
+        cmocka_unit_test(at_random),
+        cmocka_unit_test(removed_over_a_break),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/engine_int.h"
 
 LOGGER_MODULE(sync)
@@ -31,7 +32,7 @@ static void sync_domains(struct bng_engine *e) {
         size_t n = 0;
         for (; i < e->n_domains && n < BNG_SYNC_PART; i++) {
             struct bng_domain *d = e->domains[i];
-            d->synced = d->in_step = false;
+            d->synced = d->in_step = d->unsaid = false;
             /* Domains without a pool of the manager's are made anew after the synchronisation: it
              * would remove them as empty (APM-037). */
             if (bng_managed(d) > 0) {
@@ -90,6 +91,7 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
     struct bng_engine *e = d->engine;
     uint8_t hash[32];
     size_t from = 0;
+    d->unsaid = false;
     do {
         entity_msg m = OPENAPMI__V1__ENTITY_MSG__INIT;
         Openapmi__V1__PoolSync s = OPENAPMI__V1__POOL_SYNC__INIT;
@@ -116,9 +118,12 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
     bng_flush(e);
 }
 
-void bng_wire_pools(struct bng_domain *d) {
-    /* Before that the synchronisation's own list is still to come. */
-    if (d->engine->session >= BNG_POOLS && d->state == BNG_DOMAIN_READY) {
+void bng_wire_unsaid(struct bng_domain *d) {
+    struct bng_engine *e = d->engine;
+    /* While an answer may be on its way that brings pools, a list without them would make the
+     * manager take them back and give them to somebody else (P-09). */
+    if (d->unsaid && e->session == BNG_READY && d->state == BNG_DOMAIN_READY && !e->uncommitted &&
+        !d->alarm[BNG_APPORTION].in_flight) {
         sync_pools(d, false);
     }
 }
@@ -212,7 +217,7 @@ static void got_pool_sync(struct bng_engine *e, struct bng_domain *d, const stru
     }
     if (code != 0) {
         L_WARN("domain %s: the manager refuses its pools: %s", d->name, r->status->text);
-        snprintf(d->refused, sizeof d->refused, "%s", r->status->text);
+        text_line(d->refused, sizeof d->refused, r->status->text);
     }
     for (size_t i = 0; i < r->n_verdict; i++) {
         const Openapmi__V1__PoolVerdict *v = r->verdict[i];
@@ -230,8 +235,8 @@ static void got_pool_sync(struct bng_engine *e, struct bng_domain *d, const stru
                 bng_set_phase(p, BNG_DRAIN_SET, false); /* P-12 */
             }
         } else if (v->verdict != OPENAPMI__V1__POOL_VERDICT__VERDICT__AGREED) {
-            L_INFO("domain %s: pool %s is %s: %s", d->name, p->name,
-                   unmanaged ? "not managed" : "adopted", v->reason);
+            L_INFO("domain %s: pool %s is %s%s%s", d->name, p->name,
+                   unmanaged ? "not managed" : "adopted", v->reason[0] ? ": " : "", v->reason);
         }
     }
     take_thresholds(d, r->thresholds);
@@ -247,7 +252,7 @@ static void got_created(struct bng_engine *e, struct bng_domain *d,
                         const Openapmi__V1__DomainCreated *r) {
     if (r->status != NULL && r->status->code != 0) {
         L_WARN("domain %s: the manager won't have it: %s", d->name, r->status->text);
-        snprintf(d->refused, sizeof d->refused, "%s", r->status->text);
+        text_line(d->refused, sizeof d->refused, r->status->text);
         d->state = BNG_DOMAIN_NEW;
         d->retry_mono = clock_mono(e->clock) + BNG_REFUSED_RETRY_S * NS_PER_S;
         d->synced = true;
@@ -442,6 +447,13 @@ static void got_order(struct bng_engine *e, const Openapmi__V1__Order *o) {
         return;
     }
     struct bng_pool *p = bng_find_pool(d, o->pool);
+    if (p == NULL && o->type == OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL) {
+        /* Said again after a break, and done meanwhile (P-17). */
+        bool durable = bng_persist(e);
+        bng_wire_result(e, o->order_id, durable ? 0 : 14,
+                        durable ? "" : "the gateway can't store the removal now", NULL, 0);
+        return;
+    }
     if (p == NULL || p->local) {
         snprintf(why, sizeof why, "domain %s has no%s pool %.200s", d->name,
                  p != NULL ? " managed" : "", o->pool);
@@ -513,10 +525,30 @@ static void add_pools(struct bng_engine *e, struct bng_domain *d,
     } else if (n == 0 && known > 0) {
         bng_wire_result(e, r->alarm_id, 0, "", NULL, 0);
     }
+    if (n == 0) {
+        bng_setback(d);
+    }
     for (size_t i = 0; i < n && !e->uncommitted; i++) {
         char text[IP_TEXT_MAX];
         L_INFO("domain %s: pool %s (%s) comes", d->name, fresh[i]->name,
                ip_prefix_format(&fresh[i]->prefix, text));
+    }
+}
+
+/* P-22: an answer without a question says that the alarm is worth another attempt now. */
+static void got_retry(struct bng_engine *e, const Openapmi__V1__AlarmResponse *r) {
+    int64_t now = clock_wall_s(e->clock), at = r->retry_at > now ? r->retry_at : now;
+    for (size_t i = 0; i < e->n_domains; i++) {
+        struct bng_domain *d = e->domains[i];
+        for (unsigned k = 0; k < BNG_ALARM_KINDS; k++) {
+            struct bng_alarm *a = &d->alarm[k];
+            if (a->raised && !a->in_flight && a->retry_at > at && strcmp(a->id, r->alarm_id) == 0) {
+                L_INFO("domain %s: the %s alarm is sent again: %s", d->name,
+                       bng_alarm_kind_name((enum bng_alarm_kind)k), r->text);
+                a->retry_at = at;
+                d->dirty = true;
+            }
+        }
     }
 }
 
@@ -539,13 +571,13 @@ static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
     int64_t now = clock_wall_s(e->clock);
     if (r->result == OPENAPMI__V1__ALARM_RESULT__ALARM_PENDING) {
         a->pending = true;
-        snprintf(a->text, sizeof a->text, "%s", r->text);
+        text_line(a->text, sizeof a->text, r->text);
         return;
     }
     if (r->result != OPENAPMI__V1__ALARM_RESULT__ALARM_ACK) {
         a->retry_at = r->retry_at > now ? r->retry_at : now + 1;
         a->reason = r->reason;
-        snprintf(a->text, sizeof a->text, "%s", r->text);
+        text_line(a->text, sizeof a->text, r->text);
         d->count.nacks++;
         L_INFO("domain %s: %s alarm is refused (%s), again in %" PRId64 " s", d->name,
                bng_alarm_kind_name(kind), r->text[0] != '\0' ? r->text : "no text",
@@ -567,6 +599,7 @@ static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
             order_drain(e, p, r->alarm_id);
         } else {
             bng_wire_result(e, r->alarm_id, 5, "no such pool here", NULL, 0);
+            bng_setback(d);
         }
         break;
     case OPENAPMI__V1__ACTION__REMOVE_POOL:
@@ -574,9 +607,11 @@ static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
             order_remove(e, p, r->alarm_id);
         } else {
             bng_wire_result(e, r->alarm_id, 0, "", NULL, 0); /* gone already */
+            bng_setback(d);
         }
         break;
     default:
+        bng_setback(d);
         break;
     }
 }
@@ -618,7 +653,7 @@ void bng_engine_disconnected(struct bng_engine *e) {
     e->session = BNG_DOWN;
     for (size_t i = 0; i < e->n_domains; i++) {
         struct bng_domain *d = e->domains[i];
-        d->synced = d->in_step = false;
+        d->synced = d->in_step = d->unsaid = false;
         if (d->state == BNG_DOMAIN_CREATING) {
             d->state = BNG_DOMAIN_NEW;
         }
@@ -641,6 +676,8 @@ static void got_ready(struct bng_engine *e) {
     for (size_t i = 0; i < e->n_domains; i++) {
         e->domains[i]->stats_due = true;
         e->domains[i]->stats_mono = 0;
+        e->domains[i]->setbacks = 0;
+        e->domains[i]->quiet_mono = 0;
     }
 }
 
@@ -720,6 +757,8 @@ void bng_engine_message(struct bng_engine *e, const uint8_t *p, size_t n) {
     if (m->in_reply_to == 0) {
         if (m->body_case == OPENAPMI__V1__MANAGER_MSG__BODY_ORDER) {
             got_order(e, m->order);
+        } else if (m->body_case == OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE) {
+            got_retry(e, m->alarm_response);
         } else {
             L_WARN_RL(60, "a message of the manager answers nothing and is no order (kind %d)",
                       (int)m->body_case);

@@ -8,6 +8,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/gateway.h"
 #include "bng/proc.h"
 
@@ -121,7 +122,7 @@ static void rest(struct frr *f) {
 }
 
 static void failed(struct frr *f, const char *what, const char *why) {
-    snprintf(f->stats.error, sizeof f->stats.error, "%s: %.400s", what, why);
+    text_linef(f->stats.error, sizeof f->stats.error, "%s: %s", what, why);
     L_WARN_RL(30, "FRR: %s", f->stats.error);
     f->stats.failures++;
     f->stats.in_line = false;
@@ -193,7 +194,7 @@ static void add_command(struct batch *b, const char *fmt, const struct ip_prefix
 static void sync_kernel(struct frr *f) {
     struct err err;
     if (gateway_sync(f->e, NULL, &err) != ERR_OK) {
-        snprintf(f->kernel_error, sizeof f->kernel_error, "%.200s: %.250s", err.path, err.text);
+        text_linef(f->kernel_error, sizeof f->kernel_error, "%s: %s", err.path, err.text);
         L_WARN_RL(30, "gateway addresses: %s", f->kernel_error);
     } else {
         f->kernel_error[0] = '\0';

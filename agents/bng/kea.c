@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "net/stream.h"
 
 LOGGER_MODULE(kea)
@@ -156,7 +157,7 @@ static void drop_change(struct kea *k) {
 
 /* Something went wrong on the way: try again later, with what is wanted then. */
 static void retry(struct kea *k, const char *what, const char *why) {
-    snprintf(k->stats.error, sizeof k->stats.error, "%s: %s", what, why);
+    text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", what, why);
     L_WARN_RL(30, "Kea: %s", k->stats.error);
     drop_change(k);
     k->verified = k->stats.in_line = false;
@@ -168,7 +169,7 @@ static void lost(struct kea *k, const char *why) {
     if (k->stats.up) {
         L_WARN("Kea doesn't answer on %s: %s", k->c->kea.socket, why);
     }
-    snprintf(k->stats.error, sizeof k->stats.error, "%s: %s", k->c->kea.socket, why);
+    text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", k->c->kea.socket, why);
     k->stats.up = k->stats.in_line = k->verified = false;
     k->stats.failures++;
     drop_change(k);
@@ -311,7 +312,7 @@ static void after_base_test(struct kea *k, json_t *answer, const char *failure) 
     /* The operator's part is fine, so it is our new pools. */
     size_t refused = 0;
     char why[BNG_TEXT_MAX];
-    snprintf(why, sizeof why, "Kea refuses it: %.400s", k->stats.error);
+    text_linef(why, sizeof why, "Kea refuses it: %s", k->stats.error);
     for (size_t i = 0; i < k->n_want; i++) {
         const struct bng_pool *p = bng_engine_subnet(k->e, k->want[i].id);
         if (p != NULL && p->phase == BNG_ADD_DHCP) {
@@ -336,7 +337,7 @@ static void after_test(struct kea *k, json_t *answer, const char *failure) {
     }
     if (!ok(answer)) {
         k->stats.refused++;
-        snprintf(k->stats.error, sizeof k->stats.error, "%s", text_of(answer, NULL));
+        text_line(k->stats.error, sizeof k->stats.error, text_of(answer, NULL));
         L_ERR("Kea: config-test: %s", k->stats.error);
         json_t *base = json_deep_copy(k->base);
         json_object_del(base, "hash");
@@ -383,7 +384,7 @@ static void look_for_foreign(struct kea *k, const json_t *config) {
             continue;
         }
         if (bng_engine_adopt(k->e, f[i].domain, f[i].id, &f[i].prefix, &err) != ERR_OK) {
-            snprintf(f[i].why, sizeof f[i].why, "%.150s", err.text);
+            text_line(f[i].why, sizeof f[i].why, err.text);
             f[i].domain[0] = '\0';
             continue;
         }

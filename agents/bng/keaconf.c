@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 #define OURS       "weft-"
 #define DRAIN      "weft-drain"
@@ -395,7 +396,7 @@ static bool collect_foreign(const json_t *s, const char *interface, bool is_ours
     struct bng_foreign *f = &x->out[x->n++];
     memset(f, 0, sizeof *f);
     f->id = id_of(s);
-    snprintf(f->text, sizeof f->text, "%s", text != NULL ? text : "?");
+    text_line(f->text, sizeof f->text, text != NULL ? text : "?");
     const struct bng_profile *found = NULL;
     size_t fits = 0;
     for (size_t i = 0; i < x->n_profiles; i++) {

@@ -18,7 +18,9 @@
 
 LOGGER_MODULE(bng)
 
-enum { TIDY_MS = 60000, REPORT_WAIT_MS = 10000 };
+#define DEFAULT_SOCKET "/run/weft-bng/status.sock" /* as in weft-bng.example.json */
+
+enum { STATUS_CONNS_MAX = 128, TIDY_MS = 60000, REPORT_WAIT_MS = 10000 };
 
 struct agent {
     struct loop *loop;
@@ -83,7 +85,11 @@ static void tidy(void *arg) {
 }
 
 static enum err_code listen_http(struct agent *a, struct err *err) {
-    a->http = http_server_new(a->loop, NULL, status_http, &a->view);
+    struct http_limits lim = http_limits_default;
+    lim.max_conns =
+        STATUS_CONNS_MAX; /* vtysh, Kea's socket and the state need descriptors as well */
+    http_limits_fit(&lim);
+    a->http = http_server_new(a->loop, &lim, status_http, &a->view);
     ERR_TRY(http_listen_unix(a->http, a->config.socket, 0660, 0, err));
     if (a->config.listen.family != 0) {
         ERR_TRY(
@@ -235,9 +241,10 @@ static int usage(int rc) {
             "usage: weft-bng -c FILE                run the agent\n"
             "       weft-bng -c FILE --check        check the configuration\n"
             "       weft-bng -c FILE --report       list the subnets of Kea that could be adopted\n"
-            "       weft-bng status|domains|alarms|adoption|metrics -s SOCKET\n"
-            "       weft-bng domain NAME -s SOCKET  ask a running agent\n"
+            "       weft-bng status|domains|alarms|adoption|metrics|json\n"
+            "       weft-bng domain NAME            ask a running agent\n"
             "options: -l LEVEL   error, warn, info or debug\n"
+            "         -s SOCKET  of the agent to ask (" DEFAULT_SOCKET ")\n"
             "         --version  --help\n");
     return rc;
 }
@@ -245,10 +252,6 @@ static int usage(int rc) {
 static int client(int argc, char **argv, const char *sock) {
     static const char *const words[] = {"status", "domains", "alarms", "adoption", "metrics"};
     struct buf path = BUF_INIT;
-    if (sock == NULL) {
-        fprintf(stderr, "weft-bng: -s SOCKET is missing\n");
-        return 2;
-    }
     if (argc == 2 && strcmp(argv[0], "domain") == 0) {
         buf_str(&path, "/domain?name=");
         http_pct_encode(&path, argv[1]);
@@ -275,7 +278,7 @@ int main(int argc, char **argv) {
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    const char *config = NULL, *sock = NULL;
+    const char *config = NULL, *sock = DEFAULT_SOCKET;
     bool check = false, rep = false;
     int o;
     while ((o = getopt_long(argc, argv, "c:s:l:h", options, NULL)) != -1) {

@@ -7,6 +7,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "net/grpc.h"
 
 LOGGER_MODULE(session)
@@ -41,8 +42,8 @@ static void on_call_closed(struct grpc_call *c, enum grpc_code status, const cha
     struct session *s = arg;
     s->call = NULL;
     if (s->stats.error[0] == '\0') {
-        snprintf(s->stats.error, sizeof s->stats.error, "%s: %.400s", grpc_code_name(status),
-                 message);
+        text_linef(s->stats.error, sizeof s->stats.error, "%s: %s", grpc_code_name(status),
+                   message);
     }
     grpc_channel_close(s->channel);
 }
@@ -65,7 +66,7 @@ static void on_channel_closed(struct grpc_channel *ch, const char *text, void *a
     s->channel = NULL;
     s->call = NULL;
     if (s->stats.error[0] == '\0') {
-        snprintf(s->stats.error, sizeof s->stats.error, "%s", text);
+        text_line(s->stats.error, sizeof s->stats.error, text);
     }
     bool steady = s->stats.connected && loop_now(s->loop) - s->up_since > STEADY_MS * NS_PER_MS;
     s->stats.breaks += s->stats.connected;
@@ -115,7 +116,7 @@ void session_end(struct session *s, const char *why) {
     if (s->channel == NULL || s->stats.error[0] != '\0') {
         return;
     }
-    snprintf(s->stats.error, sizeof s->stats.error, "%s", why);
+    text_line(s->stats.error, sizeof s->stats.error, why);
     grpc_channel_close(s->channel);
 }
 

@@ -32,7 +32,9 @@ enum err_code state_open(const char *path, struct state **out, struct err *err) 
     snprintf(s->url, sizeof s->url, "sqlite:%s", path);
     enum err_code rc = open_log(s, err);
     if (rc != ERR_OK) {
-        err_prefix_path(err, path);
+        if (strncmp(err->path, path, strlen(path)) != 0) {
+            err_prefix_path(err, path);
+        }
         state_close(s);
         return rc;
     }

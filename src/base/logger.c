@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 static struct logger_module *modules;
 static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,31 +50,11 @@ void logger_set_sink(void (*sink)(enum logger_level, const char *, const char *,
     pthread_mutex_unlock(&sink_lock);
 }
 
-/* Bytes of the UTF-8 character at `s`; 0 when it is none, or a control character (C1 ones, which
- * terminals obey as well, take two bytes). */
-static size_t printable(const unsigned char *s) {
-    if (s[0] < 0x80) {
-        return s[0] >= 0x20 && s[0] != 0x7f;
-    }
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool beyond = (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
-    return overlong || beyond || (s[0] == 0xc2 && s[1] < 0xa0) ? 0 : n;
-}
-
 /* A peer must not be able to write a second line or terminal sequences into the log. */
 static void escape(const char *in, char *out, size_t size) {
     size_t n = 0;
     while (*in != '\0' && n + 5 < size) {
-        size_t len = printable((const unsigned char *)in);
+        size_t len = text_printable(in);
         if (len == 0) {
             n += (size_t)snprintf(out + n, size - n, "\\x%02x", (unsigned char)*in++);
         } else {

@@ -27,6 +27,53 @@ int utf8_step(const uint8_t *p, size_t n) {
     return len;
 }
 
+size_t text_printable(const char *s) {
+    const uint8_t *p = (const uint8_t *)s;
+    if (p[0] < 0x80) {
+        return p[0] >= 0x20 && p[0] != 0x7F;
+    }
+    int n = utf8_step(p, strnlen(s, 4));
+    uint32_t c = n == 2 ? (uint32_t)(p[0] & 0x1F) << 6 | (p[1] & 0x3F)
+                 : n == 3
+                     ? (uint32_t)(p[0] & 0x0F) << 12 | (uint32_t)(p[1] & 0x3F) << 6 | (p[2] & 0x3F)
+                     : 0x10000;
+    bool odd = c < 0xA0 || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
+               (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF || c == 0xFFFE || c == 0xFFFF;
+    return n <= 0 || odd ? 0 : (size_t)n;
+}
+
+void text_line(char *out, size_t size, const char *s) {
+    size_t n = 0;
+    while (*s != '\0') {
+        size_t len = text_printable(s);
+        bool blank = len == 0 || *s == ' ';
+        if (n + (len > 0 ? len : 1) >= size) {
+            break;
+        }
+        if (!blank) {
+            memcpy(out + n, s, len);
+            n += len;
+        } else if (n > 0) {
+            out[n++] = ' ';
+        }
+        s += len > 0 ? len : 1;
+    }
+    while (n > 0 && out[n - 1] == ' ') {
+        n--;
+    }
+    out[n] = '\0';
+}
+
+void text_linef(char *out, size_t size, const char *fmt, ...) {
+    struct buf b = BUF_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vprintf(&b, fmt, ap);
+    va_end(ap);
+    text_line(out, size, buf_cstr(&b));
+    buf_free(&b);
+}
+
 size_t text_json_part(struct buf *out, const char *s, size_t n) {
     const uint8_t *p = (const uint8_t *)s, *end = p + n, *plain = p;
     while (p < end) {

@@ -3,11 +3,24 @@
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
+#include <stdarg.h>
+
 #include "base/buf.h"
 
 /* Bytes of the UTF-8 character at p, where n > 0 bytes are; 0: it goes on behind them; -1: there is
  * none (RFC 3629: overlong forms and surrogates are none). */
 int utf8_step(const uint8_t *p, size_t n);
+
+/* Bytes of the character at s when it is UTF-8 and may be shown on a line of its reader's terminal;
+ * 0: it is no UTF-8, a control character (C1 ones included, which terminals obey as well), one that
+ * breaks the line or turns its direction, or no character at all (U+FFFE). */
+size_t text_printable(const char *s);
+/* Copies what somebody else has written (a peer, a program) so that it may stand in one line, in
+ * JSON and in XML: what is not printable becomes a blank, blanks at the ends go, and what does not
+ * fit into `size` bytes is cut off between two characters. out may not overlap s. */
+void text_line(char *out, size_t size, const char *s);
+/* The same of a printf. */
+void text_linef(char *out, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Adds n bytes as the inside of a JSON string (RFC 8259); what is no UTF-8 becomes U+FFFD. Returns
  * how many bytes at the end are the beginning of a character, for those who write in pieces. */

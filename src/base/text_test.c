@@ -89,12 +89,43 @@ static void words(void **state) {
     buf_free(&b);
 }
 
+static void lines(void **state) {
+    static const struct {
+        size_t size;
+        const char *in, *want;
+    } v[] = {
+        {20, "", ""},
+        {20, "plain text", "plain text"},
+        {20, " \n\tends \r\n", "ends"},
+        {20, "a\nb\x1b[31mc\x7f", "a b [31mc"},
+        {20,
+         "x\xC2\x9B"
+         "2Jy",
+         "x  2Jy"},
+        {20, "caf\xE9 \xFF!", "caf   !"},
+        {20, "\xED\xA0\x80z", "z"},
+        {20, "\xEF\xBF\xBE\xE2\x80\xAE.\xE2\x80\xA8.", ".   ."},
+        {20, "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"},
+        {5, "abcdef", "abcd"},
+        {5, "ab\xE2\x82\xAC", "ab"},
+        {6, "ab\xE2\x82\xAC", "ab\xE2\x82\xAC"},
+        {4, "ab  cd", "ab"},
+        {1, "a", ""},
+        {20, "cut \xE2\x82", "cut"},
+    };
+    char out[20];
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        text_line(out, v[i].size, v[i].in);
+        assert_string_equal(out, v[i].want);
+    }
+    text_linef(out, sizeof out, "%s: %d\n%s", "a\nb", 7, "\xC3");
+    assert_string_equal(out, "a b: 7");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(characters),
-        cmocka_unit_test(json),
-        cmocka_unit_test(xml),
-        cmocka_unit_test(words),
+        cmocka_unit_test(characters), cmocka_unit_test(json),  cmocka_unit_test(xml),
+        cmocka_unit_test(words),      cmocka_unit_test(lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

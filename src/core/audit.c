@@ -8,9 +8,10 @@
 #include "base/list.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
+#include "core/internal.h"
 #include "core/system.h"
 #include "core/system_int.h"
-#include "core/txn.h"
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
@@ -75,6 +76,13 @@ void audit_key(uint64_t n, char out[48]) {
     snprintf(out, 48, AUDIT_PREFIX "%020" PRIu64, n);
 }
 
+/* Texts may say what somebody else has written: one record is one line. */
+static void add_line(struct buf *b, const char *text) {
+    char line[ERR_PATH_MAX + ERR_TEXT_MAX];
+    text_line(line, sizeof line, text);
+    buf_blob_str(b, line);
+}
+
 void audit_put(struct txn *t, const char *action, const char *result) {
     struct system *sys = core_service_state(txn_core(t), "system");
     if (sys == NULL) {
@@ -87,8 +95,8 @@ void audit_put(struct txn *t, const char *action, const char *result) {
     buf_u64(&b, (uint64_t)txn_now_s(t));
     buf_blob_str(&b, who->user);
     buf_blob_str(&b, who->source);
-    buf_blob_str(&b, action);
-    buf_blob_str(&b, result);
+    add_line(&b, action);
+    add_line(&b, result);
     audit_key(sys->audit_next, key);
     txn_put_state(t, key, strlen(key), buf_cstr(&b), b.len);
     while (sys->audit_next - sys->audit_first > AUDIT_KEPT) {
@@ -98,6 +106,18 @@ void audit_put(struct txn *t, const char *action, const char *result) {
         sys->audit_first += sys->audit_first == first; /* a number that holds nothing */
     }
     buf_free(&b);
+}
+
+const char *commit_remark(const char *label, const char *comment, char out[REMARK_MAX]) {
+    snprintf(out, REMARK_MAX, "%s%s%s", label, label[0] && comment[0] ? ": " : "", comment);
+    return out;
+}
+
+void audit_commit(struct txn *t) {
+    char action[32], remark[REMARK_MAX];
+    snprintf(action, sizeof action, "commit %" PRIu64, txn_index(t));
+    commit_remark(t->label, t->comment, remark);
+    audit_put(t, action, remark[0] ? remark : "done");
 }
 
 struct note {

@@ -8,19 +8,6 @@
 #include "core/rights.h"
 #include "core/system.h"
 
-void copy_text(char *out, size_t size, const char *text) {
-    size_t n = strnlen(text, size);
-    if (n == size) {
-        for (n--; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--) {
-        }
-    }
-    for (size_t i = 0; i < n; i++) { /* YANG strings hold no other control characters */
-        unsigned char c = (unsigned char)text[i];
-        out[i] = c >= 0x20 || c == '\t' || c == '\n' || c == '\r' ? text[i] : ' ';
-    }
-    out[n] = '\0';
-}
-
 static struct service_slot *owner_of(struct core *c, const char *module) {
     for (size_t i = 0; i < c->n_services; i++) {
         const char *m = c->services[i].service->module;
@@ -163,6 +150,8 @@ void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, vo
     struct service_slot *s = owner_of(c, cl->in.rpc->module);
     if (s != NULL && s->service->slow != NULL && s->service->slow(cl->in.rpc)) {
         start_slow(r);
+    } else if (right_of(cl->in.rpc) == RIGHT_READ) {
+        core_run_look(c, &cl->who, call_work, call_done, r);
     } else {
         core_run(c, &cl->who, call_work, call_done, r);
     }
@@ -230,7 +219,7 @@ static void look_done(void *arg, uint64_t index, const struct err *e) {
 void core_look(struct core *c, struct look *l, void (*done)(struct look *l, void *arg), void *arg) {
     struct look_run *r = MEM_NEW(struct look_run);
     *r = (struct look_run){l, done, arg};
-    core_run(c, &l->who, look_work, look_done, r);
+    core_run_look(c, &l->who, look_work, look_done, r);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -298,7 +287,7 @@ void core_values(struct core *c, struct values *v, void (*done)(struct values *v
                  void *arg) {
     struct values_run *r = MEM_NEW(struct values_run);
     *r = (struct values_run){v, done, arg};
-    core_run(c, &v->who, values_work, values_done, r);
+    core_run_look(c, &v->who, values_work, values_done, r);
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */
@@ -334,6 +323,13 @@ static enum err_code metrics_work(struct txn *t, void *arg, struct err *e) {
     one(m->out, "queue_peak", "gauge", "Most pieces of work that ever waited.", s.queue_peak);
     one(m->out, "objects", "gauge", "Configuration objects.", s.objects);
     one(m->out, "store_writable", "gauge", "1 while the store takes appends.", s.writable);
+    one(m->out, "store_unwritable_since_seconds", "gauge",
+        "Since when the store can't be written, in seconds since 1970; 0 while it can.",
+        (uint64_t)s.unwritable_since_s);
+    one(m->out, "store_outages_total", "counter", "Times that the store could not be written.",
+        s.store_outages);
+    one(m->out, "store_reopens_total", "counter", "Times that the log was opened again.",
+        s.store_reopens);
     struct log_status st;
     log_status(c->log, &st);
     one(m->out, "store_bytes", "gauge", "Storage in use.", st.bytes);
@@ -361,7 +357,7 @@ void core_metrics(struct core *c, struct buf *out) {
     struct metrics_run m = {.out = out};
     pthread_mutex_init(&m.lock, NULL);
     pthread_cond_init(&m.ready, NULL);
-    core_run(c, &actor_system, metrics_work, metrics_done, &m);
+    core_run_look(c, &actor_system, metrics_work, metrics_done, &m);
     if (!c->options.threaded) {
         core_step(c);
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/text.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system.h"
@@ -15,8 +16,7 @@ LOGGER_MODULE(change);
 
 enum {
     CHANGE_EDITS_MAX = 1 << 20,
-    CHANGES_INDEXED = 16, /* objects in a change from which on they are found by hash */
-    CONFIRM_SECONDS_MAX = 86400
+    CHANGES_INDEXED = 16 /* objects in a change from which on they are found by hash */
 };
 
 struct prepared_op {
@@ -487,12 +487,14 @@ static enum err_code set_confirm(struct txn *t, const struct change *ch, bool em
     }
     struct confirm cf = {.index = empty ? c->confirm.index : t->index,
                          .first_before = c->confirm.mode ? c->confirm.first_before : t->index,
-                         .deadline_s = txn_now_s(t) + ch->confirm_s,
+                         .deadline_s =
+                             (t->now_ns + ch->confirm_s * NS_PER_S + NS_PER_S - 1) / NS_PER_S,
+                         .given_s = ch->confirm_s,
                          .mode = (uint8_t)ch->confirm};
     if (empty) {
         ERR_TRY(confirm_allowed(t, &ch->who, e));
     }
-    copy_text(cf.user, sizeof cf.user, ch->who.user);
+    text_line(cf.user, sizeof cf.user, ch->who.user);
     confirm_targets(t, &cf);
     confirm_set(t, &cf);
     mem_free(cf.targets);
@@ -528,8 +530,8 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
         t->core->stats.redecoded += ch->priv->base != NULL;
         ERR_TRY(decode(t->core, ch, t->core->tip, e));
     }
-    copy_text(t->comment, sizeof t->comment, ch->comment ? ch->comment : "");
-    copy_text(t->label, sizeof t->label, ch->label ? ch->label : "");
+    text_line(t->comment, sizeof t->comment, ch->comment ? ch->comment : "");
+    text_line(t->label, sizeof t->label, ch->label ? ch->label : "");
     ERR_TRY(apply_ops(t, ch, e));
     if (t->n_changes > 0) {
         ERR_TRY(change_finish(t, e));
@@ -539,7 +541,7 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
         fill_diff(t, ch);
     } else if (!ch->unchanged) {
         ERR_TRY(set_confirm(t, ch, false, e));
-        audit_put(t, t->label[0] ? t->label : "commit", t->comment);
+        audit_commit(t);
     } else if (ch->n_edits == 0) {
         ERR_TRY(set_confirm(t, ch, true, e));
     }
@@ -572,5 +574,9 @@ void core_change(struct core *c, struct change *ch, void (*done)(struct change *
         done(ch, arg);
         return;
     }
-    core_run(c, &ch->who, change_work, change_done, ch);
+    if (ch->mode == CHANGE_DRY_RUN) {
+        core_run_look(c, &ch->who, change_work, change_done, ch);
+    } else {
+        core_run(c, &ch->who, change_work, change_done, ch);
+    }
 }

@@ -67,7 +67,7 @@ static enum err_code recover(struct core *c, struct err *e) {
 static void lease_fire(struct timer *t, void *arg) {
     struct core *c = arg;
     struct err e;
-    if (log_lease_renew(c->log, &c->lease, &e) != ERR_OK) {
+    if (c->store.writable && log_lease_renew(c->log, &c->lease, &e) != ERR_OK) {
         L_WARN_RL(10, "the lease of the log was not renewed: %s", e.text);
     }
     timer_arm(&c->timers, t, LEASE_TTL_S * NS_PER_S / 3);
@@ -164,7 +164,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     pthread_cond_init(&c->fold_wake, &attr);
     pthread_condattr_destroy(&attr);
     timers_init(&c->timers, c->clock);
-    c->stats.writable = c->shown_stats.writable = true;
+    store_start(c);
 
     enum err_code rc;
     struct log_options lo = {.clock = c->clock};
@@ -181,6 +181,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     targets_recovered(c);
     confirm_start(c);
     ERR_GOTO(rc, start_services(c, e), fail);
+    targets_started(c);
     if (o->threaded) {
         ERR_GOTO(rc, start_threads(c, e), fail);
     }
@@ -211,6 +212,7 @@ void core_close(struct core *c) {
     stop_services(c);
     while (writer_batch(c) > 0) {
     }
+    store_close(c);
     core_free(c);
 }
 
@@ -222,7 +224,9 @@ size_t core_step(struct core *c) {
         ran += n;
     } while (n > 0);
     struct err e;
-    log_fold(c->log, FOLD_STEP, NULL, &e);
+    if (log_fold(c->log, FOLD_STEP, NULL, &e) != ERR_OK) {
+        store_look(c);
+    }
     trim_log(c);
     return ran;
 }
@@ -263,13 +267,13 @@ struct snap *core_snapshot(struct core *c) {
     return s;
 }
 
-void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
-              void *arg) {
+static void queue(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
+                  void *arg, bool looks) {
     pthread_mutex_lock(&c->lock);
     bool full = c->queued >= CORE_QUEUE_MAX;
     if (!full) {
         struct work *w = MEM_NEW(struct work);
-        *w = (struct work){.who = *who, .fn = fn, .done = done, .arg = arg};
+        *w = (struct work){.who = *who, .fn = fn, .done = done, .arg = arg, .looks = looks};
         list_append(&c->queue, &w->link);
         c->queued++;
         c->queue_peak = c->queued > c->queue_peak ? c->queued : c->queue_peak;
@@ -284,6 +288,16 @@ void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_don
                 CORE_QUEUE_MAX);
         done(arg, core_head(c), &e);
     }
+}
+
+void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
+              void *arg) {
+    queue(c, who, fn, done, arg, false);
+}
+
+void core_run_look(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
+                   void *arg) {
+    queue(c, who, fn, done, arg, true);
 }
 
 enum err_code core_backup(struct core *c, const char *path, struct err *e) {

@@ -12,9 +12,11 @@
  *                               one entry per work that changed something  ---->  one append, one
  * sync publish snapshot, run txn_after(), done()  <----  durable
  *
- * No done() runs before the sync that makes its batch durable, read-only work included, so nobody
- * is ever shown what a crash could take back. When the append fails the whole batch is undone in
- * reverse and every done() gets the error.
+ * No done() runs before the sync that makes its batch durable, so nobody is ever shown what a crash
+ * could take back; work that only looks (core_run_look) runs after it. When the append fails the
+ * whole batch is undone in reverse and every done() gets the error, with the reason and since when
+ * the store can't be written. Looks are answered all the same, and the store is tried again by
+ * itself (store.c).
  *
  * Readers of configuration take a snapshot: an immutable tree, valid in any thread until released.
  * State that services keep is read by work that writes nothing (see core_call and providers).
@@ -86,6 +88,11 @@ typedef void (*core_done_fn)(void *arg, uint64_t index, const struct err *e);
 enum { CORE_QUEUE_MAX = 65536 };
 void core_run(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
               void *arg);
+
+/* The same for work that puts nothing: it runs when what came with it is durable or undone, and
+ * also while the store can't be written. What it puts all the same is undone, and an error. */
+void core_run_look(struct core *c, const struct actor *who, core_work_fn fn, core_done_fn done,
+                   void *arg);
 
 /* ---- change -------------------------------------------------------------------------------- */
 
@@ -258,7 +265,9 @@ struct core_stats {
     uint64_t head, batches, works, commits, refused, append_errors, queue_depth, queue_peak,
         objects;
     uint64_t state_ops, config_ops, redecoded;
-    bool writable; /* false after the log said it needs reopening */
+    uint64_t store_outages, store_reopens;
+    bool writable;              /* false from a failed append until one works again */
+    int64_t unwritable_since_s; /* UTC; 0 while it is writable */
     char unwritable_why[256];
 };
 void core_stats(struct core *c, struct core_stats *out);

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "core/internal.h"
+#include "core/system.h"
 
 static void event_clear(struct event *ev) {
     mem_free((char *)(uintptr_t)ev->name);
@@ -46,11 +47,9 @@ static void commit_json(const struct txn *t, struct buf *b) {
     buf_str(b, ",\"dialect\":");
     text_json(b, dialect);
     if (t->comment[0] != '\0' || t->label[0] != '\0') {
-        char both[sizeof t->comment + sizeof t->label + 2];
-        snprintf(both, sizeof both, "%s%s%s", t->label, t->label[0] && t->comment[0] ? ": " : "",
-                 t->comment);
+        char both[REMARK_MAX];
         buf_str(b, ",\"comment\":");
-        text_json(b, both);
+        text_json(b, commit_remark(t->label, t->comment, both));
     }
     buf_printf(b, ",\"objects\":%zu}", t->n_changes);
 }
@@ -71,6 +70,12 @@ void events_publish(struct txn *t) {
     for (size_t i = 0; i < t->n_events; i++) {
         publish(c, t->index, now, t->events[i].name, t->events[i].json);
     }
+    pthread_mutex_unlock(&c->events_lock);
+}
+
+void events_tell(struct core *c, const char *name, const char *json) {
+    pthread_mutex_lock(&c->events_lock);
+    publish(c, core_head(c), clock_wall_s(c->clock), name, json);
     pthread_mutex_unlock(&c->events_lock);
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Core's own state records:
- *   core/commit/N       who, when, why, and the former version of each object commit N touched
+ *   core/commit/N       who, when, why, the targets concerned, and the former version of each
+ *                       object commit N touched
+ *   core/fate/N         commit N was taken back: by which commit, when and why
  *   core/confirm        the confirmed commit that waits
  *   core/handsoff/NAME  targets an operator told us to leave alone
  * A rollback walks the commit records backwards from today's tree; nothing else is kept for it.
@@ -12,20 +14,31 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "base/text.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system.h"
 
 LOGGER_MODULE(history);
 
-enum { RECORD_VERSION = 1, TAKE_BACK_RETRY_S = 10 };
+enum {
+    RECORD_VERSION = 1,
+    COMMIT_VERSION = 2,  /* 1: without targets */
+    CONFIRM_VERSION = 2, /* 1: without the time that was given */
+    TAKE_BACK_RETRY_S = 10
+};
 
 #define COMMIT_KEY   CORE_STATE_PREFIX "commit/"
+#define FATE_KEY     CORE_STATE_PREFIX "fate/"
 #define CONFIRM_KEY  CORE_STATE_PREFIX "confirm"
 #define HANDSOFF_KEY CORE_STATE_PREFIX "handsoff/"
 
 static void record_release(struct commit_record *r) {
     if (r != NULL && atomic_fetch_sub(&r->refs, 1) == 1) {
+        for (size_t i = 0; i < r->n_targets; i++) {
+            mem_free(r->targets[i]);
+        }
+        mem_free(r->targets);
         buf_free(&r->raw);
         mem_free(r);
     }
@@ -33,6 +46,10 @@ static void record_release(struct commit_record *r) {
 
 static void commit_key(uint64_t index, char out[64]) {
     snprintf(out, 64, COMMIT_KEY "%020" PRIu64, index);
+}
+
+static void fate_key(uint64_t index, char out[64]) {
+    snprintf(out, 64, FATE_KEY "%020" PRIu64, index);
 }
 
 static bool has_prefix(const char *key, size_t len, const char *prefix) {
@@ -43,6 +60,14 @@ static bool has_prefix(const char *key, size_t len, const char *prefix) {
 static void take_text(struct cur *c, char *out, size_t size) {
     struct cur s = cur_blob(c);
     snprintf(out, size, "%.*s", (int)cur_left(&s), s.p ? (const char *)s.p : "");
+}
+
+static void take_names(struct cur *c, char ***names, size_t *n) {
+    uint64_t count = cur_var(c);
+    for (uint64_t i = 0; i < count && !c->bad; i++) {
+        *names = mem_array(*names, i + 1, sizeof **names);
+        (*names)[(*n)++] = cur_blob_strdup(c);
+    }
 }
 
 static void confirm_clear(struct confirm *cf) {
@@ -57,7 +82,7 @@ static enum err_code record_decode(const void *value, size_t len, struct commit_
                                    struct err *e) {
     struct cur c = cur_of(value, len);
     uint8_t version = cur_u8(&c);
-    if (version == 0 || version > RECORD_VERSION) {
+    if (version == 0 || version > COMMIT_VERSION) {
         return err_set(e, ERR_UNSUPPORTED, NULL, "written by a newer version (%u)", version);
     }
     struct commit_record *r = MEM_NEW(struct commit_record);
@@ -68,6 +93,10 @@ static enum err_code record_decode(const void *value, size_t len, struct commit_
     take_text(&c, r->info.source, sizeof r->info.source);
     take_text(&c, r->info.comment, sizeof r->info.comment);
     take_text(&c, r->info.label, sizeof r->info.label);
+    if (version >= 2) {
+        r->knows_targets = true;
+        take_names(&c, &r->targets, &r->n_targets);
+    }
     r->before_at = (size_t)(c.p - (const uint8_t *)value);
     if (c.bad) {
         record_release(r);
@@ -81,13 +110,17 @@ static enum err_code record_decode(const void *value, size_t len, struct commit_
 void history_record(struct txn *t) {
     struct core *c = t->core;
     struct buf b = BUF_INIT, object = BUF_INIT;
-    buf_u8(&b, RECORD_VERSION);
+    buf_u8(&b, COMMIT_VERSION);
     buf_var(&b, t->index);
     buf_u64(&b, (uint64_t)(t->now_ns / NS_PER_S));
     buf_blob_str(&b, t->who.user);
     buf_blob_str(&b, t->who.source);
     buf_blob_str(&b, t->comment);
     buf_blob_str(&b, t->label);
+    buf_var(&b, t->n_touched);
+    for (size_t i = 0; i < t->n_touched; i++) {
+        buf_blob_str(&b, t->touched[i].name);
+    }
     buf_var(&b, t->n_changes);
     for (size_t i = 0; i < t->n_changes; i++) {
         const struct txn_op *op = &t->changes[i];
@@ -107,17 +140,21 @@ void history_record(struct txn *t) {
         (c->n_history > c->options.history || c->history_bytes > HISTORY_BYTES_MAX) &&
         /* What may still be taken back must stay whole. */
         (c->confirm.mode == CONFIRM_NONE || c->history[0]->info.index < c->confirm.first_before)) {
-        commit_key(c->history[0]->info.index, key);
+        uint64_t oldest = c->history[0]->info.index;
+        fate_key(oldest, key);
+        txn_delete_state(t, key, strlen(key));
+        commit_key(oldest, key);
         txn_delete_state(t, key, strlen(key));
     }
     buf_free(&b);
     buf_free(&object);
 }
 
+/* The number at the end of a key. */
 static uint64_t key_index(const char *key, size_t len) {
-    uint64_t n = 0;
-    for (size_t i = strlen(COMMIT_KEY); i < len && key[i] >= '0' && key[i] <= '9'; i++) {
-        n = n * 10 + (uint64_t)(key[i] - '0');
+    uint64_t n = 0, digit = 1;
+    for (; len > 0 && key[len - 1] >= '0' && key[len - 1] <= '9'; len--, digit *= 10) {
+        n += digit * (uint64_t)(key[len - 1] - '0');
     }
     return n;
 }
@@ -155,11 +192,72 @@ static enum err_code fold_commit(struct core *c, uint64_t index, const void *val
     return ERR_OK;
 }
 
+const struct fate *history_fate(const struct core *c, uint64_t index) {
+    return map_get_n(&c->fates, &index, sizeof index);
+}
+
+static enum err_code fold_fate(struct core *c, uint64_t index, const void *value, size_t len,
+                               struct err *e) {
+    if (value == NULL) {
+        mem_free(map_del_n(&c->fates, &index, sizeof index));
+        return ERR_OK;
+    }
+    struct cur p = cur_of(value, len);
+    if (cur_u8(&p) != RECORD_VERSION) {
+        return err_set(e, ERR_UNSUPPORTED, NULL, "written by another version");
+    }
+    struct fate *f = MEM_NEW(struct fate);
+    f->by = cur_var(&p);
+    f->time_s = (int64_t)cur_u64(&p);
+    take_text(&p, f->why, sizeof f->why);
+    if (p.bad) {
+        mem_free(f);
+        return err_set(e, ERR_MALFORMED, NULL, "the record is damaged");
+    }
+    mem_free(map_put_n(&c->fates, &index, sizeof index, f));
+    return ERR_OK;
+}
+
+static void fate_encode(const struct fate *f, struct buf *out) {
+    buf_u8(out, RECORD_VERSION);
+    buf_var(out, f->by);
+    buf_u64(out, (uint64_t)f->time_s);
+    buf_blob_str(out, f->why);
+}
+
+/* All commits from `first` on are taken back by this transaction. */
+static void fates_put(struct txn *t, uint64_t first) {
+    const struct core *c = t->core;
+    struct fate f = {.by = t->n_changes > 0 ? t->index : 0, .time_s = txn_now_s(t)};
+    struct buf b = BUF_INIT;
+    text_line(f.why, sizeof f.why, t->comment);
+    fate_encode(&f, &b);
+    for (size_t i = c->n_history; i-- > 0 && c->history[i]->info.index >= first;) {
+        char key[64];
+        fate_key(c->history[i]->info.index, key);
+        txn_put_state(t, key, strlen(key), buf_cstr(&b), b.len);
+    }
+    buf_free(&b);
+}
+
+/* Time that was given runs by the clock that nobody sets. The deadline in the record is for people
+ * and for the next start; there what is left is no more than was given, whatever the clock says
+ * then. */
+static int64_t confirm_due(struct core *c, const struct confirm *cf) {
+    if (cf->deadline_s == c->confirm_last.deadline_s && cf->index == c->confirm_last.index) {
+        return c->confirm_last.due; /* a change to it was undone */
+    }
+    int64_t left = cf->deadline_s * NS_PER_S - clock_wall(c->clock);
+    int64_t given = (int64_t)cf->given_s * NS_PER_S;
+    return clock_mono(c->clock) + (left < given ? left : given);
+}
+
 static enum err_code fold_confirm(struct core *c, const void *value, size_t len, struct err *e) {
     struct confirm cf = {.mode = CONFIRM_NONE};
     if (value != NULL) {
         struct cur p = cur_of(value, len);
-        if (cur_u8(&p) != RECORD_VERSION) {
+        uint8_t version = cur_u8(&p);
+        if (version == 0 || version > CONFIRM_VERSION) {
             return err_set(e, ERR_UNSUPPORTED, NULL, "written by another version");
         }
         cf.mode = cur_u8(&p);
@@ -167,15 +265,17 @@ static enum err_code fold_confirm(struct core *c, const void *value, size_t len,
         cf.first_before = cur_var(&p);
         cf.deadline_s = (int64_t)cur_u64(&p);
         take_text(&p, cf.user, sizeof cf.user);
-        uint64_t n = cur_var(&p);
-        for (uint64_t i = 0; i < n && !p.bad; i++) {
-            cf.targets = mem_array(cf.targets, i + 1, sizeof *cf.targets);
-            cf.targets[cf.n_targets++] = cur_blob_strdup(&p);
-        }
+        take_names(&p, &cf.targets, &cf.n_targets);
+        cf.given_s = version >= 2 ? (uint32_t)cur_var(&p) : CONFIRM_SECONDS_MAX;
         if (p.bad) {
             confirm_clear(&cf);
             return err_set(e, ERR_MALFORMED, NULL, "the record is damaged");
         }
+        cf.due = confirm_due(c, &cf);
+    }
+    if (c->confirm.mode != CONFIRM_NONE) {
+        c->confirm_last = (struct confirm){
+            .index = c->confirm.index, .deadline_s = c->confirm.deadline_s, .due = c->confirm.due};
     }
     confirm_clear(&c->confirm);
     c->confirm = cf;
@@ -186,6 +286,9 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
                            size_t len, struct err *e) {
     if (has_prefix(key, key_len, COMMIT_KEY)) {
         return fold_commit(c, key_index(key, key_len), value, len, e);
+    }
+    if (has_prefix(key, key_len, FATE_KEY)) {
+        return fold_fate(c, key_index(key, key_len), value, len, e);
     }
     if (has_prefix(key, key_len, CONFIRM_KEY)) {
         return fold_confirm(c, value, len, e);
@@ -205,7 +308,7 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
 }
 
 static void confirm_encode(const struct confirm *cf, struct buf *out) {
-    buf_u8(out, RECORD_VERSION);
+    buf_u8(out, CONFIRM_VERSION);
     buf_u8(out, cf->mode);
     buf_var(out, cf->index);
     buf_var(out, cf->first_before);
@@ -215,6 +318,7 @@ static void confirm_encode(const struct confirm *cf, struct buf *out) {
     for (size_t i = 0; i < cf->n_targets; i++) {
         buf_blob_str(out, cf->targets[i]);
     }
+    buf_var(out, cf->given_s);
 }
 
 bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out) {
@@ -225,6 +329,13 @@ bool history_encode(struct core *c, const char *key, size_t key_len, struct buf 
         }
         buf_add(out, c->history[i]->raw.data, c->history[i]->raw.len);
         return true;
+    }
+    if (has_prefix(key, key_len, FATE_KEY)) {
+        const struct fate *f = history_fate(c, key_index(key, key_len));
+        if (f != NULL) {
+            fate_encode(f, out);
+        }
+        return f != NULL;
     }
     if (has_prefix(key, key_len, CONFIRM_KEY)) {
         if (c->confirm.mode == CONFIRM_NONE) {
@@ -250,7 +361,7 @@ void history_publish(struct core *c) {
     c->shown_history = copy;
     c->n_shown = c->n_history;
     c->confirm_index = c->confirm.mode ? c->confirm.index : 0;
-    c->confirm_deadline_s = c->confirm.deadline_s;
+    c->confirm_shown_due = c->confirm.due;
     pthread_mutex_unlock(&c->lock);
     for (size_t i = 0; i < n_old; i++) {
         record_release(old[i]);
@@ -268,6 +379,7 @@ void history_free(struct core *c) {
     mem_free(c->history);
     mem_free(c->shown_history);
     map_free(&c->hands_off, NULL);
+    map_free(&c->fates, mem_free);
     confirm_clear(&c->confirm);
     mem_free(c->take_back);
 }
@@ -402,11 +514,11 @@ static void confirm_fire(struct timer *timer, void *arg) {
         take_back_queue(c);
     } else if (c->confirm.mode == CONFIRM_NONE) {
         return;
-    } else if (clock_wall_s(c->clock) >= c->confirm.deadline_s) {
+    } else if (clock_mono(c->clock) >= c->confirm.due) {
         confirm_take_back(c, "it was not confirmed in time");
     } else {
         c->confirming = false; /* perhaps the store takes it now */
-        confirm_start(c);      /* it was extended, or the wall clock was set back */
+        confirm_start(c);      /* or it was extended */
         targets_progress(c);
     }
 }
@@ -422,8 +534,8 @@ void confirm_start(struct core *c) {
     if (c->confirm.mode == CONFIRM_NONE) {
         timer_disarm(&c->timers, &c->confirm_timer);
     } else if (c->take_back == NULL) {
-        int64_t left = c->confirm.deadline_s - clock_wall_s(c->clock);
-        timer_arm(&c->timers, &c->confirm_timer, (left > 0 ? left : 0) * NS_PER_S);
+        int64_t left = c->confirm.due - clock_mono(c->clock);
+        timer_arm(&c->timers, &c->confirm_timer, left > 0 ? left : 0);
     }
 }
 
@@ -444,7 +556,7 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     tb->first = c->confirm.first_before;
     t->force = true;
     snprintf(t->label, sizeof t->label, "commit %" PRIu64 " taken back", tb->index);
-    copy_text(t->comment, sizeof t->comment, tb->why);
+    text_line(t->comment, sizeof t->comment, tb->why);
     struct commit_record **newest = mem_alloc((c->n_history + 1) * sizeof *newest);
     for (size_t i = 0; i < c->n_history; i++) {
         newest[i] = c->history[c->n_history - 1 - i];
@@ -465,8 +577,9 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
         rc = change_finish(t, e);
     }
     if (rc == ERR_OK) {
+        fates_put(t, tb->first);
         confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
-        audit_put(t, t->label, t->comment);
+        audit_commit(t);
     }
     return rc;
 }
@@ -492,6 +605,12 @@ static void take_back_done(void *arg, uint64_t index, const struct err *e) {
     targets_progress(c);
 }
 
+void confirm_hurry(struct core *c) {
+    if (c->take_back != NULL && !c->take_back->queued) {
+        timer_arm(&c->timers, &c->confirm_timer, 0);
+    }
+}
+
 static void take_back_queue(struct core *c) {
     c->take_back->queued = true;
     core_run(c, &actor_system, take_back_work, take_back_done, c->take_back);
@@ -504,7 +623,7 @@ void confirm_take_back(struct core *c, const char *why) {
     struct take_back *tb = MEM_NEW(struct take_back);
     tb->core = c;
     tb->index = c->confirm.index;
-    copy_text(tb->why, sizeof tb->why, why);
+    text_line(tb->why, sizeof tb->why, why);
     c->take_back = tb;
     take_back_queue(c);
 }
@@ -575,10 +694,12 @@ void confirm_by_targets_done(struct core *c) {
 uint64_t core_confirm_pending(struct core *c, int64_t *deadline_s) {
     pthread_mutex_lock(&c->lock);
     uint64_t index = c->confirm_index;
-    if (deadline_s != NULL) {
-        *deadline_s = c->confirm_deadline_s;
-    }
+    int64_t due = c->confirm_shown_due;
     pthread_mutex_unlock(&c->lock);
+    if (deadline_s != NULL) { /* as the clock on the wall will show it */
+        int64_t at = clock_wall(c->clock) + due - clock_mono(c->clock);
+        *deadline_s = index != 0 ? (at + NS_PER_S / 2) / NS_PER_S : 0;
+    }
     return index;
 }
 

@@ -26,7 +26,8 @@ enum {
     LOG_KEPT_DEFAULT = 1000000,
     COMMITS_TRACKED = 1024, /* commits whose targets are remembered */
     TOUCH_TEXT_MAX = 1024,  /* bytes said about one target in one change */
-    HISTORY_DEFAULT = 50
+    HISTORY_DEFAULT = 50,
+    CONFIRM_SECONDS_MAX = 86400
 };
 
 #define CORE_STATE_PREFIX "core/"
@@ -38,6 +39,7 @@ struct work {
     core_work_fn fn;
     core_done_fn done;
     void *arg;
+    bool looks; /* writes nothing */
 };
 
 /* One thing to take back when the transaction or its batch fails. */
@@ -70,6 +72,7 @@ struct txn {
     uint64_t index;
     int64_t now_ns;
     bool force, dry_run;
+    bool failed; /* with its batch */
     enum err_code rc;
     struct err err;
     struct log_entry entry;
@@ -100,6 +103,15 @@ struct commit_record {
     struct commit_info info;
     struct buf raw;   /* as stored; the objects' former versions are decoded when asked for */
     size_t before_at; /* where in raw they begin */
+    char **targets;   /* names of those concerned */
+    size_t n_targets;
+    bool knows_targets; /* false: written before they were recorded */
+};
+
+struct fate {    /* of a commit that was taken back */
+    uint64_t by; /* the commit that did; 0: others had undone it already */
+    int64_t time_s;
+    char why[256];
 };
 
 struct tracked { /* what became of a commit at its targets */
@@ -111,6 +123,7 @@ struct tracked { /* what became of a commit at its targets */
     } * targets;
     size_t n_targets;
     bool taken_back;
+    bool recovered; /* of a former run: a refusal since then need not be about this one */
 };
 
 struct waiter {
@@ -131,13 +144,25 @@ struct subscriber {
 
 struct confirm {                  /* the pending confirmed commit */
     uint64_t index, first_before; /* take back everything after log index first_before */
-    int64_t deadline_s;
+    int64_t deadline_s;           /* by the wall's clock when it was given */
+    uint32_t given_s;
+    int64_t due;  /* mono ns; not stored */
     uint8_t mode; /* enum change_confirm; CONFIRM_NONE: none pending */
     char user[64];
     char **targets; /* names of those concerned */
     size_t n_targets;
 };
 struct take_back;
+
+struct store { /* can it be written? see store.c */
+    bool writable, needs_reopen, in_doubt, full;
+    char why[256];
+    int64_t since_s;      /* not since then */
+    uint64_t refused;     /* since then */
+    size_t refused_bytes; /* of the batch that failed */
+    unsigned tries;
+    struct timer retry;
+};
 
 struct service_slot {
     const struct service *service;
@@ -150,6 +175,7 @@ struct core {
     const struct model *model;
     struct log *log;
     struct log_lease lease;
+    struct store store;
     struct timers timers;
     struct service_slot *services;
     size_t n_services;
@@ -164,12 +190,13 @@ struct core {
     struct tracked *tracked; /* ring of COMMITS_TRACKED in commit order */
     uint64_t tracked_first, tracked_next;
     struct list waiters;
-    struct confirm confirm;
-    struct take_back *take_back; /* under way, or waiting to be tried again */
-    bool confirming;             /* all targets have applied; the confirmation is queued */
+    struct confirm confirm, confirm_last; /* last: index, deadline_s and due of the one before */
+    struct take_back *take_back;          /* under way, or waiting to be tried again */
+    bool confirming;                      /* all targets have applied; the confirmation is queued */
     struct timer confirm_timer, lease_timer;
     struct map targets;   /* name -> struct target_session */
     struct map hands_off; /* names of targets that are to be left alone */
+    struct map fates;     /* commit index (its bytes) -> struct fate */
     struct core_stats stats;
     size_t n_started; /* services */
     bool closing;
@@ -184,7 +211,7 @@ struct core {
     struct commit_record **shown_history; /* for other threads, newest first; references held */
     size_t n_shown;
     uint64_t confirm_index;
-    int64_t confirm_deadline_s;
+    int64_t confirm_shown_due; /* mono ns */
     bool stop;
     pthread_t thread, folder;
     uint64_t trim_next;       /* head at which it is worth looking again; the folder's */
@@ -216,6 +243,23 @@ void core_swap_object(struct core *c, const struct object *old, const struct obj
 enum err_code core_fold_state(struct core *c, const void *key, size_t key_len, const void *value,
                               size_t len, struct err *e);
 
+/* Lets other threads see the figures as they are now. */
+void stats_show(struct core *c);
+
+/* store.c; on the writer's thread */
+void store_start(struct core *c);
+void store_close(struct core *c);
+/* An append of `bytes` failed, or the log's background work: no more writing for now. */
+void store_failed(struct core *c, const struct err *why, size_t bytes);
+void store_appended(struct core *c);
+/* Fills in why nothing can be written, and since when; counts it. */
+enum err_code store_refusal(struct core *c, struct err *e);
+/* ... to one whose append failed, and perhaps stays in the file. */
+enum err_code store_refusal_in_doubt(struct core *c, struct err *e);
+/* Has the log's background work broken it? */
+void store_look(struct core *c);
+void store_look_soon(struct core *c); /* from any thread */
+
 /* refs.c */
 void refs_swap(struct core *c, const struct object *old, const struct object *new_);
 void refs_free(struct core *c);
@@ -226,10 +270,6 @@ const char *refs_referrer(struct core *c, const char *path, const char **at);
 /* Objects made by `owner`: calls fn with each path. */
 void refs_each_made(struct core *c, const char *owner, void (*fn)(const char *path, void *arg),
                     void *arg);
-
-/* call.c */
-/* Copies text, cut at a character boundary when it is too long. */
-void copy_text(char *out, size_t size, const char *text);
 
 /* change.c */
 /* Runs complete, references, check, fold on what was put; shared by changes and take-back. */
@@ -246,12 +286,15 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
 bool history_encode(struct core *c, const char *key, size_t key_len, struct buf *out);
 void history_record(struct txn *t); /* adds the commit's state records */
 void history_publish(struct core *c);
+/* What became of a commit that was taken back, also in a former run; NULL: it was not. Borrowed. */
+const struct fate *history_fate(const struct core *c, uint64_t index);
 void history_free(struct core *c);
 bool history_hands_off(struct core *c, const char *name);
 void history_set_hands_off(struct txn *t, const char *name, bool off);
 void confirm_set(struct txn *t, const struct confirm *cf); /* mode NONE: deletes it */
 void confirm_start(struct core *c);                        /* arms its timer */
 void confirm_take_back(struct core *c, const char *why);
+void confirm_hurry(struct core *c); /* a take-back that the store refused may be tried at once */
 /* May `who` confirm what waits? Its author may, and whoever may change anything. */
 enum err_code confirm_allowed(const struct txn *t, const struct actor *who, struct err *e);
 void confirm_by_targets_done(struct core *c); /* queues the confirmation, once */
@@ -263,12 +306,15 @@ void targets_committed(struct txn *t); /* after durability */
 void targets_free(struct core *c);
 void targets_progress(struct core *c); /* waiters and confirm-by-targets look again */
 void targets_taken_back(struct core *c, uint64_t from, uint64_t before);
-void targets_recovered(struct core *c); /* those a confirmed commit waits for */
+void targets_recovered(struct core *c); /* those of the commits that are kept */
+void targets_started(struct core *c);   /* all sessions that will be there are */
 void targets_hands_off(struct core *c, const char *name, size_t len, bool off);
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text);
 
 /* events.c */
 void events_publish(struct txn *t);
+/* One that belongs to no transaction. `json` members "{...}". On the writer's thread. */
+void events_tell(struct core *c, const char *name, const char *json);
 void events_free(struct core *c);
 
 #endif

@@ -349,6 +349,10 @@ static enum err_code run_backup(struct system *sys, struct call *cl, struct err 
                        "the machine itself may write elsewhere",
                        backup_folder);
     }
+    if (elsewhere && in->file[0] != '/') { /* the daemon's own folder is nobody's business */
+        return err_set(e, ERR_INVALID, in->file,
+                       "a name without a slash goes into %s, a path begins with /", backup_folder);
+    }
     if (in->file[0] == '.' && !elsewhere) {
         return err_set(e, ERR_INVALID, in->file, "the name of a backup does not begin with a dot");
     }

@@ -27,6 +27,11 @@ enum { AUDIT_KEPT = 20000 };
 void audit_note(struct core *c, const struct actor *who, const char *action, const char *result);
 /* Inside a transaction: becomes durable with it. */
 void audit_put(struct txn *t, const char *action, const char *result);
+/* The commit that the transaction makes: "commit N: REMARK". */
+void audit_commit(struct txn *t);
+/* Label and comment of a commit as one line; "" without either. */
+enum { REMARK_MAX = 336 };
+const char *commit_remark(const char *label, const char *comment, char out[REMARK_MAX]);
 
 /* ---- the last log lines -----------------------------------------------------------------------
  */

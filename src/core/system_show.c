@@ -87,7 +87,7 @@ static const char *status_of(const struct system *sys, uint64_t index) {
         return "refused";
     case COMMIT_TAKEN_BACK:
         return "taken-back";
-    default: /* before the last start: every target has been synchronised as a whole since */
+    default: /* of a version that did not record whom it concerned */
         return "applied";
     }
 }
@@ -101,12 +101,32 @@ static json_t *commit_json(const struct system *sys, const struct commit_info *c
     json_object_set_new(o, "user", json_string(ci->user));
     json_object_set_new(o, "dialect", json_string(dialect));
     if (ci->comment[0] || ci->label[0]) {
-        json_object_set_new(o, "comment",
-                            json_sprintf("%s%s%s", ci->label,
-                                         ci->label[0] && ci->comment[0] ? ": " : "", ci->comment));
+        char both[REMARK_MAX];
+        json_object_set_new(o, "comment", json_string(commit_remark(ci->label, ci->comment, both)));
     }
     json_object_set_new(o, "status", json_string(status_of(sys, ci->index)));
+    const struct fate *f = history_fate(sys->core, ci->index);
+    if (f != NULL) {
+        if (f->by != 0) {
+            json_object_set_new(o, "taken-back-by", u64(f->by));
+        }
+        json_object_set_new(o, "taken-back-time", time_json(sys, f->time_s));
+        json_object_set_new(o, "taken-back-reason", json_string(f->why));
+    }
     return o;
+}
+
+static void say_fate(const struct system *sys, uint64_t index, struct buf *out) {
+    const struct fate *f = history_fate(sys->core, index);
+    if (f == NULL) {
+        return;
+    }
+    char by[64] = "by later commits", when[TIME_TEXT_MAX];
+    if (f->by != 0) {
+        snprintf(by, sizeof by, "by commit %" PRIu64, f->by);
+    }
+    buf_printf(out, "  Undone : %s at %s: %s\n", by, time_format(f->time_s, sys->utc_offset, when),
+               f->why);
 }
 
 static void show_commits(const struct system *sys, struct call *cl) {
@@ -184,6 +204,7 @@ static enum err_code show_commit(const struct system *sys, struct call *cl, stru
     if (comment != NULL) {
         buf_printf(&cl->text, "  Comment: %s\n", comment);
     }
+    say_fate(sys, in->number, &cl->text);
     if (targets.len > 0) {
         buf_printf(&cl->text, "  Targets:\n");
         char *rest = NULL;
@@ -314,6 +335,9 @@ static void show_log(struct call *cl) {
                  add_line, &out);
     json_t *o = json_object();
     json_object_set_new(o, "line", out.list);
+    if (cl->text.len == 0) {
+        buf_str(&cl->text, "No such lines.\n");
+    }
     call_answer_json(&cl->json, o);
 }
 
@@ -363,6 +387,9 @@ static void show_audit(const struct system *sys, struct call *cl) {
         if (o != NULL) {
             json_array_append_new(list, o);
         }
+    }
+    if (cl->text.len == 0) {
+        buf_str(&cl->text, "No such entries.\n");
     }
     json_t *out = json_object();
     json_object_set_new(out, "entry", list);

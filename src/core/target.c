@@ -333,14 +333,47 @@ void targets_taken_back(struct core *c, uint64_t from, uint64_t before) {
     }
 }
 
+static void track_name(struct tracked *tr, const char *name) {
+    for (size_t i = 0; i < tr->n_targets; i++) {
+        if (strcmp(tr->targets[i].name, name) == 0) {
+            return;
+        }
+    }
+    tr->targets = mem_array(tr->targets, tr->n_targets + 1, sizeof *tr->targets);
+    tr->targets[tr->n_targets++] = (struct tracked_target){.name = mem_strdup(name)};
+}
+
+static bool may_be_taken_back(const struct core *c, uint64_t index) {
+    return c->confirm.mode != CONFIRM_NONE && c->confirm.first_before <= index;
+}
+
 void targets_recovered(struct core *c) {
     const struct confirm *cf = &c->confirm;
-    if (cf->mode == CONFIRM_NONE) {
-        return;
+    for (size_t i = 0; i < c->n_history; i++) {
+        const struct commit_record *r = c->history[i];
+        bool waits = cf->mode != CONFIRM_NONE && cf->index == r->info.index;
+        if (!r->knows_targets && !waits) {
+            continue;
+        }
+        struct tracked *tr = track(c, r->info.index, r->n_targets);
+        tr->recovered = !may_be_taken_back(c, r->info.index);
+        for (size_t k = 0; k < r->n_targets; k++) {
+            track_name(tr, r->targets[k]);
+        }
+        for (size_t k = 0; waits && k < cf->n_targets; k++) {
+            track_name(tr, cf->targets[k]);
+        }
     }
-    struct tracked *tr = track(c, cf->index, cf->n_targets);
-    for (size_t i = 0; i < cf->n_targets; i++) {
-        tr->targets[tr->n_targets++].name = mem_strdup(cf->targets[i]);
+}
+
+/* Targets that no service knows any more are gone. Not for a commit that may be taken back: that
+ * one wants to hear it from each of them. */
+void targets_started(struct core *c) {
+    for (uint64_t i = c->tracked_first; i < c->tracked_next; i++) {
+        struct tracked *tr = tracked_at(c, i);
+        for (size_t k = 0; tr->recovered && k < tr->n_targets; k++) {
+            tr->targets[k].gone = map_get(&c->targets, tr->targets[k].name) == NULL;
+        }
     }
 }
 
@@ -353,7 +386,7 @@ static enum commit_phase phase_of(struct core *c, struct tracked *tr, struct buf
         if (ts != NULL && !tt->refused && !tt->applied) {
             if (ts->applied >= tr->index) {
                 tt->applied = true;
-            } else if (ts->refused >= tr->index) {
+            } else if (ts->refused >= tr->index && !tr->recovered) {
                 tt->refused = true;
                 tt->reason = mem_strdup(ts->reason);
             }
@@ -379,7 +412,8 @@ static enum commit_phase phase_of(struct core *c, struct tracked *tr, struct buf
 
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text) {
     struct tracked *tr = find_tracked(c, index);
-    return tr != NULL ? phase_of(c, tr, text) : COMMIT_UNKNOWN;
+    enum commit_phase phase = tr != NULL ? phase_of(c, tr, text) : COMMIT_UNKNOWN;
+    return history_fate(c, index) != NULL ? COMMIT_TAKEN_BACK : phase;
 }
 
 static void finish_waiter(struct waiter *w, enum commit_phase phase, const char *text) {
@@ -489,7 +523,7 @@ void core_commit_wait(struct core *c, uint64_t index, int64_t timeout_ns,
     w->timer = (struct timer){.fire = waiter_fire, .arg = w};
     struct wait_start *ws = MEM_NEW(struct wait_start);
     *ws = (struct wait_start){c, w, timeout_ns};
-    core_run(c, &actor_system, wait_work, wait_done, ws);
+    core_run_look(c, &actor_system, wait_work, wait_done, ws);
 }
 
 void targets_free(struct core *c) {

@@ -41,7 +41,7 @@ static void destroy(void *self) {
 
 static enum err_code start(void *self, struct err *e) {
     struct book *b = self;
-    b->target = target_new(b->core, &codec, "t1", b);
+    b->target = testing.no_target ? NULL : target_new(b->core, &codec, "t1", b);
     return ERR_OK;
 }
 
@@ -165,7 +165,7 @@ int testing_setup(void **state) {
         fail_msg("%s", e.text);
     }
     testing.complete = NULL;
-    testing.refuse = testing.touches = testing.stopped = false;
+    testing.refuse = testing.touches = testing.stopped = testing.no_target = false;
     /* In memory where there is such a place: what a sync is worth is the log's to test. */
     snprintf(testing.folder, sizeof testing.folder, "%s/weft-core-XXXXXX",
              access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");

@@ -49,6 +49,7 @@ struct testing {
     /* What the book does. */
     enum err_code (*complete)(struct txn *t, struct err *e);
     bool refuse, touches, stopped;
+    bool no_target; /* the book makes none at its start */
 };
 extern struct testing testing;
 

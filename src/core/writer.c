@@ -327,6 +327,14 @@ static bool run_work(struct txn *t) {
         t->core->stats.refused += t->rc != ERR_OK;
         return false;
     }
+    if (t->n_ops > 0 && (t->core->store.needs_reopen || t->work->looks)) {
+        /* Nothing can be appended: refused before anybody sees it. */
+        txn_undo(t);
+        t->rc = t->work->looks
+                    ? err_set(&t->err, ERR_INTERNAL, NULL, "what only looks has tried to write")
+                    : store_refusal(t->core, &t->err);
+        return false;
+    }
     t->entry = (struct log_entry){.time_ns = t->now_ns,
                                   .who = t->who.user,
                                   .why = t->comment,
@@ -347,36 +355,53 @@ static struct work *take_work(struct core *c) {
     return w;
 }
 
+static bool writes(const struct txn *t) {
+    return t->rc == ERR_OK && !t->dry_run && t->n_ops > 0;
+}
+
 static enum err_code append_batch(struct core *c, struct batch *b, struct err *e) {
     struct log_entry *entries = mem_alloc((b->n + 1) * sizeof *entries);
     size_t n = 0;
     for (size_t i = 0; i < b->n; i++) {
-        if (b->txns[i]->rc == ERR_OK && b->txns[i]->n_ops > 0 && !b->txns[i]->dry_run) {
+        if (writes(b->txns[i])) {
             entries[n++] = b->txns[i]->entry;
         }
     }
     enum err_code rc = ERR_OK;
     if (n > 0) {
         rc = log_append(c->log, core_head(c), c->lease.fence, entries, n, e);
+        if (rc == ERR_OK) {
+            store_appended(c);
+        }
     }
     mem_free(entries);
     return rc;
 }
 
+/* Is it the storage that failed, and not a batch the log would never take? */
+static bool is_storage(enum err_code rc) {
+    return rc != ERR_INVALID && rc != ERR_TOO_BIG;
+}
+
 static void batch_failed(struct core *c, struct batch *b, const struct err *why) {
-    L_WARN_RL(5, "nothing was written, %zu requests are refused: %s", b->n, why->text);
+    L_WARN_RL(5, "a batch of %zu requests was not written: %s", b->n, why->text);
     c->stats.append_errors++;
-    struct log_status st;
-    log_status(c->log, &st);
-    c->stats.writable = !st.needs_reopen;
-    memcpy(c->stats.unwritable_why, st.reason, sizeof c->stats.unwritable_why);
-    c->stats.unwritable_why[sizeof c->stats.unwritable_why - 1] = '\0';
+    bool storage = is_storage(why->code), after_write = false;
+    if (storage) {
+        store_failed(c, why, b->bytes);
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        struct txn *t = b->txns[i];
+        after_write |= writes(t);
+        t->failed = after_write && t->rc == ERR_OK && !t->dry_run && !t->work->looks;
+    }
     for (size_t i = b->n; i-- > 0;) {
         struct txn *t = b->txns[i];
-        if (t->rc == ERR_OK && !t->dry_run) {
+        if (t->failed) { /* it wrote, or saw what had been written */
             txn_undo(t);
-            t->rc = err_set(&t->err, ERR_UNAVAILABLE, NULL, "the store can't be written: %s",
-                            why->text);
+            t->rc = storage ? store_refusal_in_doubt(c, &t->err)
+                            : err_set(&t->err, ERR_INTERNAL, NULL, "the log does not take this: %s",
+                                      why->text);
         }
     }
     /* The same objects as in the published one, but the index of what failed must go as well. */
@@ -411,6 +436,9 @@ static void publish(struct core *c, struct batch *b) {
 }
 
 static void answer(struct core *c, struct txn *t) {
+    if (t->work->looks) {
+        run_work(t); /* at what is published, or was before the batch failed */
+    }
     bool committed = t->rc == ERR_OK && !t->dry_run;
     if (committed) {
         targets_committed(t);
@@ -426,15 +454,24 @@ static void answer(struct core *c, struct txn *t) {
     txn_free(t);
 }
 
+void stats_show(struct core *c) {
+    pthread_mutex_lock(&c->lock);
+    c->shown_stats = c->stats;
+    pthread_mutex_unlock(&c->lock);
+}
+
 size_t writer_batch(struct core *c) {
     struct batch b = {.next_index = core_head(c) + 1};
     size_t cap = 0;
     struct work *w;
-    while (b.n < BATCH_WORKS_MAX && b.bytes < BATCH_BYTES_MAX && (w = take_work(c)) != NULL) {
+    bool alone = false; /* while it is not known whether the store takes it */
+    while (b.n < BATCH_WORKS_MAX && b.bytes < BATCH_BYTES_MAX && !alone &&
+           (w = take_work(c)) != NULL) {
         struct txn *t = txn_new(c, w, b.next_index);
         b.txns = grow(b.txns, b.n, &cap, sizeof(struct txn *));
         b.txns[b.n++] = t;
-        if (run_work(t)) {
+        if (!w->looks && run_work(t)) {
+            alone = !c->store.writable;
             b.next_index++;
             b.bytes += t->op_bytes;
             if (t->is_commit) {
@@ -453,12 +490,11 @@ size_t writer_batch(struct core *c) {
     }
     c->stats.batches++;
     c->stats.works += b.n;
-    pthread_mutex_lock(&c->lock);
-    c->shown_stats = c->stats;
-    pthread_mutex_unlock(&c->lock);
+    stats_show(c);
     for (size_t i = 0; i < b.n; i++) {
         answer(c, b.txns[i]);
     }
+    stats_show(c);
     targets_progress(c);
     mem_free(b.txns);
     return b.n;
@@ -537,6 +573,7 @@ void *folder_main(void *arg) {
         do {
             if (log_fold(c->log, FOLD_STEP, &left, &e) != ERR_OK) {
                 L_WARN_RL(10, "folding: %s", e.text);
+                store_look_soon(c);
                 head = folded;
                 left = 0;
             }

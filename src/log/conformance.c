@@ -542,6 +542,77 @@ static void test_open_twice(void **state) {
     engine->remove(url);
 }
 
+/* Opened again it is the same log with the same content; only the right to write must be taken
+ * anew. */
+static void test_reopen(void **state) {
+    struct fixture *f = *state;
+    struct seen s = {.next = 3};
+    uint8_t before[LOG_ID_LEN], after[LOG_ID_LEN];
+    append_one(f, LOG_CONFIG, "a", "1");
+    append_one(f, LOG_STATE, "b", "1");
+    log_watch(f->log, see, &s);
+    log_id(f->log, before);
+    uint64_t fence = f->fence;
+    OK(log_reopen(f->log, &e_));
+    log_id(f->log, after);
+    assert_memory_equal(before, after, LOG_ID_LEN);
+    assert_int_equal(log_head(f->log), 2);
+    assert_int_equal(log_config_head(f->log), 1);
+    expect_read(f, 1, UINT64_MAX, "1:(1) 2:(1) ");
+    expect_snapshot(f, LOG_CONFIG, "", "a=1@1 ");
+    struct log_op op = testing_put(LOG_STATE, "b", "2");
+    FAILS(append_ops(f, "", &op, 1), ERR_UNAVAILABLE);
+    lease(f);
+    assert_true(f->fence > fence);
+    append_one(f, LOG_STATE, "b", "2");
+    assert_int_equal(s.next, 4); /* who watched still does */
+    struct log *other;
+    FAILS(log_open(f->url, NULL, &other, &e_), ERR_LOCKED);
+    open_again(f);
+    expect_snapshot(f, LOG_STATE, "", "b=2@3 ");
+}
+
+static bool reopen_inside(const struct log_entry *e, void *arg) {
+    struct fixture *f = arg;
+    FAILS(log_reopen(f->log, &e_), ERR_LOCKED);
+    return true;
+}
+
+static void *read_on(void *arg) {
+    struct reading *r = arg;
+    while (!r->stop) {
+        struct buf b = BUF_INIT;
+        struct err err;
+        r->failures += log_read(r->log, 1, UINT64_MAX, print_entry, &b, &err) != ERR_OK;
+        r->failures += strcmp(buf_cstr(&b), "1:(1) ") != 0;
+        r->failures += log_snapshot(r->log, LOG_STATE, "", 0, NULL, print_row, &b, &err) != ERR_OK;
+        buf_free(&b);
+        r->rounds++;
+        usleep(100); /* or it would be in use all the time */
+    }
+    return NULL;
+}
+
+static void test_reopen_beside_readers(void **state) {
+    struct fixture *f = *state;
+    append_one(f, LOG_STATE, "a", "1");
+    OK(log_read(f->log, 1, 1, reopen_inside, f, &e_));
+    struct reading r = {.log = f->log};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, read_on, &r), 0);
+    int opened = 0;
+    for (int i = 0; i < 100000 && opened < 20; i++) {
+        struct err err;
+        enum err_code rc = log_reopen(f->log, &err);
+        assert_true(rc == ERR_OK || rc == ERR_LOCKED);
+        opened += rc == ERR_OK;
+    }
+    r.stop = true;
+    pthread_join(thread, NULL);
+    assert_true(opened > 0);
+    assert_int_equal(r.failures, 0);
+}
+
 static void test_id(void **state) {
     struct fixture *f = *state;
     uint8_t a[LOG_ID_LEN], b[LOG_ID_LEN];
@@ -769,6 +840,8 @@ int log_conformance(const struct conformance_engine *e) {
         T(test_random_against_model),
         T(test_readers_see_whole_batches),
         T(test_open_twice),
+        T(test_reopen),
+        T(test_reopen_beside_readers),
         T(test_id),
         T(test_check),
         T(test_trim),

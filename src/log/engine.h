@@ -17,6 +17,7 @@ struct log {
     const struct clock *clock;
     pthread_mutex_t watch_lock;
     struct list watches;
+    pthread_rwlock_t in_use; /* held for reading by every call, for writing by log_reopen */
 };
 
 struct log_engine {
@@ -24,6 +25,8 @@ struct log_engine {
     enum err_code (*open)(const char *rest, const struct log_options *options, struct log **out,
                           struct err *err);
     void (*close)(struct log *log);
+    /* No other call runs meanwhile. */
+    enum err_code (*reopen)(struct log *log, struct err *err);
     enum err_code (*restore)(const char *path, const char *rest, struct err *err);
 
     void (*id)(struct log *log, uint8_t out[LOG_ID_LEN]);

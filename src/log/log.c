@@ -38,6 +38,7 @@ enum err_code log_open(const char *url, const struct log_options *options, struc
     log->clock = options && options->clock ? options->clock : &clock_real;
     pthread_mutex_init(&log->watch_lock, NULL);
     list_init(&log->watches);
+    pthread_rwlock_init(&log->in_use, NULL);
     *out = log;
     return ERR_OK;
 }
@@ -56,7 +57,27 @@ void log_close(struct log *log) {
         mem_free(CONTAINER_OF(l, struct log_watch, link));
     }
     pthread_mutex_destroy(&log->watch_lock);
+    pthread_rwlock_destroy(&log->in_use);
     log->engine->close(log);
+}
+
+/* Callbacks of a reader may call us: only log_reopen would wait for readers, and it does not, so
+ * holding this more than once is safe. */
+static void enter(struct log *log) {
+    pthread_rwlock_rdlock(&log->in_use);
+}
+
+static enum err_code leave(struct log *log, enum err_code rc) {
+    pthread_rwlock_unlock(&log->in_use);
+    return rc;
+}
+
+enum err_code log_reopen(struct log *log, struct err *err) {
+    if (pthread_rwlock_trywrlock(&log->in_use) != 0) {
+        return err_set(err, ERR_LOCKED, NULL,
+                       "a backup, a check or another reader has the log open");
+    }
+    return leave(log, log->engine->reopen(log, err));
 }
 
 enum err_code log_restore(const char *path, const char *url, struct err *err) {
@@ -84,15 +105,18 @@ enum err_code log_lease_acquire(struct log *log, struct log_lease *lease, struct
     if (lease->ttl_ns <= 0) {
         return err_set(err, ERR_INVALID, "lease", "the time to live must be above zero");
     }
-    return log->engine->lease_acquire(log, lease, err);
+    enter(log);
+    return leave(log, log->engine->lease_acquire(log, lease, err));
 }
 
 enum err_code log_lease_renew(struct log *log, const struct log_lease *lease, struct err *err) {
-    return log->engine->lease_renew(log, lease, err);
+    enter(log);
+    return leave(log, log->engine->lease_renew(log, lease, err));
 }
 
 enum err_code log_lease_release(struct log *log, const struct log_lease *lease, struct err *err) {
-    return log->engine->lease_release(log, lease, err);
+    enter(log);
+    return leave(log, log->engine->lease_release(log, lease, err));
 }
 
 static enum err_code check_op(const struct log_op *op, struct err *err) {
@@ -152,12 +176,14 @@ enum err_code log_append(struct log *log, uint64_t expected_head, uint64_t fence
     for (size_t i = 0; i < n; i++) {
         ERR_TRY(check_entry(&entries[i], i, err));
     }
-    return log->engine->append(log, expected_head, fence, entries, n, err);
+    enter(log);
+    return leave(log, log->engine->append(log, expected_head, fence, entries, n, err));
 }
 
 enum err_code log_read(struct log *log, uint64_t from, uint64_t to, log_read_fn *each, void *arg,
                        struct err *err) {
-    return log->engine->read(log, from, to, each, arg, err);
+    enter(log);
+    return leave(log, log->engine->read(log, from, to, each, arg, err));
 }
 
 enum err_code log_snapshot(struct log *log, enum log_space space, const void *prefix,
@@ -170,16 +196,19 @@ enum err_code log_snapshot(struct log *log, enum log_space space, const void *pr
         return err_set(err, ERR_TOO_BIG, NULL, "a prefix of %zu bytes; keys have at most %d",
                        prefix_len, LOG_KEY_MAX);
     }
-    return log->engine->snapshot(log, space, prefix, prefix_len, at, each, arg, err);
+    enter(log);
+    return leave(log, log->engine->snapshot(log, space, prefix, prefix_len, at, each, arg, err));
 }
 
 enum err_code log_fold(struct log *log, size_t max_ops, size_t *left, struct err *err) {
-    return log->engine->fold(log, max_ops, left, err);
+    enter(log);
+    return leave(log, log->engine->fold(log, max_ops, left, err));
 }
 
 enum err_code log_trim(struct log *log, const struct log_keep *keep, uint64_t *dropped,
                        struct err *err) {
-    return log->engine->trim(log, keep, dropped, err);
+    enter(log);
+    return leave(log, log->engine->trim(log, keep, dropped, err));
 }
 
 struct log_watch *log_watch(struct log *log, log_watch_fn *each, void *arg) {
@@ -213,14 +242,18 @@ void log_notify(struct log *log, const struct log_entry *entries, size_t n) {
 
 void log_status(struct log *log, struct log_status *out) {
     *out = (struct log_status){0};
+    enter(log);
     log->engine->status(log, out);
+    leave(log, ERR_OK);
 }
 
 enum err_code log_backup(struct log *log, const char *path, uint64_t *at, struct err *err) {
-    return log->engine->backup(log, path, at, err);
+    enter(log);
+    return leave(log, log->engine->backup(log, path, at, err));
 }
 
 enum err_code log_check(struct log *log, log_finding_fn *finding, void *arg, size_t *findings,
                         struct err *err) {
-    return log->engine->check(log, finding, arg, findings, err);
+    enter(log);
+    return leave(log, log->engine->check(log, finding, arg, findings, err));
 }

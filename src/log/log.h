@@ -87,6 +87,15 @@ enum err_code log_open(const char *url, const struct log_options *options, struc
                        struct err *err);
 void log_close(struct log *log); /* folds what is left; NULL is allowed */
 
+/* For a log that needs_reopen: closes its files and opens them again. It stays the same `log`,
+ * keeps its watches, and its lock against other processes meanwhile. After ERR_OK it holds exactly
+ * what was acknowledged, whatever a failed append had left has been removed, and nobody has the
+ * lease: acquire it, which writes, and so shows whether the storage works again. ERR_LOCKED:
+ * somebody reads just now (a backup, a check); try again soon. ERR_CONFLICT: what is there is not
+ * what was acknowledged: another store, entries that are missing, or somebody else's. After that
+ * and after every other error the log takes no entries and this may be tried again. */
+enum err_code log_reopen(struct log *log, struct err *err);
+
 /* 16 random bytes made when the store was created and anew when it was restored from a backup: an
  * index is only comparable with another one under the same id. */
 void log_id(struct log *log, uint8_t out[LOG_ID_LEN]);
@@ -161,7 +170,7 @@ struct log_status {
     uint64_t bytes;      /* of storage in use */
     uint64_t free_bytes; /* left on the storage */
     uint64_t syncs;      /* commits made durable since the log was opened */
-    bool needs_reopen;   /* no append will succeed before log_close and log_open */
+    bool needs_reopen;   /* no append will succeed before log_reopen */
     bool in_doubt;       /* the failed batch could not be voided durably, see the top */
     char reason[256];    /* why it needs reopening, or the last error of the background work */
 };

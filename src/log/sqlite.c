@@ -18,12 +18,9 @@
 LOGGER_MODULE(log)
 
 enum {
-    PAGE_SIZE_DEFAULT = 4096,
-    CHECKPOINT_DEFAULT = 2000, /* frames; bench/log_commit.c has the measurements */
-    CHECKPOINT_LATE = 4,       /* times as many: an append moves them itself */
+    CHECKPOINT_LATE = 4, /* times as many frames as start one: an append moves them itself */
     CHECKPOINT_ROUNDS = 4,
     CHECKPOINT_REST = 200, /* frames moved while appends wait */
-    FOLD_BACKLOG_DEFAULT = 200000,
 };
 
 /* ---- small helpers ---- */
@@ -44,287 +41,16 @@ void sq_break(struct sq_store *s, bool locked, const char *why) {
     s->broken = true;
 }
 
-enum err_code sq_broken(struct sq_store *s, struct err *err) {
-    return err_set(err, ERR_UNAVAILABLE, s->path,
-                   "the log must be closed and opened again: its storage failed (%s)", s->reason);
-}
-
-enum err_code sq_sync_dir(const char *path, struct err *err) {
-    const char *slash = strrchr(path, '/');
-    size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
-    char *dir = slash ? mem_strndup(path, n) : mem_strdup(".");
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? -1 : fsync(fd);
-    int e = errno;
-    if (fd >= 0) {
-        close(fd);
+enum err_code sq_broken(struct sq_store *s, bool locked, struct err *err) {
+    if (!locked) {
+        pthread_mutex_lock(&s->lock);
     }
-    mem_free(dir);
-    return rc == 0 ? ERR_OK : err_errno(err, e, path, "can't sync the directory");
-}
-
-enum err_code sq_set_meta(sqlite3 *db, const char *path, const char *name, int64_t value,
-                          struct err *err) {
-    sqlite3_stmt *stmt;
-    ERR_TRY(sq_prepare(db, path, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)", &stmt,
-                       err));
-    sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(stmt, 2, value);
-    enum err_code rc = sq_run(stmt, path, "can't keep a setting", err);
-    sqlite3_finalize(stmt);
+    enum err_code rc = err_set(err, ERR_UNAVAILABLE, s->path,
+                               "the log must be opened again: its storage failed (%s)", s->reason);
+    if (!locked) {
+        pthread_mutex_unlock(&s->lock);
+    }
     return rc;
-}
-
-static enum err_code get_meta(struct sq_store *s, const char *name, uint64_t *out,
-                              struct err *err) {
-    char sql[96];
-    snprintf(sql, sizeof sql, "SELECT value FROM meta WHERE name='%s'", name);
-    int64_t v;
-    ERR_TRY(sq_int(s->db, s->path, sql, &v, err));
-    *out = (uint64_t)v;
-    return ERR_OK;
-}
-
-/* ---- opening ---- */
-
-/* flock belongs to the open file, so it also keeps two logs of one process apart; a lock on the
- * store itself would collide with SQLite's own. */
-static enum err_code lock_store(struct sq_store *s, struct err *err) {
-    char *name = mem_printf("%s-lock", s->path);
-    enum err_code rc = ERR_OK;
-    s->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0) {
-        rc = err_errno(err, errno, name, "can't open the lock file");
-    } else if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        char pid[32] = "";
-        ssize_t n = pread(s->lock_fd, pid, sizeof pid - 1, 0);
-        pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
-        rc = err_set(err, ERR_LOCKED, s->path, "the log is open in another place (process %s)",
-                     pid[0] ? pid : "unknown");
-    } else {
-        char pid[32];
-        int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-        if (ftruncate(s->lock_fd, 0) != 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) != n) {
-            L_DBG("the process id does not fit into %s", name); /* it is only for people */
-        }
-    }
-    mem_free(name);
-    return rc;
-}
-
-static enum err_code create_file(const char *path, bool must_exist, struct err *err) {
-    if (must_exist) {
-        if (access(path, F_OK) != 0) {
-            return err_set(err, ERR_ABSENT, path, "there is no such log");
-        }
-        return ERR_OK;
-    }
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return err_errno(err, errno, path, "can't open the log");
-    }
-    close(fd);
-    return ERR_OK;
-}
-
-static enum err_code create_schema(struct sq_store *s, uint32_t page_size, struct err *err) {
-    char sql[192];
-    snprintf(sql, sizeof sql, "PRAGMA page_size=%u; PRAGMA journal_mode=WAL", page_size);
-    ERR_TRY(sq_exec(s->db, s->path, sql, err));
-    snprintf(sql, sizeof sql, "BEGIN; PRAGMA application_id=%d; PRAGMA user_version=%d;",
-             SQ_APPLICATION_ID, SQ_FORMAT);
-    ERR_TRY(sq_exec(s->db, s->path, sql, err));
-    ERR_TRY(sq_exec(s->db, s->path,
-                    "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-                    "CREATE TABLE log(idx INTEGER PRIMARY KEY, row BLOB NOT NULL);",
-                    err));
-    sqlite3_stmt *stmt;
-    ERR_TRY(sq_prepare(s->db, s->path, "INSERT INTO meta VALUES('id', ?1)", &stmt, err));
-    uint8_t id[LOG_ID_LEN];
-    rng_secure(id, sizeof id);
-    sqlite3_bind_blob(stmt, 1, id, sizeof id, SQLITE_STATIC);
-    enum err_code rc = sq_run(stmt, s->path, "can't create the log", err);
-    sqlite3_finalize(stmt);
-    ERR_TRY(rc);
-    ERR_TRY(sq_exec(s->db, s->path, "COMMIT", err));
-    return sq_sync_dir(s->path, err);
-}
-
-/* Whose file is it, and can we read it? Nothing is written before that is known. */
-static enum err_code check_format(struct sq_store *s, const struct log_options *options,
-                                  struct err *err) {
-    int64_t app, version, tables;
-    ERR_TRY(sq_int(s->db, s->path, "PRAGMA application_id", &app, err));
-    ERR_TRY(sq_int(s->db, s->path, "PRAGMA user_version", &version, err));
-    ERR_TRY(sq_int(s->db, s->path, "SELECT count(*) FROM sqlite_schema", &tables, err));
-    if (app == 0 && version == 0 && tables == 0) {
-        if (options->must_exist) {
-            return err_set(err, ERR_ABSENT, s->path, "the file holds no log");
-        }
-        return create_schema(
-            s, options->sqlite_page_size ? options->sqlite_page_size : PAGE_SIZE_DEFAULT, err);
-    }
-    if (app != SQ_APPLICATION_ID) {
-        return err_set(err, ERR_INVALID, s->path, "the file is a database, but not a Weft log");
-    }
-    if (version > SQ_FORMAT) {
-        return err_set(err, ERR_UNSUPPORTED, s->path,
-                       "the log was written by a newer Weft: it has format %" PRId64
-                       ", this program (" WEFT_VERSION ") knows formats up to %d; nothing was "
-                       "changed, start the newer program",
-                       version, SQ_FORMAT);
-    }
-    return ERR_OK;
-}
-
-static enum err_code read_id(struct sq_store *s, struct err *err) {
-    sqlite3_stmt *stmt;
-    ERR_TRY(sq_prepare(s->db, s->path, "SELECT value FROM meta WHERE name='id'", &stmt, err));
-    int rc = sqlite3_step(stmt);
-    bool good = rc == SQLITE_ROW && sqlite3_column_bytes(stmt, 0) == LOG_ID_LEN;
-    if (good) {
-        memcpy(s->id, sqlite3_column_blob(stmt, 0), LOG_ID_LEN);
-    }
-    sqlite3_finalize(stmt);
-    if (!good) {
-        return err_set(err, ERR_MALFORMED, s->path, "the log has lost its id");
-    }
-    return ERR_OK;
-}
-
-/* Head, head of the config chain, and the counters. */
-static enum err_code read_position(struct sq_store *s, struct err *err) {
-    ERR_TRY(get_meta(s, "fence", &s->fence, err));
-    ERR_TRY(get_meta(s, "trimmed", &s->trimmed, err));
-    ERR_TRY(get_meta(s, "floor", &s->floor, err));
-    sqlite3_stmt *stmt;
-    ERR_TRY(sq_prepare(s->db, s->path, "SELECT idx, row FROM log ORDER BY idx DESC LIMIT 1", &stmt,
-                       err));
-    int rc = sqlite3_step(stmt);
-    enum err_code code = ERR_OK;
-    if (rc == SQLITE_ROW) {
-        struct log_decoded d = {0};
-        uint64_t head = (uint64_t)sqlite3_column_int64(stmt, 0);
-        code = log_entry_decode(sqlite3_column_blob(stmt, 1), (size_t)sqlite3_column_bytes(stmt, 1),
-                                head, &d, err);
-        if (code == ERR_OK) {
-            s->head = head;
-            s->config_head = log_entry_has_config(&d.entry) ? head : d.entry.prev_config;
-        } else {
-            err_prefix_path(err, " ");
-            err_prefix_path(err, s->path);
-        }
-        log_decoded_free(&d);
-    } else if (rc != SQLITE_DONE) {
-        code = sq_fail(s->db, rc, s->path, "can't read the newest entry", err);
-    }
-    sqlite3_finalize(stmt);
-    return code;
-}
-
-/* Moves all that a last run left in the WAL into the file and starts the WAL over. After a sync
- * error in that run nobody knows which of its pages reached the disk; this writes them all anew. */
-static enum err_code settle_wal(struct sq_store *s, struct err *err) {
-    int in_wal = 0, moved = 0;
-    int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_RESTART, &in_wal, &moved);
-    if (rc != SQLITE_OK) {
-        return sq_fail(s->db, rc, s->path, "can't settle the write-ahead log", err);
-    }
-    return ERR_OK;
-}
-
-static enum err_code open_checkpointer(struct sq_store *s, struct err *err) {
-    int64_t version; /* reading is what makes SQLite look at the WAL */
-    ERR_TRY(sq_connect(s->path, s->vfs, SQLITE_OPEN_READWRITE, &s->cdb, err));
-    ERR_TRY(sq_exec(s->cdb, s->path, "PRAGMA synchronous=" SQ_SYNC_LOG, err));
-    sqlite3_wal_autocheckpoint(s->cdb, 0);
-    return sq_int(s->cdb, s->path, "PRAGMA user_version", &version, err);
-}
-
-static enum err_code open_log_file(struct sq_store *s, const struct log_options *options,
-                                   struct err *err) {
-    ERR_TRY(sq_connect(s->path, s->vfs, SQLITE_OPEN_READWRITE, &s->db, err));
-    ERR_TRY(check_format(s, options, err));
-    ERR_TRY(sq_exec(s->db, s->path,
-                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=" SQ_SYNC_LOG
-                    "; PRAGMA cache_size=-8192",
-                    err));
-    sq_wal_watch(s->db, &s->wal);
-    int64_t page_size;
-    ERR_TRY(sq_int(s->db, s->path, "PRAGMA page_size", &page_size, err));
-    s->wal.page_size = (uint32_t)page_size;
-    ERR_TRY(settle_wal(s, err));
-    ERR_TRY(read_id(s, err));
-    ERR_TRY(read_position(s, err));
-    s->checkpoint_frames =
-        options->sqlite_checkpoint ? (int)options->sqlite_checkpoint : CHECKPOINT_DEFAULT;
-    sq_wal_prepare(s->db, 32 + (int64_t)s->checkpoint_frames * (page_size + 24));
-    ERR_TRY(sq_prepare(s->db, s->path, "BEGIN IMMEDIATE", &s->begin, err));
-    ERR_TRY(open_checkpointer(s, err));
-    ERR_TRY(
-        sq_prepare(s->db, s->path, "INSERT INTO log(idx, row) VALUES(?1, ?2)", &s->insert, err));
-    return sq_prepare(s->db, s->path, "COMMIT", &s->commit, err);
-}
-
-void sq_store_free(struct sq_store *s) {
-    sq_tables_close(s);
-    sq_pool_free(&s->log_readers);
-    sqlite3_close(s->cdb);
-    sqlite3_finalize(s->begin);
-    sqlite3_finalize(s->insert);
-    sqlite3_finalize(s->commit);
-    if (s->db != NULL && s->broken) {
-        /* What a failed sync left behind is settled by the next open, not by a last gasp here. */
-        sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    }
-    sqlite3_close(s->db);
-    if (s->lock_fd >= 0) {
-        close(s->lock_fd);
-    }
-    pthread_mutex_destroy(&s->lock);
-    pthread_mutex_destroy(&s->fold_lock);
-    buf_free(&s->row);
-    mem_free(s->path);
-    mem_free(s->tables_path);
-    mem_free(s->vfs);
-    mem_free(s);
-}
-
-enum err_code sq_store_open(const char *path, const struct log_options *options,
-                            struct sq_store **out, struct err *err) {
-    *out = NULL;
-    if (path[0] == '\0') {
-        return err_set(err, ERR_INVALID, "sqlite:", "the path of the log is missing");
-    }
-    struct sq_store *s = MEM_NEW(struct sq_store);
-    s->lock_fd = -1;
-    s->path = mem_strdup(path);
-    s->tables_path = mem_printf("%s-tables", path);
-    s->vfs = options->sqlite_vfs ? mem_strdup(options->sqlite_vfs) : NULL;
-    s->fold_backlog_max =
-        options->fold_backlog_max ? options->fold_backlog_max : FOLD_BACKLOG_DEFAULT;
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_mutex_init(&s->fold_lock, NULL);
-    sq_pool_init(&s->log_readers, s->path, s->vfs);
-    sq_pool_init(&s->table_readers, s->tables_path, s->vfs);
-    enum err_code rc;
-    ERR_GOTO(rc, create_file(s->path, options->must_exist, err), failed);
-    ERR_GOTO(rc, lock_store(s, err), failed);
-    ERR_GOTO(rc, open_log_file(s, options, err), failed);
-    ERR_GOTO(rc, sq_tables_open(s, options, err), failed);
-    *out = s;
-    return ERR_OK;
-failed:
-    sq_store_free(s);
-    return rc;
-}
-
-static enum err_code sq_open(const char *rest, const struct log_options *options, struct log **out,
-                             struct err *err) {
-    struct sq_store *s;
-    ERR_TRY(sq_store_open(rest, options, &s, err));
-    *out = &s->log;
-    return ERR_OK;
 }
 
 static struct sq_store *store_of(struct log *log) {
@@ -397,7 +123,7 @@ static enum err_code sq_lease_acquire(struct log *log, struct log_lease *lease, 
     pthread_mutex_lock(&s->lock);
     enum err_code rc;
     if (s->broken) {
-        rc = sq_broken(s, err);
+        rc = sq_broken(s, true, err);
     } else {
         rc = sq_committed(s, write_fence(s, s->fence + 1, err));
     }
@@ -497,7 +223,7 @@ static bool checkpoint(struct sq_store *s, sqlite3 *db, bool locked, int *moved)
 /* Only log rows are in this file, so a checkpoint writes few pages, most of them many times in the
  * WAL. Still it takes as long as dozens of batches, so it goes on beside them; what they have added
  * meanwhile is little, and moved while they wait: then the next append starts the WAL over. */
-void sq_checkpoint_behind(struct sq_store *s) {
+static void checkpoint_behind(struct sq_store *s) {
     int moved = 0, left = s->log_frames;
     if (left < s->checkpoint_frames) {
         return;
@@ -518,6 +244,11 @@ void sq_checkpoint_behind(struct sq_store *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
+bool sq_checkpoint_behind(struct sq_store *s) {
+    checkpoint_behind(s);
+    return !s->broken;
+}
+
 /* Nobody folds, or far too slowly: then here, and before a batch instead of after one, so that the
  * answers to the last batch are out. */
 static void checkpoint_before(struct sq_store *s) {
@@ -529,6 +260,9 @@ static void checkpoint_before(struct sq_store *s) {
 
 static enum err_code append_locked(struct sq_store *s, uint64_t expected_head, uint64_t fence,
                                    struct log_entry *entries, size_t n, struct err *err) {
+    if (s->broken) {
+        return sq_broken(s, true, err);
+    }
     if (!s->leased || fence != s->fence) {
         return stale(s, fence, err);
     }
@@ -537,11 +271,9 @@ static enum err_code append_locked(struct sq_store *s, uint64_t expected_head, u
                        "the log has moved on: its head is %" PRIu64 ", not %" PRIu64,
                        (uint64_t)s->head, expected_head);
     }
-    if (!s->broken) {
-        checkpoint_before(s);
-    }
+    checkpoint_before(s);
     if (s->broken) {
-        return sq_broken(s, err);
+        return sq_broken(s, true, err);
     }
     int64_t now = clock_wall(s->log.clock);
     ERR_TRY(sq_committed(s, write_batch(s, entries, n, now, err)));
@@ -666,6 +398,7 @@ const struct log_engine log_sqlite = {
     .scheme = "sqlite",
     .open = sq_open,
     .close = sq_close,
+    .reopen = sq_reopen,
     .id = sq_id,
     .head = sq_head,
     .config_head = sq_config_head,

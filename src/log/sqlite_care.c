@@ -120,7 +120,7 @@ static enum err_code delete_range(struct sq_store *s, uint64_t from, uint64_t to
         uint64_t end = to;
         pthread_mutex_lock(&s->lock);
         enum err_code rc =
-            s->broken ? sq_broken(s, err)
+            s->broken ? sq_broken(s, true, err)
                       : sq_committed(s, delete_some(s, from, to, floor, &end, dropped, err));
         pthread_mutex_unlock(&s->lock);
         ERR_TRY(rc);
@@ -131,6 +131,9 @@ static enum err_code delete_range(struct sq_store *s, uint64_t from, uint64_t to
 
 static enum err_code trim_locked(struct sq_store *s, const struct log_keep *keep, uint64_t *dropped,
                                  struct err *err) {
+    if (s->broken) {
+        return sq_broken(s, false, err);
+    }
     ERR_TRY(sq_fold_locked(s, UINT64_MAX, 0, err));
     /* What is dropped here lives on in the tables alone. */
     ERR_TRY(sq_tables_sync(s, err));

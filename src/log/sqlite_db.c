@@ -106,10 +106,14 @@ void sq_pool_init(struct sq_pool *p, const char *path, const char *vfs) {
     pthread_mutex_init(&p->lock, NULL);
 }
 
-void sq_pool_free(struct sq_pool *p) {
+void sq_pool_drain(struct sq_pool *p) {
     while (p->n_idle > 0) {
         sqlite3_close(p->idle[--p->n_idle]);
     }
+}
+
+void sq_pool_free(struct sq_pool *p) {
+    sq_pool_drain(p);
     pthread_mutex_destroy(&p->lock);
 }
 
@@ -120,6 +124,8 @@ enum err_code sq_pool_get(struct sq_pool *p, sqlite3 **out, struct err *err) {
     if (db == NULL) {
         ERR_TRY(sq_connect(p->path, p->vfs, SQLITE_OPEN_READWRITE, &db, err));
         sqlite3_wal_autocheckpoint(db, 0);
+        /* Perhaps it is the last one to be closed, of a store whose syncs fail. */
+        sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         enum err_code rc = sq_exec(db, p->path, "PRAGMA query_only=1", err);
         if (rc != ERR_OK) {
             sqlite3_close(db);
@@ -189,6 +195,13 @@ bool sq_wal_void(sqlite3 *db, const struct sq_wal *w) {
         WAL_HEADER + (sqlite3_int64)frames * ((sqlite3_int64)w->page_size + WAL_FRAME_HEADER);
     return f->pMethods->xWrite(f, zero, sizeof zero, at) == SQLITE_OK &&
            f->pMethods->xSync(f, SQLITE_SYNC_NORMAL) == SQLITE_OK;
+}
+
+enum err_code sq_settle_wal(sqlite3 *db, const char *path, struct err *err) {
+    int in_wal = 0, moved = 0;
+    int rc = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_RESTART, &in_wal, &moved);
+    return rc == SQLITE_OK ? ERR_OK
+                           : sq_fail(db, rc, path, "can't settle the write-ahead log", err);
 }
 
 void sq_wal_prepare(sqlite3 *db, int64_t bytes) {

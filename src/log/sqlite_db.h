@@ -38,6 +38,7 @@ struct sq_pool {
     size_t n_idle;
 };
 void sq_pool_init(struct sq_pool *p, const char *path, const char *vfs);
+void sq_pool_drain(struct sq_pool *p); /* closes what is idle */
 void sq_pool_free(struct sq_pool *p);
 enum err_code sq_pool_get(struct sq_pool *p, sqlite3 **out, struct err *err);
 void sq_pool_put(struct sq_pool *p, sqlite3 *db); /* ends its transaction */
@@ -54,6 +55,9 @@ void sq_wal_good(sqlite3 *db, struct sq_wal *w);  /* a commit succeeded */
 /* Makes the frames written since the last good commit unreadable, so that no recovery brings them
  * back, and syncs that. False: the mark is written but could not be synced, or not even written. */
 bool sq_wal_void(sqlite3 *db, const struct sq_wal *w);
+/* Moves all that a last run left in the WAL into the file and starts the WAL over. After a sync
+ * error in that run nobody knows which of its pages reached the disk; this writes them all anew. */
+enum err_code sq_settle_wal(sqlite3 *db, const char *path, struct err *err);
 /* Writes zeroes up to `bytes`: commits then overwrite blocks the file has already, and a sync need
  * not journal a new file size. Failing is harmless. */
 void sq_wal_prepare(sqlite3 *db, int64_t bytes);

@@ -13,17 +13,19 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "log/entry.h"
 #include "log/vfs_power.h"
 
 enum { STEPS = 14, KEYS = 5 };
 
 struct day {
     char dir[64], url[128];
+    bool reopens; /* by log_reopen when it must, not by closing and opening */
     struct log *log;
     uint64_t fence;
-    uint64_t acked;              /* head after the last append that succeeded */
-    uint64_t in_doubt_up_to;     /* an append in doubt may have brought the head here */
-    int failures, doubts, opens; /* what happened */
+    uint64_t acked;                        /* head after the last append that succeeded */
+    uint64_t in_doubt_up_to;               /* an append in doubt may have brought the head here */
+    int failures, doubts, opens, reopened; /* what happened */
     enum err_code last;
 };
 
@@ -155,6 +157,36 @@ static void open_day(struct day *d, bool check) {
     }
 }
 
+/* Whatever a failed append left: after this there is what was acknowledged and nothing else. */
+static void reopen_day(struct day *d) {
+    for (int attempt = 0;; attempt++) {
+        if (attempt == 3) {
+            vfs_power_set_faults(NULL);
+        }
+        assert_true(attempt < 5);
+        struct err err = {0};
+        struct log_status st;
+        enum err_code rc = log_reopen(d->log, &err);
+        log_status(d->log, &st);
+        assert_int_equal(log_head(d->log), d->acked);
+        assert_int_equal(st.needs_reopen, rc != ERR_OK);
+        if (rc != ERR_OK) {
+            assert_true(rc != ERR_CONFLICT && err.text[0] != '\0' && st.reason[0] != '\0');
+            d->failures++;
+            continue;
+        }
+        struct log_lease l = {.holder = "day", .ttl_ns = NS_PER_S};
+        if (log_lease_acquire(d->log, &l, &err) == ERR_OK) {
+            assert_true(l.fence > d->fence);
+            d->fence = l.fence;
+            break;
+        }
+        d->failures++;
+    }
+    d->reopened++;
+    d->in_doubt_up_to = 0; /* the doubt is over, for good */
+}
+
 static bool append_some(struct day *d, size_t n) {
     struct log_entry batch[3];
     struct log_op ops[3];
@@ -195,6 +227,10 @@ static bool append_some(struct day *d, size_t n) {
     if (st.needs_reopen) {
         assert_true(st.reason[0] != '\0');
         FAILS(log_append(d->log, d->acked, d->fence, batch, n, &e_), ERR_UNAVAILABLE);
+        if (d->reopens) {
+            reopen_day(d);
+            return false;
+        }
         log_close(d->log);
         d->log = NULL;
         open_day(d, true);
@@ -258,12 +294,14 @@ struct sweep {
     bool cut_at_end;
 };
 
-static void sweep(const struct sweep *w) {
+/* `reopens`: out of a log that takes nothing more by log_reopen, not by closing and opening it. */
+static void sweep(const struct sweep *w, bool reopens) {
     struct vfs_power_faults f = w->faults;
-    int struck = 0, doubts = 0;
+    int struck = 0, doubts = 0, reopened = 0;
     for (int64_t n = 1;; n++) {
         struct day d;
         begin_day(&d, (uint64_t)n, w->early);
+        d.reopens = reopens;
         f.fail_sync = w->sync ? n : 0;
         f.fail_write = w->sync ? 0 : n;
         int64_t before = w->sync ? vfs_power_syncs() : vfs_power_writes();
@@ -274,47 +312,58 @@ static void sweep(const struct sweep *w) {
         end_day(&d, w->cut_at_end);
         struck += d.failures > 0;
         doubts += d.doubts;
+        reopened += d.reopened;
         if (n > passed) {
-            print_message("%s: %d of %lld days had a failure, %d a doubt\n", w->name, struck,
-                          (long long)n, doubts);
+            print_message("%s: %d of %lld days had a failure, %d a doubt; opened again %d times\n",
+                          w->name, struck, (long long)n, doubts, reopened);
             break;
         }
     }
     assert_true(struck > 0);
+    assert_true(reopened > 0 || !reopens || !w->sync);
     /* A sync that fails once leaves no doubt: the batch is voided, and that is synced. */
     assert_true(doubts == 0 || f.for_ever || f.cut);
 }
 
 static void test_sync_fails_once(void **state) {
-    sweep(&(struct sweep){"sync fails", true, {.partial_percent = 50}, 0, false});
-    sweep(&(struct sweep){"sync fails, cut at the end", true, {.partial_percent = 50}, 0, true});
+    sweep(&(struct sweep){"sync fails", true, {.partial_percent = 50}, 0, false}, false);
+    sweep(&(struct sweep){"sync fails", true, {.partial_percent = 50}, 0, false}, true);
+    sweep(&(struct sweep){"sync fails, cut at the end", true, {.partial_percent = 50}, 0, true},
+          false);
+    sweep(&(struct sweep){"sync fails, cut at the end", true, {.partial_percent = 50}, 0, true},
+          true);
 }
 
 static void test_sync_fails_for_ever(void **state) {
     struct vfs_power_faults f = {.for_ever = true, .partial_percent = 50};
-    sweep(&(struct sweep){"sync fails for ever", true, f, 0, false});
-    sweep(&(struct sweep){"sync fails for ever, cut at the end", true, f, 30, true});
+    sweep(&(struct sweep){"sync fails for ever", true, f, 0, false}, false);
+    sweep(&(struct sweep){"sync fails for ever", true, f, 0, false}, true);
+    sweep(&(struct sweep){"sync fails for ever, cut at the end", true, f, 30, true}, false);
+    sweep(&(struct sweep){"sync fails for ever, cut at the end", true, f, 30, true}, true);
 }
 
 static void test_write_fails(void **state) {
     struct vfs_power_faults f = {.write_code = SQLITE_IOERR_WRITE};
-    sweep(&(struct sweep){"write fails", false, f, 0, true});
+    sweep(&(struct sweep){"write fails", false, f, 0, true}, false);
     f.for_ever = true;
-    sweep(&(struct sweep){"write fails for ever", false, f, 30, true});
+    sweep(&(struct sweep){"write fails for ever", false, f, 30, true}, false);
 }
 
 static void test_disk_full(void **state) {
     struct vfs_power_faults f = {.write_code = SQLITE_FULL};
-    sweep(&(struct sweep){"disk full for one write", false, f, 0, false});
+    sweep(&(struct sweep){"disk full for one write", false, f, 0, false}, false);
     f.for_ever = true;
-    sweep(&(struct sweep){"disk full", false, f, 0, true});
+    sweep(&(struct sweep){"disk full", false, f, 0, true}, false);
 }
 
 static void test_power_cut(void **state) {
     struct vfs_power_faults f = {.cut = true};
-    sweep(&(struct sweep){"power cut at a sync", true, f, 0, false});
-    sweep(&(struct sweep){"power cut at a sync, torn", true, f, 40, false});
-    sweep(&(struct sweep){"power cut at a write, torn", false, f, 40, false});
+    sweep(&(struct sweep){"power cut at a sync", true, f, 0, false}, false);
+    sweep(&(struct sweep){"power cut at a sync", true, f, 0, false}, true);
+    sweep(&(struct sweep){"power cut at a sync, torn", true, f, 40, false}, false);
+    sweep(&(struct sweep){"power cut at a sync, torn", true, f, 40, false}, true);
+    sweep(&(struct sweep){"power cut at a write, torn", false, f, 40, false}, false);
+    sweep(&(struct sweep){"power cut at a write, torn", false, f, 40, false}, true);
 }
 
 /* The disk is full for a while: appends fail cleanly and go on by themselves when there is room. */
@@ -341,13 +390,166 @@ static void test_room_comes_back(void **state) {
     end_day(&d, true);
 }
 
+/* ---- opened again ---- */
+
+/* Leaves the log with a batch of n that failed: complete in the file, as the disk refused the sync
+ * and then even the write that should have voided it. */
+static void fail_in_doubt(struct day *d, size_t n) {
+    int64_t writes = vfs_power_writes();
+    assert_true(append_some(d, n)); /* one that takes as many writes */
+    writes = vfs_power_writes() - writes;
+    struct vfs_power_faults f = {.fail_sync = 1, .fail_write = writes + 1, .for_ever = true};
+    vfs_power_set_faults(&f);
+    struct log_op op = testing_put(LOG_STATE, "refused", "never");
+    struct log_entry batch[3] = {
+        {.ops = &op, .n_ops = 1}, {.ops = &op, .n_ops = 1}, {.ops = &op, .n_ops = 1}};
+    FAILS(log_append(d->log, d->acked, d->fence, batch, n, &e_), ERR_IO);
+    struct log_status st;
+    log_status(d->log, &st);
+    assert_true(st.needs_reopen && st.in_doubt);
+    assert_int_equal(st.head, d->acked);
+}
+
+static void refused_is_gone(struct day *d) {
+    uint64_t last = 0;
+    assert_int_equal(log_head(d->log), d->acked);
+    OK(log_read(d->log, 1, UINT64_MAX, verify_entry, &last, &e_)); /* "refused" is not among them */
+    assert_int_equal(last, d->acked);
+    verify(d);
+}
+
+static void test_what_was_refused_stays_away(void **state) {
+    for (size_t n = 1; n <= 3; n++) {
+        struct day d;
+        begin_day(&d, n, 0);
+        open_day(&d, true);
+        live(&d);
+        fail_in_doubt(&d, n);
+        FAILS(log_reopen(d.log, &e_), ERR_IO); /* the disk is still bad */
+        vfs_power_set_faults(NULL);
+        OK(log_reopen(d.log, &e_));
+        refused_is_gone(&d);
+        struct log_lease l = {.holder = "day", .ttl_ns = NS_PER_S};
+        OK(log_lease_acquire(d.log, &l, &e_));
+        vfs_power_cut(); /* gone from the disk as well, not from the cache alone */
+        log_close(d.log);
+        d.log = NULL;
+        vfs_power_set_faults(NULL);
+        open_day(&d, true);
+        refused_is_gone(&d);
+        end_day(&d, true);
+    }
+}
+
+/* Without the reopening it would come alive: the test above tests something. */
+static void test_in_doubt_is_told(void **state) {
+    struct day d;
+    begin_day(&d, 1, 0);
+    open_day(&d, true);
+    fail_in_doubt(&d, 2);
+    vfs_power_set_faults(NULL);
+    log_close(d.log);
+    OK(log_open(d.url, &options, &d.log, &e_));
+    assert_int_equal(log_head(d.log), d.acked + 2);
+    log_close(d.log);
+    testing_remove(d.dir);
+}
+
+static void run_sql(struct day *d, const char *sql, const void *blob, size_t len) {
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    assert_int_equal(
+        sqlite3_open_v2(strchr(d->url, ':') + 1, &db, SQLITE_OPEN_READWRITE, VFS_POWER_NAME),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    if (blob != NULL) {
+        sqlite3_bind_blob(stmt, 1, blob, (int)len, SQLITE_STATIC);
+    }
+    assert_int_equal(sqlite3_step(stmt), SQLITE_DONE);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+}
+
+static void break_log(struct day *d) {
+    struct vfs_power_faults f = {.fail_sync = 1};
+    struct log_op op = testing_put(LOG_STATE, "x", "y");
+    struct log_entry e = {.ops = &op, .n_ops = 1};
+    vfs_power_set_faults(&f);
+    FAILS(log_append(d->log, d->acked, d->fence, &e, 1, &e_), ERR_IO);
+    vfs_power_set_faults(NULL);
+}
+
+/* A store that is not the one we knew is left alone, and says so each time. */
+static void test_another_store_is_not_taken(void **state) {
+    struct day d;
+    begin_day(&d, 1, 0);
+    open_day(&d, true);
+    assert_true(append_some(&d, 3));
+    break_log(&d);
+    /* somebody wrote behind our back */
+    struct log_entry foreign = {.index = d.acked + 1, .fence = d.fence + 5};
+    struct buf row = BUF_INIT;
+    char sql[96];
+    log_entry_encode(&row, &foreign);
+    snprintf(sql, sizeof sql, "INSERT INTO log VALUES(%llu, ?1)", (unsigned long long)d.acked + 1);
+    run_sql(&d, sql, row.data, row.len);
+    buf_free(&row);
+    FAILS(log_reopen(d.log, &e_), ERR_CONFLICT);
+    FAILS(log_reopen(d.log, &e_), ERR_CONFLICT);
+    struct log *other;
+    FAILS(log_open(d.url, &options, &other, &e_), ERR_LOCKED); /* it stays ours */
+    snprintf(sql, sizeof sql, "DELETE FROM log WHERE idx > %llu", (unsigned long long)d.acked);
+    run_sql(&d, sql, NULL, 0);
+    OK(log_reopen(d.log, &e_));
+    verify(&d);
+    /* entries are missing */
+    snprintf(sql, sizeof sql, "DELETE FROM log WHERE idx = %llu", (unsigned long long)d.acked);
+    run_sql(&d, sql, NULL, 0);
+    FAILS(log_reopen(d.log, &e_), ERR_CONFLICT);
+    assert_non_null(strstr(e_.text, "acknowledged"));
+    assert_int_equal(log_head(d.log), d.acked);
+    struct log_status st;
+    log_status(d.log, &st);
+    assert_true(st.needs_reopen);
+    assert_string_equal(st.reason, e_.text);
+    struct log_lease l = {.holder = "day", .ttl_ns = NS_PER_S};
+    FAILS(log_lease_acquire(d.log, &l, &e_), ERR_UNAVAILABLE);
+    log_close(d.log);
+    testing_remove(d.dir);
+}
+
+static void test_a_store_that_is_gone(void **state) {
+    struct day d;
+    char away[160];
+    begin_day(&d, 1, 0);
+    open_day(&d, true);
+    assert_true(append_some(&d, 3));
+    break_log(&d);
+    const char *path = strchr(d.url, ':') + 1;
+    snprintf(away, sizeof away, "%s.away", path);
+    assert_int_equal(rename(path, away), 0);
+    FAILS(log_reopen(d.log, &e_), ERR_ABSENT);
+    assert_int_not_equal(access(path, F_OK), 0); /* no empty one is made in its place */
+    assert_int_equal(rename(away, path), 0);
+    reopen_day(&d);
+    assert_true(append_some(&d, 1));
+    end_day(&d, true);
+}
+
 int main(void) {
     testing_quiet();
     vfs_power_register(false);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sync_fails_once), cmocka_unit_test(test_sync_fails_for_ever),
-        cmocka_unit_test(test_write_fails),     cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_power_cut),       cmocka_unit_test(test_room_comes_back),
+        cmocka_unit_test(test_sync_fails_once),
+        cmocka_unit_test(test_sync_fails_for_ever),
+        cmocka_unit_test(test_write_fails),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_power_cut),
+        cmocka_unit_test(test_room_comes_back),
+        cmocka_unit_test(test_what_was_refused_stays_away),
+        cmocka_unit_test(test_in_doubt_is_told),
+        cmocka_unit_test(test_another_store_is_not_taken),
+        cmocka_unit_test(test_a_store_that_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

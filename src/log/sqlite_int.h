@@ -29,6 +29,8 @@
 struct sq_store {
     struct log log; /* first */
     char *path, *tables_path, *vfs;
+    struct log_options options; /* to open it again */
+    bool opened;                /* once; from then on we know what must be there */
     int lock_fd;
     uint8_t id[LOG_ID_LEN];
     size_t fold_backlog_max;
@@ -67,7 +69,7 @@ struct sq_store {
 
 /* No append will succeed from now on. Takes `lock` unless it is held already. */
 void sq_break(struct sq_store *s, bool locked, const char *why);
-enum err_code sq_broken(struct sq_store *s, struct err *err);
+enum err_code sq_broken(struct sq_store *s, bool locked, struct err *err);
 void sq_note(struct sq_store *s, bool locked, const char *why); /* for log_status */
 
 /* sqlite_tables.c */
@@ -97,18 +99,23 @@ enum err_code sq_restore(const char *path, const char *rest, struct err *err);
 enum err_code sq_check(struct log *log, log_finding_fn *finding, void *arg, size_t *findings,
                        struct err *err);
 
-/* sqlite.c */
+/* sqlite_open.c */
+enum err_code sq_open(const char *rest, const struct log_options *options, struct log **out,
+                      struct err *err);
+enum err_code sq_reopen(struct log *log, struct err *err);
 enum err_code sq_store_open(const char *path, const struct log_options *options,
                             struct sq_store **out, struct err *err);
 void sq_store_free(struct sq_store *s); /* closes without a last fold */
+enum err_code sq_sync_dir(const char *path, struct err *err);
+enum err_code sq_set_meta(sqlite3 *db, const char *path, const char *name, int64_t value,
+                          struct err *err);
+
+/* sqlite.c */
 /* Ends a transaction of s->db, under `lock`: `rc` is what its steps came to. A failed one is rolled
  * back and made invisible for good. Returns rc. */
 enum err_code sq_committed(struct sq_store *s, enum err_code rc);
 /* Moves entries out of the log's WAL when there are enough, so that appends need not. With
- * fold_lock held. */
-void sq_checkpoint_behind(struct sq_store *s);
-enum err_code sq_set_meta(sqlite3 *db, const char *path, const char *name, int64_t value,
-                          struct err *err);
-enum err_code sq_sync_dir(const char *path, struct err *err);
+ * fold_lock held. False: the log takes no more entries. */
+bool sq_checkpoint_behind(struct sq_store *s);
 
 #endif

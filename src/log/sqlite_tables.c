@@ -116,6 +116,20 @@ static void remove_tables(struct sq_store *s) {
 
 static enum err_code count_unfolded(struct sq_store *s, struct err *err);
 
+/* A full disk is no reason to stay away: nothing is lost that is still in the write-ahead log. */
+static enum err_code settle_tables(struct sq_store *s, struct err *err) {
+    struct err e;
+    enum err_code rc = sq_settle_wal(s->tdb, s->tables_path, &e);
+    if (rc == ERR_LIMIT) {
+        L_WARN("%s: %s", e.path, e.text);
+        return ERR_OK;
+    }
+    if (rc != ERR_OK && err != NULL) {
+        *err = e;
+    }
+    return rc;
+}
+
 enum err_code sq_tables_open(struct sq_store *s, const struct log_options *options,
                              struct err *err) {
     ERR_TRY(connect_tables(s, err));
@@ -141,8 +155,10 @@ enum err_code sq_tables_open(struct sq_store *s, const struct log_options *optio
                     "PRAGMA journal_mode=WAL; PRAGMA synchronous=" SQ_SYNC_TABLES
                     "; PRAGMA cache_size=-65536",
                     err));
+    s->t_wal = (struct sq_wal){.frames = 0};
     sq_wal_watch(s->tdb, &s->t_wal);
     const char *p = s->tables_path;
+    ERR_TRY(settle_tables(s, err));
     ERR_TRY(sq_prepare(s->tdb, p, "BEGIN IMMEDIATE", &s->t_begin, err));
     ERR_TRY(sq_prepare(s->tdb, p,
                        "INSERT OR REPLACE INTO folded(space, key, idx, sum, value)"
@@ -159,16 +175,18 @@ enum err_code sq_tables_open(struct sq_store *s, const struct log_options *optio
 }
 
 void sq_tables_close(struct sq_store *s) {
-    sq_pool_free(&s->table_readers);
+    sq_pool_drain(&s->table_readers);
     sqlite3_finalize(s->t_begin);
     sqlite3_finalize(s->t_put);
     sqlite3_finalize(s->t_del);
     sqlite3_finalize(s->t_mark);
     sqlite3_finalize(s->t_commit);
+    s->t_begin = s->t_put = s->t_del = s->t_mark = s->t_commit = NULL;
     if (s->tdb != NULL && s->broken) {
         sqlite3_db_config(s->tdb, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     }
     sqlite3_close(s->tdb);
+    s->tdb = NULL;
 }
 
 /* ---- folding ---- */
@@ -387,7 +405,7 @@ enum err_code sq_fold_locked(struct sq_store *s, uint64_t upto, size_t max_ops, 
     while (s->folded < upto && left > 0) {
         size_t done = 0;
         if (s->broken) {
-            return sq_broken(s, err);
+            return sq_broken(s, false, err);
         }
         ERR_TRY(fold_piece(s, upto, left < PIECE_OPS ? left : PIECE_OPS, &done, err));
         left -= done;
@@ -399,7 +417,10 @@ enum err_code sq_fold(struct log *log, size_t max_ops, size_t *left, struct err 
     struct sq_store *s = store_of(log);
     pthread_mutex_lock(&s->fold_lock);
     enum err_code rc = sq_fold_locked(s, UINT64_MAX, max_ops, err);
-    sq_checkpoint_behind(s);
+    bool sound = sq_checkpoint_behind(s);
+    if (rc == ERR_OK && !sound) {
+        rc = sq_broken(s, false, err);
+    }
     pthread_mutex_unlock(&s->fold_lock);
     if (left != NULL) {
         *left = s->unfolded_ops;

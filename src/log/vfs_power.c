@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -44,6 +45,7 @@ static struct {
     struct rng rng;
     unsigned early;
     struct vfs_power_faults faults;
+    const char *fault_file;
     int64_t writes, syncs, write_base, sync_base;
     bool was_cut;
 } power = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -151,6 +153,25 @@ static int flush(struct power_file *f, size_t a, size_t b) {
 
 /* ---- faults ---- */
 
+/* Takes the faults from the file, when there is one to ask. */
+static void look_at_file(void) {
+    if (power.fault_file == NULL) {
+        return;
+    }
+    char word[16] = "";
+    FILE *f = fopen(power.fault_file, "re");
+    if (f != NULL) {
+        word[fread(word, 1, sizeof word - 1, f)] = '\0';
+        fclose(f);
+    }
+    bool sync = strncmp(word, "sync", 4) == 0, full = strncmp(word, "full", 4) == 0;
+    bool write = full || strncmp(word, "write", 5) == 0;
+    power.faults = (struct vfs_power_faults){.fail_sync = sync ? 1 : 0,
+                                             .fail_write = write ? 1 : 0,
+                                             .write_code = full ? SQLITE_FULL : SQLITE_IOERR_WRITE,
+                                             .for_ever = true};
+}
+
 static bool due(int64_t count, int64_t base, int64_t nth) {
     int64_t n = count - base;
     return nth > 0 && (n == nth || (power.faults.for_ever && n > nth));
@@ -215,6 +236,7 @@ static int p_read(sqlite3_file *file, void *out, int n, sqlite3_int64 at) {
 static int write_locked(struct power_file *f, const void *in, int n, sqlite3_int64 at) {
     struct image *m = f->image;
     power.writes++;
+    look_at_file();
     if (m->gone) {
         return SQLITE_IOERR_WRITE;
     }
@@ -264,6 +286,7 @@ static int p_truncate(sqlite3_file *file, sqlite3_int64 size) {
 static int sync_locked(struct power_file *f) {
     struct image *m = f->image;
     power.syncs++;
+    look_at_file();
     if (m->gone) {
         return SQLITE_IOERR_FSYNC;
     }
@@ -486,6 +509,12 @@ void vfs_power_set_faults(const struct vfs_power_faults *faults) {
     power.write_base = power.writes;
     power.sync_base = power.syncs;
     power.was_cut = false;
+    leave();
+}
+
+void vfs_power_fault_file(const char *path) {
+    enter();
+    power.fault_file = path;
     leave();
 }
 

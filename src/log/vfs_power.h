@@ -10,7 +10,8 @@
  *
  *     LD_PRELOAD=build/src/log/libvfs_power.so WEFT_POWER_SEED=7 WEFT_POWER_EARLY=20 weftd ...
  *
- * (with an ASan build also ASAN_OPTIONS=verify_asan_link_order=0). It holds whole files in memory.
+ * (with an ASan build also ASAN_OPTIONS=verify_asan_link_order=0). WEFT_POWER_FAULTS=FILE there is
+ * vfs_power_fault_file. It holds whole files in memory.
  */
 #ifndef LOG_VFS_POWER_H
 #define LOG_VFS_POWER_H
@@ -41,7 +42,10 @@ struct vfs_power_faults {
     int64_t capacity; /* bytes in all files; beyond SQLITE_FULL; 0: no limit */
 };
 void vfs_power_set_faults(const struct vfs_power_faults *faults); /* NULL: none */
-bool vfs_power_was_cut(void);                                     /* since the faults were set */
+/* While the file `path` (borrowed) holds "sync", "write" or "full", every sync fails, every write
+ * fails, or the disk is full; looked at each time. NULL: no such file. */
+void vfs_power_fault_file(const char *path);
+bool vfs_power_was_cut(void);   /* since the faults were set */
 int64_t vfs_power_writes(void); /* since the start of the process */
 int64_t vfs_power_syncs(void);
 

@@ -7,5 +7,6 @@
 static void __attribute__((constructor)) install(void) {
     const char *seed = getenv("WEFT_POWER_SEED"), *early = getenv("WEFT_POWER_EARLY");
     vfs_power_register(true);
+    vfs_power_fault_file(getenv("WEFT_POWER_FAULTS"));
     vfs_power_seed(seed ? strtoull(seed, NULL, 10) : 1, early ? (unsigned)atoi(early) : 0);
 }

@@ -214,7 +214,9 @@ static void command_usage(FILE *f, const struct command *c, const char *bold, co
             fprintf(f, "%s%s%s", bold, a->word, plain);
         }
         if (a->leaf->base != BASE_EMPTY) {
-            fprintf(f, "%s%s%s%s", a->word != NULL ? " " : "", italic, a->leaf->name, plain);
+            /* without a slant of its own a value would look like one more word */
+            fprintf(f, italic[0] != '\0' ? "%s%s%s%s" : "%s%s<%s>%s", a->word != NULL ? " " : "",
+                    italic, a->leaf->name, plain);
         }
         if (a->optional && !inner) {
             fputs(a->within >= 0 ? "]]" : "]", f);

@@ -25,6 +25,7 @@ enum { ACCEPTS_PER_TURN = 64, BACKLOG = 1024 };
 const struct http_limits http_limits_default = {
     .max_conns = 10000,
     .max_conns_per_peer = 2048,
+    .max_greeting = 1024,
     .max_header_bytes = 16 << 10,
     .max_headers = 100,
     .max_streams = 128,
@@ -38,7 +39,14 @@ const struct http_limits http_limits_default = {
     .write_stall_ms = 30000,
     .queue_high = 256 << 10,
     .queue_max = 16 << 20,
+    .max_collected = 256 << 20,
 };
+
+void http_limits_fit(struct http_limits *lim) {
+    unsigned most = lim->max_conns - lim->max_conns / 4, half = lim->max_conns / 2;
+    lim->max_conns_per_peer = lim->max_conns_per_peer < most ? lim->max_conns_per_peer : most;
+    lim->max_greeting = lim->max_greeting < half ? lim->max_greeting : half;
+}
 
 struct listener {
     struct list link;
@@ -66,13 +74,45 @@ static void reap(void *arg) {
     mem_free(c);
 }
 
-static void peer_count(struct http_server *s, const struct http_conn *c, int by) {
-    intptr_t n = (intptr_t)map_get_n(&s->peers, c->peer_key, c->peer_key_len) + by;
-    if (n > 0) {
-        map_put_n(&s->peers, c->peer_key, c->peer_key_len, (void *)n);
-    } else {
-        map_del_n(&s->peers, c->peer_key, c->peer_key_len);
+static struct http_peer_conns *peer_of(const struct http_conn *c) {
+    return map_get_n(&c->server->peers, c->peer_key, c->peer_key_len);
+}
+
+static void greeted(struct http_conn *c) {
+    if (!c->greeted) {
+        c->greeted = true;
+        peer_of(c)->greeting--;
     }
+}
+
+static void peer_left(struct http_conn *c) {
+    struct http_peer_conns *p = peer_of(c);
+    greeted(c);
+    if (--p->open == 0) {
+        map_del_n(&c->server->peers, c->peer_key, c->peer_key_len);
+        mem_free(p);
+    }
+}
+
+/* Counts a new connection; why it is one too many, or NULL. */
+static const char *peer_came(struct http_server *s, const struct http_conn *c) {
+    struct http_peer_conns *p = peer_of(c);
+    if (s->n.open_conns >= s->lim.max_conns) {
+        return "the server has too many connections";
+    }
+    if (p != NULL && p->open >= s->lim.max_conns_per_peer) {
+        return "this peer has too many connections";
+    }
+    if (p != NULL && p->greeting >= s->lim.max_greeting) {
+        return "this peer has too many connections that say nothing";
+    }
+    if (p == NULL) {
+        p = MEM_NEW(struct http_peer_conns);
+        map_put_n(&s->peers, c->peer_key, c->peer_key_len, p);
+    }
+    p->open++;
+    p->greeting++;
+    return NULL;
 }
 
 void http_conn_kill(struct http_conn *c) {
@@ -84,10 +124,12 @@ void http_conn_kill(struct http_conn *c) {
     while (!list_empty(&c->reqs)) {
         http_req_closed(CONTAINER_OF(c->reqs.next, struct http_req, link), true);
     }
+    s->heads -= c->heads;
+    s->collected -= c->collected;
     stream_free(c->stream);
     c->stream = NULL;
     list_remove(&c->link);
-    peer_count(s, c, -1);
+    peer_left(c);
     s->n.open_conns--;
     loop_defer_cancel(&c->work);
     c->work.fn = reap; /* our callers, and nghttp2, may still be on the stack */
@@ -122,6 +164,7 @@ void http_conn_idle(struct http_conn *c) {
 }
 
 static void choose(struct http_conn *c, bool h2) {
+    greeted(c);
     if (h2) {
         http_h2_start(c);
     } else {
@@ -316,13 +359,10 @@ static void conn_new(struct http_server *s, struct tls_ctx *tls, unsigned flags,
     struct http_conn *c = MEM_NEW(struct http_conn);
     c->server = s;
     name_peer(c, fd, ss);
-    intptr_t have = (intptr_t)map_get_n(&s->peers, c->peer_key, c->peer_key_len);
-    if (s->n.open_conns >= s->lim.max_conns || have >= (intptr_t)s->lim.max_conns_per_peer) {
+    const char *why = peer_came(s, c);
+    if (why != NULL) {
         s->n.refused_conns++;
-        L_WARN_RL(10, "%s is refused: %s", c->peer.text,
-                  have >= (intptr_t)s->lim.max_conns_per_peer
-                      ? "this peer has too many connections"
-                      : "the server has too many connections");
+        L_WARN_RL(10, "%s is refused: %s", c->peer.text, why);
         close(fd);
         mem_free(c);
         return;
@@ -335,7 +375,6 @@ static void conn_new(struct http_server *s, struct tls_ctx *tls, unsigned flags,
     c->work.arg = c;
     c->header_since = loop_now(s->loop);
     list_append(&s->conns, &c->link);
-    peer_count(s, c, 1);
     s->n.open_conns++;
     s->n.accepted++;
     c->stream = stream_accepted(s->loop, fd, tls, &stream_ops, c);
@@ -541,7 +580,7 @@ void http_server_free(struct http_server *s) {
         http_conn_kill(CONTAINER_OF(pos, struct http_conn, link));
     }
     loop_timer_free(s->tick);
-    map_free(&s->peers, NULL);
+    map_free(&s->peers, mem_free);
     mem_free(s);
 }
 

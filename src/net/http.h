@@ -35,11 +35,12 @@ struct http_req;
 struct http_limits {
     unsigned max_conns;          /* of the server */
     unsigned max_conns_per_peer; /* an IPv4 address, an IPv6 /64, a unix uid */
+    unsigned max_greeting;       /* of a peer's connections: those still in the TLS handshake */
     size_t max_header_bytes;     /* request line or pseudo-headers and all fields */
     unsigned max_headers;
     unsigned max_streams;   /* h2: requests open at once on a connection */
     unsigned max_requests;  /* on one connection, then it is closed politely; 0: no bound */
-    unsigned max_resets;    /* h2: streams reset by the peer before answered, per 10 s */
+    unsigned max_resets;    /* h2: streams that ended before they were answered, per 10 s */
     unsigned max_control;   /* h2: PING, SETTINGS, PRIORITY and empty frames, per 10 s */
     int64_t header_ms;      /* from accept or the first byte to complete headers, in total */
     int64_t idle_ms;        /* a connection without a request */
@@ -48,8 +49,11 @@ struct http_limits {
     int64_t write_stall_ms; /* output waits and the peer takes nothing for this long */
     size_t queue_high;      /* bytes of response queued: above it, wait for `drained` */
     size_t queue_max;       /* above it the request is cut: its producer ignores back-pressure */
+    size_t max_collected; /* of http_collect, all requests together; small bodies may go over it */
 };
 extern const struct http_limits http_limits_default;
+/* Brings what one peer may have down to less than max_conns, so that none is everybody. */
+void http_limits_fit(struct http_limits *lim);
 
 typedef void http_handler(struct http_req *r, void *arg);
 
@@ -94,7 +98,7 @@ void http_server_free(struct http_server *s); /* cuts what is left, `closed` is 
     X(timeout_body, "requests cut by the minimum body rate")                                       \
     X(timeout_idle, "idle connections closed")                                                     \
     X(timeout_write, "connections cut because the peer stopped reading")                           \
-    X(flood, "h2 connections cut for resets or control frames")                                    \
+    X(flood, "h2 connections cut for resets, control frames or endless headers")                   \
     X(events_dropped, "events replaced by a resync")
 struct http_counters {
 #define X(name, help) uint64_t name;
@@ -156,9 +160,10 @@ void http_req_set_ops(struct http_req *r, const struct http_req_ops *ops, void *
 void http_req_pause(struct http_req *r, bool pause);
 
 /* Reads the whole body up to `cap` bytes, then calls done once with it (the buffer is the
- * request's; buf_take it to keep it). Over the cap the server answers 413 itself and done is not
- * called. Keeps the `closed` and `drained` callbacks installed by http_req_set_ops; `body` and
- * `body_end` are not called. `done` comes after the handler returns, also for empty bodies. */
+ * request's; buf_take it to keep it). Over the cap the server answers 413 itself, over
+ * max_collected 503, and done is not called. Keeps the `closed` and `drained` callbacks installed
+ * by http_req_set_ops; `body` and `body_end` are not called. `done` comes after the handler
+ * returns, also for empty bodies. */
 typedef void http_collected(struct http_req *r, struct buf *body, void *arg);
 void http_collect(struct http_req *r, size_t cap, http_collected *done, void *arg);
 

@@ -21,6 +21,7 @@ enum {
     FLOOD_WINDOW_S = 10,
     SETTINGS_ENTRIES_MAX = 32,
     RESPONSE_FIELDS_MAX = 64,
+    ENDLESS_HEADS = 4, /* times max_header_bytes, in one stream: no answer is worth reading on */
     EARLY_END_MS = 500,
 };
 
@@ -41,6 +42,15 @@ static struct http_req *find(nghttp2_session *ng, int32_t id) {
 
 /* ------------------------------------------------------------------ receiving */
 
+static void cut_off(struct h2 *h, const char *why) {
+    if (!h->doomed) {
+        h->doomed = true;
+        h->conn->server->n.flood++;
+        L_WARN_RL(10, "%s is cut off: %s", h->conn->peer.text, why);
+    }
+    nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 /* Counts what costs the peer little and us more; the counts start anew every FLOOD_WINDOW_S. */
 static void count_flood(struct h2 *h, bool reset) {
     struct http_server *s = h->conn->server;
@@ -50,16 +60,25 @@ static void count_flood(struct h2 *h, bool reset) {
         h->resets = h->control = 0;
     }
     unsigned n = reset ? ++h->resets : ++h->control;
-    if (n <= (reset ? s->lim.max_resets : s->lim.max_control)) {
-        return;
+    if (n > (reset ? s->lim.max_resets : s->lim.max_control)) {
+        cut_off(h, reset ? "too many streams that end at once" : "too many control frames");
     }
-    if (!h->doomed) {
-        h->doomed = true;
-        s->n.flood++;
-        L_WARN_RL(10, "%s is cut off: too many %s", h->conn->peer.text,
-                  reset ? "streams that it resets again" : "control frames");
+}
+
+/* Is there room for n bytes more of this request's head? */
+static bool head_fits(struct http_req *r, size_t n) {
+    struct http_conn *c = r->conn;
+    struct http_server *s = c->server;
+    const struct http_limits *lim = &s->lim;
+    if (r->head_bytes > lim->max_header_bytes || r->n_refs >= lim->max_headers ||
+        c->heads + n > HTTP_CONN_HEADS_MAX ||
+        (s->heads + n > HTTP_SERVER_HEADS_MAX && c->heads + n > lim->max_header_bytes)) {
+        return false;
     }
-    nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+    r->held_head += n;
+    c->heads += n;
+    s->heads += n;
+    return true;
 }
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
@@ -94,12 +113,20 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
                      const uint8_t *value, size_t nv, uint8_t flags, void *arg) {
     struct h2 *h = arg;
     struct http_req *r = find(ng, f->hd.stream_id);
-    if (r == NULL || r->given || f->headers.cat != NGHTTP2_HCAT_REQUEST) {
+    if (r == NULL) {
+        return 0;
+    }
+    size_t n = nn + nv + 4; /* as much as it would be on HTTP/1 */
+    r->head_bytes += n;
+    if (r->head_bytes > ENDLESS_HEADS * h->conn->server->lim.max_header_bytes) {
+        /* A few bytes of a frame may stand for kilobytes, and nghttp2 looks at each. */
+        cut_off(h, "a header without end");
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    if (r->given || f->headers.cat != NGHTTP2_HCAT_REQUEST) {
         return 0; /* trailers: checked by nghttp2, of no use to us */
     }
-    const struct http_limits *lim = &h->conn->server->lim;
-    r->head_bytes += nn + nv + 4; /* as much as it would be on HTTP/1 */
-    if (r->too_big || r->head_bytes > lim->max_header_bytes || r->n_refs >= lim->max_headers) {
+    if (r->too_big || !head_fits(r, n)) {
         r->too_big = true;
         return 0;
     }
@@ -125,6 +152,7 @@ static void refuse(struct h2 *h, struct http_req *r) {
     char status[4];
     snprintf(status, sizeof(status), "%d", r->too_big ? 431 : 400);
     *(r->too_big ? &s->n.too_big : &s->n.bad_requests) += 1;
+    r->ended = true;
     nghttp2_nv nv[] = {{(uint8_t *)":status", (uint8_t *)status, 7, 3, 0},
                        {(uint8_t *)"content-length", (uint8_t *)"0", 14, 1, 0}};
     nghttp2_submit_response(h->session, r->stream_id, nv, 2, NULL);
@@ -200,8 +228,6 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
         if (r->given && r->held.len == 0) {
             http_req_body_end(r);
         }
-    } else if (f->hd.type == NGHTTP2_RST_STREAM && !r->ended) {
-        count_flood(h, true);
     }
     return 0;
 }
@@ -228,6 +254,9 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
         return 0;
     }
     nghttp2_session_set_stream_user_data(ng, id, NULL);
+    if (!r->ended) { /* by the peer's RST_STREAM, or by ours for what the peer did wrong */
+        count_flood(h, true);
+    }
     if (r->held.len > 0) {
         nghttp2_session_consume_connection(ng, r->held.len);
     }

@@ -16,6 +16,10 @@ enum {
                               destroyed by a reset */
     HTTP_LINGER_BYTES = 16 << 20,
     HTTP_PATH_MAX = 8192,
+    HTTP_COLLECT_FREE = 64 << 10, /* so much of each body is taken whatever max_collected says */
+    /* h2: heads of requests that are open. Compression makes them cheap for the peer. */
+    HTTP_CONN_HEADS_MAX = 256 << 10,
+    HTTP_SERVER_HEADS_MAX = 128 << 20, /* above it a connection may hold one head */
 };
 
 struct http_conn;
@@ -47,7 +51,9 @@ struct http_server {
     void *error_arg;
     struct http_counters n;
     struct list conns, listeners;
-    struct map peers; /* key of the peer -> number of its connections, as a pointer */
+    struct map peers; /* key of the peer -> struct http_peer_conns */
+    size_t collected; /* bytes of bodies */
+    size_t heads;     /* bytes of heads, h2 */
     struct loop_timer *tick;
     bool closing, freeing;
     int64_t close_by; /* loop time */
@@ -55,6 +61,10 @@ struct http_server {
     void *closed_arg;
     int64_t date_s;
     char date[32];
+};
+
+struct http_peer_conns {
+    unsigned open, greeting;
 };
 
 struct http_conn {
@@ -65,7 +75,7 @@ struct http_conn {
     char peer_key[12];
     uint8_t peer_key_len;
     bool h2c, tls, unix_socket;
-    bool lingering, dead;
+    bool lingering, dead, greeted;
     const struct http_impl *impl; /* NULL until the protocol is known */
     void *proto;                  /* struct h1 or h2 */
     struct buf sniff;             /* first bytes on a port that takes h2c */
@@ -74,7 +84,8 @@ struct http_conn {
     /* Loop times of what is being waited for; 0: not. */
     int64_t header_since, idle_since, linger_since;
     size_t linger_bytes;
-    size_t partial; /* gRPC: bytes of incomplete messages */
+    size_t partial;          /* gRPC: bytes of incomplete messages */
+    size_t heads, collected; /* what its requests hold of the server's sums */
     struct loop_deferred work;
 };
 
@@ -109,7 +120,8 @@ struct http_req {
     size_t out_at;
     int64_t body_since, sent_at, ended_at;
     size_t body_bytes, head_bytes;
-    struct http_field *trailers; /* h2: waiting for the data to go first */
+    size_t collected_bytes, held_head; /* counted in the server's and the connection's sums */
+    struct http_field *trailers;       /* h2: waiting for the data to go first */
     size_t n_trailers;
 };
 

@@ -24,6 +24,13 @@ struct http_req *http_req_new(struct http_conn *c, int version) {
 }
 
 void http_req_free(struct http_req *r) {
+    struct http_conn *c = r->conn;
+    if (!c->dead) { /* else it has given all back at once, and the server may be gone */
+        c->server->collected -= r->collected_bytes;
+        c->server->heads -= r->held_head;
+        c->collected -= r->collected_bytes;
+        c->heads -= r->held_head;
+    }
     buf_free(&r->text);
     buf_free(&r->body);
     buf_free(&r->held);
@@ -137,6 +144,17 @@ void http_req_body(struct http_req *r, const uint8_t *p, size_t n) {
             http_req_error(r, 413, "the body is larger than allowed here");
             return;
         }
+        struct http_server *s = r->conn->server;
+        if (r->body.len + n > HTTP_COLLECT_FREE && s->collected + n > s->lim.max_collected) {
+            r->collected = NULL;
+            buf_free(&r->body);
+            s->n.too_big++;
+            http_req_error(r, 503, "too many large bodies at once; try again");
+            return;
+        }
+        s->collected += n;
+        r->conn->collected += n;
+        r->collected_bytes += n;
         buf_add(&r->body, p, n);
     } else if (r->ops != NULL && r->ops->body != NULL && !r->ended) {
         r->ops->body(r, p, n, r->arg);

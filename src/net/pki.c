@@ -229,6 +229,17 @@ enum err_code pki_expires_in(const char *cert_file, long long now_s, long long *
     return ERR_OK;
 }
 
+enum err_code pki_has_name(const char *cert_file, const char *name, bool *has, struct err *e) {
+    X509 *x = read_cert(cert_file, e);
+    if (x == NULL) {
+        return ERR_INVALID;
+    }
+    *has = X509_check_host(x, name, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1 ||
+           X509_check_ip_asc(x, name, 0) == 1;
+    X509_free(x);
+    return ERR_OK;
+}
+
 enum err_code pki_fingerprint(const char *cert_file, char out[65], struct err *e) {
     X509 *x = read_cert(cert_file, e);
     if (x == NULL) {

@@ -67,10 +67,26 @@ static void test_files(void **state) {
     assert_int_equal(pki_fingerprint(in_dir("ca.pem"), b, &e), ERR_OK);
     assert_int_equal(strlen(a), 64);
     assert_string_not_equal(a, b);
+    static const char *const sans[] = {"DNS:weft.example.net", "IP:192.0.2.1", "IP:2001:db8::1",
+                                       NULL};
+    static const struct {
+        const char *name;
+        bool has;
+    } names[] = {{"weft.example.net", true}, {"192.0.2.1", true},  {"2001:db8::1", true},
+                 {"example.net", false},     {"192.0.2.2", false}, {"h", false}};
+    issue("h", sans, PKI_SERVER, "s.pem", "s.key");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        bool has = !names[i].has;
+        assert_int_equal(pki_has_name(in_dir("s.pem"), names[i].name, &has, &e), ERR_OK);
+        assert_int_equal(has, names[i].has);
+    }
 }
 
 static void test_refused(void **state) {
     struct err e;
+    bool has;
+    assert_int_equal(pki_has_name(in_dir("missing.pem"), "x", &has, &e), ERR_INVALID);
+    assert_non_null(strstr(e.text, "No such file"));
     const char *cert = in_dir("s.pem"), *key = in_dir("s.key");
     struct pki_request r = {.common_name = "", .use = PKI_SERVER, .days = 1};
     assert_int_equal(pki_issue(in_dir("ca.pem"), in_dir("ca.key"), &r, cert, key, &e), ERR_INVALID);

@@ -29,7 +29,9 @@ const char *tls_error_text(char *buf, size_t n) {
             first = code;
         }
     }
-    const char *reason = first ? ERR_reason_error_string(first) : NULL;
+    const char *reason = first == 0                ? NULL
+                         : ERR_SYSTEM_ERROR(first) ? strerror(ERR_GET_REASON(first))
+                                                   : ERR_reason_error_string(first);
     snprintf(buf, n, "%s", reason ? reason : first ? "unknown TLS error" : "closed by the peer");
     return buf;
 }

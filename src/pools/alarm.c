@@ -12,6 +12,8 @@
 
 LOGGER_MODULE(pools);
 
+enum { US_PER_S = 1000000 };
+
 typedef Openapmi__V1__Alarm alarm_msg;
 typedef Openapmi__V1__AlarmResponse response;
 
@@ -100,17 +102,25 @@ static bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s,
     return true;
 }
 
-static bool rate_limited(struct entity *en, int64_t now_ns) {
-    en->tokens += (double)(now_ns - en->tokens_at_ns) / (double)NS_PER_S * POOLS_ALARM_RATE;
-    en->tokens_at_ns = now_ns;
-    if (en->tokens > POOLS_ALARM_BURST) {
-        en->tokens = POOLS_ALARM_BURST;
+/* 0: the alarm may come now. Otherwise when it may come again: each that is refused gets a turn of
+ * its own, at the rate, or all of them would be back at the same moment. */
+static int64_t rate_limited(const struct pools *p, struct entity *en, int64_t now_s) {
+    const struct match *m = map_get(&p->matches, en->system_id);
+    int64_t rate = m != NULL ? m->alarm_rate : 1, most = rate * POOLS_ALARM_BURST_S;
+    if (now_s > en->tokens_at_s) {
+        en->tokens += (now_s - en->tokens_at_s) * rate;
     }
-    if (en->tokens < 1) {
-        return true;
+    en->tokens_at_s = now_s; /* the clock may have been set back */
+    en->tokens = en->tokens < most ? en->tokens : most;
+    if (en->tokens > 0) {
+        en->tokens--;
+        return 0;
     }
-    en->tokens -= 1;
-    return false;
+    int64_t soonest = (now_s + 1) * US_PER_S, latest = (now_s + POOLS_RETRY_RATE_MAX_S) * US_PER_S;
+    int64_t turn = en->turn_at_us > soonest ? en->turn_at_us : soonest;
+    turn = turn < latest ? turn : latest;
+    en->turn_at_us = turn + US_PER_S / rate;
+    return turn / US_PER_S;
 }
 
 /* ---- outstanding alarms ---------------------------------------------------------------------- */
@@ -166,16 +176,6 @@ static void why_not(const struct domain *d, unsigned len, const struct prefix_co
     }
 }
 
-static unsigned wanted_length(const struct domain *d, const alarm_msg *a) {
-    if (a->preferred_length != 0) {
-        return a->preferred_length;
-    }
-    if (d->preferred_len != 0) {
-        return d->preferred_len;
-    }
-    return d->partition->cfg != NULL ? d->partition->cfg->max_len : 32;
-}
-
 struct offer { /* one pool of an ADD_POOLS, with what it points to */
     Openapmi__V1__Pool pool;
     Openapmi__V1__Prefix prefix;
@@ -202,7 +202,7 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
                       struct domain *d, const alarm_msg *a, int64_t receipt_s) {
     uint32_t wanted = a->wanted_prefixes ? a->wanted_prefixes : 1;
     uint32_t most = wanted < POOLS_WANTED_MAX ? wanted : POOLS_WANTED_MAX, n = 0;
-    unsigned len = wanted_length(d, a);
+    unsigned len = domain_wanted_length(d, a->preferred_length);
     if (alarm_is_new(d, ALARM_APPORTION, a)) {
         d->stats.apportion_alarms++;
         p->stats.apportion_alarms++;
@@ -336,10 +336,11 @@ void alarm_handle(struct pools *p, struct txn *t, struct apmi_session *s, uint64
                           receipt_s + 1, "the domain is being synchronised");
         return;
     }
-    if (rate_limited(en, clock_mono(p->clock))) {
+    int64_t again_at = rate_limited(p, en, receipt_s);
+    if (again_at != 0) {
         p->stats.rate_limited++;
-        alarm_answer_noop(t, s, msg_id, a->alarm_id, OPENAPMI__V1__REASON__RATE_LIMITED,
-                          receipt_s + 1, "too many alarms in too short a time");
+        alarm_answer_noop(t, s, msg_id, a->alarm_id, OPENAPMI__V1__REASON__RATE_LIMITED, again_at,
+                          "too many alarms in too short a time");
         return;
     }
     if (a->type != OPENAPMI__V1__ALARM_TYPE__POOL_DRAINED && a->total_addresses > 0 &&

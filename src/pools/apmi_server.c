@@ -314,6 +314,7 @@ struct apmi_server *apmi_server_new(const struct apmi_server_config *cfg) {
     s->cfg = *cfg;
     list_init(&s->auths);
     lim.max_conns = cfg->max_conns ? cfg->max_conns : MAX_CONNS;
+    http_limits_fit(&lim);
     lim.max_conns_per_peer = lim.max_conns; /* many gateways may sit behind one address */
     lim.body_min_rate = 0;                  /* a session says nothing for minutes */
     lim.max_streams = 16;

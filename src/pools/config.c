@@ -121,11 +121,13 @@ static void fold_match(struct pools *p, const struct object *old, const struct o
         struct match *m = MEM_NEW(struct match);
         m->system_id = mem_strdup(id);
         m->profile = mem_strdup(in->pool_domain_profile);
+        m->alarm_rate = in->alarm_rate;
         map_put(&p->matches, id, m);
     }
 }
 
 void pools_config(void *self, const struct object *old, const struct object *new_) {
+    ((struct pools *)self)->reconfigured = true;
     const struct kind *k = (new_ ? new_ : old)->doc->kind;
     if (k == &apm_partition_kind) {
         fold_partition(self, old, new_);

@@ -143,28 +143,52 @@ static uint32_t next_seq(struct domain *d) {
 
 /* ---- allocation ------------------------------------------------------------------------------ */
 
-struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, unsigned len,
-                              struct prefix_conflict *why) {
+/* The prefix that the domain would get next. It is only chosen: the record is what allocates. */
+static bool choose(struct pools *p, struct domain *d, unsigned len, struct ip_prefix *px,
+                   struct prefix_conflict *why) {
     struct partition *pt = d->partition;
     *why = (struct prefix_conflict){.reason = PREFIX_WHY_EXHAUSTED};
     if (pt->tree == NULL || pt->cfg == NULL || d->n_pools >= POOLS_PER_DOMAIN_MAX) {
-        return NULL;
+        return false;
     }
     const struct profile *prof = pools_profile_of(p, d->entity);
-    struct ip_prefix px;
-    uint32_t ordinal = d->next_ordinal;
     prefix_tag tag = pools_tag(p, d->entity->system_id, d->name, false);
     struct ip_prefix hidden[POOLS_REFUSED_MAX];
-    size_t n_hidden = entity_refused_hide(d->entity, pt, tag, txn_now_s(t), hidden);
+    size_t n_hidden = entity_refused_hide(d->entity, pt, tag, clock_wall_s(p->clock), hidden);
     enum err_code rc = prefix_tree_allocate(pt->tree, len, tag, prof != NULL && prof->allow_larger,
-                                            pool_owner(d, ordinal), &px, why, NULL);
+                                            pool_owner(d, d->next_ordinal), px, why, NULL);
     entity_refused_unhide(pt, hidden, n_hidden);
     if (rc != ERR_OK) {
+        return false;
+    }
+    prefix_tree_release(pt->tree, px, NULL, NULL, NULL);
+    return true;
+}
+
+bool domain_could_get(struct pools *p, struct domain *d) {
+    struct prefix_conflict why;
+    struct ip_prefix px;
+    return choose(p, d, domain_wanted_length(d, 0), &px, &why);
+}
+
+unsigned domain_wanted_length(const struct domain *d, uint32_t asked) {
+    if (asked != 0) {
+        return asked;
+    }
+    if (d->preferred_len != 0) {
+        return d->preferred_len;
+    }
+    return d->partition->cfg != NULL ? d->partition->cfg->max_len : 32;
+}
+
+struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, unsigned len,
+                              struct prefix_conflict *why) {
+    struct ip_prefix px;
+    uint32_t ordinal = d->next_ordinal;
+    if (!choose(p, d, len, &px, why)) {
         return NULL;
     }
-    /* The record is what allocates, so that undoing it frees; this one was only to choose. */
-    prefix_tree_release(pt->tree, &px, NULL, NULL, NULL);
-
+    /* The record is what allocates, so that undoing it frees. */
     uint32_t seq = next_seq(d);
     struct domain_rec dr;
     domain_rec_of(d, &dr);

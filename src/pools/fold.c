@@ -87,7 +87,6 @@ static enum err_code fold_entity(struct pools *p, uint32_t id, const void *v, si
         }
         en = MEM_NEW(struct entity);
         en->id = id;
-        en->tokens = POOLS_ALARM_BURST;
         en->since_s = clock_wall_s(p->clock);
         list_init(&en->refused);
         p->entities =

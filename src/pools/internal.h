@@ -43,11 +43,11 @@ enum {
     POOLS_RETRY_EMPTY_S = 900,    /* APM-052 */
     POOLS_RETRY_UNSAFE_S = 60,
     POOLS_RETRY_PENDING_S = 900,
-    POOLS_ACK_S = 30,        /* P-04 */
-    POOLS_REFUSED_S = 3600,  /* an entity is not offered again what it refused ... */
-    POOLS_REFUSED_MAX = 64,  /* ... and so many prefixes of each are remembered */
-    POOLS_ALARM_RATE = 100,  /* per entity and second ... */
-    POOLS_ALARM_BURST = 400, /* ... after so many at once */
+    POOLS_ACK_S = 30,            /* P-04 */
+    POOLS_REFUSED_S = 3600,      /* an entity is not offered again what it refused ... */
+    POOLS_REFUSED_MAX = 64,      /* ... and so many prefixes of each are remembered */
+    POOLS_ALARM_BURST_S = 4,     /* alarms of so many seconds may come at once */
+    POOLS_RETRY_RATE_MAX_S = 60, /* what comes too fast comes again within */
     POOLS_STATS_INTERVAL_S = 10,
     POOLS_SAMPLE_S = 300, /* utilisation: one sample in 5 minutes ... */
     POOLS_SAMPLES = 288   /* ... for 24 hours */
@@ -97,6 +97,7 @@ struct profile {
 struct match {
     char *system_id;
     char *profile;
+    uint32_t alarm_rate; /* per second */
 };
 
 /* Who a reservation is for; its address is the prefix_tag. Kept as long as the service lives. */
@@ -122,7 +123,9 @@ struct partition {
     /* volatile */
     bool low;
     uint64_t low_crossings, recoveries;
-    uint64_t used_reported; /* addresses used, of all its domains */
+    uint64_t used_reported;                /* addresses used, of all its domains */
+    prefix_count free_seen, reserved_seen; /* a second ago: see space.c */
+    uint64_t space_event;                  /* number of the last time that it got space; 0: never */
 };
 
 struct retiring {
@@ -204,9 +207,10 @@ struct domain {
     int64_t wait_until_ns; /* of the clock that is never set */
     bool synced, created_here, resync_asked;
     bool have_stats;
-    uint32_t hint;                                       /* where the last look-up by name ended */
-    uint64_t free, total;                                /* as the entity reports */
-    uint64_t used_counted;                               /* its part of partition.used_reported */
+    uint64_t told_of;      /* the event of its partition that it was told of */
+    uint32_t hint;         /* where the last look-up by name ended */
+    uint64_t free, total;  /* as the entity reports */
+    uint64_t used_counted; /* its part of partition.used_reported */
     uint32_t sent_apportion, sent_reclaim, sent_hold;    /* thresholds the entity confirmed */
     uint32_t asked_apportion, asked_reclaim, asked_hold; /* of the order in flight */
     bool thresholds_known;
@@ -232,9 +236,10 @@ struct entity {
     uint64_t sending;   /* revision of thresholds under way; 0: none */
     uint32_t in_flight; /* domains with an unanswered order about thresholds */
     bool sync_pending;  /* these orders end its synchronisation */
-    double tokens;
-    int64_t tokens_at_ns; /* of the clock that is never set */
-    struct list refused;  /* prefixes that it could not take, see refused.c */
+    int64_t tokens;     /* alarms that it may raise now */
+    int64_t tokens_at_s;
+    int64_t turn_at_us;  /* when the next one that comes too fast may come again */
+    struct list refused; /* prefixes that it could not take, see refused.c */
     size_t n_refused;
 };
 
@@ -293,6 +298,8 @@ struct pools {
     uint64_t order_seq;
     struct pools_stats stats;
     int64_t last_sample_s;
+    uint64_t space_events;
+    bool reconfigured, space_untold; /* since the last tick; more domains wait to be told */
 };
 
 /* ---- records.c: keys and values of state records ----------------------------------------------
@@ -418,6 +425,8 @@ void partition_retire_del(struct partition *pt, const struct ip_prefix *px);
 struct retiring *partition_retiring(struct partition *pt, const struct ip_prefix *px);
 /* Edge-triggered low-water warning (APM-016). `t` may be NULL: no event. */
 void partition_check_low(struct pools *p, struct txn *t, struct partition *pt);
+/* Tells the domains that wait for prefixes where there is space again (P-22); the clock's work. */
+void space_tell(struct pools *p, struct txn *t, int64_t now_s);
 prefix_tag pools_tag(struct pools *p, const char *entity, const char *domain, bool make);
 struct domain *pools_owner_domain(struct pools *p, prefix_owner owner);
 /* "bng1 domain x" */
@@ -465,6 +474,10 @@ const char *pool_state_name(uint8_t state); /* as in weft-apm */
 /* Allocates one prefix and records the pool as `allocating`; NULL: none, *why says. */
 struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, unsigned len,
                               struct prefix_conflict *why);
+/* Would it get a prefix of the length it prefers? */
+bool domain_could_get(struct pools *p, struct domain *d);
+/* Length of the prefixes it wants; `asked`: as its alarm says, 0 when that doesn't. */
+unsigned domain_wanted_length(const struct domain *d, uint32_t asked);
 /* SHA-256 as proto/README.md defines it, over all pools but local ones. */
 void domain_digest(const struct domain *d, uint8_t out[32]);
 void domain_thresholds(const struct pools *p, const struct domain *d,
@@ -556,7 +569,8 @@ void sync_reissue(struct pools *p, struct txn *t, struct apmi_session *s, struct
 
 void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct pool *po,
                 Openapmi__V1__OrderType type);
-void order_resync(struct pools *p, struct txn *t, struct entity *en, const char *domain);
+/* Asks for the list of a domain's pools; until it is here the domain's alarms are told to wait. */
+void order_resync(struct pools *p, struct txn *t, struct domain *d);
 void order_result(struct pools *p, struct txn *t, struct apmi_session *s,
                   const Openapmi__V1__OrderResult *r);
 void stats_handle(struct pools *p, struct txn *t, struct apmi_session *s,

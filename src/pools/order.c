@@ -48,18 +48,38 @@ void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct p
     order_send(t, d->entity->session, &o);
 }
 
-void order_resync(struct pools *p, struct txn *t, struct entity *en, const char *domain) {
-    if (en->session == NULL) {
+struct resync {
+    struct pools *pools;
+    uint32_t domain;
+};
+
+static void resync_after(void *arg, bool committed) {
+    struct resync *r = arg;
+    if (!committed && r->domain < r->pools->n_domains && r->pools->domains[r->domain] != NULL) {
+        r->pools->domains[r->domain]->resync_asked = false; /* the order was not sent */
+    }
+    mem_free(r);
+}
+
+void order_resync(struct pools *p, struct txn *t, struct domain *d) {
+    if (d->entity->session == NULL) {
         return;
+    }
+    /* Until its list is here nothing more is given: the list can't name what is on its way. */
+    if (!d->resync_asked) {
+        struct resync *r = MEM_NEW(struct resync);
+        *r = (struct resync){.pools = p, .domain = d->id};
+        d->resync_asked = true;
+        txn_after(t, resync_after, r);
     }
     char id[48];
     snprintf(id, sizeof id, "o.rs.%" PRIu64, ++p->order_seq);
     order_msg o = OPENAPMI__V1__ORDER__INIT;
     o.order_id = id;
     o.type = OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC;
-    o.domain = (char *)(uintptr_t)domain;
+    o.domain = d->name;
     p->stats.resyncs++;
-    order_send(t, en->session, &o);
+    order_send(t, d->entity->session, &o);
 }
 
 /* ---- thresholds ------------------------------------------------------------------------------ */
@@ -285,9 +305,9 @@ static void pool_result(struct pools *p, struct txn *t, struct domain *d, uint32
             removal_confirmed(p, t, d, ordinal);
             return; /* the domain may be gone */
         }
-        if (po->state == POOL_REMOVING && st->code == CODE_NOT_FOUND) {
-            order_resync(p, t, d->entity, d->name); /* its list will say that it is gone */
-        } else if (po->state == POOL_REMOVING) {    /* it will report the pool drained again */
+        if (!ok && st->code == CODE_NOT_FOUND) { /* gone there already? its list will tell */
+            order_resync(p, t, d);
+        } else if (po->state == POOL_REMOVING) { /* it will report the pool drained again */
             pool_set_state(p, t, d, ordinal, POOL_DRAIN_SET, -1);
         }
         break;
@@ -341,7 +361,7 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d,
         struct pool *po = domain_pool_named(d, a->add[i]->name);
         if (po != NULL && po->state == POOL_ACTIVE && only[0] != '\0' &&
             strcmp(only, a->add[i]->name) == 0 && has_prefix(po, a->add[i]->prefix)) {
-            order_resync(p, t, d->entity, d->name); /* it was counted as accepted before */
+            order_resync(p, t, d); /* it was counted as accepted before */
             continue;
         }
         if (po == NULL || !has_prefix(po, a->add[i]->prefix) ||

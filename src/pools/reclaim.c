@@ -179,7 +179,7 @@ void drained_decide(struct pools *p, struct txn *t, struct domain *d, const alar
     if (po == NULL) {
         out->retry_at = receipt_s + POOLS_RETRY_UNSAFE_S;
         snprintf(out->text, sizeof out->text, "no such pool in the domain");
-        order_resync(p, t, d->entity, d->name);
+        order_resync(p, t, d);
         return;
     }
     if (po->state == POOL_DRAIN || po->state == POOL_DRAIN_SET || po->state == POOL_CONFLICT) {

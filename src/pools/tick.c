@@ -35,8 +35,7 @@ static void domain_overdue(struct pools *p, struct txn *t, struct domain *d) {
         }
     }
     if (ask) {
-        d->resync_asked = true;
-        order_resync(p, t, d->entity, d->name);
+        order_resync(p, t, d);
     }
 }
 
@@ -119,6 +118,7 @@ void pools_tick(struct pools *p, struct txn *t, int64_t now_s) {
     MAP_FOREACH (m, &p->partitions) {
         partition_check_low(p, t, m->value);
     }
+    space_tell(p, t, now_s);
     for (uint32_t i = 0; i < p->n_entities; i++) {
         if (p->entities[i] != NULL && p->entities[i]->session != NULL) {
             apmi_check_silence(t, p->entities[i]->session);

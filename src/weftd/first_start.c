@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/ip.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -17,7 +18,8 @@
 
 LOGGER_MODULE(weftd);
 
-enum { CA_DAYS = 3650, SERVER_DAYS = 825, RENEW_DAYS = 30, PASSWORD_LEN = 20 };
+enum { CA_DAYS = 3650, SERVER_DAYS = 825, RENEW_DAYS = 30, PASSWORD_LEN = 20, NAMES_MAX = 16 };
+#define HOST_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._*"
 
 void first_start_paths(const char *data, struct first_start *f) {
     f->ca_cert = mem_printf("%s/pki/ca.pem", data);
@@ -43,26 +45,87 @@ static bool there(const char *path) {
     return access(path, F_OK) == 0;
 }
 
-static enum err_code make_server_cert(const char *hostname, const struct first_start *f,
-                                      struct err *e) {
-    char dns[300];
-    snprintf(dns, sizeof dns, "DNS:%s", hostname);
-    const char *const sans[] = {dns, "DNS:localhost", "IP:127.0.0.1", "IP:::1", NULL};
-    struct pki_request r = {
-        .common_name = "weft", .sans = sans, .use = PKI_SERVER, .days = SERVER_DAYS};
-    return pki_issue(f->ca_cert, f->ca_key, &r, f->server_cert, f->server_key, e);
+/* Calls `fn` with each of the names between the commas. */
+static enum err_code each_name(const char *names,
+                               enum err_code (*fn)(const char *name, void *arg, struct err *e),
+                               void *arg, struct err *e) {
+    char *copy = mem_strdup(names), *save = NULL;
+    enum err_code rc = ERR_OK;
+    for (char *n = strtok_r(copy, ", ", &save); n != NULL && rc == ERR_OK;
+         n = strtok_r(NULL, ", ", &save)) {
+        rc = fn(n, arg, e);
+    }
+    mem_free(copy);
+    return rc;
 }
 
-enum err_code first_start_files(const char *data, const char *hostname, const struct first_start *f,
-                                struct err *e) {
-    char pki[4096];
+struct sans {
+    char *text[NAMES_MAX + 4]; /* those that every certificate has, and the end */
+    size_t n;
+};
+
+static enum err_code add_san(const char *name, void *arg, struct err *e) {
+    struct sans *s = arg;
+    struct ip_addr a;
+    struct err ignore;
+    bool address = ip_addr_parse(name, &a, &ignore) == ERR_OK;
+    if (!address && (strlen(name) > 253 || name[strspn(name, HOST_CHARACTERS)] != '\0')) {
+        return err_set(e, ERR_INVALID, "--hostname", "\"%s\" is no host name and no address", name);
+    }
+    if (s->n == NAMES_MAX) {
+        return err_set(e, ERR_LIMIT, "--hostname", "a certificate holds at most %d names",
+                       (int)NAMES_MAX);
+    }
+    s->text[s->n++] = mem_printf("%s:%s", address ? "IP" : "DNS", name);
+    return ERR_OK;
+}
+
+static enum err_code make_server_cert(const char *hostnames, const struct first_start *f,
+                                      struct err *e) {
+    static const char *const always[] = {"DNS:localhost", "IP:127.0.0.1", "IP:::1"};
+    struct sans s = {.n = 0};
+    enum err_code rc = each_name(hostnames, add_san, &s, e);
+    for (size_t i = 0; i < sizeof always / sizeof always[0]; i++) {
+        s.text[s.n++] = mem_strdup(always[i]);
+    }
+    if (rc == ERR_OK) {
+        struct pki_request r = {.common_name = "weft",
+                                .sans = (const char *const *)s.text,
+                                .use = PKI_SERVER,
+                                .days = SERVER_DAYS};
+        rc = pki_issue(f->ca_cert, f->ca_key, &r, f->server_cert, f->server_key, e);
+    }
+    for (size_t i = 0; i < s.n; i++) {
+        mem_free(s.text[i]);
+    }
+    return rc;
+}
+
+/* The certificate may be somebody's own: it is not replaced because it lacks a name. */
+static enum err_code warn_without(const char *name, void *arg, struct err *e) {
+    const char *file = arg;
+    bool has = true;
+    (void)e;
+    if (pki_has_name(file, name, &has, NULL) == ERR_OK && !has) {
+        L_WARN("%s is not for %s: clients that use this name will not trust it. Remove the file "
+               "and start again for a new one",
+               file, name);
+    }
+    return ERR_OK;
+}
+
+enum err_code first_start_files(const char *data, const char *hostnames,
+                                const struct first_start *f, struct err *e) {
+    char pki[4096], store[4096];
     long long left = 0;
     struct err ignore;
     snprintf(pki, sizeof pki, "%s/pki", data);
     ERR_TRY(file_make_folder(data, 0700, e));
     ERR_TRY(file_make_folder(pki, 0700, e));
     ERR_TRY(file_make_folder(f->backups, 0700, e));
-    ERR_TRY(secrets_load(f->secrets_key, true, e));
+    /* A store that is there has its key somewhere: a new one would only hide that it is missing. */
+    snprintf(store, sizeof store, "%s/weft.db", data);
+    ERR_TRY(secrets_load(f->secrets_key, !there(store), e));
     if (!there(f->ca_cert) || !there(f->ca_key)) {
         if (there(f->ca_cert) || there(f->ca_key)) {
             return err_set(e, ERR_MISSING, pki,
@@ -77,8 +140,10 @@ enum err_code first_start_files(const char *data, const char *hostname, const st
         pki_expires_in(f->server_cert, clock_wall_s(&clock_real), &left, &ignore) == ERR_OK &&
         left > RENEW_DAYS * 86400LL;
     if (!old) {
-        ERR_TRY(make_server_cert(hostname, f, e));
-        L_INFO("made a server certificate for %s: %s", hostname, f->server_cert);
+        ERR_TRY(make_server_cert(hostnames, f, e));
+        L_INFO("made a server certificate for %s: %s", hostnames, f->server_cert);
+    } else {
+        each_name(hostnames, warn_without, f->server_cert, NULL);
     }
     return ERR_OK;
 }

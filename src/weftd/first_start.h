@@ -12,9 +12,10 @@ struct first_start {
 /* Names of the files under `data`. */
 void first_start_paths(const char *data, struct first_start *f);
 void first_start_free(struct first_start *f);
-/* Makes the folders (0700) and, where they are missing, authority and server certificate. */
-enum err_code first_start_files(const char *data, const char *hostname, const struct first_start *f,
-                                struct err *e);
+/* Makes the folders (0700) and, where they are missing, authority and server certificate.
+ * `hostnames`: names and addresses for the certificate, commas between them. */
+enum err_code first_start_files(const char *data, const char *hostnames,
+                                const struct first_start *f, struct err *e);
 /* When there is no user at all: role and user `admin` with a new password, written to its file
  * (0600). Blocks for the writer. */
 enum err_code first_start_admin(struct core *c, const struct first_start *f, struct err *e);

@@ -38,6 +38,11 @@
 
 LOGGER_MODULE(weftd);
 
+/* Of the descriptors that the process may have, those that the store, a backup and the listeners
+ * need are kept, and the rest is divided in these parts among those who connect: so many that come
+ * over the network leave an administrator at the local socket his place, and the store its own. */
+enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_PARTS = 3 };
+enum { APMI_CONNS_MAX = 20000 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
 static const struct service *const services[] = {&system_service, &pools_service, NULL};
@@ -84,6 +89,16 @@ static void handle(struct http_req *r, void *arg) {
 static void handle_clear(struct http_req *r, void *arg) {
     struct weftd *w = arg;
     route(w, r, &w->clear);
+}
+
+/* What the server itself refuses, in the form of the dialect that it was meant for. */
+static void write_error(struct http_req *r, int status, const char *why, void *arg) {
+    (void)arg;
+    if (cli_http_mine(r)) {
+        cli_http_write_error(r, status, why);
+    } else if (!metrics_mine(r)) {
+        restconf_write_error(r, status, why, NULL);
+    }
 }
 
 /* ---- process --------------------------------------------------------------------------------- */
@@ -229,6 +244,33 @@ static void make_all_dialects(struct weftd *w) {
     w->metrics = metrics_new(&auth, w->decoders);
 }
 
+/* Nobody named this address, and the machine has no such family (ipv6.disable=1). */
+static bool left_out(const struct listen *l) {
+    int fd = l->implied ? socket(l->addr.family == 6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0) : -1;
+    bool out = l->implied && fd < 0 && errno == EAFNOSUPPORT;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return out;
+}
+
+/* Connections for `parts` of what there is, `most` at most. */
+static unsigned conns_for(const struct options *o, unsigned parts, unsigned most) {
+    struct rlimit files = {.rlim_cur = 0};
+    getrlimit(RLIMIT_NOFILE, &files);
+    unsigned all = LOCAL_PARTS + TLS_PARTS + (o->n_clear > 0 ? CLEAR_PARTS : 0) + APMI_PARTS;
+    rlim_t n = files.rlim_cur > FILES_KEPT ? (files.rlim_cur - FILES_KEPT) / all * parts : 0;
+    n = n < 16 ? 16 : n;
+    return n < most ? (unsigned)n : most;
+}
+
+static struct http_server *new_server(struct weftd *w, unsigned parts, http_handler *handler) {
+    struct http_limits lim = http_limits_default;
+    lim.max_conns = conns_for(&w->options, parts, lim.max_conns);
+    http_limits_fit(&lim);
+    return http_server_new(w->loop, &lim, handler, w);
+}
+
 static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
     const struct options *o = &w->options;
     struct tls_config tls = {.cert_file = w->files.server_cert,
@@ -239,22 +281,28 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
     char text[IP_TEXT_MAX];
     uint16_t bound;
     ERR_TRY(tls_server_new(&tls, &w->tls, e));
-    w->tls_server = http_server_new(w->loop, NULL, handle, w);
-    w->clear_server = http_server_new(w->loop, NULL, handle_clear, w);
-    w->unix_server = http_server_new(w->loop, NULL, handle, w);
+    w->tls_server = new_server(w, TLS_PARTS, handle);
+    w->clear_server = new_server(w, CLEAR_PARTS, handle_clear);
+    w->unix_server = new_server(w, LOCAL_PARTS, handle);
     struct http_server *servers[] = {w->tls_server, w->clear_server, w->unix_server};
     static const char *const names[] = {"tls", "clear-text", "unix"};
     for (size_t i = 0; i < 3; i++) {
         metrics_add_server(w->metrics, names[i], servers[i]);
-        http_server_on_error(servers[i], restconf_write_error, NULL);
+        http_server_on_error(servers[i], write_error, NULL);
     }
     for (size_t i = 0; i < o->n_tls; i++) {
+        if (left_out(&o->tls[i])) {
+            continue;
+        }
         ERR_TRY(
             http_listen_tcp(w->tls_server, &o->tls[i].addr, o->tls[i].port, w->tls, 0, &bound, e));
         L_INFO("listening at %s port %u (TLS)", ip_addr_format(&o->tls[i].addr, text), bound);
         fprintf(ports, "tls %u\n", bound);
     }
     for (size_t i = 0; i < o->n_clear; i++) {
+        if (left_out(&o->clear[i])) {
+            continue;
+        }
         ERR_TRY(http_listen_tcp(w->clear_server, &o->clear[i].addr, o->clear[i].port, NULL, 0,
                                 &bound, e));
         L_WARN("listening at %s port %u in CLEAR TEXT: passwords can be read on the way",
@@ -268,7 +316,16 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
 
 static enum err_code listen_apmi(struct weftd *w, const struct listen *at, struct tls_ctx *tls,
                                  FILE *ports, struct err *e) {
-    struct apmi_server_config cfg = {.core = w->core, .loop = w->loop, .hashers = w->hashers};
+    if (left_out(at)) {
+        return ERR_OK;
+    }
+    const struct options *o = &w->options;
+    unsigned listeners = (unsigned)(o->n_apmi + o->n_apmi_clear);
+    struct apmi_server_config cfg = {.core = w->core,
+                                     .loop = w->loop,
+                                     .hashers = w->hashers,
+                                     .max_conns =
+                                         conns_for(o, APMI_PARTS, APMI_CONNS_MAX) / listeners};
     struct apmi_server *s = apmi_server_new(&cfg);
     uint16_t bound;
     char text[IP_TEXT_MAX];

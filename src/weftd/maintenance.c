@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- *   weftd issue NAME FOLDER [--data DIR] [--days N] [--server|--user]   a certificate from our
- * authority weftd check [--data DIR]                                     checks the store
- * (controller stopped) weftd restore FILE [--data DIR]                              makes the store
- * from a backup
+ *   weftd issue NAME FOLDER ...   a certificate from our authority
+ *   weftd check ...               checks the store (controller stopped)
+ *   weftd restore FILE ...        makes the store from a backup (controller stopped)
  *
  * A restored store takes the place of one that is there only after that one was moved aside, so a
  * mistake can be taken back.
@@ -62,7 +61,12 @@ static bool parse(int argc, char **argv, struct args *a) {
         if (opt == 'd') {
             a->data = optarg;
         } else if (opt == 'n') {
-            a->days = atoi(optarg);
+            char *end;
+            a->days = (int)strtol(optarg, &end, 10);
+            if (end == optarg || *end != '\0' || a->days < 1 || a->days > PKI_DAYS_MAX) {
+                fprintf(stderr, "weftd: --days takes a number from 1 to %d\n", PKI_DAYS_MAX);
+                return false;
+            }
         } else if (opt == 's') {
             a->server = true;
         } else if (opt == 'u') {
@@ -77,7 +81,7 @@ static bool parse(int argc, char **argv, struct args *a) {
         }
         a->words[a->n_words++] = argv[i];
     }
-    return a->days >= 1 && a->days <= PKI_DAYS_MAX;
+    return true;
 }
 
 static enum err_code copy_file(const char *from, const char *to, struct err *e) {
@@ -229,6 +233,9 @@ static enum err_code restore_checked(const struct args *a, const char *store, co
     snprintf(url, sizeof url, "sqlite:%s", fresh);
     remove_store(fresh);
     enum err_code rc = log_restore(a->words[0], url, e);
+    if (rc != ERR_OK && strncmp(e->path, fresh, strlen(fresh)) == 0) {
+        snprintf(e->path, sizeof e->path, "%s", a->words[0]); /* not our working copy's name */
+    }
     if (rc == ERR_OK) {
         rc = open_whole(a->data, url, e);
     }

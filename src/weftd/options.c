@@ -29,12 +29,20 @@ static const struct option names[] = {
 };
 
 static const char usage[] =
-    "usage: weftd [options]\n"
+    "usage: weftd [OPTION]...\n"
+    "       weftd issue NAME FOLDER [--server|--user] [--days N] [--data DIR]\n"
+    "                           make a certificate for a gateway, a server or a user\n"
+    "       weftd check [--data DIR]\n"
+    "                           check the store of a controller that does not run\n"
+    "       weftd restore FILE [--data DIR]\n"
+    "                           put a backup in the place of its store\n"
     "  -d, --data DIR           where everything is kept (default /var/lib/weft)\n"
     "  -l, --listen ADDR:PORT   HTTPS: RESTCONF, the command line, metrics; may be repeated\n"
-    "                           (default [::]:8443; \"none\" for the local socket alone)\n"
+    "                           (default 8443 at every address, as :8443 says it; \"none\" for "
+    "the\n"
+    "                           local socket alone)\n"
     "      --listen-apmi ADDR:PORT\n"
-    "                           gateways' sessions (default [::]:20557; \"none\")\n"
+    "                           gateways' sessions (default :20557; \"none\")\n"
     "      --listen-apmi-clear-text ADDR:PORT\n"
     "                           the same without TLS: anybody who can connect is believed\n"
     "      --listen-clear-text ADDR:PORT\n"
@@ -42,7 +50,10 @@ static const char usage[] =
     "way\n"
     "  -u, --unix PATH          the local socket (default DIR/weft.sock)\n"
     "  -s, --store URL          the log (default sqlite:DIR/weft.db)\n"
-    "  -n, --hostname NAME      name in the server's certificate (default: this machine's)\n"
+    "  -n, --hostname NAME[,NAME]...\n"
+    "                           names and addresses that clients use, for the server's "
+    "certificate\n"
+    "                           (default: this machine's name)\n"
     "  -U, --user NAME          become this user when started as root\n"
     "  -c, --config FILE        the same options from a file, one \"name value\" a line\n"
     "      --port-file FILE     write the ports that were bound here\n"
@@ -65,36 +76,45 @@ static void set(char **slot, const char *value) {
     *slot = mem_strdup(value);
 }
 
-/* "192.0.2.1:8443", "[2001:db8::1]:8443", ":8443" or "8443". */
-static void add_listen(struct listen *list, size_t *n, bool *none, const char *text) {
+static void add_one(struct listen *list, size_t *n, const char *host, unsigned long port,
+                    bool implied, const char *text) {
     struct err e;
-    if (strcmp(text, "none") == 0) {
-        *none = true;
-        return;
-    }
     if (*n == OPTIONS_LISTEN_MAX) {
         die("more than %d addresses to listen at", OPTIONS_LISTEN_MAX);
     }
     struct listen *l = &list[*n];
+    if (ip_addr_parse(host, &l->addr, &e) != ERR_OK) {
+        die("\"%s\": %s", text, e.text);
+    }
+    l->port = (uint16_t)port;
+    l->implied = implied;
+    ++*n;
+}
+
+/* "192.0.2.1:8443", "[2001:db8::1]:8443"; ":8443" and "8443" are every address, IPv6 and IPv4. */
+static void add_listen(struct listen *list, size_t *n, bool *none, const char *text) {
+    if (strcmp(text, "none") == 0) {
+        *none = true;
+        return;
+    }
     const char *colon = strrchr(text, ':');
     const char *port = colon != NULL ? colon + 1 : text;
-    char host[64] = "::";
-    if (colon != NULL && colon != text) {
-        bool bracket = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
-        snprintf(host, sizeof host, "%.*s", (int)(colon - text) - (bracket ? 2 : 0),
-                 text + bracket);
-    }
     char *end;
     errno = 0;
     unsigned long v = strtoul(port, &end, 10);
     if (port[0] < '0' || port[0] > '9' || *end != '\0' || errno != 0 || v > 65535) {
         die("\"%s\" does not end with a port", text);
     }
-    if (ip_addr_parse(host, &l->addr, &e) != ERR_OK) {
-        die("\"%s\": %s", text, e.text);
+    if (colon != NULL && colon != text) {
+        char host[64];
+        bool bracket = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+        snprintf(host, sizeof host, "%.*s", (int)(colon - text) - (bracket ? 2 : 0),
+                 text + bracket);
+        add_one(list, n, host, v, false, text);
+    } else {
+        add_one(list, n, "::", v, true, text);
+        add_one(list, n, "0.0.0.0", v, true, text);
     }
-    l->port = (uint16_t)v;
-    ++*n;
 }
 
 struct parse {
@@ -147,7 +167,8 @@ static void take(struct parse *p, int opt, const char *value) {
         puts("weftd " WEFT_VERSION);
         exit(0);
     default:
-        die("that option is not known");
+        fputs("(weftd --help lists the options)\n", stderr); /* getopt has said which */
+        exit(2);
     }
 }
 
@@ -191,10 +212,10 @@ void options_parse(int argc, char **argv, struct options *o) {
         die("\"%s\" is no option", argv[optind]);
     }
     if (o->n_tls == 0 && !p.no_tls) {
-        add_listen(o->tls, &o->n_tls, &p.no_tls, "[::]:8443");
+        add_listen(o->tls, &o->n_tls, &p.no_tls, ":8443");
     }
     if (o->n_apmi == 0 && !p.no_apmi) {
-        add_listen(o->apmi, &o->n_apmi, &p.no_apmi, "[::]:20557");
+        add_listen(o->apmi, &o->n_apmi, &p.no_apmi, ":20557");
     }
     if (o->unix_path == NULL) {
         o->unix_path = mem_printf("%s/weft.sock", o->data);

@@ -14,6 +14,7 @@ enum { OPTIONS_LISTEN_MAX = 8 };
 struct listen {
     struct ip_addr addr;
     uint16_t port;
+    bool implied; /* no address was given: left out on a machine without its family */
 };
 
 struct options {
@@ -21,7 +22,7 @@ struct options {
     char *store; /* log URL; default sqlite: in the data folder */
     char *unix_path;
     char *user;      /* to become, when started as root */
-    char *hostname;  /* in the server's certificate */
+    char *hostname;  /* names in the server's certificate, commas between them */
     char *port_file; /* where the ports that were bound are written; tests */
     struct listen tls[OPTIONS_LISTEN_MAX];
     size_t n_tls;

@@ -11,7 +11,7 @@ import grpc
 
 from bng_manager import generate, network, prefix
 
-WAIT = 20  # seconds for any answer
+WAIT = 60  # seconds for any answer, on a machine with other things to do
 
 
 def credentials(folder, authority=None):

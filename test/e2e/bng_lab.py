@@ -8,7 +8,7 @@ import sys
 
 TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 sys.path.insert(0, os.path.join(TOP, "lab"))
-from weftlab import Lab, LabError, wait_until  # noqa: E402
+from weftlab import PATIENCE, Lab, LabError, wait_until  # noqa: E402
 
 HOOKS = "/usr/lib/x86_64-linux-gnu/kea/hooks"
 SERVER = "100.64.0.1"
@@ -23,7 +23,7 @@ def agent_binary():
 class Gateway:
     """`bng` in the lab, with subscribers' nodes c0..cN-1 and a load generator's on one bridge."""
 
-    def __init__(self, lab, clients=2, lease=(20, 4, 15), length=28, frr=True, config=None):
+    def __init__(self, lab, clients=2, lease=(45, 4, 35), length=28, frr=True, config=None):
         self.lab, self.lease, self.length, self.frr = lab, lease, length, frr
         self.clients = [f"c{i}" for i in range(clients)]
         self.extra = config or {}
@@ -94,7 +94,7 @@ class Gateway:
 
     def kea_command(self, command, **arguments):
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(30)
+            s.settimeout(30 * PATIENCE)
             s.connect(self.kea_path("ctrl"))
             message = {"command": command}
             if arguments:
@@ -105,13 +105,17 @@ class Gateway:
                 data += chunk
         return json.loads(data)
 
+    def kea_addresses(self):
+        """Address -> subnet id of every lease, from Kea's own list."""
+        found = self.kea_command("lease4-get-all").get("arguments", {}).get("leases", [])
+        pairs = [(x["ip-address"], x["subnet-id"]) for x in found if x["state"] == 0]
+        assert len(dict(pairs)) == len(pairs), f"an address is given twice: {sorted(pairs)}"
+        return dict(pairs)
+
     def kea_leases(self):
-        """Leases by subnet id, counted one by one from Kea's own list."""
-        count = {}
-        for lease in self.kea_command("lease4-get-all").get("arguments", {}).get("leases", []):
-            if lease["state"] == 0:
-                count[lease["subnet-id"]] = count.get(lease["subnet-id"], 0) + 1
-        return count
+        """Leases by subnet id, counted one by one."""
+        ids = list(self.kea_addresses().values())
+        return {i: ids.count(i) for i in ids}
 
     def kea_subnets(self):
         """Prefix -> drained? of the subnets the agent owns."""
@@ -190,7 +194,7 @@ class Gateway:
         """That many different subscribers behind a relay take an address each. Returns its report."""
         out = self.lab.run("load", "perfdhcp", "-4", "-l", "eth0", "-r", str(rate), "-R",
                            str(clients), "-n", str(clients), "-W", "1000000", "-N", "67", SERVER,
-                           check=check, timeout=seconds or clients / rate + 60)
+                           check=check, timeout=seconds or clients / rate + 60 * PATIENCE)
         return out
 
 

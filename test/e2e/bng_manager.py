@@ -103,12 +103,18 @@ class Manager:
         self.peer_auth = context.auth_context()
         with self.lock:
             self.sessions += 1
+            if self.out:
+                self.out.put(None)  # the newer session takes over (P-02)
             self.out = out
 
         def read():
             try:
                 for m in requests:
                     with self.lock:
+                        # What an ended session still says must not reach the new one's books: nobody
+                        # would hear the answer.
+                        if out is not self.out:
+                            break
                         self.log.append(m)
                         self.on(m, out)
             except grpc.RpcError:
@@ -119,7 +125,9 @@ class Manager:
         threading.Thread(target=read, daemon=True).start()
         while (m := out.get()) is not None:
             yield m
-        self.synced.clear()
+        with self.lock:
+            if out is self.out:
+                self.synced.clear()
 
     # ---- the protocol ----------------------------------------------------------------------
     def on(self, m, out):
@@ -231,7 +239,7 @@ class Manager:
             r.result = 3
 
     # ---- orders ----------------------------------------------------------------------------
-    def order(self, kind, domain="", pool="", thresholds=None, revision=0, wait=15):
+    def order(self, kind, domain="", pool="", thresholds=None, revision=0, wait=60):
         with self.lock:
             self.orders += 1
             oid = f"{'rm' if kind == self.pb.ORDER_REMOVE_POOL else 'o'}:{self.orders}"

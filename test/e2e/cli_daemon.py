@@ -34,7 +34,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [WEFTD, '-d', self.data, '-l', '127.0.0.1:0', '--listen-apmi', 'none', '-u', self.socket,
              '--port-file', ports, '-n', 'localhost'], stdout=self.log, stderr=self.log)
-        end = time.time() + 60
+        end = time.time() + 120
         while True:
             text = open(ports).read() if os.path.exists(ports) else ''
             if 'ready' in text:
@@ -107,7 +107,7 @@ class Terminal:
         self.seen += data.decode(errors='replace')
         return bool(data)
 
-    def expect(self, pattern, timeout=30):
+    def expect(self, pattern, timeout=120):
         """Waits for the pattern in what came since the last match; returns the text up to its end."""
         end = time.time() + timeout
         while True:
@@ -129,7 +129,7 @@ class Terminal:
         return clean(self.expect(prompt))
 
     def wait(self):
-        end = time.time() + 30
+        end = time.time() + 120
         while self.status is None and time.time() < end:
             self._read(0.05)
             pid, status = os.waitpid(self.pid, os.WNOHANG)

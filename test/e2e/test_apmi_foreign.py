@@ -65,7 +65,7 @@ def peers(request, weftd, pb):
 
 
 def release(weftd, system_id):
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         r = weftd.ask("POST", "/restconf/operations/weft-apm:release-entity",
                       {"weft-apm:input": {"entity": system_id}})
@@ -90,7 +90,7 @@ def entity_state(weftd, system_id):
     return r.json()["weft-apm:entity"][0] if r.status == 200 else None
 
 
-def wait_for(what, probe, seconds=20):
+def wait_for(what, probe, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := probe():
@@ -481,23 +481,14 @@ def test_admin_needs_a_right(weftd, pb):
 
 # ---- node -----------------------------------------------------------------------------------------
 
-@pytest.fixture(scope="session")
-def node():
-    """The committed lock file says exactly what is installed."""
-    here = os.path.join(TOP, "test", "e2e", "node")
-    if not os.path.isdir(os.path.join(here, "node_modules", "@grpc", "grpc-js")):
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=here, check=True,
-                       capture_output=True, timeout=180)
-    return os.path.join(here, "entity.js")
-
-
 # proves: A10 P-05 P-13
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_gateway_in_node(weftd, node, secure):
+def test_a_gateway_in_node(weftd, node_modules, secure):
+    node = os.path.join(os.path.dirname(node_modules), "entity.js")
     target = f"127.0.0.1:{weftd.ports['apmi' if secure else 'apmi-clear']}"
     certificate = weftd.certificate("bng2") if secure else ""
     r = subprocess.run([shutil.which("node"), node, os.path.join(TOP, "proto", "openapmi.proto"), target,
-                        "bng2", certificate], capture_output=True, text=True, timeout=90, check=False)
+                        "bng2", certificate], capture_output=True, text=True, timeout=300, check=False)
     assert r.returncode == 0, r.stdout + r.stderr
     told = json.loads(r.stdout)
     assert told["security"] == "as asked" and told["given"] == ["10.20.0.0/25", "10.20.0.128/25"]

@@ -62,14 +62,14 @@ def test_rollback(daemon):
 
 def test_commit_confirmed_is_taken_back(daemon):
     ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
-    ok(daemon.script('configure', 'set toys box a size 2', 'commit confirmed 2s'))
+    ok(daemon.script('configure', 'set toys box a size 2', 'commit confirmed 10s'))
     assert 'size 2' in ok(daemon.weft('show configuration toys | display set'))
-    end = time.time() + 30
+    end = time.time() + 120
     while 'size 2' in ok(daemon.weft('show configuration toys | display set')):
         assert time.time() < end
         time.sleep(0.2)
-    ok(daemon.script('configure', 'set toys box a size 3', 'commit confirmed 3s', 'commit'))
-    time.sleep(4)
+    ok(daemon.script('configure', 'set toys box a size 3', 'commit confirmed 10s', 'commit'))
+    time.sleep(11)
     assert 'size 3' in ok(daemon.weft('show configuration toys | display set'))
 
 
@@ -212,6 +212,17 @@ def test_remote_over_tls(daemon):
     assert 'User           : admin' in out
     status, _, err = daemon.weft('-H', host, '-u', 'admin', '--password-file', f, 'show', 'cli')
     assert status == 3 and 'not trusted' in err
+    # What is wrong with it is told apart.
+    other = ('-u', 'admin', '--password-file', f, 'show', 'cli')
+    status, _, err = daemon.weft('-H', host, '--ca', f, *other)
+    assert status == 3 and f in err and 'no certificate' in err, err
+    stranger = os.path.join(daemon.folder, 'stranger.pem')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+                    '-subj', '/CN=x', '-keyout', os.devnull, '-out', stranger], check=True, capture_output=True)
+    status, _, err = daemon.weft('-H', host, '--ca', stranger, *other)
+    assert status == 3 and 'not from the authority in' in err, err
+    status, _, err = daemon.weft('-H', '::1', '--ca', ca, *other)
+    assert status == 3 and 'URL' not in err, err
     with open(f, 'w') as out:
         out.write('wrong\n')
     status, _, err = daemon.weft(*base, 'show', 'cli')
@@ -250,7 +261,7 @@ def curl(daemon, method, path, body=None, extra=()):
            *extra, 'http://x/cli/v1/sessions' + path]
     if body is not None:
         cmd += ['--data-binary', '@-']
-    r = subprocess.run(cmd, input=body, capture_output=True, text=True, timeout=60)
+    r = subprocess.run(cmd, input=body, capture_output=True, text=True, timeout=120)
     text, _, code = r.stdout.rpartition('\n')
     return int(code), text
 
@@ -291,7 +302,7 @@ def test_one_command_at_a_time_and_a_terminal_that_goes(daemon):
     assert curl(daemon, 'POST', '/%s/execute' % sid, '{"line":"show version"}')[0] == 409
     p.terminate()
     p.wait()
-    end = time.time() + 20
+    end = time.time() + 120
     while curl(daemon, 'POST', '/%s/execute' % sid, '{"line":"show version"}')[0] != 200:
         assert time.time() < end
         time.sleep(0.1)
@@ -332,7 +343,7 @@ def test_a_slow_reader_holds_its_command_and_nothing_else(daemon, tmp_path):
         p.terminate()
         p.wait()
     for s in sids:
-        end = time.time() + 30
+        end = time.time() + 120
         while curl(daemon, 'POST', '/%s/execute' % s, '{"line":"show version"}')[0] != 200:
             assert time.time() < end
             time.sleep(0.1)

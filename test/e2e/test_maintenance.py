@@ -2,6 +2,8 @@
 """Backup while running, check, restore: what an administrator does beside the controller."""
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -25,7 +27,7 @@ class Controller:
         self.process = subprocess.Popen(
             [WEFTD, "--data", self.data, "--unix", self.socket, "--listen", "none",
              "--listen-apmi", "none"], stdout=self.log, stderr=self.log)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while self.weft("show version").returncode != 0:
             assert self.process.poll() is None and time.monotonic() < end
             time.sleep(0.1)
@@ -33,7 +35,7 @@ class Controller:
     def stop(self, sig=signal.SIGTERM):
         if self.process and self.process.poll() is None:
             self.process.send_signal(sig)
-            self.process.wait(20)
+            self.process.wait(60)
         return self.process.returncode if self.process else None
 
     def weft(self, lines):
@@ -73,6 +75,8 @@ def test_backup_check_restore(controller):
     backup = os.path.join(c.data, "backup", "one.db")
     assert os.path.exists(backup) and os.stat(backup).st_mode & 0o077 == 0
     c.must(profile("after"))
+    r = c.weft("request system backup ../two.db")
+    assert r.returncode == 1 and "begins with /" in r.stderr
     # A running controller's store is not touched.
     r = c.maintain("restore", backup)
     assert r.returncode == 1 and "open" in r.stderr, r.stderr
@@ -103,7 +107,7 @@ def test_a_damaged_store_is_named_and_not_opened(controller):
     r = c.maintain("check")
     assert r.returncode == 1 and "weft.db" in r.stderr
     p = subprocess.run([WEFTD, "--data", c.data, "--unix", c.socket, "--listen", "none",
-                        "--listen-apmi", "none"], capture_output=True, text=True, timeout=30,
+                        "--listen-apmi", "none"], capture_output=True, text=True, timeout=120,
                        check=False)
     assert p.returncode == 1 and "weft.db" in p.stderr
     assert "listening" not in p.stderr  # nobody is served from half a store
@@ -119,6 +123,13 @@ def test_restore_refuses_what_is_no_backup(controller, tmp_path):
     assert r.returncode == 1 and r.stderr
     r = c.maintain("restore", str(tmp_path / "missing"))
     assert r.returncode == 1 and "missing" in r.stderr
+    # The key that its secrets were sealed with is not made anew.
+    key = os.path.join(c.data, "pki", "secrets.key")
+    os.rename(key, key + ".away")
+    p = subprocess.run([WEFTD, "--data", c.data, "--listen", "none", "--listen-apmi", "none"],
+                       capture_output=True, text=True, timeout=30, check=False)
+    assert p.returncode == 1 and "secrets.key" in p.stderr and not os.path.exists(key), p.stderr
+    os.rename(key + ".away", key)
     c.start()
     assert "kept" in c.must("show configuration")
 
@@ -156,6 +167,9 @@ def test_events_are_kept_and_shown(controller):
     audit = c.must("show system audit")
     assert "commit" in audit and "token-create" in audit and "root" in audit
     assert "wt_" not in audit  # what was made is a secret
+    assert "root (cli unix:uid=0) commit 2: done" in audit
+    assert c.must("show system audit user nobody") == "No such entries.\n"
+    assert c.must("show log module nonsense") == "No such lines.\n"
     c.stop(signal.SIGKILL)
     c.start()
     assert audit.splitlines()[0] in c.must("show system audit")
@@ -174,3 +188,55 @@ def test_first_start_files_are_private(controller):
 
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__]))
+
+
+def test_every_address_and_the_names_of_the_certificate(tmp_path):
+    """Without an address IPv4 is served as well as IPv6, under all names that were given."""
+    ports, data = tmp_path / "ports", str(tmp_path / "data")
+    argv = [WEFTD, "--data", data, "--listen", ":0", "--listen-apmi", "0", "--port-file", str(ports)]
+    with open(tmp_path / "log", "wb") as log:
+        p = subprocess.Popen([*argv, "--hostname", "localhost,weft.example.net,192.0.2.7"],
+                             stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 30
+        while not ports.exists() or "ready" not in ports.read_text():
+            assert p.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        lines = [line.split() for line in ports.read_text().splitlines()]
+        families = (socket.AF_INET6, socket.AF_INET) if socket.has_ipv6 else (socket.AF_INET,)
+        for what in ("tls", "apmi"):
+            mine = [int(line[1]) for line in lines if line[0] == what]
+            assert len(mine) == len(families)
+            for family, port in zip(families, mine):
+                with socket.socket(family) as s:
+                    s.connect(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
+        tls = ssl.create_default_context(cafile=os.path.join(data, "pki", "ca.pem"))
+        port = next(int(line[1]) for line in reversed(lines) if line[0] == "tls")
+        for name, good in (("weft.example.net", True), ("192.0.2.7", True), ("192.0.2.8", False)):
+            with socket.create_connection(("127.0.0.1", port)) as s:
+                try:
+                    tls.wrap_socket(s, server_hostname=name).close()
+                    assert good, name
+                except ssl.SSLCertVerificationError:
+                    assert not good, name
+        r = subprocess.run([WEFT, "-H", f"127.0.0.2:{port}", "--ca", os.path.join(data, "pki", "ca.pem"), "-u",
+                            "admin", "--password-file", os.path.join(data, "admin-password"), "show version"],
+                           capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        assert r.returncode == 3 and "is for other names" in r.stderr, r.stderr
+    finally:
+        p.send_signal(signal.SIGTERM)
+        assert p.wait(20) == 0
+    # A name that the certificate lacks is told; the certificate, perhaps the operator's own, stays.
+    p = subprocess.Popen([*argv, "--hostname", "other.example.net"], stderr=subprocess.PIPE, text=True)
+    said = ""
+    for line in p.stderr:
+        said += line
+        if "is ready" in line:
+            p.send_signal(signal.SIGTERM)
+            break
+    p.communicate(timeout=20)
+    assert "server.pem is not for other.example.net" in said, said
+    p = subprocess.run([WEFTD, "--data", str(tmp_path / "new"), "--listen", "none", "--listen-apmi",
+                        "none", "--hostname", "two/words"], capture_output=True, text=True, timeout=30,
+                       check=False)
+    assert p.returncode == 1 and "is no host name" in p.stderr, p.stderr

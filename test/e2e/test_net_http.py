@@ -3,6 +3,7 @@
 
 WEFT_BUILD names the build directory (default: build).
 """
+import ctypes
 import json
 import os
 import signal
@@ -43,15 +44,15 @@ class Testd:
         return f"{scheme}://localhost:{self.ports[kind]}{path}"
 
     def curl(self, kind, path, *options, data=None):
-        cmd = ["curl", "-sS", "--max-time", "20", "--cacert", self.ca, *options,
+        cmd = ["curl", "-sS", "--max-time", "120", "--cacert", self.ca, *options,
                self.url(kind, path)]
-        return subprocess.run(cmd, input=data, capture_output=True, timeout=30)
+        return subprocess.run(cmd, input=data, capture_output=True, timeout=130)
 
     def stats(self):
         return json.loads(self.curl("h1", "/stats").stdout)
 
     def connect(self, kind="h1"):
-        s = socket.create_connection(("127.0.0.1", self.ports[kind]), timeout=10)
+        s = socket.create_connection(("127.0.0.1", self.ports[kind]), timeout=30)
         if kind.endswith("tls"):
             c = ssl.create_default_context(cafile=self.ca)
             c.set_alpn_protocols(["http/1.1"])
@@ -60,7 +61,7 @@ class Testd:
 
     def stop(self):
         self.p.send_signal(signal.SIGTERM)
-        status = self.p.wait(15)
+        status = self.p.wait(60)
         self.err.seek(0)
         text = self.err.read().decode(errors="replace")
         assert status == 0, text
@@ -95,8 +96,21 @@ def read_all(s, bound=1 << 20):
     return got
 
 
-def gone_within(s, seconds):
-    """Has the server closed the connection in time?"""
+def until(check, seconds=60):
+    """Waits for something that a fast machine does at once; its last value."""
+    end = time.monotonic() + seconds
+    while not (value := check()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return value
+
+
+def busy(t, requests):
+    """Waits until the server has that many requests of ours; /stats itself is one more."""
+    assert until(lambda: t.stats()["open_requests"] > requests)
+
+
+def gone(s, seconds=60):
+    """Does the server close the connection, which it does within a second or two?"""
     s.settimeout(seconds)
     end = time.monotonic() + seconds
     try:
@@ -149,7 +163,7 @@ def test_body_over_the_cap_is_413(testd, kind, options, chunked):
 
 def test_unix_socket_tells_who_it_is(testd):
     r = subprocess.run(["curl", "-sS", "--unix-socket", testd.sock, "http://x/show"],
-                       capture_output=True, timeout=20)
+                       capture_output=True, timeout=120)
     assert f"uid={os.getuid()}\n".encode() in r.stdout
     assert os.stat(testd.sock).st_mode & 0o777 == 0o600
 
@@ -180,8 +194,8 @@ def test_session_resumption_with_client_certificate(testd, tmp_path):
             testd.ca, "-cert", os.path.join(testd.dir, "client.pem"), "-key",
             os.path.join(testd.dir, "client.key"), "-alpn", "http/1.1", "-ign_eof"]
     ask = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    first = subprocess.run(base + ["-sess_out", sess], input=ask, capture_output=True, timeout=20)
-    again = subprocess.run(base + ["-sess_in", sess], input=ask, capture_output=True, timeout=20)
+    first = subprocess.run(base + ["-sess_out", sess], input=ask, capture_output=True, timeout=120)
+    again = subprocess.run(base + ["-sess_in", sess], input=ask, capture_output=True, timeout=120)
     assert b"hello" in first.stdout and b"hello" in again.stdout
     assert b"Reused" in again.stdout
 
@@ -190,7 +204,7 @@ def test_session_resumption_with_client_certificate(testd, tmp_path):
 def test_old_tls_is_refused(testd, version):
     r = subprocess.run(["openssl", "s_client", "-connect", f"localhost:{testd.ports['tls']}",
                         version, "-cipher", "ALL:@SECLEVEL=0"], input=b"", capture_output=True,
-                       timeout=20)
+                       timeout=120)
     assert b"Cipher is (NONE)" in r.stdout or r.returncode != 0
 
 
@@ -205,7 +219,7 @@ def test_client_without_our_protocols_is_refused(testd):
 
 def test_nghttp(testd):
     r = subprocess.run(["nghttp", "-m", "20", testd.url("h2c", "/hello")], capture_output=True,
-                       timeout=20)
+                       timeout=120)
     assert r.stdout == b"hello\n" * 20
 
 
@@ -359,7 +373,7 @@ class TestSlow:
         s.settimeout(0.05)
         s.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nX: ")
         closed = False
-        while time.monotonic() - start < 8 and not closed:
+        while time.monotonic() - start < 60 and not closed:
             try:
                 s.sendall(b"a")
                 closed = s.recv(100) == b""
@@ -372,13 +386,13 @@ class TestSlow:
 
     def test_silent_tls(self, small):
         s = socket.create_connection(("127.0.0.1", small.ports["tls"]))
-        assert gone_within(s, 5)
+        assert gone(s)
 
     def test_idle(self, small):
         s = small.connect()
         s.sendall(GOOD + b"\r\n")
         assert s.recv(1000).endswith(b"hello\n")
-        assert gone_within(s, 6)
+        assert gone(s)
         assert small.stats()["timeout_idle"] == 1
 
     def test_dripping_body(self, small):
@@ -386,7 +400,7 @@ class TestSlow:
         s.sendall(b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         s.settimeout(0.1)
         got = b""
-        for _ in range(80):
+        for _ in range(600):
             try:
                 s.sendall(b"a")
                 piece = s.recv(1000)
@@ -411,10 +425,7 @@ class TestSlow:
             conns.append(s)
         time.sleep(0.7)
         assert small.stats()["rss"] - before < 60 << 20  # of 1 GB that was asked for
-        end = time.monotonic() + 10
-        while small.stats()["timeout_write"] < 10 and time.monotonic() < end:
-            time.sleep(0.2)
-        assert small.stats()["timeout_write"] == 10
+        assert until(lambda: small.stats()["timeout_write"] == 10)
         assert small.stats()["open_requests"] == 1  # the one that asks
 
     def test_h2_reader_that_stops(self, small):
@@ -422,11 +433,9 @@ class TestSlow:
         s = h2_connect(small)
         s.sendall(b"".join(h2_get(2 * i + 1, b"/big?n=100000000") for i in range(20)))
         before = small.stats()
-        end = time.monotonic() + 10
-        while small.stats()["timeout_write"] < 1 and time.monotonic() < end:
-            time.sleep(0.2)
+        assert until(lambda: small.stats()["timeout_write"] >= 1)
         after = small.stats()
-        assert after["timeout_write"] >= 1 and after["rss"] - before["rss"] < 60 << 20
+        assert after["rss"] - before["rss"] < 60 << 20
 
 
 @pytest.mark.parametrize("small", [("queue_max=1000000",)], indirect=True, ids=[""])
@@ -435,21 +444,16 @@ def test_rude_producer_is_cut(small):
     s = small.connect()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     s.sendall(b"GET /rude HTTP/1.1\r\nHost: x\r\n\r\n")
-    end = time.monotonic() + 10
-    while small.stats()["aborted"] == 0 and time.monotonic() < end:
-        time.sleep(0.1)
-    assert small.stats()["aborted"] == 1
+    assert until(lambda: small.stats()["aborted"] == 1)
 
 
 @pytest.mark.parametrize("small", [("max_conns=40", "max_conns_per_peer=30",)], indirect=True, ids=[""])
 def test_connection_limits(small):
     conns = [small.connect() for _ in range(60)]
-    time.sleep(0.3)
     alive = []
     for s in conns:
         try:
             s.sendall(GOOD + b"\r\n")
-            s.settimeout(2)
             if s.recv(1000):
                 alive.append(s)
         except OSError:
@@ -457,8 +461,53 @@ def test_connection_limits(small):
     assert len(alive) == 30
     for s in conns:
         s.close()
+
+    def refused():  # while ours are still there, this one is refused as well
+        try:
+            return small.stats()["refused_conns"]
+        except ValueError:
+            return 0
+    assert until(refused) >= 30
+
+
+@pytest.mark.parametrize("small", [("max_greeting=20",)], indirect=True, ids=[""])
+def test_connections_that_say_nothing(small):
+    """They are fewer than those which speak, so that they can't take the places of those."""
+    mute = [socket.create_connection(("127.0.0.1", small.ports["tls"]), timeout=5) for _ in range(60)]
+    refused = sum(gone(s, 0.5) for s in mute)
+    assert refused == 40
+    for s in mute:
+        s.close()
     time.sleep(0.3)
-    assert small.stats()["refused_conns"] == 30
+    assert small.stats()["refused_conns"] == 40
+    spoken = [small.connect("tls") for _ in range(40)]
+    for s in spoken:
+        s.sendall(GOOD + b"\r\n")
+        assert s.recv(1000).startswith(b"HTTP/1.1 200 ")
+    for s in spoken:
+        s.close()
+
+
+@pytest.mark.parametrize("small", [("max_collected=1000000",)], indirect=True, ids=[""])
+def test_bodies_that_are_collected(small):
+    """All of them together are bounded; small ones come through all the same."""
+    head = b"POST /collect?cap=900000 HTTP/1.1\r\nHost: x\r\nContent-Length: 800000\r\n\r\n"
+    first, second = small.connect(), small.connect()
+    for s in (first, second):
+        s.sendall(head + b"x" * 500000)
+        time.sleep(0.2)
+        s.settimeout(5)
+        s.sendall(b"x" * 200000)
+    assert second.recv(1000).startswith(b"HTTP/1.1 503 ")
+    assert len(small.curl("h1", "/collect", "-X", "POST", "--data-binary", "x" * 50000).stdout) == 50000
+    first.sendall(b"x" * 100000)
+    assert first.recv(1000).startswith(b"HTTP/1.1 200 ")
+    second.close()
+    first.close()
+    time.sleep(0.3)
+    third = small.connect()  # and what is gone is forgotten
+    third.sendall(head + b"x" * 800000)
+    assert third.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
 def test_abort_is_noticed(testd):
@@ -466,14 +515,14 @@ def test_abort_is_noticed(testd):
     for kind in ("h1", "tls"):
         s = testd.connect(kind)
         s.sendall(b"GET /later?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.2)
+        busy(testd, 1)
         s.close()
+        assert until(lambda: testd.stats()["open_requests"] == 1)
     s = h2_connect(testd)
     s.sendall(h2_get(1, b"/later?ms=60000"))
-    time.sleep(0.2)
+    busy(testd, 1)
     s.close()
-    time.sleep(0.5)
-    assert testd.stats()["aborted"] - before == 3
+    assert until(lambda: testd.stats()["aborted"] - before == 3)
 
 
 def test_idle_connections_are_small(testd):
@@ -527,6 +576,19 @@ def h2_frames(data):
     return out
 
 
+def h2_until(s, done):
+    """Frames that come until `done` likes them, or the connection ends."""
+    data = b""
+    try:
+        while piece := s.recv(65536):
+            data += piece
+            if done(h2_frames(data)):
+                break
+    except (ConnectionResetError, TimeoutError):
+        pass
+    return h2_frames(data)
+
+
 def cut_for_flood(t, s, data, rounds):
     """Sends until the server has had enough; does it?"""
     before = t.stats()["flood"]
@@ -535,10 +597,7 @@ def cut_for_flood(t, s, data, rounds):
             s.sendall(data(i))
     except OSError:
         pass
-    end = time.monotonic() + 5
-    while t.stats()["flood"] == before and time.monotonic() < end:
-        time.sleep(0.05)
-    return t.stats()["flood"] == before + 1
+    return until(lambda: t.stats()["flood"] == before + 1)
 
 
 def test_rapid_reset(testd):
@@ -546,8 +605,7 @@ def test_rapid_reset(testd):
     s = h2_connect(testd)
     assert cut_for_flood(testd, s, lambda i: h2_get(2 * i + 1, b"/later?ms=60000") +
                          frame(3, 0, 2 * i + 1, struct.pack(">I", 8)), 2000)
-    s.settimeout(1)
-    got = h2_frames(read_all(s))
+    got = h2_until(s, lambda got: any(k == 7 for k, _, _, _ in got))
     assert any(k == 7 and p[4:8] == struct.pack(">I", 11) for k, _, _, p in got)  # CALM
     assert testd.stats()["open_requests"] == 1
 
@@ -576,17 +634,62 @@ def test_continuation_flood(testd):
             s.sendall(frame(9, 0, 1, literal(b"a", b"b" * 100) * 50))
     except OSError:
         pass
-    assert gone_within(s, 5)
+    assert gone(s)
     assert testd.curl("h1", "/hello").stdout == b"hello\n"
+
+
+def test_answers_that_nobody_wants(testd):
+    """CVE-2025-8671: requests whose streams the peer has *us* reset, so that it never runs out of streams
+    while the work goes on."""
+    s = h2_connect(testd)
+    overflow = struct.pack(">I", 0x7fffffff)
+    assert cut_for_flood(testd, s, lambda i: h2_get(2 * i + 1, b"/later?ms=60000") +
+                         frame(8, 0, 2 * i + 1, overflow), 2000)
+    assert testd.stats()["open_requests"] == 1
+
+
+# The value goes into the compression table once, then a byte stands for its 3.9 kB.
+TABLE_ENTRY = b"\x40\x01x\x7f\xbd\x1d" + b"y" * 3900
+
+
+@pytest.mark.parametrize("place", ["head", "trailers"])
+def test_a_compressed_header_without_end(testd, place):
+    s = h2_connect(testd)
+    s.sendall(h2_get(1, b"/later?ms=60000", TABLE_ENTRY, flags=0x4, method=b"POST"))
+    if place == "head":
+        assert cut_for_flood(testd, s, lambda i: h2_get(2 * i + 3, b"/hello", b"\xbe" * 12000), 1)
+    else:
+        assert cut_for_flood(testd, s, lambda i: frame(1, 5, 1, b"\xbe" * 12000), 1)
+
+
+def test_compressed_heads_of_many_requests(testd):
+    """Requests that are never ended: their heads cost the peer next to nothing and us a bounded amount."""
+    before = testd.stats()
+    conns = []
+    for _ in range(20):
+        s = h2_connect(testd)
+        s.sendall(frame(4, 0, 0, struct.pack(">HI", 4, 0)))  # it takes no body either
+        s.sendall(h2_get(1, b"/later?ms=60000", TABLE_ENTRY + b"\xbe" * 3, flags=0x4, method=b"POST") +
+                  b"".join(h2_get(2 * i + 1, b"/later?ms=60000", b"\xbe" * 3, flags=0x4, method=b"POST")
+                           for i in range(1, 120)))
+        conns.append(s)
+    end = time.monotonic() + 10
+    while testd.stats()["too_big"] < before["too_big"] + 20 * 90 and time.monotonic() < end:
+        time.sleep(0.1)
+    after = testd.stats()
+    # 120 heads of 12 kB each were asked for, 256 kB of them are kept.
+    assert after["too_big"] >= before["too_big"] + 20 * 90
+    assert after["rss"] - before["rss"] < 20 * (1 << 20)
+    for s in conns:
+        s.close()
 
 
 def test_h2_header_bounds(testd):
     s = h2_connect(testd)
     s.sendall(h2_get(1, b"/hello", b"".join(literal(b"a%d" % i, b"b" * 90) for i in range(150))))
     s.sendall(h2_get(3, b"/hello"))
-    time.sleep(0.3)
-    s.settimeout(1)
-    got = h2_frames(read_all(s))
+    got = h2_until(s, lambda got: any(k == 1 and st == 1 for k, _, st, _ in got) and
+                   any(k == 0 and st == 3 and p for k, _, st, p in got))
     assert any(k == 1 and st == 1 for k, _, st, _ in got)  # 431; the other stream is served
     assert not any(k == 0 and st == 1 and p for k, _, st, p in got)
     assert any(k == 0 and st == 3 and p == b"hello\n" for k, _, st, p in got)
@@ -602,8 +705,8 @@ def test_h2_smuggling(testd, extra):
     """What could be turned into a second HTTP/1 request is refused as malformed."""
     s = h2_connect(testd)
     s.sendall(h2_get(1, b"/hello", extra) + h2_get(3, b"/hello"))
-    s.settimeout(1)
-    got = h2_frames(read_all(s))
+    got = h2_until(s, lambda got: any(k == 7 for k, _, _, _ in got) or
+                   {st for k, _, st, _ in got if k in (0, 3)} >= {1, 3})
     assert any(k == 3 and st == 1 for k, _, st, _ in got) or \
         not any(k == 0 and st == 1 for k, _, st, _ in got)
     assert not any(k == 0 and st == 1 and p == b"hello\n" for k, _, st, p in got)
@@ -613,8 +716,7 @@ def test_h2_smuggling(testd, extra):
 def test_h2_bad_path(testd, path):
     s = h2_connect(testd)
     s.sendall(h2_get(1, path))
-    s.settimeout(0.5)
-    got = h2_frames(read_all(s))
+    got = h2_until(s, lambda got: any(k in (1, 3, 7) for k, _, _, _ in got))
     assert not any(k == 0 and p == b"hello\n" for k, _, _, p in got)
     assert any(k in (1, 3, 7) for k, _, _, _ in got)
 
@@ -623,6 +725,45 @@ def test_no_h2c_unless_asked(testd):
     s = testd.connect("h1")
     s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0))
     assert read_all(s).startswith(b"HTTP/1.1 505 ")
+
+
+# ---------------------------------------------------------------- small answers at once
+
+PIDFD_GETFD = 438  # the same on all architectures
+
+
+def socket_of(pid, port):
+    """A copy of the process's TCP socket whose peer is at that port."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+                    continue
+            except FileNotFoundError:
+                continue
+            mine = libc.syscall(PIDFD_GETFD, pidfd, int(fd), 0)
+            assert mine >= 0, os.strerror(ctypes.get_errno())
+            s = socket.socket(fileno=mine)
+            try:
+                if s.family in (socket.AF_INET, socket.AF_INET6) and s.getpeername()[1] == port:
+                    return s
+            except OSError:
+                pass
+            s.close()
+    finally:
+        os.close(pidfd)
+    return None
+
+
+@pytest.mark.parametrize("kind", ["h1", "h2c", "tls", "mtls"])
+def test_nagle_is_off_from_accept_on(testd, kind):
+    """Or an answer in two writes waits for the peer's delayed acknowledgement, 40 ms and more."""
+    with socket.create_connection(("127.0.0.1", testd.ports[kind]), timeout=30) as s:
+        theirs = until(lambda: socket_of(testd.p.pid, s.getsockname()[1]))
+        with theirs:  # nothing was said yet, not even a TLS hello
+            assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 # ---------------------------------------------------------------- event streams
@@ -640,7 +781,7 @@ def test_events_of_a_slow_client_become_one_resync(testd):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     s.sendall(b"GET /events?n=40000&rate=200&max=20000 HTTP/1.1\r\nHost: x\r\n\r\n")
     time.sleep(2)  # some 16 MB are made in that time
-    s.settimeout(5)
+    s.settimeout(60)
     got = b""
     while b"event: end" not in got:
         piece = s.recv(1 << 20)
@@ -659,23 +800,23 @@ def test_events_of_a_slow_client_become_one_resync(testd):
 def test_graceful_shutdown(tmp_path):
     t = Testd(tmp_path)
     s = t.connect()
-    s.sendall(b"GET /later?ms=800 HTTP/1.1\r\nHost: x\r\n\r\n")
+    s.sendall(b"GET /later?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n")
     h2 = h2_connect(t)
-    h2.sendall(h2_get(1, b"/later?ms=800"))
+    h2.sendall(h2_get(1, b"/later?ms=2000"))
     idle = t.connect()
-    time.sleep(0.3)
+    busy(t, 2)
     t.p.send_signal(signal.SIGTERM)
     assert b"later\n" in read_all(s)  # what was begun is finished
     got = h2_frames(read_all(h2))
     assert any(k == 7 for k, _, _, _ in got) and any(p == b"later\n" for _, _, _, p in got)
     assert read_all(idle) == b""
-    assert t.p.wait(10) == 0
+    assert t.p.wait(60) == 0
     assert not os.path.exists(t.sock)
 
 
 def test_stale_socket_is_replaced_but_nothing_else(tmp_path):
     t = Testd(tmp_path)
-    second = subprocess.run([TESTD, str(tmp_path)], capture_output=True, timeout=20)
+    second = subprocess.run([TESTD, str(tmp_path)], capture_output=True, timeout=120)
     assert second.returncode == 1 and b"another program listens" in second.stderr
     t.p.kill()
     t.p.wait()
@@ -683,5 +824,5 @@ def test_stale_socket_is_replaced_but_nothing_else(tmp_path):
     t = Testd(tmp_path)
     t.stop()
     (tmp_path / "sock").write_text("mine")
-    r = subprocess.run([TESTD, str(tmp_path)], capture_output=True, timeout=20)
+    r = subprocess.run([TESTD, str(tmp_path)], capture_output=True, timeout=120)
     assert r.returncode == 1 and (tmp_path / "sock").read_text() == "mine"

@@ -377,7 +377,7 @@ def test_with_curl_alone(w):
     """What docs/restconf.md tells people to type."""
     def curl(*a):
         return subprocess.run(["curl", "-sS", "--cacert", w.ca, "-u", f"admin:{w.password}", *a],
-                              capture_output=True, text=True, timeout=30).stdout
+                              capture_output=True, text=True, timeout=120).stdout
     url = f"{w.base}/restconf/data/weft-toy:toys/box=curl"
     assert curl("-o", "/dev/null", "-w", "%{http_code}", "-X", "PUT", url, "-H",
                 f"Content-Type: {JSON}", "-d", json.dumps(box("curl"))) == "201"

@@ -204,7 +204,7 @@ def test_lock_is_honoured(w, tmp_path):
         refused(w, r, 409, "lock-denied")
     finally:
         p.stdin.close()
-        p.wait(timeout=20)
+        p.wait(timeout=60)
     assert w.put(TOYS + "/box=locked", box("locked")).status_code in (201, 204)
 
 

@@ -41,7 +41,7 @@ class Weftd:
         self.p = subprocess.Popen(
             [self.program, "--data", self.data, "--listen", "127.0.0.1:0", "--listen-apmi", "none",
              "--port-file", port_file, *self.args], stdout=self.log, stderr=self.log, env=env)
-        until = time.time() + 60
+        until = time.time() + 120
         while not (os.path.exists(port_file) and "ready" in open(port_file).read()):
             assert self.p.poll() is None and time.time() < until, self.log_text()
             time.sleep(0.05)

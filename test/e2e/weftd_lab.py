@@ -74,7 +74,7 @@ class Weftd:
         os.makedirs(self.folder, exist_ok=True)
 
     # ---- the process -------------------------------------------------------------------------
-    def start(self, seconds=60):
+    def start(self, seconds=120):
         """Ports are chosen at the first start and kept, as they are for peers that come again."""
         if os.path.exists(self.port_file):
             os.unlink(self.port_file)

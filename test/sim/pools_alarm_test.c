@@ -158,6 +158,8 @@ static void the_entity_may_refuse_what_it_was_given(void **state) {
 }
 
 static const char *given(const char *id, unsigned len, char out[IP_TEXT_MAX]) {
+    while (probe_take(&a, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE) != NULL) {
+    } /* that there is space again (P-22) */
     const answer_msg *r = probe_apportion(&a, id, "d", 1, len);
     return r->n_add == 1 ? prefix_text(r->add[0], out) : "none";
 }
@@ -210,20 +212,52 @@ static void what_was_refused_is_not_offered_again(void **state) {
     assert_string_equal(given("8", 25, t), "10.0.0.128/25");
 }
 
+static const answer_msg *alarm_number(int i) {
+    char id[16];
+    snprintf(id, sizeof id, "%d", i);
+    return probe_apportion(&a, id, "d", 1, 28);
+}
+
 /* proves: P-19 */
 static void alarms_are_rate_limited(void **state) {
+    enum { RATE = 100, BURST = RATE * POOLS_ALARM_BURST_S };
     world("");
-    unsigned limited = 0;
-    for (int i = 0; i < POOLS_ALARM_BURST + 20; i++) {
-        char id[16];
-        snprintf(id, sizeof id, "%d", i);
-        const answer_msg *r = probe_apportion(&a, id, "d", 1, 28);
-        limited += r->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+    int64_t now = clock_wall_s(&rig.clock);
+    for (int i = 0; i < BURST; i++) {
+        assert_int_not_equal(alarm_number(i)->reason, OPENAPMI__V1__REASON__RATE_LIMITED);
     }
-    assert_int_equal(limited, 20);
+    /* The rest get turns at the rate, so that they don't all come back together, but soon. */
+    for (int i = 0; i < 100 * RATE; i++) {
+        const answer_msg *r = alarm_number(BURST + i);
+        int64_t turn = 1 + i / RATE;
+        assert_int_equal(r->reason, OPENAPMI__V1__REASON__RATE_LIMITED);
+        assert_int_equal(r->retry_at - now,
+                         turn < POOLS_RETRY_RATE_MAX_S ? turn : POOLS_RETRY_RATE_MAX_S);
+    }
+    assert_int_equal(rig.pools->stats.rate_limited, 100 * RATE);
     rig_pass(&rig, NS_PER_S);
-    assert_int_not_equal(probe_apportion(&a, "again", "d", 1, 28)->reason,
+    for (int i = 0; i < RATE + 5; i++) {
+        bool limited = alarm_number(-1 - i)->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+        assert_int_equal(limited, i >= RATE);
+    }
+}
+
+static void the_rate_of_alarms_is_configured(void **state) {
+    world("");
+    rig_must_put(&rig, "/weft-apm:apm/entity-match=bng1",
+                 "{\"weft-apm:entity-match\":[{\"system-id\":\"bng1\","
+                 "\"pool-domain-profile\":\"p\",\"alarm-rate\":2}]}");
+    for (int i = 0; i < 2 * POOLS_ALARM_BURST_S + 1; i++) {
+        bool limited = alarm_number(i)->reason == OPENAPMI__V1__REASON__RATE_LIMITED;
+        assert_int_equal(limited, i >= 2 * POOLS_ALARM_BURST_S);
+    }
+    struct probe other; /* is not concerned */
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "d", "metro", 24);
+    assert_int_not_equal(probe_apportion(&other, "1", "d", 1, 28)->reason,
                          OPENAPMI__V1__REASON__RATE_LIMITED);
+    probe_free(&other);
 }
 
 /* proves: APM-016 */
@@ -566,6 +600,50 @@ static void a_late_result_is_about_the_pool_of_its_time(void **state) {
     probe_free(&other);
 }
 
+/* An entity that does not know the pool it is to remove is asked what it has; until its list is
+ * here nothing is given. */
+/* proves: P-09 P-14 */
+static void a_removal_of_what_is_gone(void **state) {
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d-0001", 0, 254);
+    probe_result(&a, "r1", 0, "");
+    probe_drained(&a, "r2", "d", "d-0001");
+    probe_result(&a, "r2", 5, "no such pool");
+    const Openapmi__V1__Order *o = probe_order(&a);
+    assert_int_equal(o->type, OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC);
+    assert_string_equal(o->domain, "d");
+    assert_int_equal(allocated(), 3);
+    const answer_msg *r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__SYNC_IN_PROGRESS);
+    const struct probe_pool theirs[] = {{"d", "10.0.0.0/24", 254, 0, 0, false},
+                                        {"d-0000", "10.0.1.0/24", 254, 0, 0, false}};
+    probe_pools(&a, "d", "metro", 2, theirs);
+    assert_int_equal(allocated(), 2);
+    r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_int_equal(r->action, OPENAPMI__V1__ACTION__ADD_POOLS);
+    /* The same question from an alarm about a pool that is unknown here. */
+    probe_result(&a, "2", 0, "");
+    probe_drained(&a, "r3", "d", "d-0007");
+    assert_int_equal(probe_order(&a)->type, OPENAPMI__V1__ORDER_TYPE__ORDER_RESYNC);
+    r = probe_apportion(&a, "3", "d", 1, 24);
+    assert_int_equal(r->reason, OPENAPMI__V1__REASON__SYNC_IN_PROGRESS);
+}
+
+/* An order to synchronise that was never sent keeps no domain waiting. */
+/* proves: P-04 P-08 */
+static void a_full_disk_asks_nothing(void **state) {
+    world("");
+    probe_apportion(&a, "1", "d", 1, 24);
+    signal(SIGXFSZ, SIG_IGN);
+    file_size_limit(0);
+    rig_pass(&rig, 32 * NS_PER_S);
+    file_size_limit(RLIM_INFINITY);
+    assert_null(probe_order(&a));
+    assert_false(dom()->resync_asked);
+    rig_verify(&rig);
+}
+
 /* ---- thresholds are the desired state of the entity
  * ---------------------------------------------- */
 
@@ -658,6 +736,90 @@ static void an_entity_no_longer_admitted(void **state) {
     assert_int_equal(a.end_code, 7);
 }
 
+/* ---- space that comes back ----------------------------------------------------------------------
+ */
+
+/* Is the probe told, within the next second or so, that this alarm is worth another attempt? */
+static bool told(struct probe *p, const char *alarm_id) {
+    rig_pass(&rig, 1500 * NS_PER_MS);
+    manager_msg *m = probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE);
+    if (m == NULL) {
+        return false;
+    }
+    assert_int_equal(m->in_reply_to, 0);
+    assert_string_equal(m->alarm_response->alarm_id, alarm_id);
+    assert_int_equal(m->alarm_response->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(m->alarm_response->action, OPENAPMI__V1__ACTION__NOOP);
+    assert_int_equal(m->alarm_response->reason, OPENAPMI__V1__REASON__PARTITION_EMPTY);
+    assert_true(m->alarm_response->retry_at <= rig_now(&rig));
+    assert_non_null(strstr(m->alarm_response->text, "space again"));
+    assert_null(probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE));
+    return true;
+}
+
+static void ask(struct probe *p, const char *id, uint32_t attempt, bool gets) {
+    alarm_msg m = OPENAPMI__V1__ALARM__INIT;
+    m.alarm_id = (char *)(uintptr_t)id;
+    m.type = OPENAPMI__V1__ALARM_TYPE__APPORTION;
+    m.domain = (char *)(uintptr_t) "d";
+    m.wanted_prefixes = 1;
+    m.attempt = attempt;
+    const answer_msg *r = probe_alarm(p, &m);
+    assert_int_equal(r->n_add, gets ? 1 : 0);
+    if (gets) {
+        probe_result(p, id, 0, "");
+    }
+}
+
+/* proves: APM-052 P-22 */
+static void who_waits_is_told_of_space(void **state) {
+    static struct probe b;
+    world("");
+    probe_init(&b, &rig, "bng2");
+    probe_connect_empty(&b);
+    probe_create(&b, "d", "metro", 24);
+    rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/24\"}");
+    rig_pass(&rig, 2 * NS_PER_S);
+    ask(&a, "a1", 1, true);
+    ask(&a, "a2", 1, false);
+    rig_pass(&rig, 5 * NS_PER_S);
+    ask(&b, "b1", 1, false);
+    assert_false(told(&a, "a2"));
+    /* A root that is held for somebody else is none for this one. */
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\",\"reserved-prefix\":["
+                  "{\"prefix\":\"10.0.8.0/24\",\"entity\":\"bng2\",\"pool-domain\":\"d\"}]}");
+    assert_false(told(&a, "a2"));
+    assert_true(told(&b, "b1"));
+    assert_false(told(&b, "b1")); /* once; its time to ask by itself stays what it was */
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\"}");
+    assert_true(told(&a, "a2"));
+    assert_true(told(&b, "b1"));
+    ask(&a, "a2", 2, true);
+    ask(&b, "b1", 2, false); /* the other one was faster */
+    assert_false(told(&b, "b1"));
+    /* What one gives back another one waits for. */
+    char text[128];
+    assert_int_equal(request("drain", "d-0000", "", text, sizeof text), ERR_OK);
+    probe_result(&a, probe_order(&a)->order_id, 0, "");
+    probe_drained(&a, "gone", "d", "d-0000");
+    assert_false(told(&b, "b1"));
+    assert_int_equal(request("reclaim", "d-0000", NULL, text, sizeof text), ERR_OK);
+    assert_false(told(&b, "b1")); /* the gateway has not confirmed yet */
+    probe_result(&a, probe_order(&a)->order_id, 0, "");
+    assert_true(told(&b, "b1"));
+    ask(&b, "b1", 3, true);
+    /* Who is not there is not told; it asks after its synchronisation. */
+    ask(&b, "b2", 1, false);
+    probe_close(&b);
+    rig_partition(&rig, "metro", 16, 28,
+                  "{\"prefix\":\"10.0.0.0/24\"},{\"prefix\":\"10.0.8.0/24\"},"
+                  "{\"prefix\":\"10.0.9.0/24\"}");
+    assert_false(told(&a, "none"));
+    probe_free(&b);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_teardown(f, teardown)
     const struct CMUnitTest tests[] = {
@@ -667,6 +829,7 @@ int main(void) {
         T(the_entity_may_refuse_what_it_was_given),
         T(what_was_refused_is_not_offered_again),
         T(alarms_are_rate_limited),
+        T(the_rate_of_alarms_is_configured),
         T(low_water_is_told_once),
         T(a_full_disk_gives_nothing),
         T(manual_reclamation),
@@ -681,9 +844,12 @@ int main(void) {
         T(the_last_pool_takes_its_domain_along),
         T(orders_are_repeated),
         T(a_late_result_is_about_the_pool_of_its_time),
+        T(a_removal_of_what_is_gone),
+        T(a_full_disk_asks_nothing),
         T(thresholds_reach_the_entity),
         T(taken_back_before_the_answer),
         T(an_entity_no_longer_admitted),
+        T(who_waits_is_told_of_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

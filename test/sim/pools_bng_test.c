@@ -31,6 +31,7 @@ struct meeting {
     struct apmi_session *session;
     struct list wire; /* struct message, both ways, in order */
     bool changed, ended;
+    bool holding; /* the back ends don't act */
     char why[200];
     uint64_t used; /* subscribers */
 };
@@ -90,27 +91,37 @@ static void count(struct meeting *m) {
     bng_engine_counted(m->e);
 }
 
+static void deliver_one(struct meeting *m) {
+    struct message *q = CONTAINER_OF(m->wire.next, struct message, link);
+    list_remove(&q->link);
+    if (q->up) {
+        apmi_receive(m->session, q->bytes, q->n, rig_now(&m->rig));
+        rig_step(&m->rig);
+    } else {
+        bng_engine_message(m->e, q->bytes, q->n);
+    }
+    mem_free(q);
+    if (m->ended) {
+        fail_msg("%s", m->why);
+    }
+}
+
+static void apply(struct meeting *m) {
+    uint64_t gen = bng_engine_generation(m->e);
+    bng_engine_routes_applied(m->e, gen);
+    bng_engine_dhcp_applied(m->e, gen);
+}
+
 static void run(struct meeting *m, int seconds) {
     for (int s = 0; s < seconds; s++) {
         do {
             while (!list_empty(&m->wire)) {
-                struct message *q = CONTAINER_OF(m->wire.next, struct message, link);
-                list_remove(&q->link);
-                if (q->up) {
-                    apmi_receive(m->session, q->bytes, q->n, rig_now(&m->rig));
-                    rig_step(&m->rig);
-                } else {
-                    bng_engine_message(m->e, q->bytes, q->n);
-                }
-                mem_free(q);
-                if (m->ended) {
-                    fail_msg("%s", m->why);
-                }
+                deliver_one(m);
             }
             m->changed = false;
-            uint64_t gen = bng_engine_generation(m->e);
-            bng_engine_routes_applied(m->e, gen);
-            bng_engine_dhcp_applied(m->e, gen);
+            if (!m->holding) {
+                apply(m);
+            }
             count(m);
             bng_engine_tick(m->e);
         } while (m->changed || !list_empty(&m->wire));
@@ -246,11 +257,53 @@ static void breaks_and_thresholds(void **state) {
     end(&m);
 }
 
+/* The removal is ordered, the line breaks, the next synchronisation still lists the pool; it is
+ * gone before the order comes again, or after. */
+/* proves: P-14 P-17 */
+static void a_removal_over_a_break(void **state) {
+    for (int early = 0; early <= 1; early++) {
+        struct meeting m;
+        begin(&m);
+        m.used = 300;
+        run(&m, 10);
+        const struct bng_domain *d = bng_engine_domain(m.e, 0);
+        size_t n = d->n_pools;
+        const struct bng_pool *p = d->pools[n - 1];
+        m.used = 20;
+        for (int i = 0; i < 60 && p->phase != BNG_DRAIN_SET; i++) {
+            m.holding = true;
+            run(&m, 1);
+        }
+        assert_int_equal(p->phase, BNG_DRAIN_SET);
+        apply(&m);
+        run(&m, 2);
+        assert_int_equal(p->phase, BNG_REMOVE_DHCP);
+        disconnect_both(&m);
+        connect_both(&m);
+        while (!d->synced) {
+            deliver_one(&m);
+        }
+        assert_int_equal(d->n_pools, n);
+        m.holding = false;
+        if (early) {
+            apply(&m);
+            apply(&m);
+            assert_int_equal(d->n_pools, n - 1);
+        }
+        m.used = 300; /* no further reclamation */
+        run(&m, 5);
+        agree(&m, d->n_pools);
+        assert_int_equal(m.rig.pools->stats.reclamations, 1);
+        end(&m);
+    }
+}
+
 int main(void) {
     logger_set_level(NULL, getenv("SIM_LOG") ? "info" : "error");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(growth_and_shrinking),
         cmocka_unit_test(breaks_and_thresholds),
+        cmocka_unit_test(a_removal_over_a_break),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

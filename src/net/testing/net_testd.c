@@ -336,6 +336,8 @@ static void set_limit(struct http_limits *lim, const char *arg) {
     }
     LIMIT(max_conns)
     LIMIT(max_conns_per_peer)
+    LIMIT(max_greeting)
+    LIMIT(max_collected)
     LIMIT(max_header_bytes)
     LIMIT(max_streams)
     LIMIT(max_resets)

@@ -618,20 +618,35 @@ static void input(struct request *q, struct session *s, struct buf *body) {
     }
 }
 
-static void dispatch(struct request *q, struct buf *body) {
-    const char *rest = http_path(q->r) + strlen(BASE_PATH), *method = http_method(q->r);
-    bool post = strcmp(method, "POST") == 0;
+/* The session that the path names, and what follows it. False: refused. */
+static bool find_session(const struct request *q, struct session **s, const char **rest) {
+    const char *p = http_path(q->r) + strlen(BASE_PATH);
     char token[TOKEN_LEN + 1] = "";
-    if (*rest == '/') {
-        snprintf(token, sizeof token, "%.*s", (int)strcspn(rest + 1, "/"), rest + 1);
-        rest += 1 + strcspn(rest + 1, "/");
+    if (*p == '/') {
+        snprintf(token, sizeof token, "%.*s", (int)strcspn(p + 1, "/"), p + 1);
+        p += 1 + strcspn(p + 1, "/");
     }
-    struct session *s = map_get(&q->h->sessions, token);
-    if (s != NULL && strcmp(cli_session_actor(s->cli)->user, q->who.user) != 0) {
-        s = NULL;
+    *rest = p;
+    *s = map_get(&q->h->sessions, token);
+    if (*s != NULL) {
+        const struct actor *whose = cli_session_actor((*s)->cli);
+        /* root of the machine may well be called like a user of ours */
+        if (strcmp(whose->user, q->who.user) != 0 || whose->superuser != q->who.superuser) {
+            *s = NULL;
+        }
     }
-    if (token[0] != '\0' && s == NULL) {
+    if (token[0] != '\0' && *s == NULL) {
         refuse(q->r, ERR_ABSENT, "there is no such session; it may have been idle for too long");
+        return false;
+    }
+    return true;
+}
+
+static void dispatch(struct request *q, struct buf *body) {
+    const char *rest, *method = http_method(q->r);
+    bool post = strcmp(method, "POST") == 0;
+    struct session *s;
+    if (!find_session(q, &s, &rest)) {
         return;
     }
     if (s != NULL) {
@@ -690,10 +705,29 @@ static void authenticated(void *arg, const struct actor *who, const struct err *
         return;
     }
     q->who = *who;
-    const char *path = http_path(q->r);
-    size_t n = strlen(path);
-    bool is_input = n > 6 && strcmp(path + n - 6, "/input") == 0;
-    http_collect(q->r, is_input ? CLI_INPUT_MAX : CLI_BODY_MAX, collected, q);
+    struct session *s;
+    const char *rest;
+    if (!find_session(q, &s, &rest)) {
+        return;
+    }
+    bool asked = false;
+    if (s != NULL && strcmp(rest, "/input") == 0) { /* much is taken only where it was asked for */
+        pthread_mutex_lock(&s->lock);
+        asked = s->asking && !s->answered;
+        pthread_mutex_unlock(&s->lock);
+    }
+    http_collect(q->r, asked ? CLI_INPUT_MAX : CLI_BODY_MAX, collected, q);
+}
+
+void cli_http_write_error(struct http_req *r, int status, const char *why) {
+    struct err e;
+    err_set(&e,
+            status == 413   ? ERR_TOO_BIG
+            : status == 503 ? ERR_UNAVAILABLE
+            : status == 408 ? ERR_TIMEOUT
+                            : ERR_MALFORMED,
+            NULL, "%s", why);
+    respond_error(r, status, &e);
 }
 
 bool cli_http_mine(const struct http_req *r) {

@@ -46,6 +46,8 @@ struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *au
 void cli_http_free(struct cli_http *h);
 /* Is the path one of these? Then hand it over. */
 bool cli_http_mine(const struct http_req *r);
+/* An error of the server itself, in our form: see http_server_on_error. */
+void cli_http_write_error(struct http_req *r, int status, const char *why);
 void cli_http_handle(struct cli_http *h, struct http_req *r);
 
 #endif

@@ -139,10 +139,17 @@ static void cmd_show_storage(struct run *r) {
                "State records   : %" PRIu64 "\n"
                "Queue now, peak : %" PRIu64 ", %" PRIu64 "\n"
                "Failed appends  : %" PRIu64 "\n"
-               "Writable        : %s\n",
+               "Outages         : %" PRIu64 " (opened again %" PRIu64 " times)\n",
                st.head, st.objects, st.commits, st.refused, st.batches, st.works, st.config_ops,
-               st.state_ops, st.queue_depth, st.queue_peak, st.append_errors,
-               st.writable ? "yes" : st.unwritable_why);
+               st.state_ops, st.queue_depth, st.queue_peak, st.append_errors, st.store_outages,
+               st.store_reopens);
+    if (st.writable) {
+        run_printf(r, "Writable        : yes\n");
+    } else {
+        char since[TIME_TEXT_MAX];
+        run_printf(r, "Writable        : not since %s: %s\n",
+                   time_format(st.unwritable_since_s, 0, since), st.unwritable_why);
+    }
 }
 
 /* ---- this session

@@ -192,7 +192,9 @@ static void work(void *arg) {
         if (s.writable) {
             buf_str(&a->out, "ready\n");
         } else {
-            buf_printf(&a->out, "the store takes no changes: %s\n", s.unwritable_why);
+            char since[TIME_TEXT_MAX];
+            buf_printf(&a->out, "the store can't be written since %s: %s\n",
+                       time_format(s.unwritable_since_s, 0, since), s.unwritable_why);
         }
     } else {
         core_metrics(c, &a->out);

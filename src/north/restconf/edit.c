@@ -229,12 +229,20 @@ static enum err_code build(struct request *q) {
     return rc;
 }
 
+bool may_change(const struct request *q, const struct snap *now, struct err *e) {
+    if (rights_allow_below(now, &q->who, RIGHT_WRITE, q->target.path)) {
+        return true;
+    }
+    err_set(e, ERR_DENIED, q->target.path, "%s has no right to change this", q->who.user);
+    return false;
+}
+
 /* Refuses what needs no decoding. */
 static bool acceptable(struct request *q) {
     struct err e;
     bool unmodified;
-    if (!rights_allow_below(q->snap, &q->who, RIGHT_WRITE, q->target.path)) {
-        err_set(&e, ERR_DENIED, q->target.path, "%s has no right to change this", q->who.user);
+    if (!may_change(q, q->snap, &e)) {
+        /* e says it */
     } else if (!q->target.entry &&
                (q->target.node->type == NODE_LIST || q->target.node->type == NODE_LEAF_LIST)) {
         /* RFC 8040 3.5: the entries are resources, the list is none */

@@ -24,7 +24,8 @@ enum {
     RC_INLINE_BODY = 16384,   /* bodies up to this are decoded on the loop ... */
     RC_INLINE_OBJECT = 32768, /* ... and objects up to this printed there */
     RC_FIELDS_MAX = 16,
-    RC_INPUT_MAX = 1 << 20 /* bytes of an operation's input: read on the loop */
+    RC_INPUT_MAX = 1 << 20, /* bytes of an operation's input: read on the loop */
+    RC_BODY_FREE = 64 << 10 /* bytes of each body that are taken whatever others have sent */
 };
 
 struct restconf {
@@ -129,6 +130,8 @@ enum err_code state_get(void *arg, const struct node *node, const char *path, co
 
 /* ---- edit.c, patch.c ------------------------------------------------------------------------- */
 
+/* Might the requester change something at or below the target? */
+bool may_change(const struct request *q, const struct snap *now, struct err *e);
 void edit_data(struct request *q); /* POST, PUT, PATCH, DELETE of data; the body is here */
 void commit_fields(struct request *q, struct fields *fs); /* weft-commit and its status */
 enum err_code patch_build(struct request *q, struct err *e);

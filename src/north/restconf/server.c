@@ -172,9 +172,6 @@ static bool find_target(struct request *q) {
 }
 
 static void dispatch(struct request *q) {
-    if (q->uri.resource == RC_DATA && !find_target(q)) {
-        return;
-    }
     if (q->uri.method == RC_OPTIONS) {
         options(q);
         return;
@@ -232,7 +229,7 @@ static void on_body(struct http_req *r, const uint8_t *p, size_t n, void *arg) {
         refuse_body(q, 413, "too-big", "the body has more than 64 MiB; split the change");
         return;
     }
-    if (rc->body_bytes + n > RESTCONF_BODIES_MAX) {
+    if (q->body.len + n > RC_BODY_FREE && rc->body_bytes + n > RESTCONF_BODIES_MAX) {
         refuse_body(q, 503, "resource-denied", "too many large bodies at once; try again");
         return;
     }
@@ -300,6 +297,21 @@ static bool check_accept(struct request *q) {
     return false;
 }
 
+/* Nobody fills our memory with a change that he has no right to. */
+static bool may_bring_body(struct request *q) {
+    struct err e;
+    if (!(q->uri.method & (RC_POST | RC_PUT | RC_PATCH))) {
+        return true;
+    }
+    struct snap *now = core_snapshot(q->rc->cfg.core);
+    bool may = may_change(q, now, &e);
+    snap_release(now);
+    if (!may) {
+        answer_error(q, &e);
+    }
+    return may;
+}
+
 static void authenticated(void *arg, const struct actor *who, const struct err *e) {
     struct request *q = arg;
     q->ticket = NULL;
@@ -308,7 +320,8 @@ static void authenticated(void *arg, const struct actor *who, const struct err *
         return;
     }
     q->who = *who;
-    if (!check_media(q) || !check_accept(q)) {
+    if (!check_media(q) || !check_accept(q) ||
+        (q->uri.resource == RC_DATA && (!find_target(q) || !may_bring_body(q)))) {
         return;
     }
     http_req_pause(q->http, false); /* now the body may come; on_body_end goes on */
