@@ -23,8 +23,8 @@ struct client {
     char *base; /* "https://host:port" or "http://localhost" */
     char *id;   /* of the session; NULL: none */
     char *prompt;
-    bool ended, secret;
-    long rows;
+    bool ended, secret, plain_space;
+    long rows, columns; /* -1: not said */
     /* the command that runs */
     const struct client_ops *ops;
     struct buf line; /* an event that is not complete yet */
@@ -36,7 +36,7 @@ struct client {
 struct client *client_new(const struct client_options *o) {
     struct client *c = MEM_NEW(struct client);
     c->o = *o;
-    c->rows = -1;
+    c->rows = c->columns = -1;
     c->base = o->host != NULL ? mem_printf("https://%s", o->host) : mem_strdup("http://localhost");
     curl_global_init(CURL_GLOBAL_DEFAULT);
     c->stream = curl_easy_init();
@@ -57,8 +57,8 @@ static size_t collect(char *p, size_t size, size_t n, void *arg) {
     return size * n;
 }
 
-static struct curl_slist *prepare(struct client *c, CURL *h, const char *method, const char *path,
-                                  const void *body, size_t n) {
+static struct curl_slist *prepare(const struct client *c, CURL *h, const char *method,
+                                  const char *path, const void *body, size_t n) {
     char url[2048];
     snprintf(url, sizeof url, "%s/cli/v1/sessions%s", c->base, path);
     curl_easy_reset(h);
@@ -206,6 +206,24 @@ int client_open(struct client *c, bool interactive, unsigned rows, unsigned colu
     return status;
 }
 
+void client_abandon(const struct client *c) {
+    enum { PATIENCE_S = 3 };
+    char path[256];
+    CURL *h = curl_easy_init();
+    if (h != NULL && c->id != NULL) {
+        struct buf answer = BUF_INIT;
+        snprintf(path, sizeof path, "/%s", c->id);
+        struct curl_slist *headers = prepare(c, h, "DELETE", path, NULL, 0);
+        curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, collect);
+        curl_easy_setopt(h, CURLOPT_WRITEDATA, &answer);
+        curl_easy_setopt(h, CURLOPT_TIMEOUT, (long)PATIENCE_S);
+        curl_easy_perform(h);
+        curl_slist_free_all(headers);
+        buf_free(&answer);
+    }
+    curl_easy_cleanup(h);
+}
+
 void client_free(struct client *c) {
     if (c == NULL) {
         return;
@@ -232,8 +250,12 @@ bool client_ended(const struct client *c) {
 bool client_secret(const struct client *c) {
     return c->secret;
 }
-long client_rows(const struct client *c) {
-    return c->rows;
+void client_screen(const struct client *c, unsigned *rows, unsigned *columns) {
+    *rows = c->rows >= 0 ? (unsigned)c->rows : *rows;
+    *columns = c->columns > 0 ? (unsigned)c->columns : *columns;
+}
+bool client_complete_on_space(const struct client *c) {
+    return !c->plain_space;
 }
 
 void client_resize(struct client *c, unsigned rows, unsigned columns) {
@@ -268,7 +290,7 @@ static void on_ask(struct client *c, const json_t *ask) {
     const char *kind = json_string_value(json_object_get(ask, "kind"));
     const char *prompt = json_string_value(json_object_get(ask, "prompt"));
     const char *file = json_string_value(json_object_get(ask, "file"));
-    if (c->ops->ask(c->ops->arg, kind ? kind : "line", prompt ? prompt : "", file ? file : "",
+    if (c->ops->ask(c->ops->arg, kind ? kind : "confirm", prompt ? prompt : "", file ? file : "",
                     &answer, &why)) {
         tell(c, "POST", "/input", buf_cstr(&answer), answer.len);
     } else {
@@ -281,13 +303,19 @@ static void on_ask(struct client *c, const json_t *ask) {
     buf_free(&answer);
 }
 
+static long number(const json_t *o, const char *name) {
+    const json_t *v = json_object_get(o, name);
+    return json_is_integer(v) ? (long)json_integer_value(v) : -1;
+}
+
 static void on_end(struct client *c, const json_t *end) {
-    const json_t *rows = json_object_get(end, "rows");
     const char *prompt = json_string_value(json_object_get(end, "prompt"));
     c->status = (int)json_integer_value(json_object_get(end, "status"));
     c->ended = json_is_true(json_object_get(end, "ended"));
     c->secret = json_is_true(json_object_get(end, "secret"));
-    c->rows = json_is_integer(rows) ? (long)json_integer_value(rows) : c->rows;
+    c->rows = number(end, "rows");
+    c->columns = number(end, "columns");
+    c->plain_space = json_is_false(json_object_get(end, "complete-on-space"));
     c->got_end = true;
     if (prompt != NULL) {
         mem_free(c->prompt);
@@ -295,9 +323,9 @@ static void on_end(struct client *c, const json_t *end) {
     }
 }
 
-static long place(const json_t *e, const char *name) {
-    const json_t *v = json_object_get(e, name);
-    return json_is_integer(v) ? (long)json_integer_value(v) : -1;
+static const char *member(const json_t *o, const char *name) {
+    const char *s = json_string_value(json_object_get(o, name));
+    return s != NULL ? s : "";
 }
 
 static void on_event(struct client *c, const char *p, size_t n) {
@@ -314,11 +342,13 @@ static void on_event(struct client *c, const char *p, size_t n) {
     } else if (strcmp(name, "note") == 0 && json_is_string(v)) {
         ops->note(ops->arg, json_string_value(v));
     } else if (strcmp(name, "error") == 0 && json_is_object(v)) {
-        const char *code = json_string_value(json_object_get(v, "code"));
-        const char *path = json_string_value(json_object_get(v, "path"));
-        const char *text = json_string_value(json_object_get(v, "text"));
-        ops->error(ops->arg, code ? code : "", path ? path : "", text ? text : "",
-                   place(v, "start"), place(v, "end"));
+        struct client_error e = {.code = member(v, "code"),
+                                 .path = member(v, "path"),
+                                 .text = member(v, "text"),
+                                 .shown = member(v, "shown"),
+                                 .start = number(v, "start"),
+                                 .end = number(v, "end")};
+        ops->error(ops->arg, &e);
     } else if (strcmp(name, "save") == 0 && json_is_string(v)) {
         ops->save(ops->arg, json_string_value(v));
     } else if (strcmp(name, "paging") == 0) {
@@ -399,7 +429,8 @@ int client_execute(struct client *c, const char *line, const struct client_ops *
     long http = 0;
     json_t *body = json_pack("{s:s}", "line", line);
     if (body == NULL) {
-        ops->error(ops->arg, "malformed-message", "", "the line is not UTF-8", -1, -1);
+        static const char why[] = "the line is not UTF-8";
+        ops->error(ops->arg, &(struct client_error){"malformed-message", "", why, why, -1, -1});
         return WEFT_SYNTAX;
     }
     char *text = json_dumps(body, JSON_COMPACT);

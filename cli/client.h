@@ -20,6 +20,7 @@ enum {
     WEFT_NOT_CONNECTED = 3,
     WEFT_DENIED = 4,
     WEFT_TAKEN_BACK = 5,
+    WEFT_PENDING = 6,
     WEFT_INTERRUPTED = 130
 };
 
@@ -32,13 +33,17 @@ struct client_options {
     const char *ca_file;  /* NULL: the system's trust store */
 };
 
+struct client_error {
+    const char *code, *path, *text; /* for programs */
+    const char *shown;              /* for people */
+    long start, end;                /* bytes of the line it is about; start < 0: about none */
+};
+
 /* What a running command wants from the terminal. Called from inside client_execute(). */
 struct client_ops {
     void (*text)(void *arg, const char *p, size_t n);
     void (*note)(void *arg, const char *text);
-    /* start < 0: about no place in the line */
-    void (*error)(void *arg, const char *code, const char *path, const char *text, long start,
-                  long end);
+    void (*error)(void *arg, const struct client_error *e);
     void (*save)(void *arg, const char *file);
     void (*paging)(void *arg, bool on);
     /* The answer, or false with why there is none. */
@@ -59,7 +64,11 @@ int client_execute(struct client *c, const char *line, const struct client_ops *
 const char *client_prompt(const struct client *c);
 bool client_ended(const struct client *c);  /* the session is over: exit was given */
 bool client_secret(const struct client *c); /* the last line held a secret: don't keep it */
-long client_rows(const struct client *c);   /* as `set cli screen-length` left it; -1: not said */
+/* As the session's settings left them; the pointers' values stay when it has not said. */
+void client_screen(const struct client *c, unsigned *rows, unsigned *columns);
+bool client_complete_on_space(const struct client *c);
+/* Ends the session from another thread while this one may be anywhere; then end the process. */
+void client_abandon(const struct client *c);
 void client_resize(struct client *c, unsigned rows, unsigned columns);
 /* {"from":..,"insert":..,"items":[..]}; NULL: no answer. json_decref. */
 json_t *client_complete(struct client *c, const char *line, size_t cursor);

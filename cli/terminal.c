@@ -23,13 +23,15 @@ void terminal_init(struct terminal *t) {
     memset(t, 0, sizeof *t);
     t->out_tty = isatty(STDOUT_FILENO);
     t->in_tty = isatty(STDIN_FILENO);
+    t->err_tty = isatty(STDERR_FILENO);
     t->colour = t->out_tty && (no_colour == NULL || *no_colour == '\0') && term != NULL &&
                 strcmp(term, "dumb") != 0;
     t->line_start = true;
     terminal_size(t);
+    t->resized = false;
 }
 
-bool terminal_size(struct terminal *t) {
+void terminal_size(struct terminal *t) {
     struct winsize w = {0};
     unsigned rows = 0, columns = 80;
     if (t->out_tty) {
@@ -37,10 +39,12 @@ bool terminal_size(struct terminal *t) {
         rows = known ? w.ws_row : 24;
         columns = known ? w.ws_col : 80;
     }
-    bool changed = rows != t->rows || columns != t->columns;
-    t->rows = rows;
-    t->columns = columns;
-    return changed;
+    if (rows != t->window_rows ||
+        columns != t->window_columns) { /* what `set cli` said was for the old window */
+        t->rows = t->window_rows = rows;
+        t->columns = t->window_columns = columns;
+        t->resized = true;
+    }
 }
 
 size_t terminal_columns(const char *p, size_t n) {
@@ -203,39 +207,62 @@ static void on_text(void *arg, const char *p, size_t n) {
     t->enough = t->enough || ferror(stdout) != 0; /* weft ... | head */
 }
 
-static void on_note(void *arg, const char *text) {
-    struct terminal *t = arg;
-    bool warning = strncmp(text, "warning", 7) == 0;
-    fflush(stdout);
-    /* Remarks are for the person: they don't get into what is piped or redirected. */
-    fprintf(stderr, "%s%s%s\n", t->colour && warning ? YELLOW : "", text,
-            t->colour && warning ? PLAIN : "");
+/* On a terminal lines end at blanks; elsewhere they stay whole. */
+static void say(const struct terminal *t, const char *colour, const char *before,
+                const char *text) {
+    struct buf out = BUF_INIT, whole = BUF_INIT;
+    buf_printf(&whole, "%s%s", before, text);
+    for (const char *p = buf_cstr(&whole); t->err_tty && *p != '\0';) {
+        size_t n = strcspn(p, "\n"), blank = strspn(p, " ");
+        char *line = mem_strndup(p + blank, n - (blank < n ? blank : n));
+        buf_printf(&out, "%*s", (int)blank, "");
+        terminal_wrap(&out, line, blank, t->columns);
+        mem_free(line);
+        p += n;
+        if (*p == '\n') {
+            buf_char(&out, *p++);
+        }
+    }
+    bool coloured = t->colour && t->err_tty && *colour != '\0';
+    fprintf(stderr, "%s%s%s\n", coloured ? colour : "", buf_cstr(t->err_tty ? &out : &whole),
+            coloured ? PLAIN : "");
+    buf_free(&out);
+    buf_free(&whole);
 }
 
-static void on_error(void *arg, const char *code, const char *path, const char *text, long start,
-                     long end) {
+static void on_note(void *arg, const char *text) {
+    fflush(stdout);
+    /* Remarks are for the person: they don't get into what is piped or redirected. */
+    say(arg, strncmp(text, "warning", 7) == 0 ? YELLOW : "", "", text);
+}
+
+static void print_json_error(const struct terminal *t, const struct client_error *e) {
+    json_t *o =
+        json_pack("{s:{s:s,s:s,s:s}}", "error", "code", e->code, "path", e->path, "text", e->text);
+    if (t->line_number > 0) {
+        json_object_set_new(json_object_get(o, "error"), "line",
+                            json_integer((json_int_t)t->line_number));
+    }
+    char *s = json_dumps(o, JSON_COMPACT);
+    fprintf(stderr, "%s\n", s);
+    free(s);
+    json_decref(o);
+}
+
+static void on_error(void *arg, const struct client_error *e) {
     struct terminal *t = arg;
     fflush(stdout);
     if (t->json_errors) {
-        json_t *e =
-            json_pack("{s:{s:s,s:s,s:s}}", "error", "code", code, "path", path, "text", text);
-        if (t->line_number > 0) {
-            json_object_set_new(json_object_get(e, "error"), "line",
-                                json_integer((json_int_t)t->line_number));
-        }
-        char *s = json_dumps(e, JSON_COMPACT);
-        fprintf(stderr, "%s\n", s);
-        free(s);
-        json_decref(e);
+        print_json_error(t, e);
         return;
     }
     if (t->line_number > 0) {
         fprintf(stderr, "line %zu: %s\n", t->line_number, t->line);
     }
-    if (start >= 0 && (size_t)start <= strlen(t->line)) {
+    if (e->start >= 0 && (size_t)e->start <= strlen(t->line)) {
         size_t before = t->line_number > 0 ? (size_t)snprintf(NULL, 0, "line %zu: ", t->line_number)
                                            : t->prompt_columns;
-        size_t at = before + terminal_columns(t->line, (size_t)start);
+        size_t at = before + terminal_columns(t->line, (size_t)e->start);
         /* The caret stands under the word when the line is on the screen above it. */
         if (t->line_number > 0 || t->prompt_columns > 0) {
             fprintf(stderr, "%*s^\n",
@@ -243,10 +270,12 @@ static void on_error(void *arg, const char *code, const char *path, const char *
         } else {
             fprintf(stderr, "%s\n%*s^\n", t->line, (int)at, "");
         }
-        (void)end;
     }
-    fprintf(stderr, "%serror: %s%s%s%s\n", t->colour ? RED : "", path, *path ? ": " : "", text,
-            t->colour ? PLAIN : "");
+    const char *nl = strncmp(e->shown, "[edit", 5) == 0 ? strchr(e->shown, '\n') : NULL;
+    if (nl != NULL) {
+        fprintf(stderr, "%.*s\n", (int)(nl - e->shown), e->shown);
+    }
+    say(t, RED, "error: ", nl != NULL ? nl + 1 : e->shown);
 }
 
 /* ---- files
@@ -339,6 +368,11 @@ static bool on_ask(void *arg, const char *kind, const char *prompt, const char *
     if (strcmp(kind, "text") == 0) {
         return read_text(t, prompt, answer);
     }
+    if (t->yes && strcmp(kind, "confirm") == 0) {
+        fprintf(stderr, "%syes\n", prompt);
+        buf_str(answer, "yes");
+        return true;
+    }
     if (!t->in_tty) {
         *why = "nobody is there to answer";
         return false;
@@ -401,4 +435,28 @@ void terminal_end(struct terminal *t) {
         fputc('\n', stdout);
     }
     fflush(stdout);
+}
+
+void terminal_show(struct terminal *t, const char *p, size_t n) {
+    terminal_begin(t, "");
+    on_text(t, p, n);
+    terminal_end(t);
+}
+
+void terminal_wrap(struct buf *out, const char *text, size_t indent, size_t columns) {
+    size_t at = indent;
+    for (const char *p = text; *p != '\0';) {
+        p += strspn(p, " \n");
+        size_t n = strcspn(p, " \n"), width = terminal_columns(p, n);
+        if (at > indent && at + 1 + width > columns) {
+            buf_printf(out, "\n%*s", (int)indent, "");
+            at = indent;
+        } else if (at > indent) {
+            buf_char(out, ' ');
+            at++;
+        }
+        buf_add(out, p, n);
+        at += width;
+        p += n;
+    }
 }

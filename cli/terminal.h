@@ -8,10 +8,13 @@
 #include "client.h"
 
 struct terminal {
-    bool out_tty, in_tty; /* standard output, standard input */
+    bool out_tty, in_tty, err_tty; /* standard output, input, error */
     bool colour;
     bool json_errors;
+    bool yes;               /* to every question of yes or no */
     unsigned rows, columns; /* rows 0: no paging */
+    unsigned window_rows, window_columns;
+    bool resized; /* the daemon has not been told */
     /* the command that runs */
     const char *line; /* as typed; files are only touched when they stand in it */
     size_t prompt_columns;
@@ -30,10 +33,15 @@ struct terminal {
 };
 
 void terminal_init(struct terminal *t);
-bool terminal_size(struct terminal *t); /* true: it changed */
+void terminal_size(struct terminal *t); /* looks how large the window is now */
 /* Before and after each command. */
 void terminal_begin(struct terminal *t, const char *line);
 void terminal_end(struct terminal *t);
+/* Text of our own, page by page like that of a command. */
+void terminal_show(struct terminal *t, const char *p, size_t n);
+/* Adds text broken at blanks, so that lines which begin `indent` columns in end before `columns`;
+ * the first one has its indentation already. */
+void terminal_wrap(struct buf *out, const char *text, size_t indent, size_t columns);
 extern const struct client_ops terminal_ops; /* with arg = the terminal */
 /* Reads a line without echo from the controlling terminal; mem_free. NULL: none. */
 char *terminal_secret(const char *prompt);

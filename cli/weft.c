@@ -6,32 +6,28 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <histedit.h>
 #include <locale.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "client.h"
+#include "editor.h"
 #include "terminal.h"
 
-enum { COMMANDS_MAX = 64, HISTORY_KEPT = 1000, SECRET_FILE_MAX = 4096 };
+enum { COMMANDS_MAX = 64, SECRET_FILE_MAX = 4096 };
 
 struct program {
     struct client *client;
     struct client_ops ops;
     struct terminal t;
-    EditLine *el;
-    History *history;
-    char *history_file;
-    char *prompt; /* the last line of it */
 };
 
-static volatile sig_atomic_t resized;
 static int wake_write = -1;
 
 /* ---- signals
@@ -46,11 +42,6 @@ static void on_interrupt(int signo) {
     errno = was;
 }
 
-static void on_resize(int signo) {
-    (void)signo;
-    resized = 1;
-}
-
 static void take_signals(void) {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0) {
@@ -60,10 +51,42 @@ static void take_signals(void) {
     /* Without SA_RESTART: a read of an answer ends at Ctrl-C. */
     struct sigaction sa = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &sa, NULL);
-    sa.sa_handler = on_resize;
-    sa.sa_flags = SA_RESTART;
-    sigaction(SIGWINCH, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
+}
+
+/* The terminal hangs up, or somebody ends us: a session that is left behind would keep its lock and
+ * its edits until it has been idle for long enough. */
+struct ending {
+    const struct client *client;
+    sigset_t signals;
+    bool tty;
+    struct termios was;
+};
+
+static void *wait_for_end(void *arg) {
+    const struct ending *e = arg;
+    int signo = SIGTERM;
+    sigwait(&e->signals, &signo);
+    client_abandon(e->client);
+    if (e->tty) {
+        tcsetattr(STDIN_FILENO, TCSANOW, &e->was);
+    }
+    _exit(128 + signo);
+}
+
+static void watch_for_end(struct ending *e, const struct client *c) {
+    pthread_t thread;
+    e->client = c;
+    e->tty = tcgetattr(STDIN_FILENO, &e->was) == 0;
+    sigemptyset(&e->signals);
+    sigaddset(&e->signals, SIGHUP);
+    sigaddset(&e->signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &e->signals, NULL);
+    if (pthread_create(&thread, NULL, wait_for_end, e) != 0) {
+        pthread_sigmask(SIG_UNBLOCK, &e->signals, NULL);
+    } else {
+        pthread_detach(thread);
+    }
 }
 
 /* ---- running lines
@@ -76,215 +99,47 @@ static int execute(struct program *p, const char *line) {
     if (client_interrupted && p->t.out_tty) {
         fputc('\n', stdout);
     }
-    if (client_rows(p->client) >= 0) {
-        p->t.rows = (unsigned)client_rows(p->client);
-    }
+    client_screen(p->client, &p->t.rows, &p->t.columns);
     return p->t.failed ? WEFT_FAILED : status;
 }
 
 static void tell_size(struct program *p) {
-    if (resized) {
-        resized = 0;
-        if (terminal_size(&p->t)) {
-            client_resize(p->client, p->t.rows, p->t.columns);
-        }
+    terminal_size(&p->t);
+    if (p->t.resized) {
+        p->t.resized = false;
+        client_resize(p->client, p->t.rows, p->t.columns);
     }
 }
 
-/* ---- the interactive line
- * ---------------------------------------------------------------------------------- */
+/* ---- interactive
+ * ---------------------------------------------------------------------------------------- */
 
-static char *el_prompt(EditLine *el) {
-    struct program *p;
-    el_get(el, EL_CLIENTDATA, &p);
-    return p->prompt;
-}
-
-/* "[edit apm]" goes above, the rest is what the editor draws. */
-static void show_prompt(struct program *p) {
-    const char *all = client_prompt(p->client), *nl = strrchr(all, '\n');
-    if (nl != NULL) {
-        printf("%.*s", (int)(nl + 1 - all), all);
-        fflush(stdout);
-    }
-    mem_free(p->prompt);
-    p->prompt = mem_strdup(nl ? nl + 1 : all);
-    p->t.prompt_columns = terminal_columns(p->prompt, strlen(p->prompt));
-}
-
-/* Characters in the n bytes at p; the editor counts those. */
-static int chars(const char *p, size_t n) {
-    return (int)terminal_columns(p, n);
-}
-
-static void print_items(struct program *p, const json_t *root) {
-    const json_t *items = json_object_get(root, "items"), *item;
-    size_t i, widest = 0;
-    json_array_foreach(items, i, item) {
-        const char *w = json_string_value(json_object_get(item, "word"));
-        size_t n = w ? terminal_columns(w, strlen(w)) : 0;
-        widest = n > widest ? n : widest;
-    }
-    widest = widest > 30 ? 30 : widest;
-    printf("\n%s\n",
-           json_array_size(items) > 0 ? "Possible completions:" : "Nothing may follow here");
-    json_array_foreach(items, i, item) {
-        const char *w = json_string_value(json_object_get(item, "word"));
-        const char *help = json_string_value(json_object_get(item, "help"));
-        size_t used = 2 + widest + 2;
-        size_t room = p->t.columns > used + 10 ? p->t.columns - used : 200;
-        size_t n = help ? strlen(help) : 0;
-        n = n > room ? room : n;
-        while (help != NULL && n > 0 && ((unsigned char)help[n] & 0xC0) == 0x80) {
-            n--;
-        }
-        printf("  %-*s  %.*s\n", (int)widest, w ? w : "", (int)n, help ? help : "");
-    }
-    if (json_is_true(json_object_get(root, "more"))) {
-        printf("  ... and more\n");
-    }
-}
-
-static void print_why(struct program *p, const json_t *error) {
-    long start = (long)json_integer_value(json_object_get(error, "start"));
-    const char *text = json_string_value(json_object_get(error, "text"));
-    printf("\n%*s^\n%s\n", (int)p->t.prompt_columns + (int)start, "", text ? text : "");
-}
-
-static unsigned char complete(EditLine *el, bool help) {
-    struct program *p;
-    const LineInfo *li = el_line(el);
-    el_get(el, EL_CLIENTDATA, &p);
-    size_t n = (size_t)(li->lastchar - li->buffer), cursor = (size_t)(li->cursor - li->buffer);
-    char *line = mem_strndup(li->buffer, n);
-    json_t *root = client_complete(p->client, line, cursor);
-    unsigned char result = CC_ERROR;
-    const json_t *error = json_object_get(root, "error");
-    const char *insert = json_string_value(json_object_get(root, "insert"));
-    size_t from = (size_t)json_integer_value(json_object_get(root, "from"));
-    if (root == NULL) {
-        result = CC_ERROR;
-    } else if (error != NULL) {
-        print_why(p, error);
-        result = CC_REDISPLAY;
-    } else if (!help && insert != NULL && from <= cursor) {
-        el_deletestr(el, chars(line + from, cursor - from));
-        el_insertstr(el, insert);
-        result = CC_REFRESH;
-    } else {
-        print_items(p, root);
-        result = CC_REDISPLAY;
-    }
-    json_decref(root);
-    mem_free(line);
-    return result;
-}
-
-static unsigned char on_tab(EditLine *el, int ch) {
-    (void)ch;
-    return complete(el, false);
-}
-
-static unsigned char on_question(EditLine *el, int ch) {
-    (void)ch;
-    const LineInfo *li = el_line(el);
-    char quote = 0; /* inside quotes a ? is a ? */
-    for (const char *c = li->buffer; c < li->cursor; c++) {
-        if (quote == 0 && (*c == '"' || *c == '\'')) {
-            quote = *c;
-        } else if (*c == quote) {
-            quote = 0;
-        }
-    }
-    if (quote != 0) {
-        el_insertstr(el, "?");
-        return CC_REFRESH;
-    }
-    return complete(el, true);
-}
-
-static unsigned char on_ctrl_c(EditLine *el, int ch) {
-    (void)ch;
-    const LineInfo *li = el_line(el);
-    int after = chars(li->cursor, (size_t)(li->lastchar - li->cursor));
-    fputs("^C\n", stdout);
-    el_cursor(el, after);
-    li = el_line(el);
-    el_deletestr(el, chars(li->buffer, (size_t)(li->lastchar - li->buffer)));
-    return CC_REDISPLAY;
-}
-
-static char *history_path(void) {
-    const char *given = getenv("WEFT_HISTORY"), *home = getenv("HOME");
-    return given != NULL  ? mem_strdup(given)
-           : home != NULL ? mem_printf("%s/.weft_history", home)
-                          : NULL;
-}
-
-static void start_editing(struct program *p) {
-    HistEvent ev;
-    p->el = el_init("weft", stdin, stdout, stderr);
-    p->history = history_init();
-    history(p->history, &ev, H_SETSIZE, HISTORY_KEPT);
-    history(p->history, &ev, H_SETUNIQUE, 1);
-    p->history_file = history_path();
-    if (p->history_file != NULL && *p->history_file != '\0') {
-        history(p->history, &ev, H_LOAD, p->history_file);
-    }
-    el_set(p->el, EL_CLIENTDATA, p);
-    el_set(p->el, EL_PROMPT, el_prompt);
-    el_set(p->el, EL_EDITOR, "emacs");
-    el_set(p->el, EL_HIST, history, p->history);
-    el_set(p->el, EL_SIGNAL, 0);
-    /* Ctrl-C while a line is typed is a key that drops the line, not a signal. */
-    el_set(p->el, EL_SETTY, "-d", "-isig", NULL);
-    el_set(p->el, EL_ADDFN, "weft-complete", "Complete the word", on_tab);
-    el_set(p->el, EL_ADDFN, "weft-help", "What may be typed here", on_question);
-    el_set(p->el, EL_ADDFN, "weft-drop", "Drop the line", on_ctrl_c);
-    el_set(p->el, EL_BIND, "^I", "weft-complete", NULL);
-    el_set(p->el, EL_BIND, "?", "weft-help", NULL);
-    el_set(p->el, EL_BIND, "^C", "weft-drop", NULL);
-    el_set(p->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
-    el_source(p->el, NULL);
-}
-
-static void keep_line(struct program *p, const char *line) {
-    HistEvent ev;
-    if (line[strspn(line, " \t")] == '\0' || client_secret(p->client)) {
-        return;
-    }
-    history(p->history, &ev, H_ENTER, line);
-    if (p->history_file != NULL && *p->history_file != '\0') {
-        mode_t was = umask(077);
-        history(p->history, &ev, H_SAVE, p->history_file);
-        umask(was);
-    }
+/* Ctrl-D on an empty line is `exit`: a level, configuration mode with its question, the session. A
+ * terminal that is gone answers nothing more. */
+static char *end_of_line(const struct program *p) {
+    struct termios there;
+    bool gone = !p->t.in_tty || tcgetattr(STDIN_FILENO, &there) != 0;
+    puts(gone ? "" : "\b\b  \b\bexit"); /* over the ^D of the editor */
+    return gone ? NULL : mem_strdup("exit");
 }
 
 static int interact(struct program *p) {
     int status = WEFT_OK;
-    start_editing(p);
-    while (!client_ended(p->client)) {
-        int n;
-        show_prompt(p);
-        const char *text = el_gets(p->el, &n);
-        if (text == NULL || n <= 0) {
-            putchar('\n');
+    struct editor *ed = editor_new(p->client, &p->t);
+    while (!client_ended(p->client) && status != WEFT_NOT_CONNECTED) {
+        char *line = editor_line(ed);
+        bool typed = line != NULL;
+        if (!typed && (line = end_of_line(p)) == NULL) {
             break;
         }
-        char *line = mem_strndup(text, (size_t)n);
-        line[strcspn(line, "\r\n")] = '\0';
         tell_size(p);
         status = execute(p, line);
-        keep_line(p, line);
-        mem_free(line);
-        if (status == WEFT_NOT_CONNECTED) {
-            break;
+        if (typed) {
+            editor_keep(ed, line);
         }
+        mem_free(line);
     }
-    history_end(p->history);
-    el_end(p->el);
-    p->el = NULL;
+    editor_free(ed);
     return status == WEFT_NOT_CONNECTED ? status : WEFT_OK;
 }
 
@@ -346,7 +201,8 @@ static char *join(char **args, int n, bool json) {
     return buf_take(&b);
 }
 
-/* What the shell's completion shows: "word TAB help" lines. */
+/* What the shell's completion shows: "word TAB help" lines; without a word: a file may stand there.
+ */
 static int print_completions(struct program *p, const char *line, const char *cursor) {
     char *end;
     size_t at = cursor != NULL ? strtoul(cursor, &end, 10) : strlen(line);
@@ -357,9 +213,9 @@ static int print_completions(struct program *p, const char *line, const char *cu
         const char *kind = json_string_value(json_object_get(item, "kind"));
         const char *word = json_string_value(json_object_get(item, "word"));
         const char *help = json_string_value(json_object_get(item, "help"));
-        if (kind != NULL && word != NULL &&
-            (strcmp(kind, "word") == 0 || strcmp(kind, "value") == 0)) {
-            printf("%s\t%s\n", word, help ? help : "");
+        bool typed = kind != NULL && (strcmp(kind, "word") == 0 || strcmp(kind, "value") == 0);
+        if (kind != NULL && word != NULL && (typed || strcmp(kind, "file") == 0)) {
+            printf("%s\t%s\n", typed ? word : "", help ? help : "");
         }
     }
     bool ok = root != NULL;
@@ -384,13 +240,15 @@ static const char usage[] =
     "      --socket PATH         the local daemon's socket (or WEFT_SOCKET)\n"
     "  -c, --command LINE        run LINE; may be given several times\n"
     "  -k, --keep-going          go on after a line that failed\n"
+    "  -y, --yes                 answer every yes-or-no question with yes\n"
     "  -j, --json                data and errors as JSON\n"
     "      --no-color            no colour (or NO_COLOR)\n"
     "  -V, --version\n"
     "  -h, --help\n"
     "\n"
     "Exit status: 0 done, 1 failed or refused, 2 not understood, 3 not connected, 4 no right,\n"
-    "5 a target refused the commit or it was taken back, 130 interrupted.\n";
+    "5 a target refused the commit or it was taken back, 6 not every target has applied it in\n"
+    "time, 130 interrupted.\n";
 
 struct options {
     struct client_options c;
@@ -398,7 +256,7 @@ struct options {
     size_t n_commands;
     char *secrets[2]; /* read from files, freed at the end */
     char *host;
-    bool keep_going, json, no_colour;
+    bool keep_going, yes, json, no_colour;
     const char *complete;
 };
 
@@ -430,6 +288,7 @@ static bool read_options(int argc, char **argv, struct options *o, int *status) 
                                           {"socket", required_argument, NULL, OPT_SOCKET},
                                           {"command", required_argument, NULL, 'c'},
                                           {"keep-going", no_argument, NULL, 'k'},
+                                          {"yes", no_argument, NULL, 'y'},
                                           {"json", no_argument, NULL, 'j'},
                                           {"no-color", no_argument, NULL, OPT_NO_COLOUR},
                                           {"complete", required_argument, NULL, OPT_COMPLETE},
@@ -438,7 +297,7 @@ static bool read_options(int argc, char **argv, struct options *o, int *status) 
                                           {0}};
     int c;
     *status = WEFT_SYNTAX;
-    while ((c = getopt_long(argc, argv, "+H:u:c:kjVh", longs, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "+H:u:c:kyjVh", longs, NULL)) != -1) {
         switch (c) {
         case 'H': {
             const char *colon = strrchr(optarg, ':'), *bracket = strrchr(optarg, ']');
@@ -481,6 +340,9 @@ static bool read_options(int argc, char **argv, struct options *o, int *status) 
         case 'k':
             o->keep_going = true;
             break;
+        case 'y':
+            o->yes = true;
+            break;
         case 'j':
             o->json = true;
             break;
@@ -522,10 +384,12 @@ static int run_commands(struct program *p, const struct options *o, char **args,
 }
 
 static int run(struct options *o, char **args, int n) {
+    static struct ending ending; /* its thread outlives this */
     struct program p = {0};
     terminal_init(&p.t);
     p.t.colour = p.t.colour && !o->no_colour;
     p.t.json_errors = o->json;
+    p.t.yes = o->yes;
     p.ops = terminal_ops;
     p.ops.arg = &p.t;
     take_signals();
@@ -542,6 +406,7 @@ static int run(struct options *o, char **args, int n) {
     bool somebody = p.t.in_tty && p.t.out_tty && o->complete == NULL;
     int status = client_open(p.client, somebody, p.t.rows, p.t.columns);
     if (status == WEFT_OK) {
+        watch_for_end(&ending, p.client);
         if (o->complete != NULL) {
             status = print_completions(&p, o->complete, n > 0 ? args[0] : NULL);
         } else if (single) {
@@ -553,8 +418,6 @@ static int run(struct options *o, char **args, int n) {
         }
     }
     client_free(p.client);
-    mem_free(p.prompt);
-    mem_free(p.history_file);
     return status;
 }
 

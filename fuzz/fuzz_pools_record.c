@@ -33,7 +33,6 @@ static void same(const struct buf *a, const struct buf *b) {
     } while (0)
 
 static void answer_release(struct answer_rec *r) {
-    mem_free(r->bytes);
 }
 
 static void sample_release(struct sample *s) {

@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (rc != ERR_OK && e.text[0] == '\0') {
         abort();
     }
-    if (rc_media_accept(accept) > RC_MEDIA_PLAIN_XML) {
+    if (rc_media_accept(accept, rc_media_of(type)) > RC_MEDIA_PLAIN_XML) {
         abort();
     }
     rc_media_of(type);

@@ -26,6 +26,9 @@ int64_t clock_wall(const struct clock *c); /* ns since the epoch, UTC */
 static inline int64_t clock_wall_s(const struct clock *c) {
     return clock_wall(c) / NS_PER_S;
 }
+static inline int64_t clock_mono_s(const struct clock *c) {
+    return clock_mono(c) / NS_PER_S;
+}
 void clock_fake_init(struct clock *c, int64_t wall_ns);
 void clock_fake_advance(struct clock *c, int64_t ns);
 

@@ -29,6 +29,16 @@ static void trim_utf8(char *s, size_t size) {
     s[n] = '\0';
 }
 
+/* A path that had no room names the place around the one that was meant, not another one. */
+static void trim_path(char *path) {
+    char *slash = strrchr(path, '/');
+    if (strlen(path) + 1 == ERR_PATH_MAX && slash != NULL && slash != path) {
+        *slash = '\0';
+    } else {
+        trim_utf8(path, ERR_PATH_MAX);
+    }
+}
+
 enum err_code err_setv(struct err *e, enum err_code code, const char *path, const char *fmt,
                        va_list ap) {
     if (e == NULL) {
@@ -39,7 +49,7 @@ enum err_code err_setv(struct err *e, enum err_code code, const char *path, cons
     snprintf(tmp.path, sizeof tmp.path, "%s", path ? path : "");
     vsnprintf(tmp.text, sizeof tmp.text, fmt, ap);
     trim_utf8(tmp.text, sizeof tmp.text);
-    trim_utf8(tmp.path, sizeof tmp.path);
+    trim_path(tmp.path);
     *e = tmp;
     return code;
 }
@@ -66,6 +76,13 @@ enum err_code err_errno(struct err *e, int errno_value, const char *path, const 
     return err_set(e, code, path, "%s: %s", what, s);
 }
 
+enum err_code err_rail(struct err *e, enum err_code code) {
+    if (e != NULL) {
+        e->rail = true;
+    }
+    return code;
+}
+
 void err_prefix_path(struct err *e, const char *prefix) {
     if (e == NULL) {
         return;
@@ -75,8 +92,18 @@ void err_prefix_path(struct err *e, const char *prefix) {
     if (n < sizeof tmp) {
         snprintf(tmp + n, sizeof tmp - n, "%s", e->path);
     }
-    trim_utf8(tmp, sizeof tmp);
+    trim_path(tmp);
     memcpy(e->path, tmp, sizeof tmp);
+}
+
+enum err_code err_tag(struct err *e, enum err_code code, const char *app_tag, const char *info) {
+    if (e != NULL && app_tag != NULL && strlen(app_tag) < sizeof e->app_tag) {
+        memcpy(e->app_tag, app_tag, strlen(app_tag) + 1);
+    }
+    if (e != NULL && info != NULL && strlen(info) < sizeof e->info) {
+        memcpy(e->info, info, strlen(info) + 1);
+    }
+    return code;
 }
 
 const char *err_code_name(enum err_code code) {

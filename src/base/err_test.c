@@ -72,6 +72,43 @@ static void too_long(void **state) {
     }
 }
 
+/* What is cut off a path is whole steps: it names something around the place, never another place.
+ */
+static void too_long_paths(void **state) {
+    char path[2000] = "";
+    for (size_t n = 0; n < 1500; n += 10) {
+        memcpy(path + n, "/step=1234", 11);
+    }
+    struct err e;
+    err_set(&e, ERR_INVALID, path, "x");
+    size_t n = strlen(e.path);
+    assert_true(n > ERR_PATH_MAX - 12 && strncmp(path, e.path, n) == 0 && path[n] == '/');
+    err_prefix_path(&e, "/prefix/is/this");
+    n = strlen(e.path);
+    assert_true(n > ERR_PATH_MAX - 12 && strcmp(e.path + n - 10, "/step=1234") == 0);
+}
+
+static void tags(void **state) {
+    struct err e;
+    char big[ERR_INFO_MAX + 1];
+    assert_int_equal(err_tag(&e, err_set(&e, ERR_CONSTRAINT, "/a", "no"), "must-violation", NULL),
+                     ERR_CONSTRAINT);
+    assert_string_equal(e.app_tag, "must-violation");
+    assert_string_equal(e.info, "");
+    err_tag(&e, e.code, NULL, "a b/c");
+    assert_string_equal(e.app_tag, "must-violation");
+    assert_string_equal(e.info, "a b/c");
+    err_set(&e, ERR_INVALID, NULL, "another");
+    assert_string_equal(e.app_tag, "");
+    assert_string_equal(e.info, "");
+    memset(big, 'x', sizeof big);
+    big[sizeof big - 1] = '\0';
+    err_tag(&e, e.code, big, big);
+    assert_string_equal(e.app_tag, "");
+    assert_string_equal(e.info, "");
+    assert_int_equal(err_tag(NULL, ERR_INVALID, "x", "y"), ERR_INVALID);
+}
+
 static enum err_code tries(enum err_code code, bool *after) {
     ERR_TRY(code);
     *after = true;
@@ -96,6 +133,8 @@ static void codes(void **state) {
              {ERR_DENIED, "DENIED", "access-denied", 403},
              {ERR_EXISTS, "EXISTS", "data-exists", 409},
              {ERR_CONFLICT, "CONFLICT", "operation-failed", 412},
+             {ERR_CONSTRAINT, "CONSTRAINT", "operation-failed", 412},
+             {ERR_NAMESPACE, "NAMESPACE", "unknown-namespace", 400},
              {ERR_INTERNAL, "INTERNAL", "operation-failed", 500}};
     enum err_code c;
     for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
@@ -118,9 +157,8 @@ static void codes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(filling),
-        cmocka_unit_test(too_long),
-        cmocka_unit_test(codes),
+        cmocka_unit_test(filling), cmocka_unit_test(too_long), cmocka_unit_test(too_long_paths),
+        cmocka_unit_test(tags),    cmocka_unit_test(codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,8 +72,14 @@ void sessions_each(void (*fn)(const struct session *s, void *arg), void *arg) {
 
 /* ---- audit ----------------------------------------------------------------------------------- */
 
-void audit_key(uint64_t n, char out[48]) {
-    snprintf(out, 48, AUDIT_PREFIX "%020" PRIu64, n);
+static void put(struct txn *t, const char *prefix, uint64_t n, const struct buf *value) {
+    char key[64];
+    snprintf(key, sizeof key, "%s%020" PRIu64, prefix, n);
+    if (value != NULL) {
+        txn_put_state(t, key, strlen(key), value->data, value->len);
+    } else {
+        txn_delete_state(t, key, strlen(key));
+    }
 }
 
 /* Texts may say what somebody else has written: one record is one line. */
@@ -83,29 +89,34 @@ static void add_line(struct buf *b, const char *text) {
     buf_blob_str(b, line);
 }
 
-void audit_put(struct txn *t, const char *action, const char *result) {
+/* Numbers go over both trails, so that their order is one. */
+static void add(struct txn *t, bool login, const char *user, const char *source, const char *action,
+                const char *result) {
     struct system *sys = core_service_state(txn_core(t), "system");
     if (sys == NULL) {
         return;
     }
-    const struct actor *who = txn_actor(t);
+    struct trail *tr = login ? &sys->logins : &sys->audit;
+    const char *prefix = login ? LOGIN_PREFIX : AUDIT_PREFIX;
+    size_t kept = login ? AUDIT_LOGINS_KEPT : AUDIT_KEPT;
+    uint64_t a = trail_last(&sys->audit), l = trail_last(&sys->logins);
     struct buf b = BUF_INIT;
-    char key[48];
     buf_u8(&b, AUDIT_VERSION);
     buf_u64(&b, (uint64_t)txn_now_s(t));
-    buf_blob_str(&b, who->user);
-    buf_blob_str(&b, who->source);
+    add_line(&b, user);
+    add_line(&b, source);
     add_line(&b, action);
     add_line(&b, result);
-    audit_key(sys->audit_next, key);
-    txn_put_state(t, key, strlen(key), buf_cstr(&b), b.len);
-    while (sys->audit_next - sys->audit_first > AUDIT_KEPT) {
-        audit_key(sys->audit_first, key);
-        uint64_t first = sys->audit_first;
-        txn_delete_state(t, key, strlen(key));
-        sys->audit_first += sys->audit_first == first; /* a number that holds nothing */
+    put(t, prefix, (a > l ? a : l) + 1, &b);
+    while (tr->n > kept) {
+        put(t, prefix, trail_at(tr, 0)->number, NULL);
     }
     buf_free(&b);
+}
+
+void audit_put(struct txn *t, const char *action, const char *result) {
+    const struct actor *who = txn_actor(t);
+    add(t, false, who->user, who->source, action, result);
 }
 
 const char *commit_remark(const char *label, const char *comment, char out[REMARK_MAX]) {
@@ -118,6 +129,20 @@ void audit_commit(struct txn *t) {
     snprintf(action, sizeof action, "commit %" PRIu64, txn_index(t));
     commit_remark(t->label, t->comment, remark);
     audit_put(t, action, remark[0] ? remark : "done");
+}
+
+void audit_put_login(struct txn *t, const char *user, const char *source, const char *result) {
+    struct buf b = BUF_INIT;
+    add(t, true, user, source, "login", result);
+    buf_str(&b, "{\"user\":");
+    text_json(&b, user);
+    buf_str(&b, ",\"from\":");
+    text_json(&b, source);
+    buf_str(&b, ",\"success\":false,\"reason\":");
+    text_json(&b, result);
+    buf_char(&b, '}');
+    txn_event(t, "weft-system:login", buf_cstr(&b));
+    buf_free(&b);
 }
 
 struct note {
@@ -196,5 +221,16 @@ void logring_each(int level, const char *module, size_t last,
             fn(lines.ring[i].line, arg);
         }
     }
+    pthread_mutex_unlock(&lines.lock);
+}
+
+void logring_after(uint64_t *seen, void (*fn)(const char *line, void *arg), void *arg) {
+    pthread_mutex_lock(&lines.lock);
+    uint64_t oldest = lines.written > LOGRING_KEPT ? lines.written - LOGRING_KEPT : 0;
+    uint64_t from = *seen < oldest ? oldest : *seen;
+    for (; from < lines.written; from++) {
+        fn(lines.ring[from % LOGRING_KEPT].line, arg);
+    }
+    *seen = lines.written;
     pthread_mutex_unlock(&lines.lock);
 }

@@ -74,18 +74,18 @@ static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
     }
     t->force = r->call->force;
     ERR_TRY(s->service->call(s->self, t, r->call, e));
-    if (right_of(rpc) != RIGHT_READ) {
+    if (right_of(rpc) != RIGHT_READ && !r->call->outside) {
         audit_put(t, path, "done");
     }
     return ERR_OK;
 }
 
 /* A refused action is worth remembering as well; mere questions are not. */
-static void note_refusal(struct core *c, const struct call *cl) {
+static void note(struct core *c, const struct call *cl, const char *result) {
     char path[256];
     if (right_of(cl->in.rpc) != RIGHT_READ) {
         snprintf(path, sizeof path, "/%s:%s", cl->in.rpc->module, cl->in.rpc->name);
-        audit_note(c, &cl->who, path, cl->err.text);
+        audit_note(c, &cl->who, path, result);
     }
 }
 
@@ -97,7 +97,9 @@ static void call_done(void *arg, uint64_t index, const struct err *e) {
         r->call->err = *e;
         mem_free(r->call->cursor); /* perhaps what prepare() left there for call() */
         r->call->cursor = NULL;
-        note_refusal(r->core, r->call);
+        note(r->core, r->call, e->text);
+    } else if (r->call->outside) {
+        note(r->core, r->call, "done");
     }
     r->done(r->call, r->arg);
     mem_free(r);
@@ -115,7 +117,11 @@ static void run_slow(struct call_run *r) {
     if (r->prepared == ERR_OK) {
         r->prepared = s->service->prepare(s->self, cl, &r->err);
     }
-    core_run(r->core, &cl->who, call_work, call_done, r);
+    if (cl->outside) {
+        core_run_look(r->core, &cl->who, call_work, call_done, r);
+    } else {
+        core_run(r->core, &cl->who, call_work, call_done, r);
+    }
 }
 
 static void *slow_main(void *arg) {

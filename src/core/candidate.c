@@ -16,12 +16,16 @@ struct candidates {
     char holder_name[128];
 };
 
+enum { EDITORS_MAX = 8 }; /* more are not told by name */
+
 struct candidate {
     struct candidates *all;
     pthread_mutex_t lock;
     _Atomic uint32_t refs;
     bool is_private;
     struct snap *base, *work; /* the same pointer while nothing was edited */
+    char editors[EDITORS_MAX][64];
+    size_t n_editors; /* EDITORS_MAX + 1: others as well */
 };
 
 struct candidates *candidates_new(struct core *c) {
@@ -157,7 +161,34 @@ struct diff_text {
     void *arg;
     struct buf *out;
     size_t n;
+    struct buf header; /* the last "[edit apm]" of what was written; text */
 };
+
+/* What begins at `start` of the output goes on under the last header when it has the same one. */
+static void join_headers(struct diff_text *t, size_t start) {
+    const char *piece = (const char *)t->out->data + start;
+    size_t n = t->out->len - start, first = 0, last = 0;
+    const char *nl = n > 0 && *piece == '[' ? memchr(piece, '\n', n) : NULL;
+    if (nl == NULL) {
+        return;
+    }
+    first = (size_t)(nl + 1 - piece);
+    for (const char *p = piece; p != NULL && (size_t)(p - piece) < n;) {
+        if (*p == '[') {
+            last = (size_t)(p - piece);
+        }
+        p = memchr(p, '\n', n - (size_t)(p - piece));
+        p = p != NULL ? p + 1 : NULL;
+    }
+    bool same = t->header.len == first && memcmp(t->header.data, piece, first) == 0;
+    buf_clear(&t->header);
+    nl = memchr(piece + last, '\n', n - last);
+    buf_add(&t->header, piece + last, (size_t)(nl + 1 - (piece + last)));
+    if (same) {
+        memmove(t->out->data + start, piece + first, n - first);
+        t->out->len -= first;
+    }
+}
 
 static void diff_one(const struct object *a, const struct object *b, void *arg) {
     struct diff_text *t = arg;
@@ -169,21 +200,34 @@ static void diff_one(const struct object *a, const struct object *b, void *arg) 
         return;
     }
     t->n++;
+    if (t->out == NULL) {
+        return;
+    }
     struct err e;
-    if (t->out != NULL && doc_diff_text(t->model, a ? a->doc : NULL, b ? b->doc : NULL, t->format,
-                                        t->out, &e) != ERR_OK) {
+    size_t start = t->out->len;
+    if (doc_diff_text(t->model, a ? a->doc : NULL, b ? b->doc : NULL, t->format, t->out, &e) !=
+        ERR_OK) {
         buf_printf(t->out, "# %s: %s\n", any->doc->path, e.text);
+    } else if (t->format == FORMAT_TEXT) {
+        join_headers(t, start);
     }
 }
 
 size_t snap_diff_text(const struct model *m, const struct snap *from, const struct snap *to,
                       enum model_format format, bool made, const char *below,
                       bool (*readable)(void *arg, const char *path), void *arg, struct buf *out) {
-    struct diff_text t = {m, format, made, below, readable, arg, out, 0};
+    struct diff_text t = {.model = m,
+                          .format = format,
+                          .made = made,
+                          .below = below,
+                          .readable = readable,
+                          .arg = arg,
+                          .out = out};
     if (t.below != NULL && strcmp(t.below, "/") == 0) {
         t.below = NULL;
     }
     snap_diff(from, to, diff_one, &t);
+    buf_free(&t.header);
     return t.n;
 }
 
@@ -201,6 +245,7 @@ static void follow(struct candidate *c) {
         struct snap *now = core_snapshot(c->all->core);
         replace(&c->base, now);
         replace(&c->work, snap_hold(now));
+        c->n_editors = 0;
     }
 }
 
@@ -241,6 +286,34 @@ static void settle(struct candidate *c) {
     if (!changed(c)) {
         set_work(c, snap_hold(c->base));
     }
+}
+
+/* ---- whose edits ------------------------------------------------------------------------------
+ */
+
+/* Locked. */
+static void edited_by(struct candidate *c, const char *user) {
+    size_t i = 0;
+    while (i < c->n_editors && i < EDITORS_MAX && strcmp(c->editors[i], user) != 0) {
+        i++;
+    }
+    if (i == c->n_editors && i < EDITORS_MAX) {
+        snprintf(c->editors[c->n_editors++], sizeof c->editors[0], "%s", user);
+    } else if (i == EDITORS_MAX) {
+        c->n_editors = EDITORS_MAX + 1;
+    }
+}
+
+void candidate_editors(struct candidate *c, const char *except, struct buf *out) {
+    size_t start = out->len;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; changed(c) && i < c->n_editors; i++) {
+        const char *name = i < EDITORS_MAX ? c->editors[i] : "others";
+        if (except == NULL || strcmp(name, except) != 0) {
+            buf_printf(out, "%s%s", out->len > start ? ", " : "", name);
+        }
+    }
+    pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- edits -------------------------------------------------------------------------------------
@@ -346,6 +419,7 @@ enum err_code candidate_edit(struct candidate *c, const struct actor *who,
     rc = rc == ERR_OK ? may_become(c, who, work, e) : rc;
     if (rc == ERR_OK) {
         set_work(c, work);
+        edited_by(c, who->user);
     } else {
         snap_release(work);
     }
@@ -389,6 +463,8 @@ static enum err_code become(struct candidate *c, const struct actor *who, const 
     if (rc == ERR_OK) {
         set_work(c, t.onto);
         settle(c);
+        c->n_editors = deletions ? 0 : c->n_editors; /* nobody else's are left */
+        edited_by(c, who->user);
     } else {
         snap_release(t.onto);
     }
@@ -600,6 +676,7 @@ struct build {
     const struct snap *now;
     struct buf conflicts;
     size_t n_conflicts;
+    const char *first; /* path of the first conflict */
 };
 
 static void build_one(const struct object *a, const struct object *b, void *arg) {
@@ -611,6 +688,9 @@ static void build_one(const struct object *a, const struct object *b, void *arg)
     uint64_t based_on = a != NULL ? a->modified : 0;
     if (generation(bd->now, d->path) != based_on) {
         enum { NAMED = 5 };
+        if (bd->n_conflicts == 0) {
+            bd->first = d->path;
+        }
         if (bd->n_conflicts++ < NAMED) {
             buf_printf(&bd->conflicts, "%s%s", bd->conflicts.len > 0 ? ", " : "", d->path);
         }
@@ -644,14 +724,9 @@ enum err_code candidate_change(struct candidate *c, struct change *ch, struct sn
     snap_diff(c->base, c->work, build_one, &b);
     enum err_code rc = ERR_OK;
     if (b.n_conflicts > 0) {
-        struct buf first = BUF_INIT;
-        const char *comma = memchr(b.conflicts.data, ',', b.conflicts.len);
-        buf_add(&first, b.conflicts.data,
-                comma ? (size_t)(comma - (const char *)b.conflicts.data) : b.conflicts.len);
-        rc = err_set(e, ERR_CONFLICT, buf_cstr(&first),
+        rc = err_set(e, ERR_CONFLICT, b.first,
                      "changed by somebody else since this candidate began: %s%s",
                      buf_cstr(&b.conflicts), b.n_conflicts > 5 ? " and more" : "");
-        buf_free(&first);
     } else {
         *sent = snap_hold(c->work);
     }

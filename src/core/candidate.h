@@ -44,6 +44,10 @@ enum err_code candidates_may_edit(struct candidates *cs, uint64_t session, struc
 struct snap *candidate_snapshot(struct candidate *c);
 bool candidate_changed(struct candidate *c);
 
+/* Whose edits it holds, for those who share it: adds "bob, carol" but for `except` (NULL: nobody is
+ * left out); nothing when there are none. */
+void candidate_editors(struct candidate *c, const char *except, struct buf *out);
+
 /* Those below ask for the right of `who` to write each object that they would change in the
  * candidate, by the roles of the running configuration: a commit checks those of who commits, and
  * nobody may slip something into the shared candidate that another one commits. Without it

@@ -199,23 +199,21 @@ static void collect_op(const struct object *in_a, const struct object *in_b, voi
     add_prepared(p, in_a, in_b ? in_b->doc : NULL);
 }
 
-static enum err_code check_generation(struct core *c, const struct change_edit *ed,
+/* The object that holds `path` must have this modified index: see struct change_edit. */
+static enum err_code check_generation(struct core *c, const char *path, uint64_t wanted,
                                       const struct snap *s, struct err *e) {
-    if (!ed->check_generation) {
-        return ERR_OK;
-    }
     struct arena *a = arena_new();
     struct target where;
-    enum err_code rc = path_parse(c->model, ed->edit.target, a, &where, e);
+    enum err_code rc = path_parse(c->model, path, a, &where, e);
     if (rc == ERR_OK) {
         const struct object *o = where.object ? snap_get(s, where.object) : NULL;
         uint64_t have = where.object == NULL ? snap_index(s) : o ? o->modified : 0;
-        if (ed->generation == CHANGE_ANY) {
+        if (wanted == CHANGE_ANY) {
             rc = have != 0 ? ERR_OK : err_set(e, ERR_ABSENT, where.path, "does not exist");
-        } else if (have != ed->generation) {
+        } else if (have != wanted) {
             rc = err_set(e, ERR_CONFLICT, where.path,
                          "was changed meanwhile: it is at %llu, the request was made for %llu",
-                         (unsigned long long)have, (unsigned long long)ed->generation);
+                         (unsigned long long)have, (unsigned long long)wanted);
         }
     }
     arena_free(a);
@@ -521,9 +519,15 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
     }
     t->force = ch->force;
     t->dry_run = ch->mode == CHANGE_DRY_RUN;
+    if (ch->pinned != NULL) {
+        ERR_TRY(check_generation(t->core, ch->pinned, ch->pinned_generation, t->core->tip, e));
+    }
     for (size_t i = 0; i < ch->n_edits; i++) {
+        const struct change_edit *ed = &ch->edits[i];
         ch->bad_edit = i;
-        ERR_TRY(check_generation(t->core, &ch->edits[i], t->core->tip, e));
+        if (ed->check_generation) {
+            ERR_TRY(check_generation(t->core, ed->edit.target, ed->generation, t->core->tip, e));
+        }
     }
     ch->bad_edit = SIZE_MAX;
     if (moved(t, ch->priv)) {
@@ -537,6 +541,7 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
         ERR_TRY(change_finish(t, e));
     }
     ch->unchanged = t->n_changes == 0;
+    ch->time_s = txn_now_s(t);
     if (t->dry_run) {
         fill_diff(t, ch);
     } else if (!ch->unchanged) {

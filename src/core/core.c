@@ -111,6 +111,7 @@ static void core_free(struct core *c) {
     for (size_t i = c->n_services; i-- > 0;) {
         c->services[i].service->destroy(c->services[i].self);
     }
+    logins_free(c->logins);
     targets_free(c);
     events_free(c);
     history_free(c);
@@ -165,6 +166,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     pthread_condattr_destroy(&attr);
     timers_init(&c->timers, c->clock);
     store_start(c);
+    c->logins = logins_new(c);
 
     enum err_code rc;
     struct log_options lo = {.clock = c->clock};
@@ -210,6 +212,9 @@ void core_close(struct core *c) {
         pthread_join(c->folder, NULL);
     }
     stop_services(c);
+    while (writer_batch(c) > 0) {
+    }
+    logins_flush(c->logins, true);
     while (writer_batch(c) > 0) {
     }
     store_close(c);

@@ -126,12 +126,17 @@ struct change {
     uint32_t confirm_s;          /* 1..86400 */
     bool force;                  /* past guard rails that may be passed (APM-018 ...) */
     char *label;                 /* "rollback 3", "load override": for the history; or NULL */
+    /* A place that the change as a whole depends on, which none of its edits need name; checked
+     * like an edit's generation. NULL: none. */
+    const char *pinned;
+    uint64_t pinned_generation;
     struct change_edit *edits;
     size_t n_edits;
     struct arena *arena; /* freed with the change */
     /* out, valid in `done` and after */
     uint64_t index; /* log index; 0 on dry run or failure; unchanged: the head */
     bool unchanged; /* nothing differed, nothing was written */
+    int64_t time_s; /* of the commit, UTC */
     struct err err;
     size_t bad_edit; /* the edit that `err` is about; SIZE_MAX: none, or the change as a whole */
     struct buf diff; /* dry run: set/delete lines, "+ set ..." "- delete ..." */
@@ -166,6 +171,8 @@ struct call {
     struct err err;
     struct buf text; /* what a terminal shows, in the documented layout; may be empty */
     struct buf json; /* RFC 7951 output members "{...}"; may be empty */
+    bool outside;    /* set by prepare(): all was done outside the store, also while that can't be
+                        written; the audit trail follows as it can */
     char *cursor;    /* in: NULL at first; out: not NULL when there is more, to call again with
                         (mem_free'd with the call; opaque) */
 };

@@ -190,8 +190,8 @@ static void *backs_up(void *arg) {
         struct call *cl = call_new(&actor_system);
         struct err e;
         char body[200];
-        snprintf(body, sizeof body, "{\"file\":\"%s/backup%d-%d\"}", testing.folder, *(int *)arg,
-                 i);
+        snprintf(body, sizeof body, "{\"weft-system:input\":{\"file\":\"%s/backup%d-%d\"}}",
+                 testing.folder, *(int *)arg, i);
         assert_int_equal(rpc_input_parse(testing.model, system_backup_rpc, body, strlen(body),
                                          FORMAT_JSON, cl->arena, &cl->in, &e),
                          ERR_OK);

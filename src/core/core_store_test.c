@@ -13,6 +13,7 @@
 #include <sqlite3.h>
 
 #include "base/rng.h"
+#include "log/log.h"
 #include "log/vfs_power.h"
 
 static int setup(void **state) {
@@ -339,6 +340,41 @@ static void test_each_by_itself(void **state) {
     assert_int_equal(testing_apportion("b"), 400);
 }
 
+/* What is there can be saved meanwhile, to another place. */
+static void test_a_backup_meanwhile(void **state) {
+    char body[200], store[160], file[120];
+    snprintf(file, sizeof file, "%s/rescue", testing.folder);
+    snprintf(body, sizeof body, "{\"file\":\"%s\"}", file);
+    testing_must(testing_profile(EDIT_CREATE, "a", 100));
+    core_step(testing.core);
+    struct vfs_power_faults once = sync_fails_once;
+    disk(&once);
+    refusal(testing_profile(EDIT_REPLACE, "a", 200));
+    disk(NULL);
+    assert_false(stats().writable); /* nobody has looked yet */
+    struct call *cl = testing_call(&actor_system, system_backup_rpc, body);
+    assert_int_equal(cl->err.code, ERR_OK);
+    call_free(cl);
+    cl = testing_call(&actor_system, system_check_rpc, "{}");
+    assert_int_equal(cl->err.code, ERR_OK);
+    assert_non_null(strstr(buf_cstr(&cl->text), " 0 problems"));
+    call_free(cl);
+    assert_false(stats().writable);
+    testing_close();
+    char before[160];
+    struct err e;
+    snprintf(before, sizeof before, "%s", testing.store);
+    snprintf(store, sizeof store, "sqlite:%s/restored", testing.folder);
+    assert_int_equal(log_restore(file, store, &e), ERR_OK);
+    snprintf(testing.store, sizeof testing.store, "%s", store);
+    testing_open();
+    assert_int_equal(testing_apportion("a"), 100);
+    testing_close();
+    snprintf(testing.store, sizeof testing.store, "%s", before);
+    testing_open();
+    assert_int_equal(testing_apportion("a"), 100);
+}
+
 /* A confirmed commit that must be taken back while nothing can be written is, as soon as it can. */
 static void test_a_take_back_waits_for_the_store(void **state) {
     testing_must(testing_profile(EDIT_CREATE, "a", 100));
@@ -431,6 +467,7 @@ int main(void) {
         T(test_a_full_disk_heals_by_itself),
         T(test_looks_are_answered),
         T(test_each_by_itself),
+        T(test_a_backup_meanwhile),
         T(test_a_take_back_waits_for_the_store),
         cmocka_unit_test_setup_teardown(test_faults_under_load, setup_threaded, teardown),
     };

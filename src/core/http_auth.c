@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "core/logins.h"
 #include "core/rights.h"
 
 enum { BASIC_MAX = 1024 /* bytes of user:password in base64 */ };
@@ -80,6 +81,8 @@ static const char *after_scheme(const char *header, const char *scheme) {
     return header + strspn(header, " ");
 }
 
+static const char malformed[] = "the Authorization header is malformed";
+
 static struct http_auth_ticket *basic(const struct http_auth_config *cfg, const char *b64,
                                       const char *source, http_auth_done *done, void *arg) {
     struct http_auth_ticket *t = MEM_NEW(struct http_auth_ticket);
@@ -89,7 +92,8 @@ static struct http_auth_ticket *basic(const struct http_auth_config *cfg, const 
     t->arg = arg;
     snprintf(t->source, sizeof t->source, "%s", source);
     if (!basic_decode(b64, t->user, sizeof t->user, t->password, sizeof t->password)) {
-        t->rc = err_set(&t->err, ERR_AUTH, NULL, "the Authorization header is malformed");
+        login_failed(cfg->core, NULL, source, malformed);
+        t->rc = err_set(&t->err, ERR_AUTH, NULL, "%s", malformed);
     } else if (rights_password_cached(cfg->core, t->user, t->password)) {
         t->rc = rights_password(t->core, t->user, t->password, t->source, &t->who, &t->err);
     } else if (workers_run(cfg->hashers, hash_job, t)) {
@@ -108,6 +112,7 @@ static enum err_code certificate(struct core *c, const struct tls_peer *p, const
     char uri[TLS_NAME_MAX + 32];
     snprintf(uri, sizeof uri, HTTP_AUTH_USER_URI "%s", p->subject_cn);
     if (!tls_peer_has_san(p, 'U', uri)) {
+        login_failed(c, p->subject_cn, source, "the certificate is not a user's");
         return err_set(e, ERR_AUTH, NULL,
                        "this certificate is not a user's; `weftd issue --user` makes such");
     }
@@ -132,8 +137,12 @@ struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const str
             return basic(cfg, rest, source, done, arg);
         }
         rest = after_scheme(h, "bearer");
-        rc = rest != NULL ? rights_token(cfg->core, rest, source, &who, &e)
-                          : err_set(&e, ERR_AUTH, NULL, "Basic and Bearer are what we know");
+        if (rest != NULL) {
+            rc = rights_token(cfg->core, rest, source, &who, &e);
+        } else {
+            login_failed(cfg->core, NULL, source, malformed);
+            rc = err_set(&e, ERR_AUTH, NULL, "Basic and Bearer are what we know");
+        }
     } else if (peer->kind == HTTP_PEER_TLS && peer->tls != NULL && peer->tls->verified) {
         rc = certificate(cfg->core, peer->tls, source, &who, &e);
     } else if (peer->kind == HTTP_PEER_UNIX) {

@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "core/core.h"
+#include "core/logins.h"
 #include "core/service.h"
 #include "core/target.h"
 #include "core/txn.h"
@@ -196,7 +197,8 @@ struct core {
     struct timer confirm_timer, lease_timer;
     struct map targets;   /* name -> struct target_session */
     struct map hands_off; /* names of targets that are to be left alone */
-    struct map fates;     /* commit index (its bytes) -> struct fate */
+    struct logins *logins;
+    struct map fates; /* commit index (its bytes) -> struct fate */
     struct core_stats stats;
     size_t n_started; /* services */
     bool closing;

@@ -94,8 +94,10 @@ enum err_code refs_check(struct txn *t, struct err *e) {
         for (size_t k = 0; o != NULL && k < o->doc->n_refs; k++) {
             const struct doc_ref *r = &o->doc->refs[k];
             if (snap_get(c->tip, r->target) == NULL) {
-                return err_set(e, ERR_REFERENCE, r->at, "refers to %s, which does not exist",
-                               r->target);
+                return err_tag(e,
+                               err_set(e, ERR_REFERENCE, r->at,
+                                       "refers to %s, which does not exist", r->target),
+                               "instance-required", NULL);
             }
         }
         if (o == NULL) {

@@ -15,6 +15,7 @@
 
 #include "base/logger.h"
 #include "base/rng.h"
+#include "core/logins.h"
 #include "model/kinds.h"
 
 LOGGER_MODULE(rights);
@@ -200,18 +201,32 @@ static void fill_actor(struct actor *out, const char *user, const char *source, 
     out->superuser = superuser;
 }
 
+static const char no_such_user[] = "no such user", wrong_password[] = "wrong password";
+
 static enum err_code refuse(struct err *e) {
     return err_set(e, ERR_AUTH, NULL, "the user name or the credential is wrong");
 }
 
 /* ---- passwords ------------------------------------------------------------------------------- */
 
-/* What a password of `user` is compared with, and whether success may count. */
-static bool setting_of(const struct snap *s, const char *user, char out[SETTING_MAX + 1]) {
+/* What a password of `user` is compared with; NULL when success may count, or what stands against
+ * it, for the audit trail alone. */
+static const char *setting_of(const struct snap *s, const char *user, char out[SETTING_MAX + 1]) {
     const struct system_user *u = find_user(s, user);
-    bool usable = u != NULL && !u->disabled && u->password_hash != NULL;
-    snprintf(out, SETTING_MAX + 1, "%s", usable ? u->password_hash : rights_state.dummy);
-    return usable;
+    const char *against = u == NULL                  ? no_such_user
+                          : u->disabled              ? "the user is disabled"
+                          : u->password_hash == NULL ? "the user has no password"
+                                                     : NULL;
+    snprintf(out, SETTING_MAX + 1, "%s", against == NULL ? u->password_hash : rights_state.dummy);
+    return against;
+}
+
+/* What is nobody's name may be a password in the wrong field: it goes nowhere. */
+static void password_failed(struct core *c, const char *user, const char *source,
+                            const char *against, const char *otherwise) {
+    const char *known = against != no_such_user ? user : NULL;
+    login_failed(c, known, source, against != NULL ? against : otherwise);
+    L_WARN_RL(1, "a login of %s from %s failed", known != NULL ? known : "an unknown user", source);
 }
 
 bool rights_password_cached(struct core *c, const char *user, const char *password) {
@@ -219,7 +234,7 @@ bool rights_password_cached(struct core *c, const char *user, const char *passwo
     char setting[SETTING_MAX + 1];
     uint8_t mac[MAC_LEN];
     struct snap *s = core_snapshot(c);
-    bool usable = setting_of(s, user, setting);
+    bool usable = setting_of(s, user, setting) == NULL;
     snap_release(s);
     mac_of("password", setting, user, password, mac);
     return usable && cache_has(mac, clock_mono(core_clock(c)));
@@ -229,14 +244,16 @@ enum err_code rights_password(struct core *c, const char *user, const char *pass
                               const char *source, struct actor *out, struct err *e) {
     pthread_once(&rights_state.once, init_state);
     pthread_once(&rights_state.dummy_once, init_dummy);
-    if (strlen(password) >= RIGHTS_PASSWORD_MAX) {
-        return refuse(e);
-    }
     char setting[SETTING_MAX + 1], hash[CRYPT_OUTPUT_SIZE];
     uint8_t mac[MAC_LEN];
     struct snap *s = core_snapshot(c);
-    bool usable = setting_of(s, user, setting);
+    const char *against = setting_of(s, user, setting);
+    bool usable = against == NULL;
     snap_release(s);
+    if (strlen(password) >= RIGHTS_PASSWORD_MAX) {
+        password_failed(c, user, source, against, wrong_password);
+        return refuse(e);
+    }
     /* The stored hash is part of the key, so a changed password ends what was cached for the old
      * one at once. */
     mac_of("password", setting, user, password, mac);
@@ -246,6 +263,7 @@ enum err_code rights_password(struct core *c, const char *user, const char *pass
         return ERR_OK;
     }
     if (!attempts_left(user, now, false)) {
+        password_failed(c, user, source, against, "too many failed before");
         return err_set(e, ERR_AUTH, NULL,
                        "too many failed logins of this user; wait a minute and try again");
     }
@@ -256,7 +274,7 @@ enum err_code rights_password(struct core *c, const char *user, const char *pass
     mem_wipe(hash, sizeof hash);
     if (!same || !usable) {
         attempts_left(user, now, true);
-        L_WARN_RL(1, "login of \"%s\" from %s failed", user, source);
+        password_failed(c, user, source, against, wrong_password);
         return refuse(e);
     }
     cache_put(mac, now);
@@ -266,33 +284,50 @@ enum err_code rights_password(struct core *c, const char *user, const char *pass
 
 /* ---- tokens, certificates, local peers ------------------------------------------------------- */
 
+/* NULL: the token is good, for *u. Otherwise what stands against it, for the audit trail alone; *u
+ * is the user it would be of, or NULL. */
+static const char *token_against(const struct core *c, const struct snap *s, const char *id,
+                                 const char *hash, const struct system_user **u) {
+    const struct object *o = find(s, &system_token_kind, id);
+    const struct system_token *t = o != NULL ? o->doc->data : NULL;
+    int64_t expires = 0;
+    *u = t != NULL ? find_user(s, t->user) : NULL;
+    if (*u == NULL) {
+        return "no such token";
+    }
+    if (!mem_equal_ct(t->hash, hash, 64)) {
+        return "wrong secret of a token";
+    }
+    if (t->expires != NULL &&
+        (!time_parse(t->expires, &expires) || expires <= clock_wall_s(core_clock(c)))) {
+        return "the token has ended";
+    }
+    return (*u)->disabled ? "the token's user is disabled" : NULL;
+}
+
 enum err_code rights_token(struct core *c, const char *token, const char *source, struct actor *out,
                            struct err *e) {
     const char *dot = strncmp(token, "wt_", 3) == 0 ? strchr(token, '.') : NULL;
     size_t id_len = dot != NULL ? (size_t)(dot - token - 3) : 0;
     if (id_len == 0 || id_len > 64 || strlen(dot + 1) > 128) {
+        login_failed(c, NULL, source, "what was sent is not a token");
         return err_set(e, ERR_AUTH, NULL, "this is not a token of ours");
     }
     char id[65], hash[65];
     snprintf(id, sizeof id, "%.*s", (int)id_len, token + 3);
     sha256_hex(dot + 1, strlen(dot + 1), hash);
     struct snap *s = core_snapshot(c);
-    const struct object *o = find(s, &system_token_kind, id);
-    const struct system_token *t = o != NULL ? o->doc->data : NULL;
-    const struct system_user *u = NULL;
-    int64_t expires = 0;
-    if (t != NULL && mem_equal_ct(t->hash, hash, 64) &&
-        (t->expires == NULL ||
-         (time_parse(t->expires, &expires) && expires > clock_wall_s(core_clock(c))))) {
-        u = find_user(s, t->user);
-    }
-    bool ok = u != NULL && !u->disabled;
-    if (ok) {
+    const struct system_user *u;
+    const char *against = token_against(c, s, id, hash, &u);
+    if (against == NULL) {
         fill_actor(out, u->name, source, false);
+    } else {
+        login_failed(c, u != NULL ? u->name : NULL, source, against);
     }
     snap_release(s);
-    return ok ? ERR_OK
-              : err_set(e, ERR_AUTH, NULL, "the token is unknown, has ended or was revoked");
+    return against == NULL
+               ? ERR_OK
+               : err_set(e, ERR_AUTH, NULL, "the token is unknown, has ended or was revoked");
 }
 
 enum err_code rights_certificate(struct core *c, const char *cn, const char *source,
@@ -302,6 +337,7 @@ enum err_code rights_certificate(struct core *c, const char *cn, const char *sou
     bool ok = u != NULL && !u->disabled;
     snap_release(s);
     if (!ok) {
+        login_failed(c, cn, source, "the certificate's name is not a user who may log in");
         return err_set(e, ERR_AUTH, NULL, "the certificate's name is not a user who may log in");
     }
     fill_actor(out, cn, source, false);
@@ -315,9 +351,9 @@ enum err_code rights_local(struct core *c, uint32_t uid, const char *source, str
     if (getpwuid_r((uid_t)uid, &pw, names, sizeof names, &found) != 0) {
         found = NULL;
     }
+    char number[32];
+    snprintf(number, sizeof number, "uid-%u", uid);
     if (uid == 0 || uid == (uint32_t)geteuid()) {
-        char number[32];
-        snprintf(number, sizeof number, "uid-%u", uid);
         fill_actor(out, found ? found->pw_name : number, source, true);
         return ERR_OK;
     }
@@ -329,6 +365,7 @@ enum err_code rights_local(struct core *c, uint32_t uid, const char *source, str
         snap_release(s);
     }
     if (!ok) {
+        login_failed(c, found ? found->pw_name : number, source, "no local user of the controller");
         return err_set(e, ERR_AUTH, NULL, "user id %u is no local user of the controller", uid);
     }
     fill_actor(out, found->pw_name, source, false);

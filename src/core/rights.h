@@ -4,6 +4,9 @@
  * hashes, tokens are kept as SHA-256 of a secret that is shown once. Slow hashes run in the
  * caller's worker thread; verified credentials are cached by keyed hash for RIGHTS_CACHE_S.
  *
+ * Every failure goes into the audit trail (core/logins.h), with the reason, which the one who
+ * failed is not told.
+ *
  * What a failed login answers, and how long it takes, is the same whether the user is unknown,
  * disabled, without a password, or the password is wrong.
  */

@@ -126,16 +126,14 @@ enum err_code store_refusal_in_doubt(struct core *c, struct err *e) {
                : err_set(e, rc, NULL, "%s", plain.text);
 }
 
-static enum err_code reopen(struct core *c, struct err *e) {
-    ERR_TRY(log_reopen(c->log, e));
-    c->stats.store_reopens++;
-    if (log_head(c->log) != core_head(c)) {
-        return err_set(e, ERR_CONFLICT, NULL,
-                       "the log ends at entry %" PRIu64 " and memory at %" PRIu64, log_head(c->log),
-                       core_head(c));
-    }
-    L_INFO("the log is open again, up to entry %" PRIu64, core_head(c));
-    return ERR_OK;
+/* Memory goes on from where it is: the log must be there too. */
+static enum err_code check_head(struct core *c, struct err *e) {
+    uint64_t head = log_head(c->log);
+    return head == core_head(c)
+               ? ERR_OK
+               : err_set(e, ERR_CONFLICT, NULL,
+                         "the log ends at entry %" PRIu64 " and memory at %" PRIu64, head,
+                         core_head(c));
 }
 
 /* What was refused for want of room would be refused again when there is no more now. */
@@ -151,9 +149,12 @@ static enum err_code check_room(struct core *c, struct err *e) {
 
 static enum err_code try_again(struct core *c, struct err *e) {
     if (c->store.needs_reopen) {
-        ERR_TRY(reopen(c, e));
+        ERR_TRY(log_reopen(c->log, e));
         c->store.needs_reopen = false;
+        c->stats.store_reopens++;
+        L_INFO("the log is open again, up to entry %" PRIu64, log_head(c->log));
     }
+    ERR_TRY(check_head(c, e));
     ERR_TRY(check_room(c, e));
     return log_lease_acquire(c->log, &c->lease, e); /* writes, so it shows whether that works */
 }
@@ -184,8 +185,11 @@ void store_start(struct core *c) {
 
 void store_look(struct core *c) {
     struct log_status ls;
+    if (c->store.needs_reopen) {
+        return;
+    }
     log_status(c->log, &ls);
-    if (ls.needs_reopen && !c->store.needs_reopen) {
+    if (ls.needs_reopen) {
         struct err e;
         err_set(&e, ERR_UNAVAILABLE, NULL, "%s", ls.reason);
         store_failed(c, &e, 0);

@@ -18,7 +18,7 @@
 
 LOGGER_MODULE(system);
 
-enum { AUDIT_SLOTS = AUDIT_KEPT + 64, DELETE_OBJECTS_DEFAULT = 100 };
+enum { DELETE_OBJECTS_DEFAULT = 100 };
 
 static char backup_folder[1024] = ".";
 
@@ -31,17 +31,13 @@ static void *create(struct core *c) {
     sys->core = c;
     sys->started_s = clock_wall_s(core_clock(c));
     sys->delete_objects = DELETE_OBJECTS_DEFAULT;
-    sys->audit_first = sys->audit_next = 1;
-    sys->audit = mem_alloc(AUDIT_SLOTS * sizeof *sys->audit);
     return sys;
 }
 
 static void destroy(void *self) {
     struct system *sys = self;
-    for (size_t i = 0; i < AUDIT_SLOTS; i++) {
-        mem_free(sys->audit[i].raw);
-    }
-    mem_free(sys->audit);
+    trail_free(&sys->audit);
+    trail_free(&sys->logins);
     mem_free(sys);
 }
 
@@ -134,64 +130,50 @@ static enum err_code check(void *self, struct txn *t, struct err *e) {
         }
     }
     if (deletes > sys->delete_objects && !txn_force(t)) {
-        return err_set(
-            e, ERR_REFUSED, "/weft-system:system/settings/guard-rails/delete-objects",
-            "this would delete %zu objects, the guard rail is %u; commit with force if it is meant",
-            deletes, sys->delete_objects);
+        return err_rail(
+            e,
+            err_set(e, ERR_REFUSED, "/weft-system:system/settings/guard-rails/delete-objects",
+                    "this would delete %zu objects, the guard rail is %u; commit with force if it "
+                    "is meant",
+                    deletes, sys->delete_objects));
     }
     return ERR_OK;
 }
 
 /* ---- audit records --------------------------------------------------------------------------- */
 
-struct audit_record *audit_slot(struct system *sys, uint64_t n) {
-    return &sys->audit[n % AUDIT_SLOTS];
-}
-
-static bool audit_number(const char *key, size_t len, uint64_t *n) {
-    size_t skip = strlen(AUDIT_PREFIX);
+/* The trail that the key belongs to, and its number; NULL: none. */
+static struct trail *trail_of(struct system *sys, const char *key, size_t len, uint64_t *n) {
+    bool login = len > strlen(LOGIN_PREFIX) && memcmp(key, LOGIN_PREFIX, strlen(LOGIN_PREFIX)) == 0;
+    const char *prefix = login ? LOGIN_PREFIX : AUDIT_PREFIX;
+    size_t skip = strlen(prefix);
     char digits[24];
-    if (len <= skip || len - skip >= sizeof digits || memcmp(key, AUDIT_PREFIX, skip) != 0) {
-        return false;
+    if (len <= skip || len - skip >= sizeof digits || memcmp(key, prefix, skip) != 0) {
+        return NULL;
     }
     snprintf(digits, sizeof digits, "%.*s", (int)(len - skip), key + skip);
     *n = strtoull(digits, NULL, 10);
-    return true;
+    return login ? &sys->logins : &sys->audit;
 }
 
 static bool state_encode(void *self, const char *key, size_t key_len, struct buf *out) {
-    struct system *sys = self;
     uint64_t n;
-    if (!audit_number(key, key_len, &n) || n < sys->audit_first || n >= sys->audit_next) {
-        return false;
+    const struct trail *t = trail_of(self, key, key_len, &n);
+    const struct trail_record *r = t != NULL ? trail_get(t, n) : NULL;
+    if (r != NULL) {
+        buf_add(out, r->bytes, r->len);
     }
-    struct audit_record *r = audit_slot(sys, n);
-    buf_add(out, r->raw, r->len);
-    return r->raw != NULL;
+    return r != NULL;
 }
 
 static enum err_code state_fold(void *self, const char *key, size_t key_len, const void *value,
                                 size_t len, struct err *e) {
-    struct system *sys = self;
     uint64_t n;
-    if (!audit_number(key, key_len, &n)) {
+    struct trail *t = trail_of(self, key, key_len, &n);
+    if (t == NULL) {
         return err_set(e, ERR_UNSUPPORTED, NULL, "is not a record of this version");
     }
-    if (sys->audit_next == sys->audit_first) {
-        sys->audit_first = sys->audit_next = n; /* the first one read at start */
-    }
-    struct audit_record *r = audit_slot(sys, n);
-    mem_free(r->raw);
-    r->raw = value ? mem_dup(value, len) : NULL;
-    r->len = value ? len : 0;
-    if (value != NULL) {
-        sys->audit_next = n >= sys->audit_next ? n + 1 : sys->audit_next;
-        sys->audit_first = n < sys->audit_first ? n : sys->audit_first;
-    } else if (n == sys->audit_first) {
-        sys->audit_first++;
-    } else if (n + 1 == sys->audit_next) {
-        sys->audit_next--; /* taken back */
-    }
+    trail_fold(t, n, value, len);
     return ERR_OK;
 }
 
@@ -402,6 +384,7 @@ static bool slow(const struct node *rpc) {
 }
 
 static enum err_code prepare(void *self, struct call *cl, struct err *e) {
+    cl->outside = cl->in.rpc != system_password_rpc;
     if (cl->in.rpc == system_backup_rpc) {
         return run_backup(self, cl, e);
     }

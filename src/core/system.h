@@ -21,9 +21,10 @@ void session_configuring(uint64_t id, bool on);
 void session_close(uint64_t id);
 
 /* ---- audit ------------------------------------------------------------------------------------
- * Commits, rpcs that change or act, logins. Kept durably, newest AUDIT_KEPT. */
-enum { AUDIT_KEPT = 20000 };
-/* From any thread; for what is no transaction of its own (logins, refused requests). */
+ * Commits, rpcs that change or act. Kept durably, newest AUDIT_KEPT; beside them the newest
+ * AUDIT_LOGINS_KEPT records of failed logins (core/logins.h). */
+enum { AUDIT_KEPT = 20000, AUDIT_LOGINS_KEPT = 2000 };
+/* From any thread; for what is no transaction of its own (refused requests). */
 void audit_note(struct core *c, const struct actor *who, const char *action, const char *result);
 /* Inside a transaction: becomes durable with it. */
 void audit_put(struct txn *t, const char *action, const char *result);
@@ -32,11 +33,16 @@ void audit_commit(struct txn *t);
 /* Label and comment of a commit as one line; "" without either. */
 enum { REMARK_MAX = 336 };
 const char *commit_remark(const char *label, const char *comment, char out[REMARK_MAX]);
+/* A login of `user` that failed; and the event. */
+void audit_put_login(struct txn *t, const char *user, const char *source, const char *result);
 
 /* ---- the last log lines -----------------------------------------------------------------------
  */
 enum { LOGRING_KEPT = 10000 };
 void logring_install(void); /* keeps what the logger writes, besides standard error */
+/* Calls fn for the lines after the first *seen of all that were ever written, and moves *seen on.
+ * UINT64_MAX: from now on. */
+void logring_after(uint64_t *seen, void (*fn)(const char *line, void *arg), void *arg);
 /* Calls fn for kept lines, oldest first. `level` enum logger_level, `module` NULL: all. */
 void logring_each(int level, const char *module, size_t last,
                   void (*fn)(const char *line, void *arg), void *arg);

@@ -7,8 +7,10 @@
 
 #include "base/list.h"
 #include "core/system.h"
+#include "core/trail.h"
 
 #define AUDIT_PREFIX "system/audit/"
+#define LOGIN_PREFIX "system/logins/"
 enum { AUDIT_VERSION = 1 };
 
 struct session {
@@ -20,21 +22,13 @@ struct session {
 };
 void sessions_each(void (*fn)(const struct session *s, void *arg), void *arg);
 
-struct audit_record { /* as stored; NULL raw: pruned */
-    uint8_t *raw;
-    size_t len;
-};
-
 struct system {
     struct core *core;
     int64_t started_s;
-    int utc_offset;                   /* minutes */
-    uint32_t delete_objects;          /* guard rail */
-    uint64_t audit_first, audit_next; /* numbers kept: first..next-1 */
-    struct audit_record *audit;       /* ring of AUDIT_KEPT + slack, by number */
+    int utc_offset;             /* minutes */
+    uint32_t delete_objects;    /* guard rail */
+    struct trail audit, logins; /* numbered as one; logins: those that failed */
 };
-void audit_key(uint64_t n, char out[48]);
-struct audit_record *audit_slot(struct system *sys, uint64_t n);
 
 /* system_show.c: the answers */
 enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, struct err *e);

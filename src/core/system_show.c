@@ -285,8 +285,9 @@ struct sessions_out {
     struct buf *text;
 };
 
+static const int session_widths[] = {6, 16, 8, 28, 20, 0};
+
 static void add_session(const struct session *s, void *arg) {
-    static const int widths[] = {6, 16, 8, 28, 20, 0};
     struct sessions_out *out = arg;
     char id[24], since[TIME_TEXT_MAX];
     snprintf(id, sizeof id, "%" PRIu64, s->id);
@@ -294,7 +295,7 @@ static void add_session(const struct session *s, void *arg) {
     const char *cells[] = {id,      s->user, s->dialect,
                            s->from, since,   s->configuring ? "configuring" : ""};
     if (out->text != NULL) {
-        table(out->text, cells, 6, widths);
+        table(out->text, cells, 6, session_widths);
     }
     json_t *o = json_object();
     json_object_set_new(o, "id", json_string(id));
@@ -309,10 +310,17 @@ static void add_session(const struct session *s, void *arg) {
 static json_t *sessions_json(const struct system *sys, struct buf *text) {
     struct sessions_out out = {sys, json_array(), text};
     if (text != NULL) {
-        buf_str(text, "Id      User              By        From                          Since\n");
+        table(text, (const char *const[]){"Id", "User", "By", "From", "Since", "Mode"}, 6,
+              session_widths);
     }
     sessions_each(add_session, &out);
     return out.list;
+}
+
+static void answer_list(struct call *cl, const char *name, json_t *list) {
+    json_t *o = json_object();
+    json_object_set_new(o, name, list);
+    call_answer_json(&cl->json, o);
 }
 
 /* ---- log and audit --------------------------------------------------------------------------- */
@@ -341,10 +349,9 @@ static void show_log(struct call *cl) {
     call_answer_json(&cl->json, o);
 }
 
-static json_t *audit_json(const struct system *sys, uint64_t n, const char *only_user,
-                          struct buf *text) {
-    struct audit_record *r = audit_slot((struct system *)(uintptr_t)sys, n);
-    struct cur c = cur_of(r->raw, r->raw ? r->len : 0);
+static json_t *audit_json(const struct system *sys, const struct trail_record *r,
+                          const char *only_user, struct buf *text) {
+    struct cur c = cur_of(r->bytes, r->len);
     json_t *o = NULL;
     if (cur_u8(&c) != AUDIT_VERSION) {
         return NULL;
@@ -356,7 +363,7 @@ static json_t *audit_json(const struct system *sys, uint64_t n, const char *only
         char t[TIME_TEXT_MAX];
         time_format(when, sys->utc_offset, t);
         o = json_object();
-        json_object_set_new(o, "index", u64(n));
+        json_object_set_new(o, "index", u64(r->number));
         json_object_set_new(o, "time", json_string(t));
         json_object_set_new(o, "user", json_string(user));
         json_object_set_new(o, "from", json_string(from));
@@ -371,38 +378,43 @@ static json_t *audit_json(const struct system *sys, uint64_t n, const char *only
     return o;
 }
 
+/* Takes the newest record of both trails off; NULL: there are no more. */
+static const struct trail_record *newest(const struct system *sys, size_t *audit, size_t *logins) {
+    const struct trail_record *a = *audit > 0 ? trail_at(&sys->audit, *audit - 1) : NULL;
+    const struct trail_record *l = *logins > 0 ? trail_at(&sys->logins, *logins - 1) : NULL;
+    if (a != NULL && (l == NULL || a->number > l->number)) {
+        --*audit;
+        return a;
+    }
+    *logins -= l != NULL;
+    return l;
+}
+
 static void show_audit(const struct system *sys, struct call *cl) {
     const struct system_show_audit_input *in = cl->in.data;
-    json_t *list = json_array();
-    uint64_t from = sys->audit_next;
+    size_t audit = sys->audit.n, logins = sys->logins.n, n = 0;
+    const struct trail_record **found = mem_array(NULL, in->lines, sizeof *found), *r;
     struct buf scratch = BUF_INIT;
-    for (size_t found = 0; from > sys->audit_first && found < in->lines; from--) {
-        json_t *o = audit_json(sys, from - 1, in->user, &scratch);
-        found += o != NULL;
+    while (n < in->lines && (r = newest(sys, &audit, &logins)) != NULL) {
+        json_t *o = audit_json(sys, r, in->user, &scratch);
+        if (o != NULL) {
+            found[n++] = r;
+        }
         json_decref(o);
     }
     buf_free(&scratch);
-    for (; from < sys->audit_next; from++) {
-        json_t *o = audit_json(sys, from, in->user, &cl->text);
-        if (o != NULL) {
-            json_array_append_new(list, o);
-        }
+    json_t *list = json_array();
+    while (n-- > 0) {
+        json_array_append_new(list, audit_json(sys, found[n], in->user, &cl->text));
     }
+    mem_free(found);
     if (cl->text.len == 0) {
         buf_str(&cl->text, "No such entries.\n");
     }
-    json_t *out = json_object();
-    json_object_set_new(out, "entry", list);
-    call_answer_json(&cl->json, out);
+    answer_list(cl, "entry", list);
 }
 
 /* ---- entry points ---------------------------------------------------------------------------- */
-
-static void answer_list(struct call *cl, const char *name, json_t *list) {
-    json_t *o = json_object();
-    json_object_set_new(o, name, list);
-    call_answer_json(&cl->json, o);
-}
 
 enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, struct err *e) {
     const struct node *rpc = cl->in.rpc;

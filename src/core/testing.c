@@ -259,10 +259,12 @@ struct call *testing_call(const struct actor *who, const struct node *rpc, const
     struct call *cl = call_new(who);
     struct err e;
     bool done = false;
-    if (rpc_input_parse(testing.model, rpc, body, strlen(body), FORMAT_JSON, cl->arena, &cl->in,
+    char *input = mem_printf("{\"%s:input\":%s}", rpc->module, body);
+    if (rpc_input_parse(testing.model, rpc, input, strlen(input), FORMAT_JSON, cl->arena, &cl->in,
                         &e) != ERR_OK) {
         fail_msg("%s: %s", e.path, e.text);
     }
+    mem_free(input);
     core_call(testing.core, cl, call_over, &done);
     core_step(testing.core);
     assert_true(done);

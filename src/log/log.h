@@ -177,7 +177,8 @@ struct log_status {
 void log_status(struct log *log, struct log_status *out);
 
 /* Writes a copy, consistent at the index put into *at (may be NULL), to the new file `path` (mode
- * 0600, synced, complete or absent) while appends go on. ERR_EXISTS: path exists. */
+ * 0600, synced, complete or absent) while appends go on, and also when the log can't be written any
+ * more. ERR_EXISTS: path exists. */
 enum err_code log_backup(struct log *log, const char *path, uint64_t *at, struct err *err);
 
 /* Makes the store `url` (which must not exist: ERR_EXISTS) from the backup `path`, after checking

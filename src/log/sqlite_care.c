@@ -209,10 +209,17 @@ struct backup {
 static enum err_code backup_begin(struct backup *b, struct err *err) {
     struct sq_store *s = b->s;
     int64_t folded, head;
-    enum err_code rc;
-    /* Under this lock nothing is trimmed, so the log's view reaches back to the tables'. */
+    struct err e;
+    /* Under this lock nothing is trimmed, so the log's view reaches back to the tables', also when
+     * they are behind because nothing can be written. */
     pthread_mutex_lock(&s->fold_lock);
-    ERR_GOTO(rc, sq_fold_locked(s, UINT64_MAX, 0, err), out);
+    enum err_code rc = sq_fold_locked(s, UINT64_MAX, 0, &e);
+    if (rc == ERR_MALFORMED) {
+        if (err != NULL) {
+            *err = e;
+        }
+        goto out;
+    }
     ERR_GOTO(rc, sq_pool_get(&s->table_readers, &b->tables, err), out);
     ERR_GOTO(rc, sq_exec(b->tables, s->tables_path, "BEGIN", err), out);
     ERR_GOTO(rc,

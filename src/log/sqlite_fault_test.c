@@ -536,6 +536,36 @@ static void test_a_store_that_is_gone(void **state) {
     end_day(&d, true);
 }
 
+/* Tables that are behind, as nothing can be folded any more, are no reason not to save it all. */
+static void test_backup_of_a_broken_log(void **state) {
+    struct day d;
+    char backup[160], copy[160];
+    begin_day(&d, 1, 0);
+    open_day(&d, true);
+    assert_true(append_some(&d, 3));
+    OK(log_fold(d.log, 2, NULL, &e_));
+    assert_true(append_some(&d, 3));
+    break_log(&d);
+    struct log_status st;
+    log_status(d.log, &st);
+    assert_true(st.needs_reopen && st.unfolded_ops > 0);
+    uint64_t at = 0;
+    snprintf(backup, sizeof backup, "%s/backup", d.dir);
+    snprintf(copy, sizeof copy, "sqlite:%s/copy", d.dir);
+    OK(log_backup(d.log, backup, &at, &e_));
+    assert_int_equal(at, d.acked);
+    OK(log_restore(backup, copy, &e_));
+    log_close(d.log);
+    snprintf(d.url, sizeof d.url, "%s", copy);
+    d.log = NULL;
+    d.fence = 0;
+    open_day(&d, true);
+    verify(&d);
+    assert_true(append_some(&d, 1));
+    log_close(d.log);
+    testing_remove(d.dir);
+}
+
 int main(void) {
     testing_quiet();
     vfs_power_register(false);
@@ -550,6 +580,7 @@ int main(void) {
         cmocka_unit_test(test_in_doubt_is_told),
         cmocka_unit_test(test_another_store_is_not_taken),
         cmocka_unit_test(test_a_store_that_is_gone),
+        cmocka_unit_test(test_backup_of_a_broken_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

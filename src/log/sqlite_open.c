@@ -5,9 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
+#include "base/lock_file.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -57,26 +57,12 @@ static enum err_code get_meta(struct sq_store *s, const char *name, uint64_t *ou
     return ERR_OK;
 }
 
-/* flock belongs to the open file, so it also keeps two logs of one process apart; a lock on the
- * store itself would collide with SQLite's own. */
+/* A lock on the store itself would collide with SQLite's own. */
 static enum err_code lock_store(struct sq_store *s, struct err *err) {
-    char *name = mem_printf("%s-lock", s->path);
-    enum err_code rc = ERR_OK;
-    s->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0) {
-        rc = err_errno(err, errno, name, "can't open the lock file");
-    } else if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        char pid[32] = "";
-        ssize_t n = pread(s->lock_fd, pid, sizeof pid - 1, 0);
-        pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
-        rc = err_set(err, ERR_LOCKED, s->path, "the log is open in another place (process %s)",
-                     pid[0] ? pid : "unknown");
-    } else {
-        char pid[32];
-        int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-        if (ftruncate(s->lock_fd, 0) != 0 || pwrite(s->lock_fd, pid, (size_t)n, 0) != n) {
-            L_DBG("the process id does not fit into %s", name); /* it is only for people */
-        }
+    char *name = mem_printf("%s-lock", s->path), holder[LOCK_HOLDER_MAX];
+    enum err_code rc = lock_file(name, &s->lock_fd, holder, err);
+    if (rc == ERR_LOCKED) {
+        err_set(err, rc, s->path, "the log is open in another place (process %s)", holder);
     }
     mem_free(name);
     return rc;

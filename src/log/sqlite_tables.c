@@ -153,7 +153,7 @@ enum err_code sq_tables_open(struct sq_store *s, const struct log_options *optio
     }
     ERR_TRY(sq_exec(s->tdb, s->tables_path,
                     "PRAGMA journal_mode=WAL; PRAGMA synchronous=" SQ_SYNC_TABLES
-                    "; PRAGMA cache_size=-65536",
+                    "; PRAGMA cache_size=-16384",
                     err));
     s->t_wal = (struct sq_wal){.frames = 0};
     sq_wal_watch(s->tdb, &s->t_wal);

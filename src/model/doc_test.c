@@ -91,7 +91,7 @@ static void defaults(void **state) {
     d = parse(&system_settings_kind, "{}");
     const struct system_settings *s = d->data;
     assert_string_equal(d->path, "/weft-system:system/settings");
-    assert_string_equal(s->hostname, "weft");
+    assert_null(s->hostname);
     assert_int_equal(s->guard_rails.delete_objects, 100);
     doc_drop(d);
 }
@@ -159,14 +159,14 @@ static void bad_values(void **state) {
             ERR_UNKNOWN, P "=a", "\"max-prefix\" is unknown; did you mean");
     REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":\"20\",\"max-prefix-len\":27}", ERR_INVALID,
             P "=a/min-prefix-len", "a number without quotes");
-    REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":24,\"max-prefix-len\":20}", ERR_INVALID, P "=a",
-            "not above");
+    REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":24,\"max-prefix-len\":20}", ERR_CONSTRAINT,
+            P "=a", "not above");
     REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":20,\"max-prefix-len\":27,\"name\":\"b\"}",
             ERR_MALFORMED, "", "duplicate");
     REFUSED(k,
             "{\"name\":\"a\",\"min-prefix-len\":20,\"weft-apm:min-prefix-len\":20,"
             "\"max-prefix-len\":27}",
-            ERR_INVALID, P "=a", "given twice");
+            ERR_ELEMENT, P "=a", "given twice");
     REFUSED(k, "[]", ERR_INVALID, P, "an object");
     REFUSED(k, "{\"name\":", ERR_MALFORMED, "", "Line 1");
     REFUSED(&toy_box_kind, "{\"name\":\"b\",\"state\":{\"toys\":1}}", ERR_INVALID,
@@ -183,26 +183,81 @@ static void bad_toys(void **state) {
 #define T "/weft-toy:toys/toy=m,1"
 #define REFUSED_TOY(members, code, path, text)                                                     \
     REFUSED(&toy_toy_kind, "{\"maker\":\"m\",\"number\":1," members "}", code, path, text)
-    REFUSED_TOY("\"batteries\":1,\"turns\":2", ERR_INVALID, T, "exclude each other");
+    REFUSED_TOY("\"batteries\":1,\"turns\":2", ERR_ELEMENT, T "/turns", "exclude each other");
     REFUSED_TOY("\"tag\":[\"a\",\"a\"]", ERR_INVALID, T "/tag=a", "given twice");
-    REFUSED_TOY("\"tag\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\"]", ERR_INVALID, T "/tag",
+    REFUSED_TOY("\"tag\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\"]", ERR_CONSTRAINT, T "/tag",
                 "at most 5");
     REFUSED_TOY("\"part\":[{\"name\":\"p\"},{\"name\":\"p\"}]", ERR_INVALID, T "/part=p",
                 "given twice");
     REFUSED_TOY("\"part\":[{\"name\":\"p\",\"serial\":1},{\"name\":\"q\",\"serial\":1}]",
-                ERR_INVALID, T "/part=q", "Another part has the same serial");
+                ERR_CONSTRAINT, T "/part=q", "Another part has the same serial");
     REFUSED_TOY("\"box-art\":{}", ERR_MISSING, T "/box-art", "artist is missing");
-    REFUSED_TOY("\"key-size\":2", ERR_INVALID, T "/key-size", "has no place");
+    REFUSED_TOY("\"key-size\":2", ERR_UNKNOWN, T "/key-size", "has no place");
     REFUSED_TOY("\"favourite\":\"x\"", ERR_REFERENCE, T "/favourite", "refers to");
-    REFUSED_TOY("\"price\":\"0\"", ERR_INVALID, T, "Only red toys");
+    REFUSED_TOY("\"price\":\"0\"", ERR_CONSTRAINT, T, "Only red toys");
     REFUSED_TOY("\"price\":1.5", ERR_INVALID, T "/price", "as strings");
     REFUSED_TOY("\"fragile\":true", ERR_INVALID, T "/fragile", "[null]");
     REFUSED_TOY("\"colour\":\"blue\"", ERR_INVALID, T "/colour", "one of red, green, dark-blue");
     REFUSED_TOY("\"gateway\":\"2001:db8::1\"", ERR_INVALID, T "/gateway", "IPv4");
     REFUSED_TOY("\"step\":[1,300]", ERR_INVALID, T "/step", "from 0 to 255");
-    REFUSED_TOY("\"@maker\":{\"a:b\":1}", ERR_UNSUPPORTED, T, "Annotations");
+    REFUSED_TOY("\"@maker\":{\"a:b\":1}", ERR_ATTRIBUTE, T, "Annotations");
     REFUSED_TOY("\"part\":{}", ERR_INVALID, T "/part", "an array");
 #undef T
+}
+
+/* What programs are told of a broken constraint: RFC 7950 8.3.1 and 15, and the model's own words.
+ */
+static void tags(void **state) {
+#define G "/weft-toy:toys/game=g"
+    static const struct {
+        const char *members; /* in addition to what a game needs */
+        enum err_code code;
+        const char *path, *tag, *info, *text;
+    } v[] = {
+        {"\"rule\":[\"r\"],\"dice\":1,\"players\":1", ERR_CONSTRAINT, G, "toy-lonely", "",
+         "A game for one has a motto."},
+        {"\"rule\":[\"r\"],\"dice\":1,\"players\":9", ERR_INVALID, G "/players", "toy-players", "",
+         "One to eight can play."},
+        {"\"rule\":[\"r\"],\"dice\":1,\"motto\":\"small\"", ERR_INVALID, G "/motto", "toy-motto",
+         "", "A motto begins with a capital."},
+        {"\"rule\":[\"r\"],\"dice\":1,\"motto\":\"Very very long\"", ERR_INVALID, G "/motto",
+         "toy-motto-length", "", "A motto is short."},
+        {"\"rule\":[\"r\"]", ERR_INCOMPLETE, G, "missing-choice", "pieces", "One of dice, cards"},
+        {"\"dice\":1", ERR_CONSTRAINT, G "/rule", "too-few-elements", "", "at least 1 rule"},
+        {"\"rule\":[],\"dice\":1", ERR_CONSTRAINT, G "/rule", "too-few-elements", "",
+         "at least 1 rule"},
+        {"\"rule\":[\"a\",\"b\",\"c\",\"d\"],\"dice\":1", ERR_CONSTRAINT, G "/rule",
+         "too-many-elements", "", "at most 3 rule, not 4"},
+        {"\"rule\":[\"r\"],\"dice\":1,\"score\":[{\"round\":1,\"player\":\"p\",\"result\":{"
+         "\"points\":1}},{\"round\":2,\"player\":\"p\",\"result\":{\"points\":1}}]",
+         ERR_CONSTRAINT, G "/score=2", "data-not-unique", "player result/points",
+         "Another score has the same"},
+        {"\"rule\":[\"r\"],\"dice\":1,\"cards\":1", ERR_ELEMENT, G "/cards", "", "",
+         "exclude each other"},
+        {"\"rule\":[\"r\"],\"dice\":300", ERR_INVALID, G "/dice", "", "", "from 0 to 255"},
+    };
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        char *json = mem_printf("{\"name\":\"g\",%s}", v[i].members);
+        struct doc *d = NULL;
+        assert_int_equal(doc_parse(model, &toy_game_kind, json, strlen(json), &d, &err), v[i].code);
+        assert_string_equal(err.path, v[i].path);
+        assert_string_equal(err.app_tag, v[i].tag);
+        assert_string_equal(err.info, v[i].info);
+        if (strstr(err.text, v[i].text) == NULL) {
+            fail_msg("%s: %s", json, err.text);
+        }
+        mem_free(json);
+    }
+#undef G
+    REFUSED(&toy_toy_kind, "{\"maker\":\"m\",\"number\":1,\"price\":\"0\"}", ERR_CONSTRAINT,
+            "/weft-toy:toys/toy=m,1", "Only red toys");
+    assert_string_equal(err.app_tag, "must-violation");
+    REFUSED(&toy_toy_kind, "{\"maker\":\"m\",\"number\":1,\"favourite\":\"x\"}", ERR_REFERENCE,
+            "/weft-toy:toys/toy=m,1/favourite", "refers to");
+    assert_string_equal(err.app_tag, "instance-required");
+    REFUSED(&toy_toy_kind, "{\"maker\":\"m\",\"number\":1,\"gateway\":\"10.0.0.256\"}", ERR_INVALID,
+            "/weft-toy:toys/toy=m,1/gateway", "");
+    assert_string_equal(err.app_tag, "weft-ipv4-address");
 }
 
 /* The traps of libyang that docs/model.md lists. */
@@ -357,6 +412,9 @@ static void schema(void **state) {
             assert_true(c[i]->args[0].optional);
             assert_int_equal(c[i]->args[2].within, 0);
             assert_string_equal(c[i]->right, "read");
+            assert_null(c[i]->confirm);
+        } else if (c[i]->rpc == toy_smash_rpc) {
+            assert_string_equal(c[i]->confirm, "Smash box {box} and what is in it?");
         }
     }
     assert_true(found);
@@ -384,7 +442,7 @@ static void *hammer(void *arg) {
         }
         doc_drop(d);
         snprintf(json, sizeof json, "{\"maker\":\"m\",\"number\":%d,\"price\":\"0\"}", i + 1);
-        if (doc_parse(model, &toy_toy_kind, json, strlen(json), &d, &e) != ERR_INVALID) {
+        if (doc_parse(model, &toy_toy_kind, json, strlen(json), &d, &e) != ERR_CONSTRAINT) {
             return arg;
         }
     }
@@ -407,10 +465,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(partition),    cmocka_unit_test(defaults),
         cmocka_unit_test(every_type),   cmocka_unit_test(bad_values),
-        cmocka_unit_test(bad_toys),     cmocka_unit_test(host_bits),
-        cmocka_unit_test(deep_nesting), cmocka_unit_test(wide_numbers),
-        cmocka_unit_test(old_records),  cmocka_unit_test(paths),
-        cmocka_unit_test(schema),       cmocka_unit_test(threads),
+        cmocka_unit_test(bad_toys),     cmocka_unit_test(tags),
+        cmocka_unit_test(host_bits),    cmocka_unit_test(deep_nesting),
+        cmocka_unit_test(wide_numbers), cmocka_unit_test(old_records),
+        cmocka_unit_test(paths),        cmocka_unit_test(schema),
+        cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -18,12 +18,13 @@ struct editing {
     void *arg;
     struct edit_result *result;
     struct err *e;
-    unsigned flags;  /* TREE_LEXICAL for XML and VALUE */
-    struct map seen; /* object paths of the body */
+    const char *path; /* canonical, of what is edited */
+    unsigned flags;   /* TREE_LEXICAL for XML and VALUE */
+    struct map seen;  /* object paths of the body */
 };
 
 static const char *op_word(enum edit_op op) {
-    static const char *const words[] = {"merge", "replace", "create", "delete", "remove"};
+    static const char *const words[] = {"merge", "replace", "create", "delete", "remove", "move"};
     return words[op];
 }
 
@@ -31,21 +32,32 @@ static bool removes(enum edit_op op) {
     return op == EDIT_DELETE || op == EDIT_REMOVE;
 }
 
+static bool has_body(enum edit_op op) {
+    return !removes(op) && op != EDIT_MOVE;
+}
+
 /* ---- bodies -----------------------------------------------------------------------------------
  */
 
-static const char *const covers[] = {"data", "config", "ietf-restconf:data", "ietf-netconf:config"};
-
-/* The body as {"module:name": value}: one child of `parent`, or (wrapped) several of the root. */
-static enum err_code parse_body(struct editing *x, const struct node *parent, bool wrapped,
+/* The body as {"module:name": value}: one child of `parent`, whose path is `base`; with `base` NULL
+ * all that stands at the root, in its cover. */
+static enum err_code parse_body(struct editing *x, const struct node *parent, const char *base,
                                 json_t **out) {
+    static const struct xml_cover covers[] = {{"data", "urn:ietf:params:xml:ns:yang:ietf-restconf"},
+                                              {"config", "urn:ietf:params:xml:ns:netconf:base:1.0"},
+                                              {"data", "urn:ietf:params:xml:ns:netconf:base:1.0"},
+                                              {NULL, NULL}};
+    static const char *const members[] = {"ietf-restconf:data", "ietf-netconf:config",
+                                          "ietf-netconf:data"};
     const struct model_edit *ed = x->edit;
+    bool wrapped = base == NULL;
     if (ed->body == NULL) {
         return err_set(x->e, ERR_MISSING, ed->target, "A body is needed to %s.", op_word(ed->op));
     }
     if (ed->format == FORMAT_XML) {
         x->flags |= TREE_LEXICAL;
-        return xml_parse(parent, wrapped, ed->body, ed->len, out, x->e);
+        return xml_parse(x->m, parent, wrapped ? covers : NULL, wrapped ? "" : base, ed->body,
+                         ed->len, out, x->e);
     }
     json_t *v = NULL;
     ERR_TRY(tree_parse(ed->body, ed->len, MODEL_BODY_MAX, &v, x->e));
@@ -53,8 +65,8 @@ static enum err_code parse_body(struct editing *x, const struct node *parent, bo
         json_decref(v);
         return err_set(x->e, ERR_MALFORMED, ed->target, "The body must be a JSON object.");
     }
-    for (size_t i = 0; wrapped && i < sizeof covers / sizeof *covers; i++) {
-        json_t *inner = json_object_get(v, covers[i]);
+    for (size_t i = 0; wrapped && i < sizeof members / sizeof *members; i++) {
+        json_t *inner = json_object_get(v, members[i]);
         if (json_is_object(inner) && json_object_size(v) == 1) {
             json_incref(inner);
             json_decref(v);
@@ -66,6 +78,16 @@ static enum err_code parse_body(struct editing *x, const struct node *parent, bo
     return ERR_OK;
 }
 
+/* At the top of a body names carry their module (RFC 7951 section 4). */
+static enum err_code check_qualified(struct editing *x, const struct node *n, const char *name,
+                                     const char *path) {
+    if (n == NULL || x->edit->format != FORMAT_JSON || strchr(name, ':') != NULL) {
+        return ERR_OK;
+    }
+    return err_set(x->e, ERR_NAMESPACE, path, "\"%.60s\" lacks its module; write \"%s:%s\".", name,
+                   n->module, n->name);
+}
+
 static enum err_code only_member(struct editing *x, const struct node *parent, json_t *body,
                                  const struct node **child, json_t **value) {
     if (json_object_size(body) != 1) {
@@ -75,13 +97,9 @@ static enum err_code only_member(struct editing *x, const struct node *parent, j
     const char *name = json_object_iter_key(json_object_iter(body));
     *value = json_object_iter_value(json_object_iter(body));
     *child = node_child(parent, name, strlen(name));
+    ERR_TRY(check_qualified(x, *child, name, x->edit->target));
     if (*child == NULL) {
-        struct buf known = BUF_INIT;
-        node_known_text(parent, name, strlen(name), &known);
-        enum err_code rc = err_set(x->e, ERR_UNKNOWN, x->edit->target, "\"%.60s\" is unknown%s",
-                                   name, buf_cstr(&known));
-        buf_free(&known);
-        return rc;
+        return node_unknown(parent, name, strlen(name), x->edit->target, x->e);
     }
     return ERR_OK;
 }
@@ -265,6 +283,11 @@ out:
 /* ---- inside an object -------------------------------------------------------------------------
  */
 
+/* Path of the parent; "" for the root. */
+static const char *around(struct arena *a, const char *path) {
+    return arena_strndup(a, path, (size_t)(strrchr(path, '/') - path));
+}
+
 static enum err_code find_point(struct editing *x, const struct step *s, const json_t *array,
                                 size_t *at) {
     struct steps steps;
@@ -273,10 +296,19 @@ static enum err_code find_point(struct editing *x, const struct step *s, const j
     }
     ERR_TRY(path_steps(x->m, x->edit->point, x->a, &steps, x->e));
     const struct step *p = steps.n > 0 ? &steps.v[steps.n - 1] : NULL;
-    *at = p != NULL && p->node == s->node && p->n_keys > 0 ? find_entry(p, array) : SIZE_MAX;
+    bool entry = p != NULL && p->node == s->node && p->n_keys > 0;
+    if (entry) {
+        struct target t;
+        ERR_TRY(path_parse(x->m, x->edit->point, x->a, &t, x->e));
+        entry = strcmp(around(x->a, t.path), around(x->a, x->path)) == 0;
+    }
+    *at = entry ? find_entry(p, array) : SIZE_MAX;
     if (*at == SIZE_MAX) {
-        return err_set(x->e, ERR_INVALID, x->edit->target, "The point %.200s is no %s here.",
-                       x->edit->point, s->node->name);
+        /* RFC 7950 15.7 */
+        enum err_code rc =
+            err_set(x->e, ERR_BAD_ATTRIBUTE, x->path, "The point %.200s is no %s here.",
+                    x->edit->point, s->node->name);
+        return err_tag(x->e, rc, "missing-instance", NULL);
     }
     return ERR_OK;
 }
@@ -294,8 +326,7 @@ static enum err_code place_entry(struct editing *x, const struct step *s, json_t
         return ERR_OK;
     }
     if (!s->node->user_ordered) {
-        return err_set(x->e, ERR_INVALID, x->edit->target, "%s has no order of its own.",
-                       s->node->name);
+        return err_set(x->e, ERR_INVALID, x->path, "%s has no order of its own.", s->node->name);
     }
     json_incref(entry); /* it may be the array's */
     if (at != SIZE_MAX) {
@@ -424,6 +455,14 @@ static enum err_code remove_inside(struct editing *x, json_t *parent, const stru
     return ERR_OK;
 }
 
+static enum err_code move_inside(struct editing *x, json_t *parent, const struct node *pn,
+                                 const struct step *s) {
+    json_t *array = tree_get(parent, pn, s->node);
+    size_t at = array != NULL ? find_entry(s, array) : SIZE_MAX;
+    return at != SIZE_MAX ? place_entry(x, s, array, at, json_array_get(array, at))
+                          : absent(x, x->path);
+}
+
 /* Goes down one step; makes what is missing unless something is to be removed. */
 static json_t *enter(json_t *object, const struct node *pn, const struct step *s, bool make) {
     json_t *v = tree_get(object, pn, s->node);
@@ -455,10 +494,10 @@ static enum err_code edit_inside(struct editing *x, const struct target *t,
         first++;
     }
     struct doc *old = x->view->get(x->view->arg, t->object), *new_doc = NULL;
-    bool make = !removes(x->edit->op);
+    bool make = has_body(x->edit->op), must = x->edit->op != EDIT_REMOVE;
     enum err_code rc = ERR_OK;
     if (old == NULL && !make) {
-        return x->edit->op == EDIT_DELETE ? absent(x, t->path) : ERR_OK;
+        return must ? absent(x, t->path) : ERR_OK;
     }
     if (old == NULL && x->edit->child) {
         return err_set(x->e, ERR_ABSENT, t->object, "There is no such object.");
@@ -472,9 +511,11 @@ static enum err_code edit_inside(struct editing *x, const struct target *t,
     }
     const struct step *last = &steps->v[steps->n - 1];
     if (at == NULL) {
-        rc = x->edit->op == EDIT_DELETE ? absent(x, t->path) : ERR_OK;
+        rc = must ? absent(x, t->path) : ERR_OK;
     } else if (make) {
         rc = put_inside(x, at, pn, last, value, t->path);
+    } else if (x->edit->op == EDIT_MOVE) {
+        rc = move_inside(x, at, pn, last);
     } else {
         rc = remove_inside(x, at, pn, last, t->path);
     }
@@ -516,13 +557,11 @@ static enum err_code put_above(struct editing *x, const struct node *n, const js
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)value, name, v) {
         const struct node *c = node_child(n, name, strlen(name));
+        if (n->type == NODE_ROOT) {
+            ERR_TRY(check_qualified(x, c, name, "/"));
+        }
         if (c == NULL) {
-            struct buf known = BUF_INIT;
-            node_known_text(n, name, strlen(name), &known);
-            enum err_code rc = err_set(x->e, ERR_UNKNOWN, path->len > 0 ? buf_cstr(path) : "/",
-                                       "\"%.60s\" is unknown%s", name, buf_cstr(&known));
-            buf_free(&known);
-            return rc;
+            return node_unknown(n, name, strlen(name), path->len > 0 ? buf_cstr(path) : "/", x->e);
         }
         path_add_node(path, c);
         if (!c->config) {
@@ -622,7 +661,7 @@ static enum err_code edit_body(struct editing *x, struct target *t, struct steps
         if (node_is_leaf(t->node) || (t->node->type == NODE_LIST && !t->entry)) {
             return err_set(x->e, ERR_INVALID, t->path, "Nothing can be created below this.");
         }
-        ERR_TRY(parse_body(x, t->node, false, body));
+        ERR_TRY(parse_body(x, t->node, strcmp(t->path, "/") == 0 ? "" : t->path, body));
         ERR_TRY(only_member(x, t->node, *body, &child, value));
         const char *path;
         ERR_TRY(child_path(x, t, child, value, &path));
@@ -639,11 +678,11 @@ static enum err_code edit_body(struct editing *x, struct target *t, struct steps
                              : err_set(x->e, ERR_INVALID, t->path, "The value is no valid UTF-8.");
     }
     if (steps->n == 0) {
-        ERR_TRY(parse_body(x, t->node, true, body));
+        ERR_TRY(parse_body(x, t->node, NULL, body));
         *value = *body;
         return ERR_OK;
     }
-    ERR_TRY(parse_body(x, t->node->parent, false, body));
+    ERR_TRY(parse_body(x, t->node->parent, around(x->a, t->path), body));
     ERR_TRY(only_member(x, t->node->parent, *body, &child, value));
     if (child != t->node) {
         return err_set(x->e, ERR_INVALID, t->path, "The body holds %s, the path names %s.",
@@ -671,18 +710,18 @@ enum err_code model_edit(const struct model *m, const struct model_view *view,
     ERR_TRY(path_steps(m, edit->target, a, &steps, e));
     ERR_TRY(path_parse(m, edit->target, a, &t, e));
     enum err_code rc = ERR_OK;
-    if (!removes(edit->op)) {
+    if (has_body(edit->op)) {
         rc = edit_body(&x, &t, &steps, &body, &value);
     }
     if (rc == ERR_OK && !t.node->config) {
         rc = err_set(e, ERR_METHOD, t.path, "%s is state: it is shown, not set.", t.node->name);
     }
-    if (rc == ERR_OK && edit->insert != INSERT_NONE &&
-        (t.object == NULL || t.is_object || !t.entry)) {
+    bool placed = edit->insert != INSERT_NONE || edit->op == EDIT_MOVE;
+    if (rc == ERR_OK && placed && (t.object == NULL || t.is_object || !t.entry)) {
         rc = err_set(e, ERR_INVALID, t.path, "Only entries inside an object have a place.");
     }
     if (rc == ERR_OK) {
-        x.result->path = t.path;
+        x.result->path = x.path = t.path;
         if (t.object == NULL) {
             rc = edit_above(&x, &t, value);
         } else if (!t.is_object) {

@@ -130,7 +130,7 @@ static void choices(void **state) {
     OK(value(EDIT_MERGE, TOY "/volts", "9"));
     OK(value(EDIT_MERGE, TOY "/turns", "4"));
     STORED(TOY, "{\"maker\":\"m\",\"number\":1,\"turns\":4}");
-    OK(edit(EDIT_MERGE, TOY, "{\"toy\":[{\"maker\":\"m\",\"number\":1,\"volts\":9}]}"));
+    OK(edit(EDIT_MERGE, TOY, "{\"weft-toy:toy\":[{\"maker\":\"m\",\"number\":1,\"volts\":9}]}"));
     STORED(TOY, "{\"maker\":\"m\",\"number\":1,\"volts\":9}");
 }
 
@@ -157,7 +157,7 @@ static void order(void **state) {
     STORED(TOY, "{\"maker\":\"m\",\"number\":1,\"part\":[{\"name\":\"new\"},{\"name\":\"a\"},"
                 "{\"name\":\"c\"},{\"name\":\"b\"}]}");
     e.point = TOY "/part=none";
-    assert_int_equal(run(e), ERR_INVALID);
+    assert_int_equal(run(e), ERR_BAD_ATTRIBUTE);
     e.point = NULL;
     assert_int_equal(run(e), ERR_MISSING);
     e.target = TOY;
@@ -177,7 +177,11 @@ static void children(void **state) {
     assert_string_equal(result_path, BOX);
     assert_true(result.created);
     assert_int_equal(post("/weft-toy:toys", "{\"weft-toy:box\":[{\"name\":\"b\"}]}"), ERR_EXISTS);
-    OK(post("/weft-toy:toys", "{\"toy\":[{\"maker\":\"m\",\"number\":1}]}"));
+    OK(post("/weft-toy:toys", "{\"weft-toy:toy\":[{\"maker\":\"m\",\"number\":1}]}"));
+    /* RFC 7951 section 4: at the top of a body names carry their module */
+    assert_int_equal(post("/weft-toy:toys", "{\"toy\":[{\"maker\":\"m\",\"number\":2}]}"),
+                     ERR_NAMESPACE);
+    assert_non_null(strstr(err.text, "write \"weft-toy:toy\""));
     OK(post(TOY, "{\"weft-toy:part\":[{\"name\":\"p q\"}]}") == ERR_INVALID ? ERR_OK
                                                                             : ERR_INTERNAL);
     OK(post(TOY, "{\"weft-toy:part\":[{\"name\":\"p\"}]}"));
@@ -221,7 +225,9 @@ static void above(void **state) {
     assert_string_equal(err.path, "/weft-apm:apm/state");
     assert_int_equal(edit(EDIT_MERGE, "/weft-apm:apm/state", "{\"weft-apm:state\":{}}"),
                      ERR_METHOD);
-    assert_int_equal(edit(EDIT_MERGE, "/", "{\"weft-nothing:x\":{}}"), ERR_UNKNOWN);
+    assert_int_equal(edit(EDIT_MERGE, "/", "{\"weft-nothing:x\":{}}"), ERR_NAMESPACE);
+    assert_int_equal(edit(EDIT_MERGE, "/", "{\"weft-toy:x\":{}}"), ERR_UNKNOWN);
+    assert_int_equal(edit(EDIT_MERGE, "/", "{\"toys\":{}}"), ERR_NAMESPACE);
     assert_int_equal(edit(EDIT_MERGE, "/", "[1]"), ERR_MALFORMED);
     OK(edit(EDIT_DELETE, "/weft-toy:toys", NULL));
     assert_int_equal(edit(EDIT_DELETE, "/weft-toy:toys", NULL), ERR_ABSENT);
@@ -247,7 +253,8 @@ static void xml_bodies(void **state) {
                 "\"loud\",\"tag\":[\"a & c\",\"b\"],\"part\":[{\"name\":\"p\",\"screw\":[{\"size\":"
                 "1}]}]}");
     OK(xml(EDIT_MERGE, "/",
-           "<config><toys xmlns=\"urn:weft:toy\"><box><name>b</name></box></toys>"
+           "<config xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\"><toys "
+           "xmlns=\"urn:weft:toy\"><box><name>b</name></box></toys>"
            "<s:system xmlns:s=\"urn:weft:system\"><s:settings/></s:system></config>"));
     assert_int_equal(store.n, 3);
     OK(run((struct model_edit){.op = EDIT_CREATE,
@@ -258,14 +265,6 @@ static void xml_bodies(void **state) {
     assert_int_equal(xml(EDIT_REPLACE, BOX, "<box xmlns=\"urn:weft:toy\"><name>b</name>"),
                      ERR_MALFORMED);
     assert_non_null(strstr(err.text, "Line 1"));
-    assert_int_equal(xml(EDIT_REPLACE, BOX, "<box><name>b</name></box>"), ERR_OK);
-    assert_int_equal(xml(EDIT_REPLACE, BOX, "<box xmlns=\"urn:x\"><name>b</name></box>"),
-                     ERR_UNKNOWN);
-    assert_int_equal(
-        xml(EDIT_REPLACE, BOX, "<box xmlns=\"urn:weft:toy\"><name>b</name><name>c</name></box>"),
-        ERR_INVALID);
-    assert_int_equal(xml(EDIT_REPLACE, BOX, "<box xmlns=\"urn:weft:toy\">text<name>b</name></box>"),
-                     ERR_INVALID);
     assert_int_equal(xml(EDIT_REPLACE, BOX,
                          "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><box xmlns=\"urn:weft:toy\">"
                          "<name>&a;</name></box>"),
@@ -277,6 +276,91 @@ static void xml_bodies(void **state) {
     }
     assert_int_equal(xml(EDIT_REPLACE, BOX, buf_cstr(&b)), ERR_UNKNOWN);
     buf_free(&b);
+}
+
+/* Every element has its module's namespace, and what is refused is named. */
+static void xml_names(void **state) {
+    OK(value(EDIT_MERGE, BOX, NULL));
+    OK(value(EDIT_MERGE, TOY, NULL));
+#define TOYS "<toy xmlns=\"urn:weft:toy\"><maker>m</maker><number>1</number>"
+    static const struct {
+        const char *target, *body;
+        enum err_code code;
+        const char *path, *text;
+    } bad[] = {
+        {BOX, "<box><name>b</name></box>", ERR_NAMESPACE, "/weft-toy:toys",
+         "<box> has no namespace; urn:weft:toy is the one that is wanted"},
+        {BOX, "<box xmlns=\"urn:x\"><name>b</name></box>", ERR_NAMESPACE, "/weft-toy:toys",
+         "<box> is in the wrong namespace, urn:x; urn:weft:toy is"},
+        {BOX, "<box xmlns=\"urn:weft:system\"><name>b</name></box>", ERR_NAMESPACE,
+         "/weft-toy:toys", "wrong namespace, urn:weft:system"},
+        {BOX, "<bex xmlns=\"urn:weft:toy\"/>", ERR_UNKNOWN, "/weft-toy:toys", "did you mean box"},
+        {BOX, "<t:box xmlns:t=\"urn:weft:toy\"><name>b</name></t:box>", ERR_NAMESPACE,
+         "/weft-toy:toys/box", "<name> has no namespace"},
+        {BOX, "<x:box xmlns:t=\"urn:weft:toy\"/>", ERR_MALFORMED, "", "prefix"},
+        {TOY, TOYS "<part><name>p</name><screw xmlns=\"\"/></part></toy>", ERR_NAMESPACE,
+         TOY "/part=p", "<screw> has no namespace"},
+        {TOY, TOYS "<part><name>p</name><screw><size>4</size><zzz/></screw></part></toy>",
+         ERR_UNKNOWN, TOY "/part=p/screw=4", "<zzz> is unknown"},
+        {TOY, TOYS "<part><screw><size>4</size><zzz/></screw></part></toy>", ERR_UNKNOWN,
+         TOY "/part/screw=4", "<zzz> is unknown"},
+        {TOY, TOYS "<colour a=\"1\">red</colour></toy>", ERR_ATTRIBUTE, TOY, "attribute \"a\""},
+        {TOY, TOYS "<colour><red/></colour></toy>", ERR_ELEMENT, TOY "/colour", "holds a value"},
+        {TOY, TOYS "<colour>red</colour><colour>red</colour></toy>", ERR_ELEMENT, TOY "/colour",
+         "given twice"},
+        {TOY, TOYS "and so on</toy>", ERR_ELEMENT, TOY, "text between"},
+        {"/", "<data/>", ERR_NAMESPACE, "", "<data> without a namespace"},
+        {"/", "<data xmlns=\"urn:x\"/>", ERR_NAMESPACE, "", "<data> of urn:x"},
+        {"/", "<dato xmlns=\"urn:ietf:params:xml:ns:yang:ietf-restconf\"/>", ERR_UNKNOWN, "",
+         "<data xmlns="},
+        {"/", "<data xmlns=\"urn:ietf:params:xml:ns:yang:ietf-restconf\"><toys/></data>",
+         ERR_NAMESPACE, "", "<toys> is in the wrong namespace"},
+    };
+    struct test_store before = store;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(xml(EDIT_MERGE, bad[i].target, bad[i].body), bad[i].code);
+        assert_string_equal(err.path, bad[i].path);
+        if (strstr(err.text, bad[i].text) == NULL) {
+            fail_msg("%s: %s", bad[i].body, err.text);
+        }
+        assert_memory_equal(&before, &store, sizeof store);
+    }
+    OK(xml(EDIT_MERGE, "/",
+           "<data xmlns=\"urn:ietf:params:xml:ns:yang:ietf-restconf\"><t:toys "
+           "xmlns:t=\"urn:weft:toy\"><t:box><t:name>z</t:name></t:box></t:toys></data>"));
+#undef TOYS
+}
+
+/* An entry is moved only inside its own list, and only if it is there. */
+static void moves(void **state) {
+    for (const char *p = "abc"; *p != '\0'; p++) {
+        char path[64];
+        snprintf(path, sizeof path, TOY "/part=%c", *p);
+        OK(value(EDIT_MERGE, path, NULL));
+    }
+    OK(value(EDIT_MERGE, "/weft-toy:toys/toy=m,2/part=a", NULL));
+    OK(value(EDIT_MERGE, TOY "/tag", "x"));
+    struct model_edit e = {
+        .op = EDIT_MOVE, .target = TOY "/part=c", .insert = INSERT_BEFORE, .point = TOY "/part=a"};
+    OK(run(e));
+    assert_non_null(strstr(store.docs[test_find(&store, TOY)]->json,
+                           "[{\"name\":\"c\"},{\"name\":\"a\"},{\"name\":\"b\"}]"));
+    e.point = "/weft-toy:toys/toy=m,2/part=a";
+    assert_int_equal(run(e), ERR_BAD_ATTRIBUTE);
+    assert_string_equal(err.app_tag, "missing-instance");
+    assert_string_equal(err.path, TOY "/part=c");
+    e.point = TOY "/part=c"; /* itself */
+    assert_int_equal(run(e), ERR_BAD_ATTRIBUTE);
+    e = (struct model_edit){.op = EDIT_MOVE, .target = TOY "/part=z", .insert = INSERT_LAST};
+    assert_int_equal(run(e), ERR_ABSENT);
+    e.target = "/weft-toy:toys/toy=m,9/part=a";
+    assert_int_equal(run(e), ERR_ABSENT);
+    e.target = TOY "/tag=x";
+    assert_int_equal(run(e), ERR_INVALID);
+    e.target = TOY;
+    assert_int_equal(run(e), ERR_INVALID);
+    e.target = "/weft-toy:toys";
+    assert_int_equal(run(e), ERR_INVALID);
 }
 
 /* Bodies in which everything is wrong leave everything as it was. */
@@ -310,7 +394,8 @@ static void nothing_changes(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, clear, clear)
-    const struct CMUnitTest tests[] = {T(one_object), T(inside), T(choices),    T(order),
-                                       T(children),   T(above),  T(xml_bodies), T(nothing_changes)};
+    const struct CMUnitTest tests[] = {
+        T(one_object), T(inside),     T(choices),   T(order), T(children),
+        T(above),      T(xml_bodies), T(xml_names), T(moves), T(nothing_changes)};
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -33,6 +33,10 @@ void tree_set_new(json_t *object, const struct node *parent, const struct node *
 void tree_del(json_t *object, const struct node *parent, const struct node *child);
 /* "a, b, c" of what may stand below a node, and the one most like `name`; for error texts. */
 void node_known_text(const struct node *parent, const char *name, size_t n, struct buf *out);
+/* The error for a name that is none of parent's children: ERR_NAMESPACE when its module is no
+ * module of ours, else ERR_UNKNOWN. `path`: where it stood. */
+enum err_code node_unknown(const struct node *parent, const char *name, size_t n, const char *path,
+                           struct err *e);
 /* Do two members exclude each other because they are in different cases of a choice? */
 bool node_excludes(const struct node *a, const struct node *b);
 bool node_is_leaf(const struct node *n); /* leaf or leaf-list */
@@ -68,6 +72,10 @@ enum {
  * entry. New reference in *out. */
 enum err_code tree_check(const struct model *m, const struct node *n, const json_t *in,
                          unsigned flags, const char *path, json_t **out, struct err *e);
+/* JSON of our own, members of an output or a notification, as a tree; a wrong one is ERR_INTERNAL.
+ */
+enum err_code trusted_tree(const struct model *m, const struct node *n, const char *json,
+                           size_t len, json_t **out, struct err *e);
 /* Bounded parse of JSON text; depth is checked before jansson sees it. */
 enum err_code tree_parse(const char *text, size_t len, size_t max, json_t **out, struct err *e);
 void tree_dump(const json_t *v, struct buf *out);
@@ -127,10 +135,15 @@ enum err_code path_steps(const struct model *m, const char *path, struct arena *
 
 /* ---- xml.c ------------------------------------------------------------------------------------
  */
-/* The elements in `text` as {"module:name": value} with lexical scalars. With `wrapped` the root
- * element itself is only a cover, else it is a child of `parent`. */
-enum err_code xml_parse(const struct node *parent, bool wrapped, const char *text, size_t len,
-                        json_t **out, struct err *e);
+/* A root element that only covers what is meant, <data> or <input>. */
+struct xml_cover {
+    const char *name, *ns; /* the last one's name is NULL */
+};
+/* The elements in `text` as {"module:name": value} with lexical scalars. With `covers` the root
+ * element is one of those, else it is a child of `parent`. `base`: path of `parent`, for errors. */
+enum err_code xml_parse(const struct model *m, const struct node *parent,
+                        const struct xml_cover *covers, const char *base, const char *text,
+                        size_t len, json_t **out, struct err *e);
 
 /* ---- print.c ----------------------------------------------------------------------------------
  */

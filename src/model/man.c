@@ -239,6 +239,11 @@ static void command_page(const char *dir, const struct command *c) {
     man_text(f, c->rpc->description);
     fprintf(f, "\n.PP\nNeeds the right \\fB%s\\fR on /%s:%s; programs call it as that rpc.\n",
             c->right, c->rpc->module, c->rpc->name);
+    if (c->confirm != NULL) {
+        fputs(".PP\nAt a terminal it asks first: ", f);
+        man_text(f, c->confirm);
+        fputs("\n", f);
+    }
     if (c->n_args > 0) {
         fputs(".SH ARGUMENTS\n", f);
         for (size_t i = 0; i < c->n_args; i++) {
@@ -321,7 +326,9 @@ static void reference(void) {
     for (size_t i = 0; i < n; i++) {
         printf("| `");
         command_usage(stdout, c[i], "", "", "");
-        printf("` | %s | %s |\n", c[i]->rpc->description, c[i]->right);
+        printf("` | %s%s%s | %s |\n", c[i]->rpc->description,
+               c[i]->confirm != NULL ? " Asks first: " : "",
+               c[i]->confirm != NULL ? c[i]->confirm : "", c[i]->right);
     }
     printf("\n## Notifications\n\n| name | when |\n| --- | --- |\n");
     const struct node *const *v = model_notifications(&n);

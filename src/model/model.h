@@ -31,6 +31,8 @@ enum {
     MODEL_OBJECT_MAX = 4 << 20, /* bytes of one object's JSON */
     MODEL_BODY_MAX = 256 << 20, /* bytes of one edit's body */
     MODEL_PATH_MAX = 4096,      /* bytes of an instance path */
+    MODEL_FILTER_MAX = 1024,    /* bytes of a filter of notifications */
+    MODEL_FILTER_DEPTH_MAX = 3, /* predicates inside predicates in one */
     MODEL_KEYS_MAX = 8          /* keys of one list */
 };
 
@@ -155,7 +157,8 @@ struct command {
     size_t n_words;
     const struct command_arg *args; /* in the order they are documented; typed in any order */
     size_t n_args;
-    const char *right; /* "read", "write", "exec" needed for it */
+    const char *right;   /* "read", "write", "exec" needed for it */
+    const char *confirm; /* question asked first; {leaf} is an argument's value; NULL: none */
 };
 
 struct kind {
@@ -342,7 +345,9 @@ enum edit_op {
     EDIT_REPLACE, /* the target is exactly what is given; all objects below it that are not go */
     EDIT_CREATE,  /* ERR_EXISTS when the target is there */
     EDIT_DELETE,  /* ERR_ABSENT when it is not */
-    EDIT_REMOVE   /* delete, if there */
+    EDIT_REMOVE,  /* delete, if there */
+    EDIT_MOVE     /* an entry of a list or leaf-list ordered by the user goes where `insert` says;
+                     ERR_ABSENT when it is not there; no body */
 };
 
 enum edit_insert { INSERT_NONE, INSERT_FIRST, INSERT_LAST, INSERT_BEFORE, INSERT_AFTER };
@@ -399,8 +404,10 @@ struct print_options {
     unsigned depth;             /* RFC 8040 4.8.2; 0: unbounded */
     const char *fields;         /* RFC 8040 4.8.3; NULL: all */
     bool secrets;               /* in clear */
-    bool terminal;              /* with the weft:terminal leaves of an output */
-    bool pretty;                /* JSON, XML: indented */
+    bool in_use;   /* a leaf that is the target is shown with the default that is in use
+                      for it, whatever `defaults` says (RFC 8040 3.5.4) */
+    bool terminal; /* with the weft:terminal leaves of an output */
+    bool pretty;   /* JSON, XML: indented */
     /* The element around it all, "ietf-restconf:data" or the like; its namespace for XML. NULL:
      * JSON {"module:name": ...}, XML the bare element(s). */
     const char *wrap, *wrap_ns;
@@ -477,6 +484,14 @@ enum err_code rpc_output_print(const struct model *m, const struct node *rpc, co
 enum err_code notification_print(const struct model *m, const struct node *notification,
                                  const char *json, size_t len, int64_t unix_ns,
                                  const struct print_options *o, struct buf *out, struct err *e);
+
+/* An XPath 1.0 expression over "the notification document" (RFC 8040 4.8.4): prefixes are module
+ * names, the context is the root, whose only child is the notification. ERR_INVALID: it is none, or
+ * beyond MODEL_FILTER_MAX and MODEL_FILTER_DEPTH_MAX. */
+enum err_code model_filter_check(const struct model *m, const char *xpath, struct err *e);
+/* Is the expression, which was checked, true of this notification (`json` as for printing)? */
+bool model_filter_matches(const struct model *m, const char *xpath, const struct node *notification,
+                          const char *json, size_t len);
 
 /* ---- yang-library (RFC 8525) ------------------------------------------------------------------
  */

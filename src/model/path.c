@@ -187,13 +187,7 @@ static enum err_code parse_step(const struct model *m, const struct node *parent
     size_t n = eq != NULL ? (size_t)(eq - p) : len;
     s->node = node_child(parent, p, n);
     if (s->node == NULL) {
-        struct buf known = BUF_INIT;
-        node_known_text(parent, p, n, &known);
-        enum err_code rc =
-            err_set(e, ERR_UNKNOWN, where->len > 0 ? buf_cstr(where) : "/", "\"%.*s\" is unknown%s",
-                    (int)(n > 60 ? 60 : n), p, buf_cstr(&known));
-        buf_free(&known);
-        return rc;
+        return node_unknown(parent, p, n, where->len > 0 ? buf_cstr(where) : "/", e);
     }
     path_add_node(where, s->node);
     s->n_keys = 0;

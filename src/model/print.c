@@ -23,6 +23,7 @@ struct printing {
     struct sink sink;
     struct arena *a;
     struct err *e;
+    bool one_leaf; /* the target is a leaf that is shown whatever `defaults` says */
 };
 
 /* ---- fields (RFC 8040 section 4.8.3) ----------------------------------------------------------
@@ -148,7 +149,8 @@ static void walk_leaf(struct printing *p, const struct node *n, const struct nod
         return;
     }
     if (v == NULL) {
-        if (reports_defaults(p) && has_default && c->config && default_shown(n, c, tree)) {
+        bool asked_for = p->one_leaf || reports_defaults(p);
+        if (asked_for && has_default && c->config && default_shown(n, c, tree)) {
             json_t *d;
             if (c->type == NODE_LEAF) {
                 d = value_to_json(c->base, c->default_value, strlen(c->default_value));
@@ -171,7 +173,7 @@ static void walk_leaf(struct printing *p, const struct node *n, const struct nod
     }
     bool is_default =
         c->default_value != NULL && strcmp(value_text(v, &tmp), c->default_value) == 0;
-    if (!(is_default && p->o->defaults == WD_TRIM && !c->is_key)) {
+    if (!(is_default && p->o->defaults == WD_TRIM && !c->is_key && !p->one_leaf)) {
         sink_leaf(&p->sink, c, v, is_default);
     }
     buf_free(&tmp);
@@ -403,12 +405,28 @@ static const json_t *descend(const json_t *v, const struct node *from, const str
     return v;
 }
 
+/* Are all steps that lead to nothing plain containers, which are there without a trace, so that the
+ * defaults inside are in use (RFC 8040 3.5.4)? */
+static bool only_plain(const json_t *v, const struct node *from, const struct step *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        v = v != NULL ? descend(v, from, &s[i], 1) : NULL;
+        from = s[i].node;
+        if (v == NULL && (from->type != NODE_CONTAINER || from->presence)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The value of the target itself, which is no object and not above one. */
 static enum err_code print_value(struct printing *p, const struct target *t, const struct step *s,
                                  const struct node *parent, const json_t *owner, const json_t *v,
                                  const struct field *f) {
     const struct node *n = t->node;
-    if (v == NULL && !(n->type == NODE_LEAF && reports_defaults(p) && n->default_value != NULL)) {
+    p->one_leaf = p->o->in_use && node_is_leaf(n) && !t->entry;
+    bool has_default = n->default_value != NULL || n->n_default_values > 0;
+    bool wanted = p->one_leaf || (n->type == NODE_LEAF && reports_defaults(p));
+    if (v == NULL && !(wanted && has_default && n->config && default_shown(parent, n, owner))) {
         return err_set(p->e, ERR_ABSENT, t->path, "There is no such %s.", n->name);
     }
     if (n->type == NODE_LEAF_LIST && t->entry) {
@@ -563,7 +581,8 @@ static enum err_code print_target(struct printing *p, const struct target *t,
             descend(tree, t->kind->node, &steps->v[first + 1], steps->n - first - 2);
         const json_t *v =
             owner != NULL ? descend(owner, t->node->parent, &steps->v[steps->n - 1], 1) : NULL;
-        rc = owner == NULL && v == NULL && t->node->type != NODE_LEAF
+        rc = owner == NULL &&
+                     !only_plain(tree, t->kind->node, &steps->v[first + 1], steps->n - first - 2)
                  ? err_set(p->e, ERR_ABSENT, t->path, "There is no such %s.", t->node->name)
                  : print_value(p, t, &steps->v[steps->n - 1], t->node->parent, owner, v, f);
     }

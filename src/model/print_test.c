@@ -105,6 +105,13 @@ static void json(void **state) {
     SHOWS("/weft-toy:toys/box=b/state", "{\"weft-toy:state\":{\"toys\":3}}",
           .content = CONTENT_ALL);
     SHOWS("/weft-toy:toys/toy=m,1/colour", "ABSENT", 0);
+    SHOWS("/weft-toy:toys/toy=m,1/colour", "{\"weft-toy:colour\":\"green\"}", .in_use = true);
+    SHOWS("/weft-toy:toys/toy=m,1/colour", "{\"weft-toy:colour\":\"green\"}", .in_use = true,
+          .defaults = WD_TRIM);
+    SHOWS("/weft-toy:toys/toy=m,1/price", "ABSENT", .in_use = true);
+    SHOWS("/weft-toy:toys/toy=m,1/volts", "ABSENT", .in_use = true); /* its case is not chosen */
+    SHOWS("/weft-toy:toys/toy=m,1/box-art/copies", "ABSENT", .in_use = true); /* no picture */
+    SHOWS("/weft-toy:toys/toy=q,1/colour", "ABSENT", .in_use = true);
     SHOWS("/weft-toy:toys/toy=m,1/part=q", "ABSENT", 0);
     SHOWS("/weft-toy:toys/toy=m,1/part=q/screw=1", "ABSENT", 0);
     SHOWS("/weft-toy:toys", "INVALID", .fields = "nothing");
@@ -358,13 +365,32 @@ static void rpcs(void **state) {
         ERR_OK);
     assert_int_equal(((const struct toy_show_toys_input *)in.data)->limit, 7);
     assert_null(rpc_input_value(&in, "box", a));
-    body = "{\"input\":{\"limit\":70000}}";
+    body = "{\"weft-toy:input\":{\"limit\":70000}}";
     assert_int_equal(
         rpc_input_parse(model, toy_show_toys_rpc, body, strlen(body), FORMAT_JSON, a, &in, &err),
         ERR_INVALID);
     assert_string_equal(err.path, "/weft-toy:show-toys/limit");
     assert_int_equal(rpc_input_parse(model, toy_show_toys_rpc, NULL, 0, FORMAT_JSON, a, &in, &err),
                      ERR_OK);
+    static const struct {
+        const char *body;
+        enum model_format format;
+        enum err_code code;
+    } covers[] = {{"{\"input\":{\"limit\":7}}", FORMAT_JSON, ERR_MALFORMED},
+                  {"{\"limit\":7}", FORMAT_JSON, ERR_MALFORMED},
+                  {"{\"weft-apm:input\":{\"limit\":7}}", FORMAT_JSON, ERR_MALFORMED},
+                  {"[]", FORMAT_JSON, ERR_MALFORMED},
+                  {"<input><limit>7</limit></input>", FORMAT_XML, ERR_NAMESPACE},
+                  {"<input xmlns=\"urn:x\"/>", FORMAT_XML, ERR_NAMESPACE},
+                  {"<show-toys xmlns=\"urn:weft:toy\"/>", FORMAT_XML, ERR_UNKNOWN},
+                  {"<input xmlns=\"urn:weft:toy\"><limit xmlns=\"\">7</limit></input>", FORMAT_XML,
+                   ERR_NAMESPACE}};
+    for (size_t i = 0; i < sizeof covers / sizeof *covers; i++) {
+        assert_int_equal(rpc_input_parse(model, toy_show_toys_rpc, covers[i].body,
+                                         strlen(covers[i].body), covers[i].format, a, &in, &err),
+                         covers[i].code);
+        assert_string_equal(err.path, "/weft-toy:show-toys");
+    }
     const char *names[] = {"entity", "pool-domain", "pool", "force"};
     const char *values[] = {"e", "d", "p", NULL};
     assert_int_equal(rpc_input_words(model, apm_drain_rpc, names, values, 4, a, &in, &err), ERR_OK);
@@ -417,6 +443,46 @@ static void notifications(void **state) {
                         "</notification>");
 }
 
+/* RFC 8040 4.8.4: the context is the root, prefixes are module names. */
+static void filters(void **state) {
+    const char *json = "{\"maker\":\"acme\",\"count\":\"7\"}";
+    static const struct {
+        const char *xpath;
+        bool yes;
+    } good[] = {{"/weft-toy:toy-broken", true},
+                {"/weft-toy:toy-broken/maker='acme'", true},
+                {"/weft-toy:toy-broken/weft-toy:maker='acme'", true},
+                {"/toy-broken/count>6", true},
+                {"weft-toy:toy-broken[maker='other']", false},
+                {"/weft-toy:toy-broken/count<=4", false},
+                {"/weft-system:commit|/weft-toy:toy-broken", true},
+                {"/weft-system:commit", false},
+                {"/*/maker[contains(.,'cm')]", true},
+                {"(/toy-broken/maker='acme') and (/toy-broken/count='7')", true},
+                {"not(/*)", false},
+                {"1", true},
+                {"0", false},
+                {"']'=\"[[[[[\"", false}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        if (model_filter_check(model, good[i].xpath, &err) != ERR_OK) {
+            fail_msg("%s: %s", good[i].xpath, err.text);
+        }
+        if (model_filter_matches(model, good[i].xpath, toy_toy_broken_notification, json,
+                                 strlen(json)) != good[i].yes) {
+            fail_msg("%s", good[i].xpath);
+        }
+    }
+    char big[MODEL_FILTER_MAX + 2];
+    memset(big, '1', sizeof big);
+    big[sizeof big - 1] = '\0';
+    const char *bad[] = {"",    "/a[", "1]|/*[1",        "$x", "nothing()", "/nomodule:x", "1 div",
+                         "a b", big,   "/*[*[*[*[1]]]]", "'",  "1)or(1"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(model_filter_check(model, bad[i], &err), ERR_INVALID);
+        assert_true(err.text[0] != '\0');
+    }
+}
+
 /* Printing an object and parsing what was printed gives the same object. */
 static void round_trips(void **state) {
     for (size_t i = 0; i < store.n; i++) {
@@ -451,7 +517,7 @@ int main(void) {
         cmocka_unit_test(set_and_text),  cmocka_unit_test(states),
         cmocka_unit_test(differences),   cmocka_unit_test(structured),
         cmocka_unit_test(rpcs),          cmocka_unit_test(notifications),
-        cmocka_unit_test(round_trips),
+        cmocka_unit_test(filters),       cmocka_unit_test(round_trips),
     };
     return cmocka_run_group_tests(tests, load, last);
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Inputs and outputs of rpcs, and notifications. */
+/* Inputs and outputs of rpcs. */
 #include <stdalign.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "model/internal.h"
 
 static const struct node *part(const struct node *rpc, enum node_type type) {
@@ -58,39 +57,51 @@ out:
     return rc;
 }
 
+/* The body is {"module:input": {...}} (RFC 8040 3.6.1). */
+static enum err_code input_of_json(const struct node *rpc, const char *path, const char *body,
+                                   size_t len, json_t **out, struct err *e) {
+    json_t *root = NULL;
+    enum err_code rc = tree_parse(body, len, MODEL_OBJECT_MAX, &root, e);
+    if (rc == ERR_OK) {
+        char *name = mem_printf("%s:input", rpc->module);
+        json_t *input = json_object_get(root, name);
+        if (!json_is_object(input) || json_object_size(root) != 1) {
+            rc = err_set(e, ERR_MALFORMED, path, "The body is {\"%s\": {...}} and nothing else.",
+                         name);
+        } else {
+            *out = json_incref(input);
+        }
+        mem_free(name);
+    }
+    json_decref(root);
+    return rc;
+}
+
 enum err_code rpc_input_parse(const struct model *m, const struct node *rpc, const char *body,
                               size_t len, enum model_format format, struct arena *a,
                               struct rpc_input *out, struct err *e) {
     const struct node *input = part(rpc, NODE_INPUT);
+    const struct module_info *mod = model_module(rpc->module);
+    struct buf path = BUF_INIT;
     json_t *value = NULL;
     unsigned flags = 0;
+    enum err_code rc = ERR_OK;
+    node_path(rpc, &path);
     if (len == 0 || body == NULL) {
         value = json_object();
     } else if (format == FORMAT_XML) {
+        const struct xml_cover covers[] = {{"input", mod->ns}, {NULL, NULL}};
         flags = TREE_LEXICAL;
-        ERR_TRY(xml_parse(input != NULL ? input : rpc, true, body, len, &value, e));
+        rc = xml_parse(m, input != NULL ? input : rpc, covers, buf_cstr(&path), body, len, &value,
+                       e);
     } else {
-        ERR_TRY(tree_parse(body, len, MODEL_OBJECT_MAX, &value, e));
-        struct buf name = BUF_INIT;
-        buf_printf(&name, "%s:input", rpc->module);
-        json_t *inner = json_object_get(value, buf_cstr(&name));
-        inner = inner != NULL || input == NULL || node_child(input, "input", 5) != NULL
-                    ? inner
-                    : json_object_get(value, "input");
-        buf_free(&name);
-        if (inner != NULL && json_object_size(value) == 1) {
-            json_incref(inner);
-            json_decref(value);
-            value = inner;
-        }
+        rc = input_of_json(rpc, buf_cstr(&path), body, len, &value, e);
     }
-    enum err_code rc;
-    if (!json_is_object(value)) {
-        rc = err_set(e, ERR_MALFORMED, NULL, "The input of %s is an object.", rpc->name);
-    } else {
+    if (rc == ERR_OK) {
         rc = make_input(m, rpc, value, flags, a, out, e);
     }
     json_decref(value);
+    buf_free(&path);
     return rc;
 }
 
@@ -132,25 +143,6 @@ const char *rpc_input_value(const struct rpc_input *in, const char *leaf, struct
     return out;
 }
 
-static enum err_code checked_tree(const struct model *m, const struct node *n, const char *json,
-                                  size_t len, json_t **out, struct err *e) {
-    json_t *value = NULL;
-    struct buf path = BUF_INIT;
-    enum err_code rc = ERR_OK;
-    node_path(n->type == NODE_OUTPUT ? n->parent : n, &path);
-    if (len == 0) {
-        value = json_object();
-    } else {
-        rc = tree_parse(json, len, MODEL_BODY_MAX, &value, e);
-    }
-    if (rc == ERR_OK) {
-        rc = tree_check(m, n, value, TREE_STATE | TREE_TRUSTED, buf_cstr(&path), out, e);
-    }
-    json_decref(value);
-    buf_free(&path);
-    return rc;
-}
-
 enum err_code rpc_output_print(const struct model *m, const struct node *rpc, const char *json,
                                size_t len, const struct print_options *o, struct buf *out,
                                struct err *e) {
@@ -159,7 +151,7 @@ enum err_code rpc_output_print(const struct model *m, const struct node *rpc, co
     if (output == NULL) {
         return ERR_OK;
     }
-    ERR_TRY(checked_tree(m, output, json, len, &tree, e));
+    ERR_TRY(trusted_tree(m, output, json, len, &tree, e));
     struct buf name = BUF_INIT, path = BUF_INIT;
     struct print_options inner = *o;
     const struct module_info *mod = model_module(rpc->module);
@@ -173,40 +165,6 @@ enum err_code rpc_output_print(const struct model *m, const struct node *rpc, co
     enum err_code rc = print_tree(m, output, tree, buf_cstr(&path), &inner, out, e);
     json_decref(tree);
     buf_free(&name);
-    buf_free(&path);
-    return rc;
-}
-
-enum err_code notification_print(const struct model *m, const struct node *notification,
-                                 const char *json, size_t len, int64_t unix_ns,
-                                 const struct print_options *o, struct buf *out, struct err *e) {
-    json_t *tree = NULL;
-    ERR_TRY(checked_tree(m, notification, json, len, &tree, e));
-    struct buf name = BUF_INIT, inside = BUF_INIT, path = BUF_INIT;
-    struct print_options inner = *o;
-    char when[TIME_TEXT_MAX];
-    const struct module_info *mod = model_module(notification->module);
-    buf_printf(&name, "%s:%s", notification->module, notification->name);
-    node_path(notification, &path);
-    inner.wrap = buf_cstr(&name);
-    inner.wrap_ns = mod != NULL ? mod->ns : "";
-    inner.pretty = false;
-    inner.content = CONTENT_ALL;
-    enum err_code rc = print_tree(m, notification, tree, buf_cstr(&path), &inner, &inside, e);
-    time_format(unix_ns / NS_PER_S, 0, when);
-    if (rc == ERR_OK && o->format == FORMAT_XML) {
-        buf_printf(out,
-                   "<notification xmlns=\"urn:ietf:params:xml:ns:netconf:notification:1.0\">"
-                   "<eventTime>%s</eventTime>%s</notification>",
-                   when, buf_cstr(&inside));
-    } else if (rc == ERR_OK) {
-        /* `inside` is {"module:name":{...}}: the time goes before its only member */
-        buf_printf(out, "{\"ietf-restconf:notification\":{\"eventTime\":\"%s\",%s}", when,
-                   buf_cstr(&inside) + 1);
-    }
-    json_decref(tree);
-    buf_free(&name);
-    buf_free(&inside);
     buf_free(&path);
     return rc;
 }

@@ -267,6 +267,24 @@ void node_known_text(const struct node *parent, const char *name, size_t n, stru
     }
 }
 
+enum err_code node_unknown(const struct node *parent, const char *name, size_t n, const char *path,
+                           struct err *e) {
+    const char *colon = memchr(name, ':', n);
+    int shown = (int)(n > 60 ? 60 : n);
+    char *module = colon != NULL ? mem_strndup(name, (size_t)(colon - name)) : NULL;
+    bool stranger = module != NULL && model_module(module) == NULL;
+    mem_free(module);
+    struct buf known = BUF_INIT;
+    node_known_text(parent, name, n, &known);
+    enum err_code rc =
+        stranger
+            ? err_set(e, ERR_NAMESPACE, path, "\"%.*s\" is of an unknown module%s", shown, name,
+                      buf_cstr(&known))
+            : err_set(e, ERR_UNKNOWN, path, "\"%.*s\" is unknown%s", shown, name, buf_cstr(&known));
+    buf_free(&known);
+    return rc;
+}
+
 /* "8..30 | 40" -> "from 8 to 30, or 40" */
 static void range_words(const char *range, struct buf *out) {
     const char *sep = "";

@@ -300,14 +300,26 @@ static enum err_code check_uniques(struct walk *w, const struct node *n, const j
             if (unique_text(n, entry, n->uniques[u], &key) &&
                 map_put_n(&seen, key.data, key.len, w) != NULL) {
                 tree_add_entry(&w->path, n, entry);
-                rc = err_set(w->e, ERR_INVALID, here(w), "Another %s has the same %s.", n->name,
+                rc = err_set(w->e, ERR_CONSTRAINT, here(w), "Another %s has the same %s.", n->name,
                              n->uniques[u]);
+                err_tag(w->e, rc, "data-not-unique", n->uniques[u]);
             }
         }
         map_free(&seen, NULL);
         buf_free(&key);
     }
     return rc;
+}
+
+static enum err_code check_count(struct walk *w, const struct node *n, size_t count) {
+    bool few = count<n->min_elements, many = n->max_elements> 0 && count > n->max_elements;
+    if (!few && !many) {
+        return ERR_OK;
+    }
+    enum err_code rc =
+        err_set(w->e, ERR_CONSTRAINT, here(w), "There must be at %s %u %s, not %zu.",
+                few ? "least" : "most", few ? n->min_elements : n->max_elements, n->name, count);
+    return err_tag(w->e, rc, few ? "too-few-elements" : "too-many-elements", NULL);
 }
 
 static enum err_code check_array(struct walk *w, const struct node *n, const json_t *in,
@@ -342,13 +354,8 @@ static enum err_code check_array(struct walk *w, const struct node *n, const jso
         mem_free(sorted);
     }
     if (rc == ERR_OK && !(w->flags & TREE_PARTIAL)) {
-        if (count < n->min_elements || (n->max_elements > 0 && count > n->max_elements)) {
-            rc = err_set(w->e, count < n->min_elements ? ERR_MISSING : ERR_INVALID, here(w),
-                         "There must be %s%u %s, not %zu.",
-                         count < n->min_elements ? "at least " : "at most ",
-                         count < n->min_elements ? n->min_elements : n->max_elements, n->name,
-                         count);
-        } else {
+        rc = check_count(w, n, count);
+        if (rc == ERR_OK) {
             rc = check_uniques(w, n, array);
         }
     }
@@ -361,15 +368,6 @@ static enum err_code check_array(struct walk *w, const struct node *n, const jso
     return rc;
 }
 
-static enum err_code unknown(struct walk *w, const struct node *n, const char *name) {
-    struct buf known = BUF_INIT;
-    node_known_text(n, name, strlen(name), &known);
-    enum err_code rc =
-        err_set(w->e, ERR_UNKNOWN, here(w), "\"%.60s\" is unknown%s", name, buf_cstr(&known));
-    buf_free(&known);
-    return rc;
-}
-
 /* Puts each member of `in` at its child's place in `by_child`. */
 static enum err_code sort_members(struct walk *w, const struct node *n, const json_t *in,
                                   const json_t **by_child) {
@@ -379,10 +377,10 @@ static enum err_code sort_members(struct walk *w, const struct node *n, const js
         const struct node *c = node_child(n, name, strlen(name));
         if (c == NULL) {
             if (name[0] == '@') {
-                return err_set(w->e, ERR_UNSUPPORTED, here(w),
+                return err_set(w->e, ERR_ATTRIBUTE, here(w),
                                "Annotations such as \"%.60s\" are not taken.", name);
             }
-            return unknown(w, n, name);
+            return node_unknown(n, name, strlen(name), here(w), w->e);
         }
         if (!c->config && !(w->flags & TREE_STATE)) {
             return err_set(w->e, ERR_INVALID, here(w), "%s is state: it is shown, not set.",
@@ -393,7 +391,7 @@ static enum err_code sort_members(struct walk *w, const struct node *n, const js
             i++;
         }
         if (by_child[i] != NULL) {
-            return err_set(w->e, ERR_INVALID, here(w), "%s is given twice.", c->name);
+            return err_set(w->e, ERR_ELEMENT, here(w), "%s is given twice.", c->name);
         }
         by_child[i] = v;
     }
@@ -424,7 +422,8 @@ static enum err_code check_choices(struct walk *w, const struct node *n,
         }
         for (size_t j = 0; by_child[i] != NULL && j < i; j++) {
             if (by_child[j] != NULL && node_excludes(a, n->children[j])) {
-                return err_set(w->e, ERR_INVALID, here(w),
+                path_add_node(&w->path, a);
+                return err_set(w->e, ERR_ELEMENT, here(w),
                                "%s and %s exclude each other; give one of them.",
                                n->children[j]->name, a->name);
             }
@@ -442,9 +441,11 @@ static enum err_code check_choices(struct walk *w, const struct node *n,
                     buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", n->children[j]->name);
                 }
             }
-            enum err_code rc =
-                any ? ERR_OK
-                    : err_set(w->e, ERR_MISSING, here(w), "One of %s is needed.", buf_cstr(&names));
+            enum err_code rc = any ? ERR_OK
+                                   : err_tag(w->e,
+                                             err_set(w->e, ERR_INCOMPLETE, here(w),
+                                                     "One of %s is needed.", buf_cstr(&names)),
+                                             "missing-choice", a->choice->name);
             buf_free(&names);
             ERR_TRY(rc);
         }
@@ -463,12 +464,12 @@ static enum err_code check_absent(struct walk *w, const struct node *n, const st
     if (c->choice != NULL && !case_chosen(n, c, by_child)) {
         return ERR_OK;
     }
+    if (c->min_elements > 0) {
+        path_add_node(&w->path, c);
+        return check_count(w, c, 0);
+    }
     if (c->mandatory) {
         return err_set(w->e, ERR_MISSING, here(w), "%s is missing: %s", c->name, c->description);
-    }
-    if (c->min_elements > 0) {
-        return err_set(w->e, ERR_MISSING, here(w), "There must be at least %u %s, not 0.",
-                       c->min_elements, c->name);
     }
     if (c->type == NODE_CONTAINER && !c->presence) {
         /* What is mandatory in a plain container is so without it. */
@@ -603,5 +604,24 @@ enum err_code tree_check(const struct model *m, const struct node *n, const json
     buf_free(&w.path);
     buf_free(&w.canonical);
     buf_free(&w.tmp);
+    return rc;
+}
+
+enum err_code trusted_tree(const struct model *m, const struct node *n, const char *json,
+                           size_t len, json_t **out, struct err *e) {
+    json_t *value = NULL;
+    struct buf path = BUF_INIT;
+    enum err_code rc = ERR_OK;
+    node_path(n->type == NODE_OUTPUT ? n->parent : n, &path);
+    if (len == 0) {
+        value = json_object();
+    } else {
+        rc = tree_parse(json, len, MODEL_BODY_MAX, &value, e);
+    }
+    if (rc == ERR_OK) {
+        rc = tree_check(m, n, value, TREE_STATE | TREE_TRUSTED, buf_cstr(&path), out, e);
+    }
+    json_decref(value);
+    buf_free(&path);
     return rc;
 }

@@ -10,6 +10,7 @@
 
 enum { SHOWN_MAX = 60 }; /* characters of a bad value that an error repeats */
 
+/* "weft-ip..." of a type that is completed here; NULL for other types. */
 static const char *ip_tag(const struct lysc_type *t) {
     if (t->basetype != LY_TYPE_STRING) {
         return NULL;
@@ -19,7 +20,7 @@ static const char *ip_tag(const struct lysc_type *t) {
     LY_ARRAY_FOR(s->patterns, u) {
         if (s->patterns[u]->eapptag != NULL &&
             strncmp(s->patterns[u]->eapptag, "weft-ip", 7) == 0) {
-            return s->patterns[u]->eapptag + 5;
+            return s->patterns[u]->eapptag;
         }
     }
     return NULL;
@@ -30,72 +31,111 @@ static enum err_code check_ip(const char *tag, const char *value, struct buf *ca
                               const char *path, struct err *e) {
     char text[IP_TEXT_MAX];
     struct err inner;
-    unsigned family, want = tag[2] == 'v' ? (unsigned)(tag[3] - '0') : 0;
+    enum err_code rc;
+    const char *v = strstr(tag, "-ipv");
+    unsigned family, want = v != NULL ? (unsigned)(v[4] - '0') : 0;
     if (strstr(tag, "prefix") != NULL) {
-        struct ip_prefix p;
-        if (ip_prefix_parse(value, &p, &inner) != ERR_OK) {
-            return err_set(e, ERR_INVALID, path, "%s", inner.text);
-        }
+        struct ip_prefix p = {.len = 0};
+        rc = ip_prefix_parse(value, &p, &inner);
         family = p.addr.family;
         ip_prefix_format(&p, text);
     } else {
-        struct ip_addr a;
-        if (ip_addr_parse(value, &a, &inner) != ERR_OK) {
-            return err_set(e, ERR_INVALID, path, "%s", inner.text);
-        }
+        struct ip_addr a = {.family = 0};
+        rc = ip_addr_parse(value, &a, &inner);
         family = a.family;
         ip_addr_format(&a, text);
     }
+    if (rc != ERR_OK) {
+        return err_tag(e, err_set(e, ERR_INVALID, path, "%s", inner.text), tag, NULL);
+    }
     if (want != 0 && family != want) {
-        return err_set(e, ERR_INVALID, path, "\"%s\" is IPv%u; IPv%u is wanted here.", text, family,
-                       want);
+        return err_tag(e,
+                       err_set(e, ERR_INVALID, path, "\"%s\" is IPv%u; IPv%u is wanted here.", text,
+                               family, want),
+                       tag, NULL);
     }
     buf_clear(canonical);
     buf_str(canonical, text);
     return ERR_OK;
 }
 
-/* The message of the first pattern that does not match, when it has one of its own. */
-static bool pattern_message(const struct lysc_type *t, const char *value, size_t n,
-                            struct buf *out) {
-    if (t->basetype != LY_TYPE_STRING) {
-        return false;
+static const struct lysc_range *range_of(const struct lysc_type *t) {
+    switch (t->basetype) {
+    case LY_TYPE_STRING:
+        return ((const struct lysc_type_str *)t)->length;
+    case LY_TYPE_BINARY:
+        return ((const struct lysc_type_bin *)t)->length;
+    case LY_TYPE_DEC64:
+        return ((const struct lysc_type_dec *)t)->range;
+    case LY_TYPE_UINT8:
+    case LY_TYPE_UINT16:
+    case LY_TYPE_UINT32:
+    case LY_TYPE_UINT64:
+    case LY_TYPE_INT8:
+    case LY_TYPE_INT16:
+    case LY_TYPE_INT32:
+    case LY_TYPE_INT64:
+        return ((const struct lysc_type_num *)t)->range;
+    default:
+        return NULL;
     }
-    const struct lysc_type_str *s = (const struct lysc_type_str *)t;
-    struct ly_err_item *item = NULL;
-    bool found = false;
-    if (s->patterns != NULL &&
-        lyplg_type_validate_patterns(s->patterns, value, n, &item) != LY_SUCCESS) {
+}
+
+/* Is `text` the error-message that the model gives one of the type's restrictions? */
+static bool of_model(const struct lysc_type *t, const char *text) {
+    const struct lysc_range *r = range_of(t);
+    if (r != NULL && r->emsg != NULL && strcmp(r->emsg, text) == 0) {
+        return true;
+    }
+    if (t->basetype == LY_TYPE_STRING) {
+        const struct lysc_type_str *s = (const struct lysc_type_str *)t;
         LY_ARRAY_COUNT_TYPE u;
         LY_ARRAY_FOR(s->patterns, u) {
-            const char *msg = s->patterns[u]->emsg;
-            if (msg != NULL && item != NULL && item->msg != NULL && strcmp(item->msg, msg) == 0) {
-                buf_str(out, msg);
-                found = true;
-                break;
+            if (s->patterns[u]->emsg != NULL && strcmp(s->patterns[u]->emsg, text) == 0) {
+                return true;
             }
         }
     }
-    ly_err_free(item);
-    return found;
+    return false;
 }
 
-static enum err_code refuse(const struct node *leaf, const struct lysc_type *t, const char *value,
-                            size_t n, const char *path, struct err *e) {
+/* A sentence that is broken in the YANG text goes out in one line. */
+static void one_line(struct err *e) {
+    if (e != NULL) {
+        for (char *p = e->text; (p = strchr(p, '\n')) != NULL;) {
+            *p = ' ';
+        }
+    }
+}
+
+/* What the model itself says of the restriction that a value breaks, its error-message and
+ * error-app-tag, goes out (RFC 7950 8.3.1): the type is asked again, as only it hands out both. */
+static enum err_code refuse(const struct model *m, const struct node *leaf,
+                            const struct lysc_type *t, const char *value, size_t n,
+                            const char *path, struct err *e) {
+    struct ly_err_item *why = NULL;
+    struct lyd_value ignored = {0};
     struct buf b = BUF_INIT;
+    if (t->plugin->store(m->ctx, t, n > 0 ? value : "", n, 0, LY_VALUE_JSON, NULL, LYD_HINT_DATA,
+                         NULL, &ignored, NULL, &why) == LY_SUCCESS) {
+        t->plugin->free(m->ctx, &ignored);
+    }
     if (leaf->secret) {
         buf_printf(&b, "That is no valid %s: ", leaf->name);
     } else {
         buf_printf(&b, "\"%.*s%s\" is no valid %s: ", (int)(n > SHOWN_MAX ? SHOWN_MAX : n), value,
                    n > SHOWN_MAX ? "..." : "", leaf->name);
     }
-    size_t before = b.len;
-    if (!pattern_message(t, value, n, &b)) {
-        b.len = before;
+    if (why != NULL && why->msg != NULL && of_model(t, why->msg)) {
+        buf_str(&b, why->msg);
+    } else {
         node_type_text(leaf, &b);
         buf_str(&b, " is wanted.");
     }
     enum err_code rc = err_set(e, ERR_INVALID, path, "%s", buf_cstr(&b));
+    one_line(e);
+    err_tag(e, rc, why != NULL ? why->apptag : NULL, NULL);
+    ly_err_free(why);
     buf_free(&b);
     return rc;
 }
@@ -172,7 +212,7 @@ enum err_code value_check_at(const struct model *m, const struct node *leaf, con
     LY_ERR lyrc =
         lyd_value_validate(NULL, m->schema[leaf->id], n > 0 ? value : "", n, NULL, &real, &text);
     if (lyrc != LY_SUCCESS && lyrc != LY_EINCOMPLETE) {
-        return refuse(leaf, t, value, n, path, e);
+        return refuse(m, leaf, t, value, n, path, e);
     }
     if (tag == NULL && text != NULL) {
         buf_str(canonical, text);
@@ -315,15 +355,6 @@ static void error_path(const struct lyd_node *object, const struct lyd_node *at,
     }
 }
 
-/* A sentence that is broken in the YANG text goes out in one line. */
-static void one_line(struct err *e) {
-    if (e != NULL) {
-        for (char *p = e->text; (p = strchr(p, '\n')) != NULL;) {
-            *p = ' ';
-        }
-    }
-}
-
 static bool holds(const struct lyd_node *at, const struct lyxp_expr *cond,
                   const struct lysc_prefix *prefixes) {
     ly_bool result = 0;
@@ -347,7 +378,7 @@ static enum err_code check_conditions(const struct model *m, const struct lyd_no
         if (context != NULL && !(at->flags & LYD_DEFAULT) &&
             !holds(context, whens[u]->cond, whens[u]->prefixes)) {
             error_path(object, at, path, &where);
-            rc = err_set(e, ERR_INVALID, buf_cstr(&where), "%s has no place here: it needs %s.",
+            rc = err_set(e, ERR_UNKNOWN, buf_cstr(&where), "%s has no place here: it needs %s.",
                          at->schema->name, lyxp_get_expr(whens[u]->cond));
             goto out;
         }
@@ -356,9 +387,10 @@ static enum err_code check_conditions(const struct model *m, const struct lyd_no
     LY_ARRAY_FOR(musts, u) {
         if (!holds(at, musts[u].cond, musts[u].prefixes)) {
             error_path(object, at, path, &where);
-            rc = err_set(e, ERR_INVALID, buf_cstr(&where), "%s",
+            rc = err_set(e, ERR_CONSTRAINT, buf_cstr(&where), "%s",
                          musts[u].emsg != NULL ? musts[u].emsg : lyxp_get_expr(musts[u].cond));
             one_line(e);
+            err_tag(e, rc, musts[u].eapptag != NULL ? musts[u].eapptag : "must-violation", NULL);
             goto out;
         }
     }
@@ -373,6 +405,7 @@ static enum err_code check_conditions(const struct model *m, const struct lyd_no
                 error_path(object, at, path, &where);
                 rc = err_set(e, ERR_REFERENCE, buf_cstr(&where),
                              "There is no \"%s\" that %s refers to.", v, at->schema->name);
+                err_tag(e, rc, "instance-required", NULL);
                 goto out;
             }
         }

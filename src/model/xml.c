@@ -17,11 +17,12 @@ struct level {
 
 struct xml {
     XML_Parser p;
+    const struct model *m;
     const struct node *parent;
-    bool wrapped;
+    const struct xml_cover *covers; /* NULL: the root element is a child of `parent` */
     struct level at[MODEL_DEPTH_MAX + 2];
-    unsigned depth;  /* levels in use */
-    unsigned covers; /* 1 while inside the root element that only covers */
+    unsigned depth; /* levels in use */
+    bool covered;   /* inside the root element that only covers */
     struct buf text, path;
     size_t path_len[MODEL_DEPTH_MAX + 2];
     struct {
@@ -42,22 +43,97 @@ static const char *where(struct xml *x) {
     return x->path.len > 0 ? buf_cstr(&x->path) : NULL;
 }
 
-/* Expat gives "uri|local". */
-static const struct node *find(const struct node *parent, const char *name, const char **local) {
+static bool same(const char *s, const char *text, size_t n) {
+    return strlen(s) == n && memcmp(s, text, n) == 0;
+}
+
+/* Expat gives "uri|local"; without a namespace "local" alone. */
+static const char *split(const char *name, size_t *uri_len) {
     const char *bar = strrchr(name, '|');
-    *local = bar != NULL ? bar + 1 : name;
+    *uri_len = bar != NULL ? (size_t)(bar - name) : 0;
+    return bar != NULL ? bar + 1 : name;
+}
+
+static const char *ns_of(const struct node *n) {
+    const struct module_info *m = model_module(n->module);
+    return m != NULL ? m->ns : "";
+}
+
+static const struct node *find(const struct node *parent, const char *name) {
+    size_t uri;
+    const char *local = split(name, &uri);
     for (size_t i = 0; i < parent->n_children; i++) {
         const struct node *c = parent->children[i];
-        if (strcmp(c->name, *local) != 0) {
-            continue;
-        }
-        const struct module_info *m = model_module(c->module);
-        if (bar == NULL || (m != NULL && strlen(m->ns) == (size_t)(bar - name) &&
-                            strncmp(m->ns, name, (size_t)(bar - name)) == 0)) {
+        if (strcmp(c->name, local) == 0 && same(ns_of(c), name, uri)) {
             return c;
         }
     }
     return NULL;
+}
+
+static bool ns_known(const char *uri, size_t n) {
+    for (size_t i = 0; i < model_tables.n_modules; i++) {
+        if (same(model_tables.modules[i].ns, uri, n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err_code unknown(struct xml *x, const struct node *parent, const char *name) {
+    size_t uri;
+    const char *local = split(name, &uri), *wanted = "";
+    struct buf known = BUF_INIT;
+    for (size_t i = 0; i < parent->n_children && wanted[0] == '\0'; i++) {
+        wanted = strcmp(parent->children[i]->name, local) == 0 ? ns_of(parent->children[i]) : "";
+    }
+    if (wanted[0] != '\0') {
+        buf_printf(&known, "; %s is the one that is wanted", wanted);
+    } else {
+        node_known_text(parent, local, strlen(local), &known);
+    }
+    enum err_code rc;
+    if (uri == 0) {
+        rc = err_set(x->e, ERR_NAMESPACE, where(x), "<%.60s> has no namespace%s.", local,
+                     buf_cstr(&known));
+    } else if (wanted[0] != '\0' || !ns_known(name, uri)) {
+        rc = err_set(x->e, ERR_NAMESPACE, where(x), "<%.60s> is in the wrong namespace, %.*s%s.",
+                     local, (int)(uri > 100 ? 100 : uri), name, buf_cstr(&known));
+    } else {
+        rc = err_set(x->e, ERR_UNKNOWN, where(x), "<%.60s> is unknown%s", local, buf_cstr(&known));
+    }
+    buf_free(&known);
+    return rc;
+}
+
+/* The root element that only covers what is meant. */
+static void cover(struct xml *x, const char *name) {
+    size_t uri;
+    const char *local = split(name, &uri);
+    bool named = false;
+    for (const struct xml_cover *c = x->covers; c->name != NULL; c++) {
+        bool same_name = strcmp(c->name, local) == 0;
+        if (same_name && same(c->ns, name, uri)) {
+            x->covered = true;
+            return;
+        }
+        named = named || same_name;
+    }
+    stop(x, err_set(x->e, named ? ERR_NAMESPACE : ERR_UNKNOWN, where(x),
+                    "<%.60s>%s%.*s: the body's element is <%s xmlns=\"%s\">.", local,
+                    uri > 0 ? " of " : " without a namespace", (int)(uri > 100 ? 100 : uri), name,
+                    x->covers->name, x->covers->ns));
+}
+
+/* Attributes say nothing that we could do (RFC 8040 knows none in a body). */
+static bool attributes_ok(struct xml *x, const XML_Char **attributes) {
+    size_t uri;
+    if (attributes[0] != NULL) {
+        const char *local = split(attributes[0], &uri);
+        stop(x, err_set(x->e, ERR_ATTRIBUTE, where(x), "The attribute \"%.60s\" is unknown here.",
+                        local));
+    }
+    return attributes[0] == NULL;
 }
 
 static void XMLCALL start(void *arg, const XML_Char *name, const XML_Char **attributes) {
@@ -65,8 +141,10 @@ static void XMLCALL start(void *arg, const XML_Char *name, const XML_Char **attr
     if (x->rc != ERR_OK) {
         return;
     }
-    if (x->wrapped && x->covers == 0) {
-        x->covers = 1;
+    if (x->covers != NULL && !x->covered) {
+        if (attributes_ok(x, attributes)) {
+            cover(x, name);
+        }
         return;
     }
     if (x->depth > MODEL_DEPTH_MAX) {
@@ -75,28 +153,18 @@ static void XMLCALL start(void *arg, const XML_Char *name, const XML_Char **attr
         return;
     }
     const struct node *parent = x->depth > 0 ? x->at[x->depth - 1].node : x->parent;
-    const char *local;
     if (node_is_leaf(parent)) {
         stop(x,
-             err_set(x->e, ERR_INVALID, where(x), "%s holds a value, not elements.", parent->name));
+             err_set(x->e, ERR_ELEMENT, where(x), "%s holds a value, not elements.", parent->name));
         return;
     }
-    const struct node *n = find(parent, name, &local);
+    const struct node *n = find(parent, name);
     if (n == NULL) {
-        struct buf known = BUF_INIT;
-        node_known_text(parent, local, strlen(local), &known);
-        stop(x,
-             err_set(x->e, ERR_UNKNOWN, where(x), "<%.60s> is unknown%s", local, buf_cstr(&known)));
-        buf_free(&known);
+        stop(x, unknown(x, parent, name));
         return;
     }
-    for (size_t i = 0; attributes[i] != NULL; i += 2) {
-        if (strstr(attributes[i], "|operation") != NULL ||
-            strstr(attributes[i], "|insert") != NULL) {
-            stop(x, err_set(x->e, ERR_UNSUPPORTED, where(x),
-                            "Operations inside the body are not supported here."));
-            return;
-        }
+    if (!attributes_ok(x, attributes)) {
+        return;
     }
     json_t *into = x->depth > 0 ? x->at[x->depth - 1].value : x->out;
     const struct node *above = x->depth > 0 ? parent : model_root();
@@ -113,7 +181,7 @@ static void XMLCALL start(void *arg, const XML_Char *name, const XML_Char **attr
     } else if (v != NULL) {
         if (tree_get(into, above, n) != NULL) {
             json_decref(v);
-            stop(x, err_set(x->e, ERR_INVALID, where(x), "%s is given twice.", n->name));
+            stop(x, err_set(x->e, ERR_ELEMENT, where(x), "%s is given twice.", n->name));
             return;
         }
         tree_set_new(into, above, n, v);
@@ -143,6 +211,27 @@ static void fix_identity(struct xml *x) {
     }
 }
 
+/* When all keys of an entry are there, the places inside it can be named. */
+static void name_entry(struct xml *x, const struct level *l) {
+    struct buf keys = BUF_INIT, canonical = BUF_INIT;
+    enum base_type actual;
+    bool all = true;
+    for (size_t i = 0; i < l->node->n_keys && all; i++) {
+        const json_t *v = tree_get(l->value, l->node, l->node->keys[i]);
+        all = v != NULL &&
+              value_check_at(x->m, l->node->keys[i], json_string_value(v), json_string_length(v),
+                             &canonical, &actual, NULL, NULL) == ERR_OK;
+        if (all) {
+            path_add_key(&keys, i == 0, buf_cstr(&canonical));
+        }
+    }
+    if (all) {
+        buf_add(&x->path, keys.data, keys.len);
+    }
+    buf_free(&keys);
+    buf_free(&canonical);
+}
+
 static void XMLCALL end(void *arg, const XML_Char *name) {
     struct xml *x = arg;
     if (x->rc != ERR_OK || x->depth == 0) {
@@ -166,7 +255,7 @@ static void XMLCALL end(void *arg, const XML_Char *name) {
             json_array_append_new(old, v);
         } else if (old != NULL) {
             json_decref(v);
-            stop(x, err_set(x->e, ERR_INVALID, where(x), "%s is given twice.", n->name));
+            stop(x, err_set(x->e, ERR_ELEMENT, where(x), "%s is given twice.", n->name));
             return;
         } else {
             tree_set_new(into, above, n, v);
@@ -174,6 +263,9 @@ static void XMLCALL end(void *arg, const XML_Char *name) {
         buf_clear(&x->text);
     }
     x->path.len = x->path_len[x->depth];
+    if (n->is_key && x->depth > 0) {
+        name_entry(x, &x->at[x->depth - 1]);
+    }
 }
 
 static void XMLCALL text(void *arg, const XML_Char *s, int len) {
@@ -187,7 +279,7 @@ static void XMLCALL text(void *arg, const XML_Char *s, int len) {
     }
     for (int i = 0; i < len; i++) {
         if (strchr(" \t\r\n", s[i]) == NULL) {
-            stop(x, err_set(x->e, ERR_INVALID, where(x), "Text between elements."));
+            stop(x, err_set(x->e, ERR_ELEMENT, where(x), "There is text between elements."));
             return;
         }
     }
@@ -219,15 +311,18 @@ static void XMLCALL doctype(void *arg, const XML_Char *name, const XML_Char *sys
     stop(x, err_set(x->e, ERR_MALFORMED, NULL, "A document type has no place here."));
 }
 
-enum err_code xml_parse(const struct node *parent, bool wrapped, const char *body, size_t len,
-                        json_t **out, struct err *e) {
+enum err_code xml_parse(const struct model *m, const struct node *parent,
+                        const struct xml_cover *covers, const char *base, const char *body,
+                        size_t len, json_t **out, struct err *e) {
     if (len > MODEL_BODY_MAX) {
         return err_set(e, ERR_TOO_BIG, NULL, "%zu bytes are too many; %d are the limit.", len,
                        MODEL_BODY_MAX);
     }
     struct xml *x = MEM_NEW(struct xml);
     x->parent = parent;
-    x->wrapped = wrapped;
+    x->m = m;
+    x->covers = covers;
+    buf_str(&x->path, base);
     x->e = e;
     x->out = json_object();
     x->p = XML_ParserCreateNS("UTF-8", '|');

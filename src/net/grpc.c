@@ -47,6 +47,10 @@ enum grpc_code grpc_code_of(enum err_code code) {
     case ERR_MALFORMED:
     case ERR_INVALID:
     case ERR_UNKNOWN:
+    case ERR_NAMESPACE:
+    case ERR_ATTRIBUTE:
+    case ERR_BAD_ATTRIBUTE:
+    case ERR_ELEMENT:
     case ERR_MISSING:
         return GRPC_INVALID_ARGUMENT;
     case ERR_ABSENT:
@@ -56,6 +60,8 @@ enum grpc_code grpc_code_of(enum err_code code) {
     case ERR_CONFLICT:
         return GRPC_ABORTED;
     case ERR_REFERENCE:
+    case ERR_INCOMPLETE:
+    case ERR_CONSTRAINT:
     case ERR_LOCKED:
     case ERR_IN_USE:
     case ERR_REFUSED:

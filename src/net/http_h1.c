@@ -35,8 +35,8 @@ static void refuse(struct http_conn *c, int status, const char *why) {
     struct buf b = BUF_INIT;
     put_status(&b, 1, status);
     buf_printf(&b,
-               "date: %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %zu\r\n"
-               "connection: close\r\n\r\n%s.\n",
+               "date: %s\r\ncontent-type: text/plain; charset=utf-8\r\ncache-control: no-cache\r\n"
+               "content-length: %zu\r\nconnection: close\r\n\r\n%s.\n",
                http_date(c->server), strlen(why) + 2, why);
     stream_write(c->stream, b.data, b.len);
     buf_free(&b);

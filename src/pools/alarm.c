@@ -37,69 +37,11 @@ void alarm_answer_noop(struct txn *t, struct apmi_session *s, uint64_t msg_id, c
     alarm_answer(t, s, msg_id, &r);
 }
 
-/* The answer is stored with what it did, in one transaction, so that both or neither survive. */
 static void answer_and_store(struct pools *p, struct txn *t, struct apmi_session *s,
-                             uint64_t msg_id, const struct domain *d, const alarm_msg *a,
-                             const response *r, int64_t receipt_s) {
-    size_t n = openapmi__v1__alarm_response__get_packed_size(r);
-    uint8_t *bytes = mem_alloc(n + 1);
-    openapmi__v1__alarm_response__pack(r, bytes);
-    struct answer_rec rec = {.at_s = receipt_s,
-                             .attempt = a->attempt,
-                             .domain = d->id,
-                             .type = (uint8_t)a->type,
-                             .bytes = bytes,
-                             .len = (uint32_t)n};
-    answer_put(p, t, d->entity, a->alarm_id, &rec);
-    mem_free(bytes);
+                             uint64_t msg_id, struct domain *d, const alarm_msg *a,
+                             const response *r, uint32_t first, int64_t receipt_s) {
+    answer_keep(p, t, d, a, r, first, receipt_s);
     alarm_answer(t, s, msg_id, r);
-}
-
-/* Does what the stored answer ordered still stand? A synchronisation may have shown meanwhile that
- * the entity never had the pools it was given: they are free, perhaps somebody else's by now, and
- * must not be promised again. */
-static bool still_stands(const struct pools *p, const struct entity *en, const struct answer *old,
-                         const response *r) {
-    struct domain *d = old->domain < p->n_domains ? p->domains[old->domain] : NULL;
-    if (d == NULL || d->entity != en) {
-        return false;
-    }
-    for (size_t i = 0; i < r->n_add; i++) {
-        const struct pool *po = domain_pool_named(d, r->add[i]->name);
-        const Openapmi__V1__Prefix *px = r->add[i]->prefix;
-        if (po == NULL || !pool_state_managed(po->state) || px == NULL || px->address.len != 4 ||
-            px->length != po->len || memcmp(px->address.data, ip4(po->address).bytes, 4) != 0) {
-            return false;
-        }
-    }
-    const struct pool *po = r->pool[0] != '\0' ? domain_pool_named(d, r->pool) : NULL;
-    if (r->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
-        return po != NULL && (po->state == POOL_DRAIN || po->state == POOL_DRAIN_SET);
-    }
-    if (r->action == OPENAPMI__V1__ACTION__REMOVE_POOL) {
-        return po != NULL && (po->state == POOL_REMOVING || po->state == POOL_CONFLICT);
-    }
-    return true;
-}
-
-static bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
-                         const alarm_msg *a) {
-    const struct answer *old = answer_find(p, apmi_entity(s), a->alarm_id);
-    if (old == NULL || old->type != (uint8_t)a->type || a->attempt > old->attempt) {
-        return false;
-    }
-    response *r = openapmi__v1__alarm_response__unpack(NULL, old->len, old->bytes);
-    if (r == NULL) {
-        return false;
-    }
-    if (!still_stands(p, apmi_entity(s), old, r)) {
-        openapmi__v1__alarm_response__free_unpacked(r, NULL);
-        return false;
-    }
-    p->stats.duplicates++;
-    alarm_answer(t, s, msg_id, r);
-    openapmi__v1__alarm_response__free_unpacked(r, NULL);
-    return true;
 }
 
 /* 0: the alarm may come now. Otherwise when it may come again: each that is refused gets a turn of
@@ -176,28 +118,6 @@ static void why_not(const struct domain *d, unsigned len, const struct prefix_co
     }
 }
 
-struct offer { /* one pool of an ADD_POOLS, with what it points to */
-    Openapmi__V1__Pool pool;
-    Openapmi__V1__Prefix prefix;
-    struct ip_addr addr;
-    char name[POOLS_NAME_MAX + 16];
-};
-
-static void offer_fill(struct offer *o, const struct domain *d, const struct pool *po) {
-    openapmi__v1__pool__init(&o->pool);
-    openapmi__v1__prefix__init(&o->prefix);
-    struct ip_prefix px = pool_prefix(po);
-    o->addr = px.addr;
-    o->prefix.af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
-    o->prefix.address = (ProtobufCBinaryData){4, o->addr.bytes};
-    o->prefix.length = px.len;
-    pool_name(d, po, o->name);
-    o->pool.name = o->name;
-    o->pool.prefix = &o->prefix;
-    o->pool.total = ip_prefix_usable(&px);
-    o->pool.state = OPENAPMI__V1__POOL_STATE__ACTIVE;
-}
-
 static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                       struct domain *d, const alarm_msg *a, int64_t receipt_s) {
     uint32_t wanted = a->wanted_prefixes ? a->wanted_prefixes : 1;
@@ -209,16 +129,16 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
     } else {
         p->stats.retries++;
     }
-    struct offer *offers = mem_alloc(most * sizeof *offers);
-    Openapmi__V1__Pool **add = mem_alloc(most * sizeof *add);
+    uint32_t first = d->next_ordinal;
+    struct offers offers;
+    offers_make(&offers, most);
     struct prefix_conflict why = {.reason = PREFIX_WHY_NONE};
     for (; n < most; n++) {
         const struct pool *po = domain_apportion(p, t, d, len, &why);
         if (po == NULL) {
             break;
         }
-        offer_fill(&offers[n], d, po);
-        add[n] = &offers[n].pool;
+        offers_add(&offers, d, po);
     }
     char text[256] = "";
     response r = OPENAPMI__V1__ALARM_RESPONSE__INIT;
@@ -235,7 +155,7 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
         r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_ACK;
         r.action = OPENAPMI__V1__ACTION__ADD_POOLS;
         r.n_add = n;
-        r.add = add;
+        r.add = offers.add;
         alarm_over(t, d, ALARM_APPORTION);
         domain_wait(p, d);
         partition_check_low(p, t, d->partition);
@@ -248,9 +168,8 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
         alarm_keep(t, d, ALARM_APPORTION, a, receipt_s, (uint8_t)r.result, (uint8_t)r.reason,
                    r.retry_at, "", text);
     }
-    answer_and_store(p, t, s, msg_id, d, a, &r, receipt_s);
-    mem_free(add);
-    mem_free(offers);
+    answer_and_store(p, t, s, msg_id, d, a, &r, first, receipt_s);
+    offers_free(&offers);
 }
 
 /* ---- the others ------------------------------------------------------------------------------ */
@@ -279,7 +198,7 @@ static void abate(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_ACK;
     r.action = OPENAPMI__V1__ACTION__NOOP;
     r.text = (char *)(uintptr_t)(any ? "" : "no alarm of this domain was outstanding");
-    answer_and_store(p, t, s, msg_id, d, a, &r, receipt_s);
+    answer_and_store(p, t, s, msg_id, d, a, &r, 0, receipt_s);
 }
 
 static void drain_alarm(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
@@ -311,7 +230,7 @@ static void drain_alarm(struct pools *p, struct txn *t, struct apmi_session *s, 
     r.retry_at = dec.retry_at;
     r.pool = dec.pool;
     r.text = dec.text;
-    answer_and_store(p, t, s, msg_id, d, a, &r, receipt_s);
+    answer_and_store(p, t, s, msg_id, d, a, &r, 0, receipt_s);
 }
 
 void alarm_handle(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,

@@ -30,7 +30,7 @@ struct apmi_session {
     bool closed; /* the transport is gone, or was told to go */
     struct entity *entity;
     uint64_t boot_epoch, last_msg_id;
-    int64_t heard_ns;     /* last message, by the clock that is never set */
+    int64_t heard_s;      /* last message, by the monotonic clock */
     struct map announced; /* domains of the DomainSync under way */
     /* parts of a PoolSync under way */
     struct item **parts;
@@ -242,8 +242,8 @@ void apmi_dismiss(struct txn *t, struct apmi_session *s, int code, const char *w
 }
 
 void apmi_check_silence(struct txn *t, struct apmi_session *s) {
-    int64_t silent = clock_mono(s->pools->clock) - s->heard_ns;
-    if (s->peer.silent_max_s > 0 && silent > s->peer.silent_max_s * NS_PER_S) {
+    int64_t silent = clock_mono_s(s->pools->clock) - s->heard_s;
+    if (s->peer.silent_max_s > 0 && silent > (int64_t)s->peer.silent_max_s) {
         apmi_dismiss(t, s, CODE_UNAVAILABLE, "nothing was heard from it for too long");
     }
 }
@@ -694,7 +694,7 @@ static enum err_code item_work(struct txn *t, void *arg, struct err *e) {
         return ERR_OK;
     }
     s->last_msg_id = m->msg_id;
-    s->heard_ns = clock_mono(p->clock);
+    s->heard_s = clock_mono_s(p->clock);
     if ((s->phase == PHASE_HELLO) != (m->body_case == OPENAPMI__V1__ENTITY_MSG__BODY_HELLO)) {
         apmi_end(t, s, CODE_INVALID_ARGUMENT,
                  s->phase == PHASE_HELLO ? "Hello comes first" : "Hello comes once");

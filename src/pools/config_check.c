@@ -224,11 +224,13 @@ static enum err_code check_root_fate(const struct partition *pt, const struct pa
     case SHRINKS: {
         uint64_t n = allocated_outside(pt->tree, &r->prefix, to, &wider);
         if (wider || (n > 0 && !force)) {
-            return at_root(e, ERR_IN_USE, pt->name, &r->prefix,
-                           "%" PRIu64 " prefixes of root prefix %s are allocated outside %s%s", n,
-                           text, ip_prefix_format(to, other),
-                           wider ? "; one of them is wider than it."
-                                 : "; force keeps them until they are reclaimed.");
+            enum err_code rc =
+                at_root(e, ERR_IN_USE, pt->name, &r->prefix,
+                        "%" PRIu64 " prefixes of root prefix %s are allocated outside %s%s", n,
+                        text, ip_prefix_format(to, other),
+                        wider ? "; one of them is wider than it."
+                              : "; force keeps them until they are reclaimed.");
+            return wider ? rc : err_rail(e, rc);
         }
         return ERR_OK;
     }
@@ -236,10 +238,10 @@ static enum err_code check_root_fate(const struct partition *pt, const struct pa
         break;
     }
     if (!force) {
-        return at_root(e, ERR_IN_USE, pt->name, &r->prefix,
-                       "%" PRIu64 " prefixes of root prefix %s are allocated; force removes it and "
-                       "keeps them until they are reclaimed.",
-                       r->prefixes, text);
+        return err_rail(e, at_root(e, ERR_IN_USE, pt->name, &r->prefix,
+                                   "%" PRIu64 " prefixes of root prefix %s are allocated; force "
+                                   "removes it and keeps them until they are reclaimed.",
+                                   r->prefixes, text));
     }
     return ERR_OK;
 }
@@ -488,11 +490,12 @@ static enum err_code check_guard(struct pools *p, struct txn *t, struct err *e) 
     }
     if (hit > 0 && hit * 100 > all * percent) {
         if (!txn_force(t)) {
-            return err_set(e, ERR_REFUSED, "/weft-apm:apm",
+            return err_rail(
+                e, err_set(e, ERR_REFUSED, "/weft-apm:apm",
                            "This change would drain or cut off %" PRIu64 " of %" PRIu64
                            " subscribers, more than %u%% (guard-rails drain-percent); force makes "
                            "it all the same.",
-                           hit, all, percent);
+                           hit, all, percent));
         }
         txn_warn(t, "warning: %" PRIu64 " of %" PRIu64 " subscribers are drained or cut off", hit,
                  all);

@@ -130,12 +130,13 @@ bool entity_pool_name_taken(struct entity *en, const char *name, const struct do
  * it any more), then numbers that never come twice. */
 static uint32_t next_seq(struct domain *d) {
     char name[POOLS_NAME_MAX + 16];
-    if (domain_pool_named(d, d->name) == NULL && !entity_pool_name_taken(d->entity, d->name, d)) {
+    if (d->n_bare == 0 && !entity_pool_name_taken(d->entity, d->name, d)) {
         return SEQ_BARE;
     }
     for (uint32_t seq = d->next_seq;; seq++) {
         pool_name_make(d->name, seq, name);
-        if (domain_pool_named(d, name) == NULL && !entity_pool_name_taken(d->entity, name, d)) {
+        if ((seq >= d->seq_end || domain_pool_named(d, name) == NULL) &&
+            !entity_pool_name_taken(d->entity, name, d)) {
             return seq;
         }
     }
@@ -280,18 +281,14 @@ void domain_wait(struct pools *p, struct domain *d) {
     if (!list_empty(&d->waiting)) {
         return; /* the earlier deadline stands */
     }
-    d->wait_until_ns = clock_mono(p->clock) + POOLS_ACK_S * NS_PER_S;
+    d->wait_until_s = clock_mono_s(p->clock) + POOLS_ACK_S;
     list_append(&p->waiting, &d->waiting);
 }
 
 void domain_wait_done(struct domain *d) {
-    for (uint32_t i = 0; i < d->n_pools; i++) {
-        uint8_t s = d->pools[i].state;
-        if (s == POOL_ALLOCATING || s == POOL_DRAIN || s == POOL_REMOVING || s == POOL_UNCERTAIN) {
-            return;
-        }
+    if (d->n_unsettled == 0) {
+        list_remove(&d->waiting);
     }
-    list_remove(&d->waiting);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

@@ -237,6 +237,15 @@ static void pool_extra_free(struct pool *po) {
     }
 }
 
+/* What the domain counts of its pools, so that nobody has to look at all of them. */
+static void pool_count(struct domain *d, const struct pool *po, int by) {
+    d->n_bare += po->seq == SEQ_BARE ? (uint32_t)by : 0;
+    d->n_unsettled += pool_state_unsettled(po->state) ? (uint32_t)by : 0;
+    if (po->seq < SEQ_FOREIGN && po->seq >= d->seq_end) {
+        d->seq_end = po->seq + 1;
+    }
+}
+
 static void tree_leave(struct domain *d, const struct pool *po) {
     if (pool_state_managed(po->state)) {
         struct ip_prefix px = pool_prefix(po);
@@ -257,6 +266,7 @@ static enum err_code tree_join(struct pools *p, struct domain *d, const struct p
 static void pool_remove(struct pools *p, struct domain *d, uint32_t i) {
     struct pool *po = &d->pools[i];
     tree_leave(d, po);
+    pool_count(d, po, -1);
     pool_extra_free(po);
     memmove(po, po + 1, (d->n_pools - i - 1) * sizeof *po);
     d->n_pools--;
@@ -299,6 +309,9 @@ static enum err_code fold_pool(struct pools *p, uint32_t domain, uint32_t ordina
     struct pool *po = there ? &d->pools[i] : pool_insert(p, d, i, ordinal);
     bool same = there && po->address == r.address && po->len == r.len &&
                 pool_state_managed(po->state) == pool_state_managed(r.state);
+    if (there) {
+        pool_count(d, po, -1);
+    }
     if (there && !same) {
         tree_leave(d, po);
     }
@@ -310,6 +323,7 @@ static enum err_code fold_pool(struct pools *p, uint32_t domain, uint32_t ordina
     po->seq = r.seq;
     po->allocated_at = r.allocated_at;
     po->since = r.since;
+    pool_count(d, po, 1);
     pool_extra_free(po);
     if (r.name != NULL || r.note != NULL) {
         po->extra = MEM_NEW(struct pool_extra);
@@ -323,7 +337,9 @@ static enum err_code fold_pool(struct pools *p, uint32_t domain, uint32_t ordina
     if (!same) {
         enum err_code rc = tree_join(p, d, po, e);
         if (rc != ERR_OK) {
+            pool_count(d, po, -1);
             po->state = POOL_UNMANAGED; /* so that removing it leaves the tree alone */
+            pool_count(d, po, 1);
             pool_remove(p, d, i);
             return rc;
         }
@@ -363,18 +379,26 @@ static void answer_drop(struct pools *p, const char *key, size_t key_len, struct
     if (en != NULL) {
         en->n_answers--;
     }
-    mem_free(a->alarm_id);
-    mem_free(a->bytes);
     mem_free(a);
 }
 
-/* Keeps the list in order of time: at the end but for restarts and undoing. */
-static void answer_link(struct pools *p, struct answer *a) {
-    struct list *after = p->answers.prev;
-    while (after != &p->answers && CONTAINER_OF(after, struct answer, link)->at_s > a->at_s) {
-        after = after->prev;
+static struct answer *answer_new(uint32_t entity, const char *id, size_t id_len,
+                                 const struct answer_rec *r) {
+    struct answer *a = mem_alloc(sizeof *a + id_len + 1 + r->len);
+    a->entity = entity;
+    a->at_s = r->at_s;
+    a->attempt = r->attempt;
+    a->type = r->type;
+    a->domain = r->domain;
+    a->n_add = r->n_add;
+    a->first = r->first;
+    a->crc = r->crc;
+    a->len = (uint16_t)r->len;
+    memcpy(a->alarm_id, id, id_len);
+    if (r->len > 0) {
+        memcpy(a->alarm_id + id_len + 1, r->bytes, r->len);
     }
-    list_prepend(after, &a->link);
+    return a;
 }
 
 static enum err_code fold_answer(struct pools *p, const char *key, size_t key_len, const void *v,
@@ -390,19 +414,16 @@ static enum err_code fold_answer(struct pools *p, const char *key, size_t key_le
         return ERR_OK;
     }
     struct answer_rec r;
+    struct buf rest = BUF_INIT;
     ERR_TRY(answer_rec_decode(v, n, &r, e));
+    if (memchr(key + 4, '\0', key_len - 4) != NULL || (r.whole && !answer_upgrade(p, &r, &rest))) {
+        return err_set(e, ERR_MALFORMED, NULL, "the answer is damaged");
+    }
     if (a != NULL) {
         answer_drop(p, key, key_len, a);
     }
-    a = MEM_NEW(struct answer);
-    a->entity = be32(key);
-    a->alarm_id = mem_strndup(key + 4, key_len - 4);
-    a->at_s = r.at_s;
-    a->attempt = r.attempt;
-    a->type = r.type;
-    a->domain = r.domain;
-    a->bytes = r.bytes;
-    a->len = r.len;
+    a = answer_new(be32(key), key + 4, key_len - 4, &r);
+    buf_free(&rest);
     map_put_n(&p->answer_by_id, key, key_len, a);
     answer_link(p, a);
     p->n_answers++;
@@ -561,7 +582,10 @@ bool pools_state_encode(void *self, const char *key, size_t key_len, struct buf 
                                    .attempt = a->attempt,
                                    .type = a->type,
                                    .domain = a->domain,
-                                   .bytes = a->bytes,
+                                   .n_add = a->n_add,
+                                   .first = a->first,
+                                   .crc = a->crc,
+                                   .bytes = answer_bytes(a),
                                    .len = a->len};
             answer_rec_encode(&r, out);
         }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -201,10 +202,12 @@ struct domain {
     int64_t created_s;
     struct pool *pools; /* by ordinal: the order in which they were given */
     uint32_t n_pools, cap_pools;
+    uint32_t n_bare, n_unsettled; /* pools with the domain's own name; that wait for the entity */
+    uint32_t seq_end;             /* no pool has this number or one above */
     struct alarm *alarms[ALARM_TYPES];
     /* volatile */
-    struct list waiting;   /* in pools.waiting while something is unanswered */
-    int64_t wait_until_ns; /* of the clock that is never set */
+    struct list waiting;  /* in pools.waiting while something is unanswered */
+    int64_t wait_until_s; /* by the monotonic clock */
     bool synced, created_here, resync_asked;
     bool have_stats;
     uint64_t told_of;      /* the event of its partition that it was told of */
@@ -250,17 +253,20 @@ struct target_holder {
     char system_id[POOLS_SYSTEM_ID_MAX + 1];
 };
 
-struct answer {       /* P-05 */
+struct answer {       /* P-05; there may be many: see answer.c */
     struct list link; /* in pools.answers, oldest first */
-    uint32_t entity;
-    char *alarm_id;
     int64_t at_s;
-    uint32_t attempt;
+    uint32_t entity, domain, attempt;
+    uint32_t first, crc; /* ordinal of the first of the n_add pools; checksum of what was sent */
+    uint16_t len;
     uint8_t type; /* AlarmType */
-    uint32_t domain;
-    uint8_t *bytes; /* AlarmResponse */
-    uint32_t len;
+    uint8_t n_add;
+    char alarm_id[]; /* NUL, then `len` bytes: an AlarmResponse without its id and pools */
 };
+
+static inline const uint8_t *answer_bytes(const struct answer *a) {
+    return (const uint8_t *)a->alarm_id + strlen(a->alarm_id) + 1;
+}
 
 enum { SECURITY_CLEAR, SECURITY_TLS, SECURITY_MUTUAL };
 
@@ -352,10 +358,11 @@ struct alarm_rec {
 };
 struct answer_rec {
     int64_t at_s;
-    uint32_t attempt, domain;
-    uint8_t type;
-    uint8_t *bytes;
-    uint32_t len;
+    uint32_t attempt, domain, first, crc;
+    uint8_t type, n_add;
+    bool whole;           /* version 1: `bytes` is all of the answer, and the only field of it */
+    const uint8_t *bytes; /* borrowed */
+    size_t len;
 };
 void entity_rec_encode(const struct entity_rec *r, struct buf *out);
 void domain_rec_encode(const struct domain_rec *r, struct buf *out);
@@ -408,6 +415,39 @@ void answer_put(struct pools *p, struct txn *t, struct entity *en, const char *a
 const struct answer *answer_find(struct pools *p, const struct entity *en, const char *alarm_id);
 void answers_expire(struct pools *p, struct txn *t, int64_t now_s, size_t max);
 
+/* ---- answer.c ----------------------------------------------------------------------------------
+ */
+
+struct offer { /* one pool of an ADD_POOLS, with what it points to */
+    Openapmi__V1__Pool pool;
+    Openapmi__V1__Prefix prefix;
+    struct ip_addr addr;
+    char name[POOLS_NAME_MAX + 16];
+};
+struct offers {
+    struct offer *each;
+    Openapmi__V1__Pool **add;
+    size_t n;
+};
+void offers_make(struct offers *o, size_t most); /* room for so many */
+void offers_free(struct offers *o);
+void offers_add(struct offers *o, const struct domain *d, const struct pool *po);
+/* In the transaction that does what it says, so that both or neither survive. `first`: ordinal of
+ * the first of the pools it gives, which were made one after the other. */
+void answer_keep(struct pools *p, struct txn *t, struct domain *d, const Openapmi__V1__Alarm *a,
+                 const Openapmi__V1__AlarmResponse *r, uint32_t first, int64_t receipt_s);
+/* Sends what was answered before; false: nothing, or it no longer holds. */
+bool answer_again(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
+                  const Openapmi__V1__Alarm *a);
+/* Without its id and its pools; free it with ..._free_unpacked. NULL: it is damaged. */
+Openapmi__V1__AlarmResponse *answer_rest(const struct answer *a);
+/* For the fold: puts it in its place; while starting, at the end, and answers_sort does it once. */
+void answer_link(struct pools *p, struct answer *a);
+void answers_sort(struct pools *p);
+/* Makes of a record of version 1 what it would be now; its bytes are then in `rest`. False: it is
+ * damaged. */
+bool answer_upgrade(struct pools *p, struct answer_rec *r, struct buf *rest);
+
 /* ---- partition.c -------------------------------------------------------------------------------
  */
 
@@ -454,6 +494,11 @@ static inline struct ip_prefix pool_prefix(const struct pool *po) {
 /* Does its prefix take part in the partition's tree? */
 static inline bool pool_state_managed(uint8_t state) {
     return state >= POOL_ALLOCATING && state <= POOL_REMOVING;
+}
+/* Is there something that the entity has yet to confirm? */
+static inline bool pool_state_unsettled(uint8_t state) {
+    return state == POOL_ALLOCATING || state == POOL_UNCERTAIN || state == POOL_DRAIN ||
+           state == POOL_REMOVING;
 }
 static inline prefix_owner pool_owner(const struct domain *d, uint32_t ordinal) {
     return (uint64_t)d->id << 32 | ordinal;

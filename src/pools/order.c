@@ -347,38 +347,40 @@ static bool has_prefix(const struct pool *po, const Openapmi__V1__Prefix *px) {
 
 /* Results may be repeated, and come late; names of pools come again (APM-035). What was said of an
  * earlier pool of that name says nothing about this one. */
-static bool is_about(const struct pool *po, const struct answer *old,
-                     const Openapmi__V1__OrderResult *r) {
-    return po->allocated_at <= old->at_s &&
-           (r->pool == NULL || r->pool->prefix == NULL || has_prefix(po, r->pool->prefix));
+static bool is_about(const struct pool *po, const Openapmi__V1__OrderResult *r) {
+    return r->pool == NULL || r->pool->prefix == NULL || has_prefix(po, r->pool->prefix);
 }
 
-static void added_result(struct pools *p, struct txn *t, struct domain *d,
-                         const Openapmi__V1__AlarmResponse *a, const Openapmi__V1__OrderResult *r) {
+/* The pools that the answer gave: all of them, or the one that the entity refuses. */
+static void added_result(struct pools *p, struct txn *t, struct domain *d, const struct answer *a,
+                         const Openapmi__V1__OrderResult *r) {
     bool ok = r->status == NULL || r->status->code == 0;
     const char *only = !ok && r->pool != NULL ? r->pool->name : "";
-    for (size_t i = 0; i < a->n_add; i++) {
-        struct pool *po = domain_pool_named(d, a->add[i]->name);
-        if (po != NULL && po->state == POOL_ACTIVE && only[0] != '\0' &&
-            strcmp(only, a->add[i]->name) == 0 && has_prefix(po, a->add[i]->prefix)) {
+    for (uint32_t ordinal = a->first; ordinal < a->first + a->n_add; ordinal++) {
+        struct pool *po = domain_pool(d, ordinal);
+        char name[POOLS_NAME_MAX + 16];
+        if (po == NULL || !is_about(po, r)) {
+            continue;
+        }
+        pool_name(d, po, name);
+        bool named = only[0] == '\0' || strcmp(only, name) == 0;
+        if (po->state == POOL_ACTIVE && only[0] != '\0' && named) {
             order_resync(p, t, d); /* it was counted as accepted before */
             continue;
         }
-        if (po == NULL || !has_prefix(po, a->add[i]->prefix) ||
-            (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN) ||
-            (only[0] != '\0' && strcmp(only, a->add[i]->name) != 0)) {
+        if (!named || (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN)) {
             continue;
         }
         if (ok) {
-            pool_confirmed(p, t, d, po->ordinal);
+            pool_confirmed(p, t, d, ordinal);
         } else {
             L_WARN("%s domain %s: the entity refuses pool %s: %s", d->entity->system_id, d->name,
-                   a->add[i]->name, r->status->text);
+                   name, r->status->text);
             if (r->status->code != CODE_RESOURCE_EXHAUSTED && r->status->code != CODE_UNAVAILABLE) {
                 struct ip_prefix px = pool_prefix(po); /* it is the prefix that does not fit */
                 entity_refuses(d->entity, &px, txn_now_s(t));
             }
-            pool_delete(p, t, d, po->ordinal);
+            pool_delete(p, t, d, ordinal);
         }
     }
     domain_wait_done(d);
@@ -386,21 +388,21 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d,
 
 /* The id of an alarm: confirms what the answer to it ordered (P-04, P-14). */
 static void alarm_id_result(struct pools *p, struct txn *t, struct apmi_session *s,
-                            const Openapmi__V1__OrderResult *r) {
-    const struct answer *old = answer_find(p, apmi_entity(s), r->order_id);
-    struct domain *d = old && old->domain < p->n_domains ? p->domains[old->domain] : NULL;
-    if (d == NULL || d->entity != apmi_entity(s)) {
+                            const struct answer *old, const Openapmi__V1__OrderResult *r) {
+    struct domain *d = old->domain < p->n_domains ? p->domains[old->domain] : NULL;
+    if (d == NULL || d->entity != apmi_entity(s) || d->created_s > old->at_s) {
+        return; /* gone, or another one with its number */
+    }
+    if (old->n_add > 0) {
+        added_result(p, t, d, old, r);
         return;
     }
-    Openapmi__V1__AlarmResponse *a =
-        openapmi__v1__alarm_response__unpack(NULL, old->len, old->bytes);
+    Openapmi__V1__AlarmResponse *a = answer_rest(old);
     if (a == NULL) {
         return;
     }
     struct pool *po = domain_pool_named(d, a->pool);
-    if (a->action == OPENAPMI__V1__ACTION__ADD_POOLS) {
-        added_result(p, t, d, a, r);
-    } else if (po == NULL || !is_about(po, old, r)) {
+    if (po == NULL || po->allocated_at > old->at_s || !is_about(po, r)) {
         L_DBG("alarm %s is confirmed late: nothing fits it", r->order_id);
     } else if (a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN, r->status);
@@ -414,8 +416,9 @@ void order_result(struct pools *p, struct txn *t, struct apmi_session *s,
                   const Openapmi__V1__OrderResult *r) {
     /* Our ids first: an alarm id of the entity's that looks like one is looked up only if stored.
      */
-    if (answer_find(p, apmi_entity(s), r->order_id) != NULL) {
-        alarm_id_result(p, t, s, r);
+    const struct answer *old = answer_find(p, apmi_entity(s), r->order_id);
+    if (old != NULL) {
+        alarm_id_result(p, t, s, old, r);
     } else if (strncmp(r->order_id, "th.", 3) == 0) {
         thresholds_result(p, t, s, r);
     } else if (strncmp(r->order_id, "o.", 2) == 0) {

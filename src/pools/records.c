@@ -8,7 +8,10 @@
 
 #include "pools/internal.h"
 
-enum { REC_VERSION = 1 };
+enum {
+    REC_VERSION = 1,
+    ANSWER_VERSION = 2, /* 1: with its pools */
+};
 
 static void key_start(struct rec_key *k, char letter) {
     memcpy(k->bytes, "pools/", 6);
@@ -74,16 +77,22 @@ struct rec_key rec_key_sample(const char *partition, unsigned slot) {
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-static enum err_code version_check(struct cur *c, struct err *e) {
+static enum err_code version_upto(struct cur *c, uint8_t newest, uint8_t *out, struct err *e) {
     uint8_t v = cur_u8(c);
     if (c->bad || v == 0) {
         return err_set(e, ERR_MALFORMED, NULL, "the record is empty or damaged");
     }
-    if (v > REC_VERSION) {
+    if (v > newest) {
         return err_set(e, ERR_UNSUPPORTED, NULL, "the record is of version %u, this is version %u",
-                       v, REC_VERSION);
+                       v, newest);
     }
+    *out = v;
     return ERR_OK;
+}
+
+static enum err_code version_check(struct cur *c, struct err *e) {
+    uint8_t v;
+    return version_upto(c, REC_VERSION, &v, e);
 }
 
 static enum err_code finish(const struct cur *c, const char *what, struct err *e) {
@@ -312,27 +321,39 @@ void alarm_clear(struct alarm *a) {
 }
 
 void answer_rec_encode(const struct answer_rec *r, struct buf *out) {
-    buf_u8(out, REC_VERSION);
+    buf_u8(out, r->whole ? 1 : ANSWER_VERSION);
     put_time(out, r->at_s);
     buf_var(out, r->attempt);
     buf_u8(out, r->type);
     buf_var(out, r->domain);
+    if (!r->whole) {
+        buf_u8(out, r->n_add);
+        buf_var(out, r->first);
+        buf_u32(out, r->crc);
+    }
     buf_blob(out, r->bytes, r->len);
 }
 
 enum err_code answer_rec_decode(const void *p, size_t n, struct answer_rec *r, struct err *e) {
     *r = (struct answer_rec){.at_s = 0};
     struct cur c = cur_of(p, n);
-    ERR_TRY(version_check(&c, e));
+    uint8_t version;
+    ERR_TRY(version_upto(&c, ANSWER_VERSION, &version, e));
+    r->whole = version == 1;
     r->at_s = get_time(&c);
     r->attempt = get_u32(&c);
     r->type = cur_u8(&c);
     r->domain = get_u32(&c);
+    if (!r->whole) {
+        r->n_add = cur_u8(&c);
+        r->first = get_u32(&c);
+        r->crc = cur_u32(&c);
+    }
     struct cur blob = cur_blob(&c);
-    ERR_TRY(finish(&c, "answer", e));
-    r->len = (uint32_t)cur_left(&blob);
-    r->bytes = r->len ? mem_dup(blob.p, r->len) : mem_alloc(1);
-    return ERR_OK;
+    r->len = cur_left(&blob);
+    r->bytes = blob.p;
+    c.bad |= r->n_add > POOLS_WANTED_MAX || r->len > UINT16_MAX;
+    return finish(&c, "answer", e);
 }
 
 void sample_rec_encode(const struct sample *s, struct buf *out) {

@@ -20,6 +20,7 @@ static void *create(struct core *c) {
 
 static enum err_code start(void *self, struct err *e) {
     struct pools *p = self;
+    answers_sort(p);
     p->started = true;
     p->manager_epoch = (uint64_t)clock_wall_s(p->clock);
     p->last_sample_s = clock_wall_s(p->clock);
@@ -58,10 +59,7 @@ static void destroy(void *self) {
     }
     map_free(&p->targets, NULL);
     LIST_FOREACH_SAFE (l, &p->answers) {
-        struct answer *a = CONTAINER_OF(l, struct answer, link);
-        mem_free(a->alarm_id);
-        mem_free(a->bytes);
-        mem_free(a);
+        mem_free(CONTAINER_OF(l, struct answer, link));
     }
     map_free(&p->answer_by_id, NULL);
     map_free(&p->entity_by_id, NULL);

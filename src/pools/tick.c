@@ -40,10 +40,10 @@ static void domain_overdue(struct pools *p, struct txn *t, struct domain *d) {
 }
 
 static void overdue(struct pools *p, struct txn *t) {
-    int64_t now_ns = clock_mono(p->clock);
+    int64_t now_s = clock_mono_s(p->clock);
     while (!list_empty(&p->waiting)) {
         struct domain *d = CONTAINER_OF(p->waiting.next, struct domain, waiting);
-        if (d->wait_until_ns > now_ns) {
+        if (d->wait_until_s > now_s) {
             break;
         }
         list_remove(&d->waiting);

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/ip.h"
+#include "base/lock_file.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -22,6 +23,7 @@ enum { CA_DAYS = 3650, SERVER_DAYS = 825, RENEW_DAYS = 30, PASSWORD_LEN = 20, NA
 #define HOST_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._*"
 
 void first_start_paths(const char *data, struct first_start *f) {
+    f->lock = -1;
     f->ca_cert = mem_printf("%s/pki/ca.pem", data);
     f->ca_key = mem_printf("%s/pki/ca.key", data);
     f->secrets_key = mem_printf("%s/pki/secrets.key", data);
@@ -32,6 +34,9 @@ void first_start_paths(const char *data, struct first_start *f) {
 }
 
 void first_start_free(struct first_start *f) {
+    if (f->ca_cert != NULL && f->lock >= 0) {
+        close(f->lock);
+    }
     mem_free(f->ca_cert);
     mem_free(f->ca_key);
     mem_free(f->secrets_key);
@@ -39,6 +44,21 @@ void first_start_free(struct first_start *f) {
     mem_free(f->server_key);
     mem_free(f->password_file);
     mem_free(f->backups);
+}
+
+/* Before anything in it is touched: the log's own lock would come too late for keys and
+ * certificates, and is another file when the store lies elsewhere. */
+static enum err_code lock_folder(const char *data, int *out, struct err *e) {
+    char *path = mem_printf("%s/lock", data), holder[LOCK_HOLDER_MAX];
+    enum err_code rc = lock_file(path, out, holder, e);
+    if (rc == ERR_LOCKED) {
+        err_set(e, rc, data,
+                "another weftd (process %s) runs on this data folder; stop it first, or give this "
+                "one a folder of its own with --data",
+                holder);
+    }
+    mem_free(path);
+    return rc;
 }
 
 static bool there(const char *path) {
@@ -114,13 +134,14 @@ static enum err_code warn_without(const char *name, void *arg, struct err *e) {
     return ERR_OK;
 }
 
-enum err_code first_start_files(const char *data, const char *hostnames,
-                                const struct first_start *f, struct err *e) {
+enum err_code first_start_files(const char *data, const char *hostnames, struct first_start *f,
+                                struct err *e) {
     char pki[4096], store[4096];
     long long left = 0;
     struct err ignore;
     snprintf(pki, sizeof pki, "%s/pki", data);
     ERR_TRY(file_make_folder(data, 0700, e));
+    ERR_TRY(lock_folder(data, &f->lock, e));
     ERR_TRY(file_make_folder(pki, 0700, e));
     ERR_TRY(file_make_folder(f->backups, 0700, e));
     /* A store that is there has its key somewhere: a new one would only hide that it is missing. */

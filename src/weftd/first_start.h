@@ -6,16 +6,18 @@
 #include "core/core.h"
 
 struct first_start {
+    int lock; /* of the data folder; -1: not taken */
     char *ca_cert, *ca_key, *secrets_key, *server_cert, *server_key, *password_file, *backups;
 };
 
 /* Names of the files under `data`. */
 void first_start_paths(const char *data, struct first_start *f);
 void first_start_free(struct first_start *f);
-/* Makes the folders (0700) and, where they are missing, authority and server certificate.
- * `hostnames`: names and addresses for the certificate, commas between them. */
-enum err_code first_start_files(const char *data, const char *hostnames,
-                                const struct first_start *f, struct err *e);
+/* Makes the folders (0700), takes the data folder for this process (ERR_LOCKED: another one has it)
+ * and makes, where they are missing, authority and server certificate. `hostnames`: names and
+ * addresses for the certificate, commas between them. */
+enum err_code first_start_files(const char *data, const char *hostnames, struct first_start *f,
+                                struct err *e);
 /* When there is no user at all: role and user `admin` with a new password, written to its file
  * (0600). Blocks for the writer. */
 enum err_code first_start_admin(struct core *c, const struct first_start *f, struct err *e);

@@ -125,7 +125,7 @@ class Terminal:
     def run(self, text, prompt=r'\S+@\S+[>#] '):
         """Types a line and returns everything up to the next prompt."""
         self.line(text)
-        self.expect(re.escape(text[-20:]))
+        self.expect(echoed(text))
         return clean(self.expect(prompt))
 
     def wait(self):
@@ -137,6 +137,11 @@ class Terminal:
                 self.status = os.waitstatus_to_exitcode(status)
         os.close(self.fd)
         return self.status
+
+
+def echoed(text):
+    """What a typed line looks like on its way back: the editor moves the cursor over some blanks."""
+    return r'(?:\s|\x1b\[[0-9;]*[A-Za-z])*'.join(map(re.escape, text.split()[-3:]))
 
 
 def clean(text):

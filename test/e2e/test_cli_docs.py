@@ -44,6 +44,9 @@ def test_manual_page_is_well_formed():
     ('weft show configuration to', ['toys']),
     ('weft --js', ['--json']),
     ('weft -j show ver', ['version']),
+    ('weft --ye', ['--yes']),
+    ('weft show configuration \\| save /etc/host.con', ['/etc/host.conf']),
+    ('weft show configuration \\| mat', ['match']),
 ])
 def test_bash_completion(daemon, typed, want):
     script = '''

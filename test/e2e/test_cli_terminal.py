@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cli_daemon import Daemon, Terminal, clean
+from cli_daemon import Daemon, Terminal, clean, echoed
 
 
 @pytest.fixture(scope='module')
@@ -26,6 +26,7 @@ def term(daemon):
     yield t
     if t.status is None:
         t.send('\x03')
+        t.line('rollback')  # or leaving asks
         t.line('exit configuration-mode')
         t.send('\x03')
         t.line('quit')
@@ -50,7 +51,7 @@ def test_tab_shows_the_choices(term):
 
 def test_question_mark_helps_everywhere(term):
     term.send('?')
-    text = term.expect(r'configure\s+Change the configuration')
+    text = term.expect(r'configure\s+Changes the configuration')
     term.send('show ?')
     term.expect(r'Possible completions')
     text = term.expect(r'version\s+\S')
@@ -59,8 +60,8 @@ def test_question_mark_helps_everywhere(term):
     term.expect(r'> ')
     term.run('configure')
     term.send('set toys box new size ?')
-    text = clean(term.expect(r'What goes in[^\n]*'))
-    assert 'default 10' in text and '<size>' in clean(text)
+    text = ' '.join(clean(term.expect(r'default 10\)')).split())
+    assert 'What goes in. (a number from' in text and ', litres; default 10)' in text and '<size>' in text
     term.send('\x03')
     term.expect(r'# ')
     term.send('set toys box "what?"')  # inside quotes it is a character
@@ -111,7 +112,7 @@ def test_history_is_kept_and_secrets_are_not(daemon):
     t.run('exit', r'> ')
     t.run('show version')
     t.send('\x1b[A')
-    t.expect('show version')
+    t.expect(echoed('show version'))
     t.send('\x1b[A')
     t.expect('exit')
     t.send('\x03')
@@ -123,10 +124,196 @@ def test_history_is_kept_and_secrets_are_not(daemon):
     t = Terminal(daemon)
     t.expect(r'> ')
     t.send('\x1b[A\x1b[A')
-    t.expect('show version')
+    t.expect(echoed('show version'))
     t.send('\x03')
     t.send('\x04')
     assert t.wait() == 0
+
+
+def test_help_is_wrapped_to_the_terminal(daemon):
+    for columns in (132, 80, 50, 24):
+        t = Terminal(daemon, rows=200, columns=columns)
+        t.expect(r'> ')
+        t.send('request apm ?')
+        text = clean(t.expect(r'release[^>]*' + echoed('> request apm')))
+        lines = text.split('\n')
+        assert max(len(line.rstrip()) for line in lines) <= columns, text
+        # nothing is cut off: all of the longest explanation is there
+        assert 'Refused when the domain would run short, unless forced.' in ' '.join(text.split())
+        if columns == 80:  # beside the words, not below them
+            assert any(line.startswith(' ' * 12 + 'it') or line.startswith(' ' * 12) for line in lines)
+        t.send('\x03')
+        t.line('quit')
+        assert t.wait() == 0
+
+
+def test_help_stops_at_the_end_of_the_screen(daemon):
+    t = Terminal(daemon, rows=10)
+    t.expect(r'> ')
+    t.send('show configuration toys box ?')
+    t.expect(r'---\(more\)---')
+    t.send('q')
+    t.expect(echoed('configuration toys box'))
+    t.send('\x03')
+    t.line('quit')
+    assert t.wait() == 0
+
+
+def keys(t, text):
+    """Typed key by key: what comes at once is pasted, and a blank in it is a blank."""
+    for key in text:
+        t.send(key)
+
+
+def test_blank_writes_out_the_word(daemon):
+    t = Terminal(daemon)
+    t.expect(r'> ')
+    keys(t, 'sh conf ')
+    t.send('toys box b07\r')
+    assert 'size 8;' in clean(t.expect(r'> '))
+    assert '1  show configuration toys box b07' in t.run('show cli history')
+    keys(t, 'c ')  # two commands begin with it: which?
+    text = clean(t.expect(r'configure\s+Changes'))
+    assert 'clear' in text
+    t.send('\x03')
+    t.expect(r'> ')
+    t.run('configure private')
+    keys(t, 'set toys box n ')  # a name that does not exist, though others begin like that
+    t.send('size 3\r')
+    t.expect(r'# ')
+    assert 'set toys box n size 3' in t.run('show | compare | display set')
+    t.run('rollback')
+    t.run('run set cli complete-on-space off')
+    t.send('sh toys box b07\r')
+    assert 'size 8;' in clean(t.expect(r'# '))
+    t.line('exit')
+    t.expect(r'> ')
+    t.line('quit')
+    assert t.wait() == 0
+
+
+def test_names_of_files_are_completed_here(daemon, tmp_path):
+    (tmp_path / 'first.conf').write_text('toys { box fromfile { size 3; } }')
+    (tmp_path / 'folder').mkdir()
+    t = Terminal(daemon)
+    t.expect(r'> ')
+    t.run('configure private')
+    t.send('load merge %s/fi\t' % tmp_path)
+    t.send('\r')
+    t.expect('load complete')
+    assert 'size 3' in t.run('show toys box fromfile')
+    t.send('load merge %s/f\t' % tmp_path)
+    text = clean(t.expect('folder/'))
+    assert 'first.conf' in text
+    t.send('\x03')
+    t.expect(r'# ')
+    t.run('rollback')
+    t.line('exit')
+    t.expect(r'> ')
+    t.line('quit')
+    assert t.wait() == 0
+
+
+def test_ctrl_d_is_exit_and_asks(daemon):
+    t = Terminal(daemon)
+    t.expect(r'> ')
+    t.run('configure private')
+    t.run('edit toys')
+    t.run('set box private-one')
+    t.send('\x04')
+    t.expect(r'\[edit\]')
+    t.expect(r'# ')
+    t.send('\x04')
+    t.expect(re.escape('would be lost. Leave? [yes,no] (no) '))
+    t.line('no')
+    t.expect(r'# ')
+    assert 'private-one' in t.run('show toys box private-one | display set')
+    t.send('\x04')
+    t.expect(re.escape('(no) '))
+    t.line('yes')
+    t.expect(r'> ')
+    t.send('\x04')
+    assert t.wait() == 0
+
+
+def test_a_terminal_that_is_gone_leaves_no_lock(daemon):
+    import signal
+    for end in (signal.SIGHUP, signal.SIGTERM):
+        t = Terminal(daemon)
+        t.expect(r'> ')
+        t.run('configure exclusive')
+        status, _, err = daemon.script('configure', 'set toys box locked')
+        assert status == 1 and 'locked by root' in err
+        os.kill(t.pid, end)
+        assert t.wait() == 128 + end
+        assert daemon.script('configure exclusive', 'exit')[0] == 0
+
+
+def test_refresh(term):
+    term.line('show configuration toys box b07 | refresh 1')
+    term.expect(r'size 8;')
+    term.expect(r'---\(20\S+Z\)---')
+    term.expect(r'size 8;')
+    term.send('\x03')
+    term.expect(r'> ')
+    assert 'Session' in term.run('show cli')
+
+
+def test_monitor_log(term, daemon):
+    term.line('monitor log')
+    term.expect('Ctrl-C ends this')
+    assert daemon.script('configure', 'set toys box logged size 3', 'commit confirmed 1s')[0] == 0
+    term.expect(r'was taken back')
+    term.send('\x03')
+    term.expect(r'> ')
+
+
+def test_prompt_has_the_host_name(daemon):
+    machine = os.uname().nodename.split('.')[0]
+    t = Terminal(daemon)
+    t.expect(r'root@%s> ' % re.escape(machine))
+    t.run('configure')
+    t.run('set system settings location "rack 7"')  # some other setting: the name stays
+    t.run('commit')
+    t.line('set system settings hostname core-1.example')
+    t.expect(r'root@%s# ' % re.escape(machine))
+    t.line('commit and-quit')
+    t.expect(r'root@core-1\.example> ')
+    t.run('configure')
+    t.run('delete system settings')
+    t.line('commit and-quit')
+    t.expect(r'root@%s> ' % re.escape(machine))
+    t.line('quit')
+    assert t.wait() == 0
+
+
+def test_wide_deletes_and_rails_ask(term, daemon):
+    assert daemon.script('configure', 'set system settings guard-rails delete-objects 5', 'commit')[0] == 0
+    term.run('configure private')
+    term.line('delete toys box')
+    term.expect(re.escape('Delete 40 objects under toys box? [yes,no] (no) '))
+    term.line('yes')
+    term.expect(r'# ')
+    term.line('commit')
+    text = clean(term.expect(re.escape('Commit all the same? [yes,no] (no) ')))
+    assert 'this would delete 40 objects' in text
+    term.line('')
+    assert 'nothing was changed' in clean(term.expect(r'# '))
+    assert daemon.script('configure', 'delete system settings', 'commit')[0] == 0
+
+
+def test_confirmation_in_one_shot_use(daemon):
+    t = Terminal(daemon, 'request', 'system', 'token', 'revoke', 'no-such-token')
+    t.expect(re.escape('End token no-such-token? Programs that use it are locked out. [yes,no] (no) '))
+    t.line('no')
+    assert t.wait() == 0
+    assert 'nothing was done' in t.seen
+    t = Terminal(daemon, '--yes', 'request', 'system', 'token', 'revoke', 'no-such-token')
+    assert t.wait() == 1
+    assert 'no-such-token' in t.seen and 'nothing was done' not in t.seen
+    # nobody is there to ask
+    status, _, err = daemon.weft('request', 'system', 'token', 'revoke', 'no-such-token')
+    assert status == 1 and '[yes,no]' not in err
 
 
 def test_ctrl_c_ends_the_command_not_the_session(term):

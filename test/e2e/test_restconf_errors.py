@@ -12,9 +12,8 @@ import time
 
 import pytest
 
-from weftd import JSON, XML, Weftd, error_of, exchange
+from weftd import JSON, TOYS, XML, Weftd, box, error_of, exchange, toy
 
-TOYS = "/data/weft-toy:toys"
 PATCH_JSON = "application/yang-patch+json"
 PATCH_XML = "application/yang-patch+xml"
 
@@ -26,14 +25,6 @@ def w(tmp_path_factory):
     d.put(TOYS + "/toy=t,1", toy("t", 1, box="b", part=[{"name": "p"}]))
     yield d
     d.stop()
-
-
-def box(name, **more):
-    return {"weft-toy:box": [{"name": name, **more}]}
-
-
-def toy(maker, number, **more):
-    return {"weft-toy:toy": [{"maker": maker, "number": number, **more}]}
 
 
 def refused(w, response, status, tag, path=None, word=None):
@@ -58,7 +49,7 @@ def unchanged(w):
 
 DEEP = "[" * 5000
 BODIES = [
-    ("empty", "", 400, None),
+    ("empty", "", 400, "invalid-value"),
     ("not json", "{", 400, "malformed-message"),
     ("not an object", "[]", 400, None),
     ("trailing text", json.dumps(toy("t", 1)) + "x", 400, "malformed-message"),
@@ -67,20 +58,22 @@ BODIES = [
      413, "too-big"),
     ("deep object", '{"a":' * 5000 + "1" + "}" * 5000, 413, "too-big"),
     ("unknown member", toy("t", 1, zzz=1), 400, "unknown-element"),
-    ("unknown module", {"nonsense:toy": [{}]}, 400, None),
+    ("unknown module", {"nonsense:toy": [{}]}, 400, "unknown-namespace"),
+    ("no module", {"toy": [{"maker": "t", "number": 1}]}, 400, "unknown-namespace"),
+    ("annotation", toy("t", 1, **{"@colour": {"x:y": 1}}), 400, "unknown-attribute"),
     ("out of range", toy("t", 1, batteries=9), 400, "invalid-value"),
     ("wrong type", toy("t", 1, batteries="two"), 400, "invalid-value"),
     ("64 bit as a number", box("x", size=12), 400, None),
     ("enum", toy("t", 1, colour="pink"), 400, "invalid-value"),
-    ("too many", toy("t", 1, tag=list("abcdef")), 400, None),
+    ("too many", toy("t", 1, tag=list("abcdef")), 412, "operation-failed"),
     ("no key", {"weft-toy:toy": [{"maker": "t"}]}, 400, "missing-element"),
     ("mandatory", toy("t", 1, **{"box-art": {}}), 400, "missing-element"),
-    ("must", toy("t", 1, price="0"), 400, None),
-    ("two cases", toy("t", 1, batteries=1, turns=3), 400, None),
+    ("must", toy("t", 1, price="0"), 412, "operation-failed"),
+    ("two cases", toy("t", 1, batteries=1, turns=3), 400, "bad-element"),
     ("host bits", toy("t", 1, net="10.0.0.1/24"), 400, "invalid-value"),
     ("dangling inside", toy("t", 1, favourite="nobody"), 409, "data-missing"),
     ("dangling outside", toy("t", 1, box="nowhere"), 409, "data-missing"),
-    ("unique", toy("t", 1, part=[{"name": "a", "serial": 1}, {"name": "b", "serial": 1}]), 400, None),
+    ("unique", toy("t", 1, part=[{"name": "a", "serial": 1}, {"name": "b", "serial": 1}]), 412, "operation-failed"),
     ("duplicate entry", toy("t", 1, part=[{"name": "a"}, {"name": "a"}]), 400, None),
     ("duplicate member", '{"weft-toy:toy":[{"maker":"t","number":1,"colour":"red","colour":"green"}]}',
      400, None),
@@ -91,8 +84,8 @@ BODIES = [
     ("bad utf-8", b'{"weft-toy:toy":[{"maker":"t","number":1,"tag":["\xff\xfe"]}]}', 400, None),
     ("masked secret", box("b", lock="********"), 400, "invalid-value"),
     ("xml", "<toy", 400, "malformed-message"),
-    ("xml other root", '<zoo xmlns="urn:weft:toy"/>', 400, None),
-    ("xml no namespace", "<toy><maker>t</maker></toy>", 400, None),
+    ("xml other root", '<zoo xmlns="urn:weft:toy"/>', 400, "unknown-element"),
+    ("xml no namespace", "<toy><maker>t</maker></toy>", 400, "unknown-namespace"),
     ("xml deep", '<toy xmlns="urn:weft:toy">' + "<a>" * 5000 + "</a>" * 5000 + "</toy>", 400, None),
     ("xml entity bomb", '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
      '<toy xmlns="urn:weft:toy"><maker>&b;</maker><number>1</number></toy>', 400, None),
@@ -113,7 +106,7 @@ def test_bad_bodies(w, unchanged, name, body, status, tag):
     s, t, _, message = error_of(r)
     assert s == status and (tag is None or t == tag), r.text
     assert t in ("malformed-message", "invalid-value", "unknown-element", "missing-element", "too-big",
-                 "data-missing", "unknown-namespace", "bad-element", "operation-failed"), r.text
+                 "data-missing", "unknown-namespace", "unknown-attribute", "bad-element", "operation-failed"), r.text
     assert len(message) > 8
 
 
@@ -147,7 +140,7 @@ def test_section_7(w):
     # in-use
     refused(w, w.delete(TOYS + "/box=b"), 409, "in-use", "/weft-toy:toys/box[name='b']", "refers to it")
     # data-exists, data-missing
-    refused(w, w.post(TOYS, box("b")), 409, "data-exists")
+    refused(w, w.post(TOYS, box("b")), 409, "resource-denied")
     refused(w, w.put(TOYS + "/toy=t,9", toy("t", 9, box="zz")), 409, "data-missing")
     # invalid-value with 404 and 406
     refused(w, w.get(TOYS + "/toy=t,77"), 404, "invalid-value")
@@ -170,8 +163,9 @@ def test_section_7(w):
     # too-big 400 and 413, malformed-message 400, missing-, unknown-element: see bodies
     # unknown-namespace, attributes: XML that names what we don't know
     r = w.put(TOYS + "/box=b", '<box xmlns="urn:nobody"><name>b</name></box>')
-    assert error_of(r)[0] == 400 and error_of(r)[1] in ("unknown-namespace", "unknown-element",
-                                                        "malformed-message", "invalid-value")
+    refused(w, r, 400, "unknown-namespace", "/toy:toys", "urn:nobody")
+    r = w.put(TOYS + "/box=b", '<box xmlns="urn:weft:toy" a="1"><name>b</name></box>')
+    refused(w, r, 400, "unknown-attribute", "/toy:toys", '"a"')
     assert w.head_index() == before
 
 
@@ -394,10 +388,10 @@ def test_yang_patch(w):
 def test_yang_patch_is_whole_and_names_the_edit(w, unchanged):
     r = patch(w, [edit(1, "create", "/box=p2", box("p2")), edit(2, "delete", "/box=none"),
                   edit(3, "create", "/box=p3", box("p3"))])
-    assert r.status_code == 404
+    assert r.status_code == 409
     status = r.json()["ietf-yang-patch:yang-patch-status"]
     (one,) = status["edit-status"]["edit"]
-    assert one["edit-id"] == "e2" and one["errors"]["error"][0]["error-tag"] == "invalid-value"
+    assert one["edit-id"] == "e2" and one["errors"]["error"][0]["error-tag"] == "data-missing"
     assert w.get(TOYS + "/box=p2").status_code == 404
 
 

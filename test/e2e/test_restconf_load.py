@@ -11,9 +11,8 @@ import time
 import pytest
 import requests
 
-from weftd import JSON, XML, Weftd, error_of, exchange
+from weftd import JSON, TOYS, XML, Weftd, box, error_of, exchange
 
-TOYS = "/data/weft-toy:toys"
 MANY = 100_000
 
 
@@ -22,10 +21,6 @@ def w(tmp_path_factory):
     d = Weftd(tmp_path_factory.mktemp("weftd"))
     yield d
     d.stop()
-
-
-def box(name, **more):
-    return {"weft-toy:box": [{"name": name, **more}]}
 
 
 @pytest.fixture(scope="module")

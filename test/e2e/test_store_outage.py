@@ -135,12 +135,12 @@ def test_failed_syncs_are_got_over(site):
     events = Events(weftd)
     disk.fails("sync")
     refused(weftd, "disk I/O error")
-    until("the event", 10, lambda: events.has("weft-system:store-unwritable"))
+    until("the event", 60, lambda: events.has("weft-system:store-unwritable"))
     time.sleep(3)  # tried again meanwhile, in vain
     refused(weftd, "disk I/O error")
     disk.works()
     until("the store can be written", 60, lambda: ready(weftd))
-    until("the event", 10, lambda: events.has("weft-system:store-writable-again"))
+    until("the event", 60, lambda: events.has("weft-system:store-writable-again"))
     assert put(weftd, "after", 2).status == 201
     assert weftd.metric("weft_store_writable") == 1
     assert weftd.metric("weft_store_outages_total") == 1
@@ -192,8 +192,9 @@ def test_faults_under_load(site):
         before = [w.acked for w in writers]
         until("all have written", 60, lambda: all(w.acked > b for w, b in zip(writers, before)))
         disk.fails(how)
-        until("the outage", 30, lambda: not ready(weftd))
-        time.sleep(0.5)
+        until("the outage", 60, lambda: not ready(weftd))
+        told = [w.refused for w in writers]
+        until("all were refused", 60, lambda: all(w.refused > t for w, t in zip(writers, told)))
         disk.works()
         until("the store can be written", 60, lambda: ready(weftd))
     for w in writers:
@@ -201,7 +202,6 @@ def test_faults_under_load(site):
     for w in writers:
         w.join()
         assert w.wrong is None, w.wrong
-        assert w.refused > 0
     after_a_kill(weftd, {w.name_: w.acked for w in writers}, [])
 
 
@@ -209,9 +209,9 @@ def test_faults_under_load(site):
 def fixture_small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-n", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "-n", str(folder)], check=True)
 
 
 def fill(path):

@@ -3,6 +3,7 @@
 
 WEFT_BUILD names the build directory (default: build).
 """
+import base64
 import json
 import os
 import re
@@ -15,9 +16,17 @@ import time
 import requests
 
 BUILD = os.environ.get("WEFT_BUILD", "build")
-SHARED = os.environ.get("WEFT_SHARED", os.path.join(os.path.dirname(__file__), "../../../shared"))
 JSON = "application/yang-data+json"
 XML = "application/yang-data+xml"
+TOYS = "/data/weft-toy:toys"
+
+
+def box(name, **more):
+    return {"weft-toy:box": [{"name": name, **more}]}
+
+
+def toy(maker, number, **more):
+    return {"weft-toy:toy": [{"maker": maker, "number": number, **more}]}
 
 
 class Weftd:
@@ -113,6 +122,10 @@ class Weftd:
         """Number of the newest commit: changes with every change of configuration."""
         return self.get("/data?content=config&depth=1").headers["etag"]
 
+    def basic(self):
+        """Value of an Authorization header."""
+        return "Basic " + base64.b64encode(f"admin:{self.password}".encode()).decode()
+
     def tls_socket(self, alpn="http/1.1"):
         c = ssl.create_default_context(cafile=self.ca)
         c.set_alpn_protocols([alpn])
@@ -143,23 +156,3 @@ async def exchange(reader, writer, method, path, body=b"", **headers):
     fields = dict(line.lower().split(": ", 1) for line in head[1:] if line)
     text = await reader.readexactly(int(fields.get("content-length", 0)))
     return int(head[0].split()[1]), fields, text
-
-
-def yanglint(tmp, text, kind="get", suffix=None):
-    """Does yanglint accept this body as data of our modules? kind: yanglint's --type."""
-    yang = os.path.join(os.path.dirname(__file__), "../../yang")
-    toy = os.path.join(os.path.dirname(__file__), "../toy")
-    suffix = suffix or ("xml" if text.lstrip()[:1] == "<" else "json")
-    path = os.path.join(str(tmp), f"body.{suffix}")
-    with open(path, "w") as f:
-        f.write(text)
-    monitoring = os.path.join(SHARED, "yang/ietf-restconf-monitoring@2017-01-26.yang")
-    if not os.path.exists(monitoring):  # the IETF's own text is better, ours has the same nodes
-        monitoring = os.path.join(yang, "ietf-restconf-monitoring.yang")
-    cmd = ["yanglint", "-p", yang, "-p", toy, "-p", "/usr/share/yang/modules/libyang", "-t", kind, "-f", suffix,
-           os.path.join(yang, "weft-apm.yang"), os.path.join(yang, "weft-system.yang"),
-           os.path.join(toy, "weft-toy.yang"),
-           monitoring, "/usr/share/yang/modules/libyang/ietf-yang-library@2019-01-04.yang",
-           "/usr/share/yang/modules/libyang/ietf-datastores@2018-02-14.yang", path]
-    r = subprocess.run(cmd, capture_output=True, text=True)
-    return r.returncode == 0 and "err" not in r.stderr.lower(), r.stderr + r.stdout

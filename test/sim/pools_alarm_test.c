@@ -118,6 +118,106 @@ static void a_repeated_alarm_gets_the_same_answer(void **state) {
     assert_string_not_equal(one, two);
 }
 
+static struct buf packed(const answer_msg *r) {
+    struct buf b = BUF_INIT;
+    openapmi__v1__alarm_response__pack(
+        r, buf_extend(&b, openapmi__v1__alarm_response__get_packed_size(r)));
+    return b;
+}
+
+static void assert_same_answer(const struct buf *want, const answer_msg *r) {
+    struct buf got = packed(r);
+    assert_int_equal(got.len, want->len);
+    assert_memory_equal(got.data, want->data, want->len);
+    buf_free(&got);
+}
+
+/* Byte for byte, with all that it says, although its pools are not stored with it.
+ * proves: P-05 */
+static void a_repeated_answer_is_the_same_in_every_byte(void **state) {
+    world(",\"auto-reclamation\":{}");
+    struct buf add = packed(probe_apportion(&a, "1", "d", 20, 24)); /* 16, and a shortfall */
+    assert_same_answer(&add, probe_apportion(&a, "1", "d", 20, 24));
+    probe_result(&a, "1", 0, "");
+    assert_same_answer(&add, probe_apportion(&a, "1", "d", 20, 24));
+    struct buf drain = packed(probe_reclaim(&a, "2", "d", 4000, "d-0003", 0, 254));
+    assert_same_answer(&drain, probe_reclaim(&a, "2", "d", 4000, "d-0003", 0, 254));
+    assert_int_equal(rig.pools->stats.duplicates, 3);
+    buf_free(&add);
+    buf_free(&drain);
+}
+
+/* When one of the pools is gone, the others are not promised again. */
+static void an_answer_that_no_longer_holds(void **state) {
+    world("");
+    probe_apportion(&a, "1", "d", 3, 24);
+    probe_result_pool(&a, "1", 9, "d-0001");
+    const answer_msg *r = probe_apportion(&a, "1", "d", 3, 24);
+    assert_int_equal(r->n_add, 3);
+    assert_string_equal(r->add[0]->name, "d-0002");
+    assert_int_equal(rig.pools->stats.duplicates, 0);
+    assert_int_equal(allocated(), 5);
+}
+
+static enum err_code fold(const struct rec_key *k, const struct buf *v) {
+    struct err e;
+    return pools_state_fold(rig.pools, k->bytes, k->len, v->data, v->len, &e);
+}
+
+/* An answer as version 1 stored it: whole. */
+static void answers_of_version_1(void **state) {
+    world("");
+    struct buf b = packed(probe_apportion(&a, "1", "d", 3, 24)), v = BUF_INIT;
+    const struct answer *now = answer_find(rig.pools, pools_entity(rig.pools, "bng1"), "1");
+    struct answer_rec old = {.whole = true,
+                             .at_s = now->at_s,
+                             .attempt = now->attempt,
+                             .domain = now->domain,
+                             .type = now->type,
+                             .bytes = b.data,
+                             .len = b.len};
+    struct rec_key k = rec_key_answer(now->entity, "1");
+    uint32_t first = now->first, crc = now->crc;
+    answer_rec_encode(&old, &v);
+    assert_int_equal(fold(&k, &v), ERR_OK);
+    now = answer_find(rig.pools, pools_entity(rig.pools, "bng1"), "1");
+    assert_int_equal(now->n_add, 3);
+    assert_int_equal(now->first, first);
+    assert_int_equal(now->crc, crc);
+    assert_same_answer(&b, probe_apportion(&a, "1", "d", 3, 24));
+    /* Its pools are others by now: it no longer holds, and confirms nothing. */
+    probe_result_pool(&a, "1", 9, "d-0000");
+    assert_int_equal(fold(&k, &v), ERR_OK);
+    probe_result(&a, "1", 0, "");
+    assert_int_equal(state_of("d"), POOL_ALLOCATING);
+    assert_int_equal(probe_apportion(&a, "1", "d", 1, 24)->n_add, 1);
+    assert_int_equal(rig.pools->stats.duplicates, 1);
+    v.data[v.len - 1] ^= 0x80; /* damaged */
+    assert_int_equal(fold(&k, &v), ERR_MALFORMED);
+    buf_free(&b);
+    buf_free(&v);
+}
+
+/* They are read in the order of their ids, and expire in that of time all the same. */
+static void answers_expire_in_order_after_a_restart(void **state) {
+    world("");
+    static const char *const ids[] = {"5", "3", "4", "1", "2"};
+    for (int i = 0; i < 5; i++) {
+        probe_apportion(&a, ids[i], "d", 1, 28);
+        probe_result(&a, ids[i], 0, "");
+        rig_pass(&rig, 20 * NS_PER_S);
+    }
+    probe_close(&a);
+    rig_restart(&rig);
+    rig_verify(&rig);
+    rig_pass(&rig, (3600 - 100 + 30) * NS_PER_S);
+    assert_int_equal(rig.pools->n_answers, 3);
+    const struct entity *en = pools_entity(rig.pools, "bng1");
+    assert_null(answer_find(rig.pools, en, "3"));
+    assert_non_null(answer_find(rig.pools, en, "4"));
+    rig_verify(&rig);
+}
+
 /* proves: APM-059 APM-060 */
 static void one_outstanding_alarm_of_a_type(void **state) {
     world("");
@@ -825,6 +925,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(partial_success_says_how_many_are_short),
         T(a_repeated_alarm_gets_the_same_answer),
+        T(a_repeated_answer_is_the_same_in_every_byte),
+        T(an_answer_that_no_longer_holds),
+        T(answers_of_version_1),
+        T(answers_expire_in_order_after_a_restart),
         T(one_outstanding_alarm_of_a_type),
         T(the_entity_may_refuse_what_it_was_given),
         T(what_was_refused_is_not_offered_again),

@@ -395,6 +395,30 @@ static void unconfirmed_is_uncertain_until_discovery(void **state) {
     assert_int_equal(partition_get(rig.pools, "metro", false)->n_pools, 1);
 }
 
+/* The wall's clock is set, by days: what waits for time waits for as long as ever. */
+static void a_clock_that_is_set(void **state) {
+    static const int64_t days[] = {-3, 3};
+    for (size_t i = 0; i < 2; i++) {
+        char name[4] = {'d', (char)('0' + i), '\0'}, alarm[4] = {'a', (char)('0' + i), '\0'};
+        a.silent_max_s = 100;
+        probe_connect_empty(&a);
+        probe_create(&a, name, "metro", 24);
+        probe_apportion(&a, alarm, name, 1, 24);
+        rig.clock.fake_wall += days[i] * 86400 * NS_PER_S;
+        rig_pass(&rig, (POOLS_ACK_S - 2) * NS_PER_S);
+        assert_int_equal(pool_of(&a, name, name)->state, POOL_ALLOCATING);
+        rig_pass(&rig, 3 * NS_PER_S);
+        assert_int_equal(pool_of(&a, name, name)->state, POOL_UNCERTAIN);
+        rig_pass(&rig, (100 - POOLS_ACK_S - 2) * NS_PER_S);
+        assert_false(a.ended);
+        rig_pass(&rig, 3 * NS_PER_S);
+        assert_true(a.ended);
+        assert_non_null(strstr(a.end_text, "too long"));
+        rig_verify(&rig);
+    }
+    a.silent_max_s = 0;
+}
+
 /* proves: P-04 */
 static void silence_leads_to_a_resync_order(void **state) {
     probe_connect_empty(&a);
@@ -471,6 +495,7 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(hello_admits_and_refuses),
+        T(a_clock_that_is_set),
         T(newer_session_takes_over),
         T(protocol_errors_end_the_session),
         T(only_ipv4),

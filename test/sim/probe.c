@@ -64,8 +64,8 @@ void probe_free(struct probe *p) {
 }
 
 void probe_open(struct probe *p) {
-    struct apmi_peer peer = {
-        .source = "192.0.2.1:4711", .address = "192.0.2.1", .silent_max_s = p->silent_max_s};
+    struct apmi_peer peer = {.source = "192.0.2.1:4711", .address = "192.0.2.1"};
+    peer.silent_max_s = p->silent_max_s;
     probe_close(p);
     p->ended = p->released = false;
     p->msg_id = 0;

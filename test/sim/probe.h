@@ -16,7 +16,7 @@ struct probe {
     struct apmi_session *session; /* NULL: not connected */
     char system_id[POOLS_SYSTEM_ID_MAX + 1];
     uint64_t msg_id, boot_epoch;
-    unsigned silent_max_s; /* of the next session; 0: no bound */
+    unsigned silent_max_s; /* of the transport; 0: it may be silent for ever */
     manager_msg **inbox;   /* in order */
     size_t n_inbox, cap_inbox;
     manager_msg *last; /* what probe_take gave last; freed by the next one */

@@ -390,7 +390,41 @@ void rig_look(struct rig *r, const char *path, struct buf *json) {
 
 /* ---- verification ---- */
 
+/* Kept by the fold, so that nobody has to look at all pools. */
+static void verify_counts(const struct domain *d) {
+    uint32_t bare = 0, unsettled = 0, end = 0;
+    for (uint32_t i = 0; i < d->n_pools; i++) {
+        const struct pool *po = &d->pools[i];
+        bare += po->seq == SEQ_BARE;
+        unsettled += pool_state_unsettled(po->state);
+        end = po->seq < SEQ_FOREIGN && po->seq >= end ? po->seq + 1 : end;
+    }
+    if (bare != d->n_bare || unsettled != d->n_unsettled || end > d->seq_end) {
+        fprintf(stderr, "verify: the counts of %s are wrong\n", d->name);
+        abort();
+    }
+}
+
+static void verify_answers(const struct pools *p) {
+    size_t n = 0;
+    int64_t before = 0;
+    LIST_FOREACH (l, &p->answers) {
+        const struct answer *a = CONTAINER_OF(l, struct answer, link);
+        if (a->at_s < before) {
+            fprintf(stderr, "verify: answers are not in the order of time\n");
+            abort();
+        }
+        before = a->at_s;
+        n++;
+    }
+    if (n != p->n_answers || n != p->answer_by_id.count) {
+        fprintf(stderr, "verify: %zu answers, %zu counted\n", n, p->n_answers);
+        abort();
+    }
+}
+
 static void verify_domain(struct rig *r, const struct domain *d) {
+    verify_counts(d);
     for (uint32_t i = 0; i < d->n_pools; i++) {
         const struct pool *po = &d->pools[i];
         struct ip_prefix px = pool_prefix(po);
@@ -416,6 +450,7 @@ static void verify_domain(struct rig *r, const struct domain *d) {
 void rig_verify(struct rig *r) {
     struct pools *p = r->pools;
     uint64_t pools = 0, managed = 0, in_trees = 0;
+    verify_answers(p);
     for (uint32_t i = 0; i < p->n_domains; i++) {
         const struct domain *d = p->domains[i];
         if (d != NULL) {

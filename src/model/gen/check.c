@@ -173,6 +173,23 @@ static void check_node(struct gen *g, const struct gen_node *gn) {
     }
 }
 
+/* Every {leaf} of the question is an argument that is always there. */
+static void check_question(struct gen *g, const struct gen_command *c) {
+    for (const char *p = strchr(c->confirm, '{'); p != NULL; p = strchr(p + 1, '{')) {
+        size_t len = strcspn(p + 1, "}");
+        bool found = false;
+        for (size_t i = 0; i < c->n_args && !found; i++) {
+            const struct node *leaf = &c->args[i]->n;
+            found = leaf->mandatory && !leaf->secret && strlen(leaf->name) == len &&
+                    memcmp(leaf->name, p + 1, len) == 0;
+        }
+        if (!found || p[1 + len] != '}') {
+            gen_error(g, c->rpc->schema, "weft:confirm: {%.*s} is no mandatory leaf of the input",
+                      (int)len, p + 1);
+        }
+    }
+}
+
 static void check_command(struct gen *g, const struct gen_command *c) {
     const struct lysc_node *s = c->rpc->schema;
     if (c->n_words < 2) {
@@ -180,6 +197,9 @@ static void check_command(struct gen *g, const struct gen_command *c) {
     }
     if (c->n_bare > 1 || (c->n_bare == 1 && gen_ext(c->args[0]->schema->exts, "bare") == NULL)) {
         gen_error(g, s, "one argument at most is bare, and it comes first");
+    }
+    if (c->confirm != NULL) {
+        check_question(g, c);
     }
     for (size_t i = 0; i < c->n_args; i++) {
         if (c->args[i]->n.type != NODE_LEAF) {

@@ -521,6 +521,8 @@ static void emit_commands(struct gen *g, FILE *f) {
         const struct gen_command *c = g->commands[i];
         fprintf(f, "    {N(%u), w%zu, %zu, a%zu, %zu, ", c->rpc->n.id, i, c->n_words, i, c->n_args);
         put_string(f, c->right);
+        fputs(", ", f);
+        put_string(f, c->confirm);
         fputs("},\n", f);
     }
     fputs("    {0}};\nstatic const struct command *const command_list[] = {", f);

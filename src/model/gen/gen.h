@@ -42,7 +42,7 @@ struct gen_command {
     struct gen_node **args;
     int *within;
     size_t n_args, n_bare;
-    const char *right;
+    const char *right, *confirm;
 };
 
 struct gen {

@@ -498,6 +498,7 @@ static void walk_command(struct gen *g, struct gen_node *rpc, struct gen_node *i
         }
         c->n_args++;
     }
+    c->confirm = gen_ext(rpc->schema->exts, "confirm");
     c->right = gen_ext(rpc->schema->exts, "right");
     if (c->right == NULL) {
         c->right = c->n_words > 0 &&

@@ -28,18 +28,19 @@ enum cli_status {
     CLI_NOT_CONNECTED = 3, /* the program only */
     CLI_DENIED = 4,        /* no right */
     CLI_TAKEN_BACK = 5,    /* a target refused the commit, or it was taken back */
+    CLI_PENDING = 6,       /* the commit is made, not every target has applied it in time */
     CLI_INTERRUPTED = 130
 };
 
 enum cli_ask_kind {
-    CLI_ASK_LINE,   /* one line, echoed */
-    CLI_ASK_SECRET, /* one line, not echoed */
-    CLI_ASK_TEXT,   /* lines up to end of input */
-    CLI_ASK_FILE    /* the content of a file at the terminal */
+    CLI_ASK_CONFIRM, /* yes or no, or empty for what is in the prompt */
+    CLI_ASK_SECRET,  /* one line, not echoed */
+    CLI_ASK_TEXT,    /* lines up to end of input */
+    CLI_ASK_FILE     /* the content of a file at the terminal */
 };
 struct cli_ask {
     enum cli_ask_kind kind;
-    const char *prompt; /* LINE, SECRET: before the cursor; TEXT: a line to show first */
+    const char *prompt; /* CONFIRM, SECRET: before the cursor; TEXT: a line to show first */
     const char *file;   /* FILE */
 };
 
@@ -49,8 +50,11 @@ struct cli_sink {
     void (*write)(void *arg, const char *p, size_t n);
     /* A remark that pipes don't filter: warnings, progress. */
     void (*note)(void *arg, const char *text);
-    /* Why the command failed. start..end: bytes of the line it is about, when has_place. */
-    void (*fault)(void *arg, const struct err *e, bool has_place, size_t start, size_t end);
+    /* Why the command failed. `shown`: for people, with statements for paths: its text, and
+     * perhaps a line "[edit ...]" before it. start..end: bytes of the line it is about, when
+     * has_place. */
+    void (*fault)(void *arg, const struct err *e, const char *shown, bool has_place, size_t start,
+                  size_t end);
     /* Before the first write: the output is for this file at the terminal. */
     void (*save)(void *arg, const char *file);
     /* Before the first write: whether the terminal may stop at the end of the screen. */
@@ -93,7 +97,11 @@ void cli_session_end(struct cli_session *s);
 
 /* The terminal's size changed; rows 0: no paging. */
 void cli_session_resize(struct cli_session *s, unsigned rows, unsigned columns);
-unsigned cli_session_rows(const struct cli_session *s);
+struct cli_screen {
+    unsigned rows, columns;
+    bool complete_on_space; /* a blank writes out an abbreviated word */
+};
+struct cli_screen cli_session_screen(const struct cli_session *s);
 /* The last line held a secret: whoever keeps a history leaves it out. */
 bool cli_session_secret(const struct cli_session *s);
 

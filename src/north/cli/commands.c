@@ -26,17 +26,17 @@ static const char *shared_help(const char *word, size_t depth) {
     static const struct {
         const char *word, *help;
     } known[] = {
-        {"show", "Show information about the system"},
-        {"request", "Make the system do something"},
-        {"clear", "Clear information in the system"},
-        {"monitor", "Show what happens as it happens"},
-        {"explain", "Explain why something is as it is"},
-        {"help", "Get help"},
-        {"set", "Set properties of this session"},
-        {"token", "Credentials of programs"},
-        {"target", "What the configuration is carried out on"},
-        {"release", "Free what an entity holds"},
-        {"cli", "This session"},
+        {"show", "Shows what is there and what it does."},
+        {"request", "Makes the system do something."},
+        {"clear", "Clears counters."},
+        {"monitor", "Shows what happens as it happens."},
+        {"explain", "Explains why something is as it is."},
+        {"help", "Gives help."},
+        {"set", "Sets properties of this session."},
+        {"token", "Credentials of programs."},
+        {"target", "What the configuration is carried out on."},
+        {"release", "Frees what an entity holds."},
+        {"cli", "This session."},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i].word, word) == 0) {
@@ -240,18 +240,30 @@ static const struct node *output_of(const struct node *rpc) {
     return NULL;
 }
 
-/* Dangerous is what a person can't take back: requests that free, reset or stop something. */
-static bool needs_confirmation(const struct command *c) {
-    static const char *const words[] = {"release", "restart", "halt",
-                                        "reboot",  "zeroize", "restore"};
-    for (size_t i = 0; i < c->n_words; i++) {
-        for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
-            if (strcmp(c->words[i], words[k]) == 0) {
-                return true;
+/* weft:confirm, with the values of the arguments in it. The generator has seen to the names. */
+static bool confirmed(const struct rpc_run *x) {
+    const char *p = x->c->confirm;
+    if (p == NULL) {
+        return true;
+    }
+    struct buf question = BUF_INIT;
+    for (; *p != '\0'; p++) {
+        size_t len = *p == '{' ? strcspn(p + 1, "}") : 0;
+        for (size_t i = 0; len > 0 && i < x->c->n_args; i++) {
+            const char *name = x->c->args[i].leaf->name;
+            if (strlen(name) == len && memcmp(name, p + 1, len) == 0) {
+                buf_str(&question, x->values[i]);
             }
         }
+        if (len > 0) {
+            p += len + 1;
+        } else {
+            buf_char(&question, *p);
+        }
     }
-    return false;
+    bool yes = run_confirm(x->r, buf_cstr(&question), false);
+    buf_free(&question);
+    return yes;
 }
 
 static void call_rpc(struct rpc_run *x) {
@@ -313,7 +325,7 @@ void run_rpc(struct run *r, const struct command *c, int picked) {
     struct rpc_run x = {.r = r, .c = c};
     x.values = arena_alloc(r->arena, (c->n_args + 1) * sizeof *x.values);
     x.filled = arena_alloc(r->arena, c->n_args + 1);
-    static const struct pipe_allow allow = {.display = true};
+    const struct pipe_allow allow = {.display = true, .refresh = strcmp(c->right, "read") == 0};
     if (!read_args(&x, picked) || !run_ready(r, &allow) || !ask_secrets(&x)) {
         return;
     }
@@ -321,7 +333,7 @@ void run_rpc(struct run *r, const struct command *c, int picked) {
         run_fail(r, ERR_UNSUPPORTED, "display set is for configuration only");
         return;
     }
-    if (needs_confirmation(c) && !run_confirm(r, c->rpc->description, true)) {
+    if (!confirmed(&x)) {
         run_note(r, "nothing was done");
         return;
     }

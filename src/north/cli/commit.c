@@ -123,17 +123,9 @@ static bool read_words(struct run *r, struct commit_words *w) {
     return true;
 }
 
-/* "[edit apm inet-pool partition a]" and the reason under it. */
+/* The place, and the reason under it. */
 static void show_refusal(struct run *r, const struct err *e, const char *what) {
-    if (e->path[0] == '/') {
-        struct buf words = BUF_INIT;
-        place_words(r->cli->model, e->path, &words);
-        run_note(r, "[edit %s]", buf_cstr(&words));
-        buf_free(&words);
-    }
-    struct err shown = *e;
-    err_set(&shown, e->code, e->path, "%s", e->text);
-    run_fault(r, &shown);
+    run_fault(r, e);
     run_note(r, "%s", what);
 }
 
@@ -196,23 +188,119 @@ static void commit_check(struct run *r, const struct commit_words *w) {
     change_free(ch);
 }
 
-static void wait_for_targets(struct run *r, const struct commit_words *w, uint64_t index) {
-    enum commit_phase phase = COMMIT_PENDING;
-    char *text = NULL;
-    uint64_t seconds = w->wait ? w->wait_s : w->confirm_s + 5;
-    if (!run_commit_wait(r, index, (int64_t)seconds * NS_PER_S, &phase, &text)) {
-        run_note(r, "commit %" PRIu64 " is made; see show commit %" PRIu64 " status", index, index);
-        return;
+/* ---- waiting for targets: each is told of once it has decided ---- */
+
+enum { APPLIED_SHOWN = 10 };
+
+struct progress {
+    uint64_t index;
+    const char *told; /* the lines of the last look */
+    size_t applied;   /* targets told of */
+    char *text;       /* one line a target: "name: state: reason" */
+    enum commit_phase phase;
+};
+
+static bool state_is(const char *line, const char *state) {
+    const char *colon = strstr(line, ": ");
+    return colon != NULL && strncmp(colon + 2, state, strlen(state)) == 0;
+}
+
+/* Is the line among those that were told? */
+static bool was_told(const char *told, const char *line) {
+    size_t n = strlen(line);
+    for (const char *at = told; (at = strstr(at, line)) != NULL; at += n) {
+        if ((at == told || at[-1] == '\n') && (at[n] == '\n' || at[n] == '\0')) {
+            return true;
+        }
     }
-    run_printf(r, "commit %" PRIu64 ": %s\n", index, commit_phase_text(phase));
-    for (char *save = NULL, *l = strtok_r(text, "\n", &save); l != NULL;
+    return false;
+}
+
+static void tell_progress(struct run *r, struct progress *p) {
+    char *lines = arena_strdup(r->arena, p->text);
+    for (char *save = NULL, *l = strtok_r(lines, "\n", &save); l != NULL;
          l = strtok_r(NULL, "\n", &save)) {
-        run_printf(r, "  %s\n", l);
+        bool applied = state_is(l, "applied");
+        if ((applied || state_is(l, "refused")) && !was_told(p->told, l) &&
+            (!applied || p->applied++ < APPLIED_SHOWN)) {
+            run_printf(r, "  %s\n", l);
+        }
     }
-    if (phase == COMMIT_REFUSED || phase == COMMIT_TAKEN_BACK) {
+    p->told = p->text;
+}
+
+/* Until it is decided or time is over. False: interrupted. */
+static bool follow(struct run *r, const struct commit_words *w, struct progress *p) {
+    uint64_t seconds = w->applied ? w->confirm_s + 5 : w->wait_s;
+    for (; seconds > 0; seconds--) {
+        if (!run_commit_wait(r, p->index, NS_PER_S, &p->phase, &p->text)) {
+            return false;
+        }
+        tell_progress(r, p);
+        bool refused = p->phase == COMMIT_REFUSED && w->applied;   /* it is being taken back */
+        bool applied = p->phase == COMMIT_APPLIED && w->applied && /* and not confirmed yet */
+                       core_confirm_pending(r->cli->core, NULL) == p->index;
+        if (p->phase != COMMIT_PENDING && !refused && !applied) {
+            break;
+        }
+    }
+    return true;
+}
+
+/* May the edits of a commit that was taken back be had again by `rollback 1`? */
+static bool one_before(struct run *r, uint64_t index) {
+    struct commit_info list[2];
+    return core_history(r->cli->core, list, 2) == 2 && list[1].index == index;
+}
+
+static void tell_end(struct run *r, const struct commit_words *w, const struct progress *p) {
+    switch (p->phase) {
+    case COMMIT_APPLIED:
+        if (p->applied > APPLIED_SHOWN) {
+            run_printf(r, "  and %zu more\n", p->applied - APPLIED_SHOWN);
+        }
+        run_printf(r, "commit %" PRIu64 " %s: applied by every target concerned\n", p->index,
+                   w->applied ? "is confirmed" : "complete");
+        break;
+    case COMMIT_TAKEN_BACK:
+        run_printf(r, "commit %" PRIu64 " was taken back; nothing of it is left%s\n", p->index,
+                   one_before(r, p->index) ? " (rollback 1 loads the edits again)" : "");
         r->status = CLI_TAKEN_BACK;
-    } else if (phase == COMMIT_PENDING) {
+        break;
+    case COMMIT_REFUSED:
+        run_printf(r, "commit %" PRIu64 " stands, but was refused as shown\n", p->index);
+        r->status = CLI_TAKEN_BACK;
+        break;
+    case COMMIT_PENDING: {
+        char *lines = arena_strdup(r->arena, p->text);
+        for (char *save = NULL, *l = strtok_r(lines, "\n", &save); l != NULL;
+             l = strtok_r(NULL, "\n", &save)) {
+            if (!state_is(l, "applied") && !state_is(l, "refused")) {
+                run_printf(r, "  %s\n", l);
+            }
+        }
+        run_printf(r,
+                   "commit %" PRIu64 " stands; not every target has applied it: see show commit "
+                   "%" PRIu64 " status\n",
+                   p->index, p->index);
+        r->status = CLI_PENDING;
+        break;
+    }
+    default:
+        run_printf(r, "commit %" PRIu64 " is made; what became of it is unknown%s%s\n", p->index,
+                   *p->text ? ": " : "", p->text);
         r->status = CLI_FAILED;
+        break;
+    }
+}
+
+static void wait_for_targets(struct run *r, const struct commit_words *w, uint64_t index) {
+    struct progress p = {.index = index, .told = "", .text = "", .phase = COMMIT_PENDING};
+    if (follow(r, w, &p)) {
+        tell_end(r, w, &p);
+    } else {
+        run_note(r, "commit %" PRIu64 " is %s; see show commit %" PRIu64 " status", index,
+                 w->applied ? "made for now, its targets decide" : "made", index);
     }
 }
 
@@ -252,22 +340,104 @@ static bool confirm_only(struct run *r) {
     return true;
 }
 
-static void commit(struct run *r, const struct commit_words *w) {
-    if (!w->confirmed && !candidate_changed(r->s->candidate) && confirm_only(r)) {
-        return;
+/* Edits of others in the shared candidate go along: is that meant? */
+static bool others_agree(struct run *r, bool check) {
+    struct buf who = BUF_INIT;
+    if (r->s->config == CONFIG_SHARED) {
+        candidate_editors(r->s->candidate, r->s->who.user, &who);
     }
+    bool yes = true;
+    if (who.len > 0) {
+        run_note(r, "warning: edits of %s are in the candidate too", buf_cstr(&who));
+        yes = check || run_confirm(r, "Commit them as well?", false);
+    }
+    buf_free(&who);
+    return yes;
+}
+
+/* The candidate as a change, run. NULL: shown why not. */
+static struct change *submit(struct run *r, const struct commit_words *w, bool force,
+                             struct snap **sent) {
     struct change *ch = change_new(&r->s->who);
-    struct snap *sent = NULL;
-    if (!fill(r, w, ch, &sent)) {
+    if (!fill(r, w, ch, sent)) {
         change_free(ch);
-        return;
+        return NULL;
     }
+    ch->force = force;
     if (w->confirmed) {
         ch->confirm = w->applied ? CONFIRM_BY_TARGETS : CONFIRM_BY_PERSON;
         ch->confirm_s = (uint32_t)w->confirm_s;
     }
     run_change(r, ch);
     show_warnings(r, ch);
+    return ch;
+}
+
+/* What is true now that it is made. */
+static void tell_made(struct run *r, const struct commit_words *w, const struct change *ch,
+                      uint64_t waited) {
+    const char *s = ch->n_targets == 1 ? "" : "s";
+    if (waited != 0 && !w->confirmed && core_confirm_pending(r->cli->core, NULL) != waited) {
+        run_printf(r, "commit %" PRIu64 " is confirmed with it\n", waited);
+        r->s->awaited = r->s->awaited == waited ? 0 : r->s->awaited;
+    }
+    if (ch->unchanged) {
+        run_printf(r, "nothing to commit\n");
+    } else if (w->applied) {
+        run_printf(r,
+                   "commit %" PRIu64 " is made for now and being sent to %zu target%s\n"
+                   "it is taken back unless every target applies it within %" PRIu64 " s\n",
+                   ch->index, ch->n_targets, s, w->confirm_s);
+    } else if (w->wait && ch->n_targets > 0) {
+        run_printf(r, "commit %" PRIu64 " is made and being sent to %zu target%s\n", ch->index,
+                   ch->n_targets, s);
+    } else if (!w->wait) {
+        run_printf(r, "commit %" PRIu64 " %s\n", ch->index,
+                   w->confirmed ? "is made for now" : "complete");
+        if (ch->n_targets > 0) {
+            run_printf(r, "being sent to %zu target%s; see show commit %" PRIu64 " status\n",
+                       ch->n_targets, s, ch->index);
+        }
+    }
+    if (!ch->unchanged && w->confirmed && !w->applied) {
+        run_printf(r, "it will be taken back in %" PRIu64 " s unless you give: commit\n",
+                   w->confirm_s);
+        r->s->awaited = ch->index;
+    }
+}
+
+static void commit(struct run *r, const struct commit_words *w) {
+    if (!w->confirmed && !candidate_changed(r->s->candidate) && confirm_only(r)) {
+        return;
+    }
+    if (!others_agree(r, false)) {
+        run_note(r, "commit failed: nothing was changed");
+        r->status = CLI_FAILED;
+        return;
+    }
+    struct snap *sent = NULL;
+    uint64_t waited = core_confirm_pending(r->cli->core, NULL);
+    struct change *ch = submit(r, w, w->force, &sent);
+    if (ch != NULL && ch->err.code != ERR_OK && ch->err.rail && r->s->interactive) {
+        show_place(r, &ch->err);
+        struct buf why = BUF_INIT;
+        place_text(r->cli->model, ch->err.text, &why);
+        run_note(r, "warning: %s", buf_cstr(&why));
+        buf_free(&why);
+        if (!run_confirm(r, "Commit all the same?", false)) {
+            run_note(r, "commit failed: nothing was changed");
+            r->status = CLI_FAILED;
+            snap_release(sent);
+            change_free(ch);
+            return;
+        }
+        snap_release(sent);
+        change_free(ch);
+        ch = submit(r, w, true, &sent);
+    }
+    if (ch == NULL) {
+        return;
+    }
     if (ch->err.code != ERR_OK) {
         snap_release(sent);
         show_refusal(r, &ch->err, "commit failed: nothing was changed");
@@ -278,21 +448,9 @@ static void commit(struct run *r, const struct commit_words *w) {
         return;
     }
     candidate_committed(r->s->candidate, sent);
-    if (ch->unchanged) {
-        run_printf(r, "nothing to commit\n");
-    } else {
-        run_printf(r, "commit %" PRIu64 " complete\n", ch->index);
-        if (ch->n_targets > 0 && !w->wait && !w->applied) {
-            run_printf(r, "being sent to %zu target%s; see show commit %" PRIu64 " status\n",
-                       ch->n_targets, ch->n_targets == 1 ? "" : "s", ch->index);
-        }
-        if (w->confirmed && !w->applied) {
-            run_printf(r, "it will be taken back in %" PRIu64 " s unless you give: commit\n",
-                       w->confirm_s);
-        }
-        if (w->wait || w->applied) {
-            wait_for_targets(r, w, ch->index);
-        }
+    tell_made(r, w, ch, waited);
+    if (!ch->unchanged && (w->wait || w->applied)) {
+        wait_for_targets(r, w, ch->index);
     }
     change_free(ch);
 }
@@ -303,12 +461,13 @@ void cmd_commit(struct run *r) {
         return;
     }
     if (w.check) {
+        others_agree(r, true);
         commit_check(r, &w);
         return;
     }
     commit(r, &w);
     if (w.and_quit && r->status == CLI_OK) {
         leave_configuration(r);
-        run_note(r, "Exiting configuration mode");
+        run_mode(r, "Exiting configuration mode");
     }
 }

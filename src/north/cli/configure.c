@@ -70,13 +70,44 @@ static void cmd_set(struct run *r) {
     buf_free(&secret);
 }
 
+/* Objects at or below a place, up to `max`. */
+static size_t objects_below(struct run *r, const char *path, size_t max) {
+    size_t n;
+    const struct kind *const *kinds = model_kinds(&n);
+    size_t found = 0;
+    for (size_t i = 0; i < n && found < max; i++) {
+        const struct object *o = snap_first_of(r->snap, kinds[i]);
+        for (; o != NULL && o->doc->kind == kinds[i] && found < max; o = snap_next(r->snap, o)) {
+            found += o->owner == NULL && path_below(o->doc->path, path);
+        }
+    }
+    return found;
+}
+
+/* More than one object goes: is that meant? */
+static bool confirm_delete(struct run *r, const struct place *at, bool whole_level) {
+    enum { COUNTED = 100000 };
+    size_t n = at->entry ? 1 : objects_below(r, at->path, COUNTED);
+    if (n < 2 && !whole_level) {
+        return true;
+    }
+    struct buf words = BUF_INIT;
+    place_words(r->cli->model, at->path, &words);
+    char *question = arena_printf(r->arena,
+                                  whole_level ? "Delete everything under this level (%zu object%s)?"
+                                              : "Delete %zu object%s under %s?",
+                                  n, n == 1 ? "" : "s", buf_cstr(&words));
+    buf_free(&words);
+    return run_confirm(r, question, false);
+}
+
 static void cmd_delete(struct run *r) {
     struct place at = session_place(r);
     struct statement st;
     if (!statement_parse(r->p, STATEMENT_DELETE, &at, NULL, 0, &st) || !run_ready(r, NULL)) {
         return;
     }
-    if (st.at.path == at.path && !run_confirm(r, "Delete everything under this level?", true)) {
+    if (!confirm_delete(r, &st.at, st.at.path == at.path)) {
         run_note(r, "nothing was done");
         return;
     }
@@ -103,39 +134,35 @@ static void cmd_edit(struct run *r) {
     struct place at = session_place(r);
     struct statement st;
     if (statement_parse(r->p, STATEMENT_EDIT, &at, NULL, 0, &st) && run_ready(r, NULL)) {
-        session_set_place(r->s, st.at.path);
+        session_enter(r->s, st.at.path);
     }
 }
 
 /* `up show`, `top set ...`: the command as if given there, and back again. */
 static void run_at(struct run *r, const struct place *at) {
-    static const struct command_word there[] = {
-        {"copy", "Copy a statement", NULL, false},
-        {"delete", "Take a statement away", NULL, false},
-        {"edit", "Go to a level", NULL, false},
-        {"insert", "Move an entry", NULL, false},
-        {"rename", "Give an entry another name", NULL, false},
-        {"set", "Add or change a statement", NULL, false},
-        {"show", "Show the candidate configuration", NULL, false},
+    static const char *const there[] = {
+        "copy", "delete", "edit", "insert", "rename", "set", "show",
     };
     struct command_word table[sizeof there / sizeof *there + 1];
     size_t n = 0;
     for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
         for (const struct command_word *c = configuration_commands; c->words != NULL; c++) {
-            if (strcmp(c->words, there[i].words) == 0) {
+            if (strcmp(c->words, there[i]) == 0) {
                 table[n++] = *c;
             }
         }
     }
     table[n] = (struct command_word){0};
-    char *back = mem_strdup(r->s->edit_path);
-    session_set_place(r->s, at->path);
+    char *back = r->s->edit_path;
+    r->s->edit_path = mem_strdup(at->path);
     run_commands(r, table, false);
     /* `top edit apm` goes there for good; everything else comes back. */
     if (strcmp(r->s->edit_path, at->path) == 0) {
-        session_set_place(r->s, back);
+        mem_free(r->s->edit_path);
+        r->s->edit_path = back;
+    } else {
+        mem_free(back);
     }
-    mem_free(back);
 }
 
 static void cmd_top(struct run *r) {
@@ -176,17 +203,20 @@ static void cmd_up(struct run *r) {
 
 static void really_leave(struct run *r) {
     struct cli_session *s = r->s;
-    bool changed = candidate_changed(s->candidate);
-    if (changed && s->config != CONFIG_SHARED) {
-        if (!run_confirm(r, "The edits are not committed and would be lost. Leave?", true)) {
-            return;
-        }
+    bool changed = candidate_changed(s->candidate), shared = s->config == CONFIG_SHARED;
+    /* Edits in the shared candidate stay there; the others go with the session. */
+    if (changed && !run_confirm(r,
+                                shared ? "There are edits that are not committed. Leave?"
+                                       : "There are edits that are not committed and would be "
+                                         "lost. Leave?",
+                                shared)) {
+        return;
     }
-    if (changed && s->config == CONFIG_SHARED) {
+    if (changed && shared) {
         run_note(r, "The edits are not committed; they stay in the shared candidate");
     }
     leave_configuration(r);
-    run_note(r, "Exiting configuration mode");
+    run_mode(r, "Exiting configuration mode");
 }
 
 static void cmd_exit(struct run *r) {
@@ -201,8 +231,7 @@ static void cmd_exit(struct run *r) {
     if (!run_ready(r, NULL)) {
         return;
     }
-    if (!all && strcmp(r->s->edit_path, "/") != 0) {
-        session_set_place(r->s, "/");
+    if (!all && session_back(r->s)) {
         return;
     }
     really_leave(r);
@@ -247,38 +276,52 @@ static void cmd_run(struct run *r) {
     r->s->config = config;
 }
 
-static void cmd_status(struct run *r) {
+void list_editors(struct run *r, const struct cli_session *except, struct buf *out) {
     static const char *const modes[] = {"", "shared", "private", "exclusive"};
-    if (!run_ready(r, NULL)) {
-        return;
-    }
-    struct buf out = BUF_INIT;
     pthread_mutex_lock(&r->cli->lock);
     LIST_FOREACH (pos, &r->cli->sessions) {
         const struct cli_session *s = CONTAINER_OF(pos, struct cli_session, link);
-        if (s->config != CONFIG_NONE) {
-            buf_printf(&out, "%s session %" PRIu64 " (%s), %s candidate%s\n", s->who.user, s->id,
+        if (s->config != CONFIG_NONE && s != except) {
+            buf_printf(out, "%s session %" PRIu64 " (%s), %s candidate%s\n", s->who.user, s->id,
                        s->who.source, modes[s->config], s == r->s ? ", this one" : "");
         }
     }
     pthread_mutex_unlock(&r->cli->lock);
+}
+
+static void cmd_status(struct run *r) {
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct buf out = BUF_INIT, who = BUF_INIT;
+    list_editors(r, NULL, &out);
+    struct candidate *shared = candidate_shared(r->cli->o.candidates);
+    candidate_editors(shared, NULL, &who);
+    candidate_release(shared);
+    if (who.len > 0) {
+        buf_printf(&out, "the shared candidate has edits of %s that are not committed\n",
+                   buf_cstr(&who));
+    }
     run_text(r, (const char *)out.data, out.len);
+    buf_free(&who);
     buf_free(&out);
 }
 
 /* ---- going back, going on
  * --------------------------------------------------------------------------- */
 
-static void suggest_rollbacks(struct parse *p, const struct option *o) {
+void suggest_rollbacks(struct parse *p, const struct option *o) {
     struct run *r = p->ctx;
     (void)o;
-    struct commit_info list[50];
-    size_t n = core_history(r->cli->core, list, 50);
+    struct commit_info list[ROLLBACKS];
+    size_t n = core_history(r->cli->core, list, ROLLBACKS);
     for (size_t i = 0; i < n; i++) {
         char time[TIME_TEXT_MAX];
         parse_suggest(p, SUGGEST_VALUE, arena_printf(p->arena, "%zu", i),
-                      arena_printf(p->arena, "%s by %s%s%s", time_format(list[i].time_s, 0, time),
-                                   list[i].user, list[i].comment[0] ? ": " : "", list[i].comment));
+                      arena_printf(p->arena, "%s by %s%s%s%s%s",
+                                   time_format(list[i].time_s, 0, time), list[i].user,
+                                   list[i].label[0] ? ": " : "", list[i].label,
+                                   list[i].comment[0] ? ": " : "", list[i].comment));
     }
 }
 
@@ -294,7 +337,7 @@ static void cmd_rollback(struct run *r) {
         }
         char *end;
         n = strtoull(r->p->value, &end, 10);
-        if (r->p->value[0] < '0' || r->p->value[0] > '9' || *end != '\0' || n > 49) {
+        if (r->p->value[0] < '0' || r->p->value[0] > '9' || *end != '\0' || n >= ROLLBACKS) {
             parse_fail(r->p, at, ERR_INVALID, "a number from 0 to 49 is expected here");
             return;
         }
@@ -511,22 +554,30 @@ static void cmd_insert(struct run *r) {
 }
 
 const struct command_word configuration_commands[] = {
-    {"set", "Add or change a statement", cmd_set, false},
-    {"delete", "Take a statement away", cmd_delete, false},
-    {"edit", "Go to a level of the configuration", cmd_edit, false},
-    {"up", "Go one level up", cmd_up, false},
-    {"top", "Go to the top", cmd_top, false},
-    {"exit", "Leave this level", cmd_exit, false},
-    {"quit", "Leave this level", cmd_quit, false},
-    {"show", "Show the candidate configuration", cmd_show, false},
-    {"commit", "Make the candidate the running configuration", cmd_commit, false},
-    {"rollback", "Load an earlier configuration into the candidate", cmd_rollback, false},
-    {"load", "Load configuration from a file or the terminal", cmd_load, false},
-    {"run", "Run a command of operational mode", cmd_run, false},
-    {"rename", "Give an entry another name", cmd_rename, false},
-    {"copy", "Copy an entry", cmd_copy, false},
-    {"insert", "Move an entry in front of or behind another", cmd_insert, false},
-    {"update", "Put the edits onto the newest configuration", cmd_update, false},
-    {"status", "Show who is editing", cmd_status, false},
+    {"set", "STATEMENT [VALUE] ...", "Adds or changes a statement.", cmd_set, false},
+    {"delete", "[STATEMENT]", "Takes a statement away; without one all of this level.", cmd_delete,
+     false},
+    {"edit", "STATEMENT", "Goes to a level of the configuration.", cmd_edit, false},
+    {"up", "[LEVELS] [COMMAND]", "Goes up one level or more.", cmd_up, false},
+    {"top", "[COMMAND]", "Goes to the top, or runs a command as if given there.", cmd_top, false},
+    {"exit", "[configuration-mode]", "Leaves this level; at the top configuration mode.", cmd_exit,
+     false},
+    {"quit", NULL, "Leaves this level; at the top configuration mode.", cmd_quit, false},
+    {"show", "[STATEMENT]", "Shows the candidate configuration.", cmd_show, false},
+    {"commit",
+     "[check | comment TEXT | confirmed [TIME] [applied] | wait [TIME] | and-quit | force] ...",
+     "Makes the candidate the running configuration.", cmd_commit, false},
+    {"rollback", "[NUMBER]",
+     "Loads an earlier configuration into the candidate; without a number drops the edits.",
+     cmd_rollback, false},
+    {"load", "merge | override | replace | set  FILE | terminal  [relative]",
+     "Loads configuration from a file or the terminal.", cmd_load, false},
+    {"run", "COMMAND", "Runs a command of operational mode.", cmd_run, false},
+    {"rename", "ENTRY to NAME", "Gives an entry another name.", cmd_rename, false},
+    {"copy", "ENTRY to NAME", "Copies an entry.", cmd_copy, false},
+    {"insert", "ENTRY before | after NAME", "Moves an entry in front of or behind another.",
+     cmd_insert, false},
+    {"update", NULL, "Puts the edits onto the newest configuration.", cmd_update, false},
+    {"status", NULL, "Shows who is editing.", cmd_status, false},
     {0},
 };

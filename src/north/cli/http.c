@@ -173,7 +173,9 @@ static void flush(struct session *s) {
     if (r == NULL || http_queued(r) < http_queue_high(r)) {
         out = s->out;
         s->out = (struct buf)BUF_INIT;
-        finished = s->finished;
+        /* Not before the session is ready for the next command: the end of the answer asks for it.
+         */
+        finished = s->finished && !s->executing;
         pthread_cond_broadcast(&s->cond);
     }
     pthread_mutex_unlock(&s->lock);
@@ -256,13 +258,16 @@ static void sink_paging(void *arg, bool on) {
     pthread_mutex_unlock(&s->lock);
 }
 
-static void sink_fault(void *arg, const struct err *e, bool has_place, size_t start, size_t end) {
+static void sink_fault(void *arg, const struct err *e, const char *shown, bool has_place,
+                       size_t start, size_t end) {
     struct session *s = arg;
     pthread_mutex_lock(&s->lock);
     buf_printf(&s->out, "{\"error\":{\"code\":\"%s\",\"text\":", err_code_tag(e->code));
     text_json(&s->out, e->text);
     buf_str(&s->out, ",\"path\":");
     text_json(&s->out, e->path);
+    buf_str(&s->out, ",\"shown\":");
+    text_json(&s->out, shown);
     if (has_place) {
         buf_printf(&s->out, ",\"start\":%zu,\"end\":%zu", start, end);
     }
@@ -281,7 +286,7 @@ static bool sink_stopped(void *arg) {
 
 static enum err_code sink_ask(void *arg, const struct cli_ask *ask, struct buf *answer,
                               struct err *e) {
-    static const char *const kinds[] = {"line", "secret", "text", "file"};
+    static const char *const kinds[] = {"confirm", "secret", "text", "file"};
     struct session *s = arg;
     enum err_code rc;
     pthread_mutex_lock(&s->lock);
@@ -464,9 +469,13 @@ static void execute_job(void *arg) {
     }
     buf_printf(&s->out, "{\"end\":{\"status\":%d,\"prompt\":", status);
     text_json(&s->out, buf_cstr(&prompt));
-    buf_printf(&s->out, ",\"ended\":%s,\"secret\":%s,\"rows\":%u}}\n",
+    struct cli_screen screen = cli_session_screen(s->cli);
+    buf_printf(&s->out,
+               ",\"ended\":%s,\"secret\":%s,\"rows\":%u,\"columns\":%u,"
+               "\"complete-on-space\":%s}}\n",
                cli_session_ended(s->cli) ? "true" : "false",
-               cli_session_secret(s->cli) ? "true" : "false", cli_session_rows(s->cli));
+               cli_session_secret(s->cli) ? "true" : "false", screen.rows, screen.columns,
+               screen.complete_on_space ? "true" : "false");
     s->finished = true;
     pthread_mutex_unlock(&s->lock);
     buf_free(&prompt);
@@ -531,7 +540,7 @@ static void completed(void *arg) {
 }
 
 static void complete_job(void *arg) {
-    static const char *const kinds[] = {"word", "value", "type", "enter", "pipe"};
+    static const char *const kinds[] = {"word", "value", "type", "file", "enter", "pipe"};
     struct completion *c = arg;
     struct cli_completion out;
     cli_complete(c->s->cli, c->line, strlen(c->line), c->cursor, &out);

@@ -1,34 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
+/* clang-format off */
 /*
  * The command line on the HTTP stack, for the weft program, the page's console and whoever wants
  * to. A session is a resource:
  *
  *   POST   /cli/v1/sessions                {"interactive":true,"rows":24,"columns":80}
- *                                          201
- * {"id":"...","number":7,"user":"admin","prompt":"..."} POST   /cli/v1/sessions/ID/execute
- * {"line":"show apm entity"}; the answer is a stream of JSON objects, one a line
- * (application/jsonl):
+ *          201                             {"id":"...","number":7,"user":"admin","prompt":"..."}
+ *   POST   /cli/v1/sessions/ID/execute     {"line":"show apm entity"}; the answer is a stream of
+ *                                          JSON objects, one a line (application/jsonl):
  *          {"text":"..."}                  output
  *          {"note":"..."}                  a remark: warnings, progress; not filtered by pipes
- *          {"error":{"code":"unknown-element","text":"...","path":"...","start":5,"end":9}}
- *                                          start and end: bytes of the line, when it is about one
+ *          {"error":{"code":"unknown-element","text":"...","path":"...","shown":"...",
+ *                    "start":5,"end":9}}   shown: for people, perhaps with a line "[edit ...]" before
+ *                                          it; start and end: bytes of the line, when it is about one
  *          {"save":"FILE"}                 what follows belongs into that file at the terminal
  *          {"paging":false}                do not stop at the end of the screen
- *          {"ask":{"kind":"line","prompt":"..."}}   line, secret, text, file: see input
- *          {"end":{"status":0,"prompt":"...","ended":false,"secret":false,"rows":24}}
+ *          {"ask":{"kind":"confirm","prompt":"..."}}   confirm, secret, text, file: see input
+ *          {"end":{"status":0,"prompt":"...","ended":false,"secret":false,"rows":24,"columns":80,
+ *                  "complete-on-space":true}}
  *                                          always the last; secret: keep the line in no history
  *   POST   /cli/v1/sessions/ID/input       the answer to an ask, as it is; ?none=REASON instead of
  *                                          one: end of input, a file that can't be read. 204
  *   POST   /cli/v1/sessions/ID/interrupt   ends the command that runs. 204
  *   POST   /cli/v1/sessions/ID/complete    {"line":"show ap","cursor":7}
- *                                          200 {"from":5,"insert":"apm
- * ","items":[...],"more":false} POST   /cli/v1/sessions/ID/terminal    {"rows":50,"columns":132}.
- * 204 DELETE /cli/v1/sessions/ID             204
+ *          200                             {"from":5,"insert":"apm ","items":[...],"more":false}
+ *   POST   /cli/v1/sessions/ID/terminal    {"rows":50,"columns":132}. 204
+ *   DELETE /cli/v1/sessions/ID             204
  *
  * Who asks is found out as for every dialect (core/http_auth.h), at each request; a session belongs
  * to its user and is not found by others. Memory: what a slow terminal has not taken is bounded by
  * CLI_OUT_HIGH and then holds the command; lines, answers and sessions are bounded in cli.h.
  */
+/* clang-format on */
 #ifndef NORTH_CLI_HTTP_H
 #define NORTH_CLI_HTTP_H
 

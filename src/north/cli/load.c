@@ -319,7 +319,7 @@ static void wrap_xml(struct load *l, const char **p, size_t *n) {
         (left > 7 && memcmp(at, "<config", 7) == 0) || (left > 5 && memcmp(at, "<data", 5) == 0);
     if (!wrapped && left > 0) {
         struct buf b = BUF_INIT;
-        buf_str(&b, "<config>");
+        buf_str(&b, "<config xmlns=\"urn:ietf:params:xml:ns:netconf:base:1.0\">");
         buf_add(&b, at, left);
         buf_str(&b, "</config>");
         *n = b.len;
@@ -414,7 +414,7 @@ void cmd_load(struct run *r) {
     };
     static const struct option sources[] = {
         {.word = "terminal", .help = "What is typed, up to Ctrl-D"},
-        {.label = "file", .help = "Name of a file at the terminal"},
+        {.label = "file", .help = "Name of a file at the terminal", .file = true},
     };
     static const struct option relative = {.word = "relative",
                                            .help = "To this level, not to the top"};
@@ -424,7 +424,7 @@ void cmd_load(struct run *r) {
         return;
     }
     const char *file = source == 1 ? r->p->value : NULL;
-    bool rel = mode == LOAD_SET;
+    bool rel = false;
     if (mode != LOAD_OVERRIDE && !parse_may_end(r->p)) {
         if (parse_pick(r->p, &relative, 1) < 0) {
             return;

@@ -5,16 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "core/rights.h"
 #include "core/system.h"
 #include "north/cli/run.h"
 
-static bool pick_number(struct run *r, const char *label, const char *help, uint64_t min,
-                        uint64_t max, uint64_t *out) {
-    struct option o = {.label = label, .help = help};
+static bool number_option(struct run *r, const struct option *o, uint64_t min, uint64_t max,
+                          uint64_t *out) {
     size_t at = r->p->at;
-    if (parse_pick(r->p, &o, 1) < 0) {
+    if (parse_pick(r->p, o, 1) < 0) {
         return false;
     }
     char *end;
@@ -26,11 +24,17 @@ static bool pick_number(struct run *r, const char *label, const char *help, uint
     return true;
 }
 
+static bool pick_number(struct run *r, const char *label, const char *help, uint64_t min,
+                        uint64_t max, uint64_t *out) {
+    struct option o = {.label = label, .help = help};
+    return number_option(r, &o, min, max, out);
+}
+
 /* ---- configuration seen from operational mode
  * ------------------------------------------------------ */
 
 static void cmd_show_configuration(struct run *r) {
-    static const struct pipe_allow allow = {.display = true, .compare = true};
+    static const struct pipe_allow allow = {.display = true, .compare = true, .refresh = true};
     struct place top = {model_root(), "/", false};
     struct statement st;
     if (!statement_parse(r->p, STATEMENT_SHOW, &top, NULL, 0, &st) || !run_ready(r, &allow)) {
@@ -39,16 +43,65 @@ static void cmd_show_configuration(struct run *r) {
     print_config(r, st.at.path);
 }
 
+/* Who else is at it, and what somebody left in the shared candidate. */
+static void tell_of_others(struct run *r) {
+    struct cli_session *s = r->s;
+    struct buf list = BUF_INIT, who = BUF_INIT;
+    list_editors(r, s, &list);
+    char *lines = arena_strdup(r->arena, buf_cstr(&list));
+    for (char *save = NULL, *l = strtok_r(lines, "\n", &save); l != NULL;
+         l = strtok_r(NULL, "\n", &save)) {
+        run_note(r, "Also editing: %s", l);
+    }
+    struct candidate *shared = candidate_shared(r->cli->o.candidates);
+    candidate_editors(shared, NULL, &who);
+    candidate_release(shared);
+    if (who.len > 0) {
+        run_note(r, "warning: the %s has edits of %s that are not committed%s",
+                 s->config == CONFIG_SHARED ? "candidate" : "shared candidate", buf_cstr(&who),
+                 s->config == CONFIG_SHARED ? ": see show | compare" : "");
+    }
+    buf_free(&who);
+    buf_free(&list);
+}
+
+/* show system rollback N: the configuration as it was then. */
+static void cmd_show_rollback(struct run *r) {
+    static const struct pipe_allow allow = {.display = true};
+    struct option o = {
+        .label = "number", .help = "Which one; 0 is the newest", .values = suggest_rollbacks};
+    uint64_t n;
+    struct commit_info list[ROLLBACKS];
+    struct snap *then;
+    struct err e;
+    if (!number_option(r, &o, 0, ROLLBACKS - 1, &n) || !run_ready(r, &allow)) {
+        return;
+    }
+    size_t have = core_history(r->cli->core, list, ROLLBACKS);
+    if (n >= have) {
+        run_fail(r, ERR_ABSENT, "there is no rollback %" PRIu64 "; the oldest kept is %zu", n,
+                 have > 0 ? have - 1 : 0);
+    } else if (core_snapshot_at(r->cli->core, list[n].index, &then, &e) != ERR_OK) {
+        run_fault(r, &e);
+    } else {
+        snap_release(r->snap);
+        r->snap = then; /* what the view shows */
+        print_config(r, "/");
+    }
+}
+
 static void cmd_configure(struct run *r) {
     static const struct option kinds[] = {
         {.word = "exclusive",
          .help = "Nobody else may edit meanwhile; edits not committed are dropped at the end"},
         {.word = "private", .help = "Edit a copy of your own"},
+        {.word = "terminal", .hidden = true}, /* fingers type `conf t` */
     };
     int kind = -1;
-    if (!parse_may_end(r->p) && (kind = parse_pick(r->p, kinds, 2)) < 0) {
+    if (!parse_may_end(r->p) && (kind = parse_pick(r->p, kinds, 3)) < 0) {
         return;
     }
+    kind = kind == 2 ? -1 : kind;
     if (!run_ready(r, NULL)) {
         return;
     }
@@ -67,13 +120,12 @@ static void cmd_configure(struct run *r) {
     s->candidate = kind == 1 ? candidate_private(all) : candidate_shared(all);
     s->config = kind == 0 ? CONFIG_EXCLUSIVE : kind == 1 ? CONFIG_PRIVATE : CONFIG_SHARED;
     session_set_place(s, "/");
-    run_note(r, "Entering configuration mode");
+    session_configuring(s->id, true);
+    run_mode(r, "Entering configuration mode");
     if (candidates_may_edit(all, s->id, &e) != ERR_OK) {
         run_note(r, "warning: %s", e.text);
     }
-    if (kind == -1 && candidate_changed(s->candidate)) {
-        run_note(r, "The candidate has changes that are not committed: see show | compare");
-    }
+    tell_of_others(r);
     int64_t deadline;
     uint64_t pending = core_confirm_pending(r->cli->core, &deadline);
     if (pending != 0) {
@@ -114,7 +166,7 @@ static void cmd_logout(struct run *r) {
     uint64_t id = strtoull(r->p->value, NULL, 10);
     if (rights_check(r->rights, &r->s->who, RIGHT_EXEC, "/weft-system:system", &e) != ERR_OK) {
         run_fault(r, &e);
-    } else if (!run_confirm(r, "End that session? Its private edits are lost.", true)) {
+    } else if (!run_confirm(r, "End that session? Its private edits are lost.", false)) {
         run_note(r, "nothing was done");
     } else if (!cli_end_session(r->cli, id)) {
         run_fail(r, ERR_ABSENT, "there is no session %" PRIu64, id);
@@ -164,6 +216,7 @@ static void cmd_show_cli(struct run *r) {
                s->who.user, s->who.source);
     run_printf(r, "Screen length  : %u%s\nScreen width   : %u\nTimestamps     : %s\n", s->rows,
                s->rows == 0 ? " (no paging)" : "", s->columns, s->timestamps ? "on" : "off");
+    run_printf(r, "Blank completes: %s\n", s->plain_space ? "off" : "on");
     unsigned idle = cli_session_idle_timeout(r->s);
     if (idle == 0) {
         run_printf(r, "Idle time-out  : never\n");
@@ -206,98 +259,20 @@ static void cmd_timestamps(struct run *r) {
     }
 }
 
+static void cmd_complete_on_space(struct run *r) {
+    static const struct option o[] = {{.word = "off", .help = "A blank is a blank"},
+                                      {.word = "on", .help = "A blank writes out the word"}};
+    int i = parse_pick(r->p, o, 2);
+    if (i >= 0 && run_ready(r, NULL)) {
+        r->s->plain_space = i == 0;
+    }
+}
+
 static void cmd_idle_timeout(struct run *r) {
     uint64_t n;
     if (pick_number(r, "minutes", "0: never", 0, 1440, &n) && run_ready(r, NULL)) {
         r->s->idle_timeout = (int)(n * 60);
     }
-}
-
-/* ---- events
- * ------------------------------------------------------------------------------------------ */
-
-enum { EVENTS_WAITING = 1000 };
-struct event_line {
-    struct event_line *next;
-    char text[];
-};
-struct monitor { /* between the writer, which adds, and the command, which takes */
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    struct event_line *first, **last;
-    size_t n, dropped;
-};
-
-static void on_event(const struct event *ev, void *arg) {
-    struct monitor *m = arg;
-    char time[TIME_TEXT_MAX];
-    time_format(ev->time_s, 0, time);
-    char *text = mem_printf("%s %s %s\n", time, ev->name, ev->json ? ev->json : "");
-    size_t n = strlen(text) + 1;
-    pthread_mutex_lock(&m->lock);
-    if (m->n == EVENTS_WAITING) {
-        m->dropped++;
-    } else {
-        struct event_line *l = mem_alloc(sizeof *l + n);
-        memcpy(l->text, text, n);
-        *m->last = l;
-        m->last = &l->next;
-        m->n++;
-    }
-    pthread_cond_signal(&m->cond);
-    pthread_mutex_unlock(&m->lock);
-    mem_free(text);
-}
-
-static void cmd_monitor_events(struct run *r) {
-    if (!run_ready(r, NULL)) {
-        return;
-    }
-    struct err e;
-    if (rights_check(r->rights, &r->s->who, RIGHT_READ, "/", &e) != ERR_OK) {
-        run_fault(r, &e);
-        return;
-    }
-    run_note(r, "Ctrl-C ends this");
-    struct monitor m = {.last = &m.first};
-    pthread_mutex_init(&m.lock, NULL);
-    pthread_cond_init(&m.cond, NULL);
-    uint64_t handle = core_subscribe(r->cli->core, 0, on_event, &m);
-    while (!run_stopped(r)) {
-        struct timespec ts;
-        clock_gettime(CLOCK_REALTIME, &ts);
-        ts.tv_nsec += 100 * 1000000L;
-        ts.tv_sec += ts.tv_nsec / 1000000000L;
-        ts.tv_nsec %= 1000000000L;
-        pthread_mutex_lock(&m.lock);
-        if (m.first == NULL) {
-            pthread_cond_timedwait(&m.cond, &m.lock, &ts);
-        }
-        struct event_line *list = m.first;
-        size_t dropped = m.dropped;
-        m.first = NULL;
-        m.last = &m.first;
-        m.n = m.dropped = 0;
-        pthread_mutex_unlock(&m.lock);
-        while (list != NULL) {
-            struct event_line *next = list->next;
-            run_text(r, list->text, strlen(list->text));
-            mem_free(list);
-            list = next;
-        }
-        if (dropped > 0) {
-            run_printf(r, "(%zu events were left out: the terminal is too slow)\n", dropped);
-        }
-        r->s->used_s = clock_wall_s(core_clock(r->cli->core));
-    }
-    core_unsubscribe(r->cli->core, handle);
-    while (m.first != NULL) {
-        struct event_line *next = m.first->next;
-        mem_free(m.first);
-        m.first = next;
-    }
-    pthread_cond_destroy(&m.cond);
-    pthread_mutex_destroy(&m.lock);
 }
 
 /* ---- help
@@ -443,22 +418,36 @@ static void cmd_help_apropos(struct run *r) {
 }
 
 const struct command_word operational_commands[] = {
-    {"show configuration", "Show the configuration", cmd_show_configuration, false},
-    {"show cli", "Show the settings of this session", cmd_show_cli, false},
-    {"show cli history", "Show the commands given in this session", cmd_show_history, false},
-    {"show system storage", "Show how much the store holds and does", cmd_show_storage, false},
-    {"monitor events", "Show events as they happen, until interrupted", cmd_monitor_events, false},
-    {"request system logout", "End a session", cmd_logout, false},
-    {"configure", "Change the configuration", cmd_configure, false},
-    {"edit", "Change the configuration", cmd_configure, true},
-    {"set cli screen-length", "Lines of the screen", cmd_screen_length, false},
-    {"set cli screen-width", "Columns of the screen", cmd_screen_width, false},
-    {"set cli timestamp", "The time before each answer", cmd_timestamps, false},
-    {"set cli idle-timeout", "Minutes until an idle session ends", cmd_idle_timeout, false},
-    {"help", "Get help", cmd_help, false},
-    {"help apropos", "Find commands and statements about a word", cmd_help_apropos, false},
-    {"help statement", "What a configuration statement means", cmd_help_statement, false},
-    {"quit", "Leave", cmd_quit, false},
-    {"exit", "Leave", cmd_quit, false},
+    {"show configuration", "[STATEMENT]", "Shows the configuration.", cmd_show_configuration,
+     false},
+    {"show cli", NULL, "Shows the settings of this session.", cmd_show_cli, false},
+    {"show cli history", NULL, "Shows the commands given in this session.", cmd_show_history,
+     false},
+    {"show system rollback", "NUMBER", "Shows the configuration as it was after an earlier commit.",
+     cmd_show_rollback, false},
+    {"show system storage", NULL, "Shows how much the store holds and does.", cmd_show_storage,
+     false},
+    {"monitor events", NULL, "Shows events as they happen, until interrupted.", cmd_monitor_events,
+     false},
+    {"monitor log", NULL, "Shows lines of the log as they come, until interrupted.",
+     cmd_monitor_log, false},
+    {"request system logout", "SESSION", "Ends a session.", cmd_logout, false},
+    {"configure", "[private | exclusive]", "Changes the configuration.", cmd_configure, false},
+    {"edit", NULL, "Changes the configuration.", cmd_configure, true},
+    {"set cli screen-length", "LINES", "Says how many lines the screen has; 0 turns paging off.",
+     cmd_screen_length, false},
+    {"set cli screen-width", "COLUMNS", "Says how wide the screen is.", cmd_screen_width, false},
+    {"set cli timestamp", "on | off", "Puts the time before each answer.", cmd_timestamps, false},
+    {"set cli complete-on-space", "on | off", "Has a blank write out an abbreviated word.",
+     cmd_complete_on_space, false},
+    {"set cli idle-timeout", "MINUTES",
+     "Says after how many minutes an idle session ends; 0: never.", cmd_idle_timeout, false},
+    {"help", NULL, "Gives help.", cmd_help, false},
+    {"help apropos", "WORD", "Finds commands and statements about a word.", cmd_help_apropos,
+     false},
+    {"help statement", "STATEMENT", "Says what a configuration statement means.",
+     cmd_help_statement, false},
+    {"quit", NULL, "Leaves.", cmd_quit, false},
+    {"exit", NULL, "Leaves.", cmd_quit, false},
     {0},
 };

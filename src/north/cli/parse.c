@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -59,7 +60,8 @@ bool parse_fail(struct parse *p, size_t word, enum err_code code, const char *fm
 }
 
 void parse_suggest(struct parse *p, enum suggestion_kind kind, const char *word, const char *help) {
-    if (kind != SUGGEST_TYPE && strncmp(word, p->partial, strlen(p->partial)) != 0) {
+    if (kind != SUGGEST_TYPE && kind != SUGGEST_FILE &&
+        strncmp(word, p->partial, strlen(p->partial)) != 0) {
         return;
     }
     for (size_t i = 0; i < p->n_suggestions; i++) {
@@ -80,9 +82,14 @@ void parse_suggest(struct parse *p, enum suggestion_kind kind, const char *word,
         p->suggestions = more;
         p->cap_suggestions = cap;
     }
-    p->suggestions[p->n_suggestions++] =
-        (struct suggestion){kind, arena_strdup(p->arena, word),
-                            help != NULL && *help != '\0' ? arena_strdup(p->arena, help) : NULL};
+    struct suggestion *s = &p->suggestions[p->n_suggestions++];
+    *s = (struct suggestion){.kind = kind, .word = arena_strdup(p->arena, word)};
+    if (help != NULL && *help != '\0') {
+        size_t n = strlen(help);
+        /* A single sentence needs no full stop in a list. */
+        bool stop = help[n - 1] == '.' && strstr(help, ". ") == NULL;
+        s->help = arena_strndup(p->arena, help, n - stop);
+    }
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -101,53 +108,59 @@ static void suggest_objects(struct parse *p, const struct kind *k) {
     doc_drop(d);
 }
 
-static void suggest_value(struct parse *p, const struct option *o) {
-    struct buf help = BUF_INIT;
+/* The values of a choice, with what they mean; the default is marked. */
+static void suggest_choices(struct parse *p, const struct node *leaf) {
+    const char *standard = leaf->default_value ? leaf->default_value : "";
+    if (leaf->base == BASE_BOOL) {
+        parse_suggest(p, SUGGEST_VALUE, "true", strcmp(standard, "true") == 0 ? "the default" : "");
+        parse_suggest(p, SUGGEST_VALUE, "false",
+                      strcmp(standard, "false") == 0 ? "the default" : "");
+    }
+    for (size_t i = 0; i < leaf->n_enums; i++) {
+        const char *help = leaf->enums[i].description ? leaf->enums[i].description : "";
+        if (leaf->base != BASE_BITS && strcmp(standard, leaf->enums[i].name) == 0) {
+            help = arena_printf(p->arena, "%s%s(the default)", help, *help ? " " : "");
+        }
+        parse_suggest(p, SUGGEST_VALUE, leaf->enums[i].name, help);
+    }
+}
+
+/* "How long a surplus must last. (a number from 0 to 86400, seconds; default 60)" */
+static const char *value_help(struct parse *p, const struct option *o) {
+    struct buf help = BUF_INIT, type = BUF_INIT;
     if (o->help != NULL) {
         buf_str(&help, o->help);
     }
     if (o->leaf != NULL) {
-        struct buf type = BUF_INIT;
+        const char *units = o->leaf->units, *standard = o->leaf->default_value;
         node_type_text(o->leaf, &type);
-        buf_printf(&help, "%s(%s", help.len > 0 ? " " : "", buf_cstr(&type));
-        if (o->leaf->default_value != NULL) {
-            buf_printf(&help, "; default %s", o->leaf->default_value);
-        }
-        buf_char(&help, ')');
-        buf_free(&type);
+        buf_printf(&help, "%s(%s%s%s%s%s)", help.len > 0 ? " " : "", buf_cstr(&type),
+                   units ? ", " : "", units ? units : "", standard ? "; default " : "",
+                   standard ? standard : "");
     }
+    const char *text = arena_strdup(p->arena, buf_cstr(&help));
+    buf_free(&help);
+    buf_free(&type);
+    return text;
+}
+
+static void suggest_value(struct parse *p, const struct option *o) {
     char label[96];
     snprintf(label, sizeof label, "<%s>", o->label ? o->label : o->leaf ? o->leaf->name : "text");
     bool choices = o->leaf != NULL && !o->verbatim &&
                    (o->leaf->base == BASE_BOOL || o->leaf->base == BASE_ENUM ||
                     o->leaf->base == BASE_IDENTITY);
-    if (choices) {
-        if (o->leaf->base == BASE_BOOL) {
-            const char *value = o->leaf->default_value ? o->leaf->default_value : "";
-            parse_suggest(p, SUGGEST_VALUE, "true",
-                          strcmp(value, "true") == 0 ? "the default" : "");
-            parse_suggest(p, SUGGEST_VALUE, "false",
-                          strcmp(value, "false") == 0 ? "the default" : "");
-        }
-        for (size_t i = 0; i < o->leaf->n_enums; i++) {
-            parse_suggest(p, SUGGEST_VALUE, o->leaf->enums[i].name, o->leaf->enums[i].description);
-        }
-    } else {
-        parse_suggest(p, SUGGEST_TYPE, label, buf_cstr(&help));
-        if (o->leaf != NULL && o->leaf->base == BASE_BITS) {
-            for (size_t i = 0; i < o->leaf->n_enums; i++) {
-                parse_suggest(p, SUGGEST_VALUE, o->leaf->enums[i].name,
-                              o->leaf->enums[i].description);
-            }
-        }
-        if (o->leaf != NULL && o->leaf->ref_kind != NULL) {
-            suggest_objects(p, o->leaf->ref_kind);
-        }
+    if (!choices) {
+        parse_suggest(p, o->file ? SUGGEST_FILE : SUGGEST_TYPE, label, value_help(p, o));
+    }
+    if (choices || (o->leaf != NULL && o->leaf->base == BASE_BITS)) {
+        suggest_choices(p, o->leaf);
+    } else if (o->leaf != NULL && o->leaf->ref_kind != NULL) {
+        suggest_objects(p, o->leaf->ref_kind);
     }
     if (o->values != NULL) {
         o->values(p, o);
     }
-    buf_free(&help);
 }
 
 /* The value when the word at hand is one; NULL with `e` set when it is not. */
@@ -233,6 +246,44 @@ static void list_options(struct buf *out, const struct option *o, size_t n, cons
     }
 }
 
+/* What the command lines of other makers call it, when we have it where `word` stands. */
+static const char *cousin(const struct option *o, size_t n, const char *word) {
+    static const char *const known[][2] = {
+        {"no", "delete"},
+        {"do", "run"},
+        {"info", "show"},
+        {"abort", "exit"},
+        {"end", "exit"},
+        {"logout", "exit"},
+        {"discard", "rollback"},
+        {"write", "commit"},
+        {"save", "show | save"},
+        {"running-config", "configuration"},
+        {"candidate", "show | compare"},
+        {"activate", "set"},
+        {"deactivate", "delete"},
+        {"include", "match"},
+        {"begin", "find"},
+        {"exclude", "except"},
+        {"grep", "match"},
+        {"tail", "last"},
+        {"more", "no-more"},
+        {"terminal", "cli"},
+        {"environment", "cli"},
+    };
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        const char *ours = known[k][1];
+        size_t len = strcspn(ours, " ");
+        for (size_t i = 0; strcmp(known[k][0], word) == 0 && i < n; i++) {
+            if (o[i].word != NULL && strlen(o[i].word) == len &&
+                memcmp(o[i].word, ours, len) == 0) {
+                return ours;
+            }
+        }
+    }
+    return NULL;
+}
+
 static int fail_unknown(struct parse *p, const struct option *o, size_t n, const struct word *w) {
     struct buf near = BUF_INIT;
     unsigned max = w->len <= 4 ? 1 : 2;
@@ -243,7 +294,10 @@ static int fail_unknown(struct parse *p, const struct option *o, size_t n, const
             }
         }
     }
-    if (near.len > 0) {
+    const char *ours = near.len == 0 ? cousin(o, n, w->text) : NULL;
+    if (ours != NULL) {
+        parse_fail(p, p->at, ERR_UNKNOWN, "unknown word; it is called %s here", ours);
+    } else if (near.len > 0) {
         parse_fail(p, p->at, ERR_UNKNOWN, "unknown word; did you mean %s?", buf_cstr(&near));
     } else if (n == 0) {
         parse_fail(p, p->at, ERR_UNKNOWN, "nothing may follow here");
@@ -338,6 +392,31 @@ bool parse_end(struct parse *p) {
     return parse_fail(p, p->at, ERR_UNKNOWN, "nothing may follow here");
 }
 
+/* ---- what to show ---- */
+
+static int by_word(const void *a, const void *b) {
+    return strcmp(((const struct suggestion *)a)->word, ((const struct suggestion *)b)->word);
+}
+
+void parse_sort(struct parse *p) {
+    static const enum suggestion_kind order[] = {SUGGEST_ENTER, SUGGEST_TYPE, SUGGEST_FILE,
+                                                 SUGGEST_VALUE, SUGGEST_WORD, SUGGEST_PIPE};
+    struct suggestion *sorted = arena_alloc(p->arena, (p->n_suggestions + 1) * sizeof *sorted);
+    size_t n = 0;
+    for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
+        size_t first = n;
+        for (size_t i = 0; i < p->n_suggestions; i++) {
+            if (p->suggestions[i].kind == order[k]) {
+                sorted[n++] = p->suggestions[i];
+            }
+        }
+        if (order[k] == SUGGEST_WORD) {
+            qsort(sorted + first, n - first, sizeof *sorted, by_word);
+        }
+    }
+    p->suggestions = sorted;
+}
+
 /* ---- what to insert ---------------------------------------------------------------------------
  */
 
@@ -347,7 +426,7 @@ char *parse_insertion(struct parse *p) {
     bool type = false;
     for (size_t i = 0; i < p->n_suggestions; i++) {
         const struct suggestion *s = &p->suggestions[i];
-        if (s->kind == SUGGEST_TYPE) {
+        if (s->kind == SUGGEST_TYPE || s->kind == SUGGEST_FILE) {
             type = true;
         }
         if (s->kind != SUGGEST_WORD && s->kind != SUGGEST_VALUE) {

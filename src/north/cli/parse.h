@@ -41,12 +41,20 @@ struct option {
     int id;
     bool hidden;   /* understood, not offered */
     bool verbatim; /* a value taken as it is, `leaf` only for help */
+    bool file;     /* a value that names a file at the terminal */
 };
 
-enum suggestion_kind { SUGGEST_WORD, SUGGEST_VALUE, SUGGEST_TYPE, SUGGEST_ENTER, SUGGEST_PIPE };
+enum suggestion_kind {
+    SUGGEST_WORD,
+    SUGGEST_VALUE,
+    SUGGEST_TYPE,
+    SUGGEST_FILE, /* a file at the terminal: names are found there */
+    SUGGEST_ENTER,
+    SUGGEST_PIPE
+};
 struct suggestion {
     enum suggestion_kind kind;
-    const char *word; /* what to type; SUGGEST_TYPE: "<name>" */
+    const char *word; /* what to type; SUGGEST_TYPE, SUGGEST_FILE: "<name>" */
     const char *help; /* may be NULL */
 };
 
@@ -95,6 +103,9 @@ void parse_suggest(struct parse *p, enum suggestion_kind kind, const char *word,
 bool parse_fail(struct parse *p, size_t word, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Puts the suggestions into the order in which they are shown: the end of the command, what a value
+ * is, values as they were gathered, words by name, the pipe. */
+void parse_sort(struct parse *p);
 /* What inserting the completion means: the text to put from `from` to the cursor, and whether it is
  * complete (a blank follows). NULL when there is nothing to insert. */
 char *parse_insertion(struct parse *p);

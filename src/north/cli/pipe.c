@@ -100,18 +100,29 @@ static bool read_compare(struct parse *p, struct pipes *out) {
     return true;
 }
 
-enum { WORD_DISPLAY = 100, WORD_COMPARE, WORD_NO_MORE, WORD_SAVE };
+enum { WORD_DISPLAY = 100, WORD_COMPARE, WORD_NO_MORE, WORD_SAVE, WORD_REFRESH };
 
 static bool read_stage(struct parse *p, int id, struct pipes *out) {
     struct pipe_stage *s = &out->stages[out->n];
     static const struct option pattern = {.label = "pattern",
                                           .help = "A regular expression; upper and lower case "
                                                   "are the same"};
-    static const struct option file = {.label = "file", .help = "Name of the file"};
+    static const struct option file = {.label = "file", .help = "Name of the file", .file = true};
     switch (id) {
     case WORD_NO_MORE:
         out->no_more = true;
         return true;
+    case WORD_REFRESH: {
+        uint64_t seconds = REFRESH_S;
+        if (!parse_may_end(p) &&
+            !read_number(p, 1, 3600, "seconds", "How often; every 5 seconds unless given",
+                         &seconds)) {
+            return false;
+        }
+        out->refresh_s = (unsigned)seconds;
+        out->no_more = true;
+        return true;
+    }
     case WORD_SAVE:
         if (parse_pick(p, &file, 1) < 0) {
             return false;
@@ -173,27 +184,33 @@ bool pipes_parse(struct parse *p, const struct pipe_allow *allow, struct pipes *
         size_t n = 0;
         if (allow->compare) {
             o[n++] = (struct option){.word = "compare",
-                                     .help = "Show the difference to another configuration",
+                                     .help = "Shows the difference to another configuration",
                                      .id = WORD_COMPARE};
         }
-        o[n++] = (struct option){.word = "count", .help = "Count lines", .id = PIPE_COUNT};
+        o[n++] = (struct option){.word = "count", .help = "Counts lines", .id = PIPE_COUNT};
         if (allow->display) {
             o[n++] = (struct option){
-                .word = "display", .help = "Show in another format", .id = WORD_DISPLAY};
+                .word = "display", .help = "Shows in another format", .id = WORD_DISPLAY};
         }
         o[n++] = (struct option){
-            .word = "except", .help = "Only lines that don't match", .id = PIPE_EXCEPT};
-        o[n++] = (struct option){
-            .word = "find", .help = "From the first line that matches on", .id = PIPE_FIND};
-        o[n++] = (struct option){.word = "last", .help = "Only the last lines", .id = PIPE_LAST};
+            .word = "except", .help = "Leaves out lines that match", .id = PIPE_EXCEPT};
+        o[n++] = (struct option){.word = "find",
+                                 .help = "Leaves out what comes before a line that matches",
+                                 .id = PIPE_FIND};
+        o[n++] = (struct option){.word = "last", .help = "Keeps the last lines", .id = PIPE_LAST};
         o[n++] =
-            (struct option){.word = "match", .help = "Only lines that match", .id = PIPE_MATCH};
+            (struct option){.word = "match", .help = "Keeps lines that match", .id = PIPE_MATCH};
         o[n++] = (struct option){
-            .word = "no-more", .help = "Don't stop at the end of the screen", .id = WORD_NO_MORE};
-        o[n++] =
-            (struct option){.word = "save", .help = "Into a file at the terminal", .id = WORD_SAVE};
+            .word = "no-more", .help = "Doesn't stop at the end of the screen", .id = WORD_NO_MORE};
+        if (allow->refresh) {
+            o[n++] = (struct option){.word = "refresh",
+                                     .help = "Shows it again and again, until interrupted",
+                                     .id = WORD_REFRESH};
+        }
         o[n++] = (struct option){
-            .word = "trim", .help = "Take away columns at the left", .id = PIPE_TRIM};
+            .word = "save", .help = "Writes into a file at the terminal", .id = WORD_SAVE};
+        o[n++] = (struct option){
+            .word = "trim", .help = "Takes away columns at the left", .id = PIPE_TRIM};
         if (out->n == PIPE_STAGES_MAX) {
             parse_fail(p, bar, ERR_TOO_BIG, "more than %d pipes", PIPE_STAGES_MAX);
             break;

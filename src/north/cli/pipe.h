@@ -17,7 +17,8 @@ enum {
     PIPE_LINE_MAX = 65536,
     PIPE_LAST_LINES = 10000,
     PIPE_LAST_BYTES = 4 << 20,
-    PIPE_PATTERN_MAX = 256
+    PIPE_PATTERN_MAX = 256,
+    REFRESH_S = 5
 };
 
 enum pipe_type { PIPE_MATCH, PIPE_EXCEPT, PIPE_FIND, PIPE_COUNT, PIPE_LAST, PIPE_TRIM };
@@ -36,6 +37,7 @@ struct pipes {
     struct pipe_stage *stages; /* in the parse's arena */
     size_t n;
     bool no_more;
+    unsigned refresh_s;       /* 0: once */
     const char *save;         /* file name at the terminal; NULL: none */
     bool display;             /* a format was given */
     enum model_format format; /* FORMAT_TEXT unless given */
@@ -47,7 +49,7 @@ struct pipes {
 
 /* What the command at hand understands besides the filters. */
 struct pipe_allow {
-    bool display, compare;
+    bool display, compare, refresh;
 };
 
 /* Reads everything from the first | on. The regular expressions live until pipes_free. */

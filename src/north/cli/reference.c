@@ -23,47 +23,11 @@ static void add(char *words, const char *help) {
     }
 }
 
-/* Built-in commands have their arguments in code: they are told here. */
-static const char *arguments(const char *words) {
-    static const char *const known[][2] = {
-        {"show configuration", "[STATEMENT]"},
-        {"configure", "[private | exclusive]"},
-        {"request system logout", "SESSION"},
-        {"set cli screen-length", "LINES"},
-        {"set cli screen-width", "COLUMNS"},
-        {"set cli timestamp", "on | off"},
-        {"set cli idle-timeout", "MINUTES"},
-        {"help apropos", "WORD"},
-        {"help statement", "STATEMENT"},
-        {"set", "STATEMENT [VALUE] ..."},
-        {"delete", "[STATEMENT]"},
-        {"edit", "STATEMENT"},
-        {"up", "[LEVELS] [COMMAND]"},
-        {"top", "[COMMAND]"},
-        {"exit", "[configuration-mode]"},
-        {"show", "[STATEMENT]"},
-        {"commit", "[check | comment TEXT | confirmed [TIME] [applied] | wait [TIME] | and-quit | "
-                   "force] ..."},
-        {"rollback", "[NUMBER]"},
-        {"load", "merge | override | replace | set  FILE | terminal  [relative]"},
-        {"run", "COMMAND"},
-        {"rename", "ENTRY to NAME"},
-        {"copy", "ENTRY to NAME"},
-        {"insert", "ENTRY before | after NAME"},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strcmp(known[i][0], words) == 0) {
-            return known[i][1];
-        }
-    }
-    return "";
-}
-
 static void add_table(const struct command_word *c) {
     for (; c->words != NULL; c++) {
-        const char *args = arguments(c->words);
         if (!c->hidden) {
-            add(mem_printf("%s%s%s", c->words, *args ? " " : "", args), c->help);
+            add(mem_printf("%s%s%s", c->words, c->args ? " " : "", c->args ? c->args : ""),
+                c->help);
         }
     }
 }
@@ -102,8 +66,11 @@ static void add_rpcs(void) {
             buf_printf(&b, "%s%s", k > 0 ? " " : "", c[i]->words[k]);
         }
         add_args(&b, c[i], -1);
-        char *words = buf_take(&b);
-        add(words, c[i]->rpc->description);
+        char *help = mem_printf("%s%s%s", c[i]->rpc->description,
+                                c[i]->confirm != NULL ? " Asks first: " : "",
+                                c[i]->confirm != NULL ? c[i]->confirm : "");
+        add(buf_take(&b), help);
+        mem_free(help);
     }
 }
 

@@ -26,6 +26,7 @@ struct cli {
     unsigned n_sessions;
 };
 
+enum { CLI_EDITS_MAX = 16, ROLLBACKS = 50 };
 enum config_kind { CONFIG_NONE, CONFIG_SHARED, CONFIG_PRIVATE, CONFIG_EXCLUSIVE };
 
 struct cli_session {
@@ -39,10 +40,14 @@ struct cli_session {
     int64_t since_s;
     _Atomic int64_t used_s;
     _Atomic bool ended;
-    _Atomic int config;          /* enum config_kind */
-    struct candidate *candidate; /* NULL outside configuration mode */
-    char *edit_path;             /* "/" at the top */
+    _Atomic int config;             /* enum config_kind */
+    struct candidate *candidate;    /* NULL outside configuration mode */
+    char *edit_path;                /* "/" at the top */
+    char *edit_from[CLI_EDITS_MAX]; /* where `edit` was given: `exit` goes back there */
+    size_t n_edit_from;
     bool timestamps;
+    _Atomic bool plain_space;       /* a blank is a blank */
+    uint64_t awaited;               /* the commit that this session has yet to confirm; 0: none */
     _Atomic bool secret;            /* the last line held one */
     _Atomic int idle_timeout;       /* s; -1: as the system settings say */
     char *history[CLI_HISTORY_MAX]; /* a ring */
@@ -70,6 +75,7 @@ struct run {
 
 struct command_word {  /* one built-in command */
     const char *words; /* "show configuration" */
+    const char *args;  /* "[STATEMENT]": for the manual; NULL: none */
     const char *help;
     void (*run)(struct run *r);
     bool hidden;
@@ -86,14 +92,17 @@ bool run_ready(struct run *r, const struct pipe_allow *allow);
 void run_text(struct run *r, const char *p, size_t n);
 void run_printf(struct run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void run_note(struct run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Shows why it failed and sets the status that belongs to the code. */
+/* A remark about the mode, where somebody looks. */
+void run_mode(struct run *r, const char *text);
+/* Shows why it failed, and where, and sets the status that belongs to the code. */
 void run_fault(struct run *r, const struct err *e);
+void show_place(struct run *r, const struct err *e); /* the place alone: "[edit apm]" */
 void run_fail(struct run *r, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 bool run_stopped(struct run *r);
 int run_status_of(enum err_code code);
-/* Asks for yes or no when somebody is there; `fallback` without. */
-bool run_confirm(struct run *r, const char *question, bool fallback);
+/* Asks for yes or no; `standard` is what Enter alone means. Where nobody is there to ask: yes. */
+bool run_confirm(struct run *r, const char *question, bool standard);
 /* A secret, twice when interactive. False: a fault was shown. */
 bool run_ask_secret(struct run *r, const char *what, struct buf *out);
 
@@ -109,15 +118,18 @@ bool wait_for(struct run *r, struct wait *w, bool interruptible); /* false: inte
 void run_change(struct run *r, struct change *ch); /* returns when ch is done */
 void run_call(struct run *r, struct call *cl);
 void run_values(struct run *r, struct values *v);
+void run_pause(struct cli_session *s); /* a moment, for what looks again and again */
 /* What became of a commit, waiting at most timeout_ns. False: interrupted. `text` in the arena. */
 bool run_commit_wait(struct run *r, uint64_t index, int64_t timeout_ns, enum commit_phase *phase,
                      char **text);
-const char *commit_phase_text(enum commit_phase phase);
 
 /* ---- places and printing ---- */
 
 struct place session_place(struct run *r);
 void session_set_place(struct cli_session *s, const char *path);
+/* `edit`, and `exit` that goes back to where the last `edit` was given. False: there was none. */
+void session_enter(struct cli_session *s, const char *path);
+bool session_back(struct cli_session *s);
 bool readable(void *arg, const char *path); /* arg: the run */
 /* Prints the configuration at a place in the format asked for. */
 void print_config(struct run *r, const char *path);
@@ -129,6 +141,11 @@ void session_host(struct cli *c, char *out, size_t size);
 
 void cmd_commit(struct run *r);
 void cmd_load(struct run *r);
+void cmd_monitor_events(struct run *r);
+void cmd_monitor_log(struct run *r);
 void leave_configuration(struct run *r);
+void suggest_rollbacks(struct parse *p, const struct option *o);
+/* A line for each session in configuration mode but `except`. */
+void list_editors(struct run *r, const struct cli_session *except, struct buf *out);
 
 #endif

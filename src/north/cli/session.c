@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Sessions, and the frame around each command. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -120,8 +122,8 @@ void cli_session_resize(struct cli_session *s, unsigned rows, unsigned columns) 
 bool cli_session_secret(const struct cli_session *s) {
     return s->secret;
 }
-unsigned cli_session_rows(const struct cli_session *s) {
-    return s->rows;
+struct cli_screen cli_session_screen(const struct cli_session *s) {
+    return (struct cli_screen){s->rows, s->columns, !s->plain_space};
 }
 
 bool cli_end_session(struct cli *c, uint64_t id) {
@@ -173,10 +175,7 @@ unsigned cli_session_idle_timeout(struct cli_session *s) {
 
 /* The name in the prompt: as configured, else this machine's. */
 void session_host(struct cli *c, char *out, size_t size) {
-    struct snap *snap = core_snapshot(c->core);
-    bool configured = snap_get(snap, "/weft-system:system/settings") != NULL;
-    snap_release(snap);
-    if (!configured || !setting(c, "hostname", out, size)) {
+    if (!setting(c, "hostname", out, size)) {
         if (gethostname(out, size) != 0) {
             snprintf(out, size, "weft");
         }
@@ -199,10 +198,42 @@ void cli_prompt(struct cli_session *s, struct buf *out) {
     pthread_mutex_unlock(&s->lock);
 }
 
-void session_set_place(struct cli_session *s, const char *path) {
+static void set_path(struct cli_session *s, const char *path) {
     char *copy = mem_strdup(path);
     mem_free(s->edit_path);
     s->edit_path = copy;
+}
+
+static bool strictly_above(const char *path, const char *above) {
+    return strcmp(path, above) != 0 && (strcmp(above, "/") == 0 || path_below(path, above));
+}
+
+void session_set_place(struct cli_session *s, const char *path) {
+    set_path(s, path);
+    while (s->n_edit_from > 0 && !strictly_above(path, s->edit_from[s->n_edit_from - 1])) {
+        mem_free(s->edit_from[--s->n_edit_from]);
+    }
+}
+
+void session_enter(struct cli_session *s, const char *path) {
+    if (s->n_edit_from == CLI_EDITS_MAX) { /* the oldest is forgotten */
+        mem_free(s->edit_from[0]);
+        memmove(s->edit_from, s->edit_from + 1, --s->n_edit_from * sizeof *s->edit_from);
+    }
+    s->edit_from[s->n_edit_from++] = mem_strdup(s->edit_path);
+    set_path(s, path);
+}
+
+bool session_back(struct cli_session *s) {
+    if (s->n_edit_from > 0) {
+        char *path = s->edit_from[--s->n_edit_from];
+        set_path(s, path);
+        mem_free(path);
+        return true;
+    }
+    bool inside = strcmp(s->edit_path, "/") != 0;
+    set_path(s, "/");
+    return inside;
 }
 
 struct place session_place(struct run *r) {
@@ -247,6 +278,12 @@ void run_note(struct run *r, const char *fmt, ...) {
     buf_free(&b);
 }
 
+void run_mode(struct run *r, const char *text) {
+    if (r->s->interactive) {
+        run_note(r, "%s", text);
+    }
+}
+
 int run_status_of(enum err_code code) {
     switch (code) {
     case ERR_OK:
@@ -259,13 +296,42 @@ int run_status_of(enum err_code code) {
     }
 }
 
+/* "[edit apm]": where in the configuration. False: it is about no place there. */
+static bool add_place(struct run *r, const struct err *e, struct buf *out) {
+    if (e->path[0] != '/' || r->s->config == CONFIG_NONE) {
+        return false;
+    }
+    struct buf words = BUF_INIT;
+    place_words(r->cli->model, e->path, &words);
+    buf_printf(out, "[edit%s%s]", words.len > 0 ? " " : "", buf_cstr(&words));
+    buf_free(&words);
+    return true;
+}
+
 void run_fault(struct run *r, const struct err *e) {
     r->status = run_status_of(e->code);
     if (r->status == CLI_OK) {
         r->status = CLI_FAILED;
     }
-    r->sink->fault(r->sink->arg, e, false, 0, 0);
+    struct buf shown = BUF_INIT;
+    if (add_place(r, e, &shown)) {
+        buf_char(&shown, '\n');
+    } else if (e->path[0] == '/') {
+        place_words(r->cli->model, e->path, &shown);
+        buf_str(&shown, ": ");
+    }
+    place_text(r->cli->model, e->text, &shown);
+    r->sink->fault(r->sink->arg, e, buf_cstr(&shown), false, 0, 0);
+    buf_free(&shown);
     r->reported = true;
+}
+
+void show_place(struct run *r, const struct err *e) {
+    struct buf place = BUF_INIT;
+    if (add_place(r, e, &place)) {
+        run_note(r, "%s", buf_cstr(&place));
+    }
+    buf_free(&place);
 }
 
 void run_fail(struct run *r, enum err_code code, const char *fmt, ...) {
@@ -281,23 +347,28 @@ bool run_stopped(struct run *r) {
     return r->sink->stopped(r->sink->arg) || r->s->ended;
 }
 
-bool run_confirm(struct run *r, const char *question, bool fallback) {
+bool run_confirm(struct run *r, const char *question, bool standard) {
+    enum { ATTEMPTS = 3 };
     if (!r->s->interactive) {
-        return fallback;
+        return true;
     }
-    char *prompt = arena_printf(r->arena, "%s [yes,no] (no) ", question);
-    for (int attempt = 0; attempt < 3; attempt++) {
+    struct cli_ask ask = {
+        .kind = CLI_ASK_CONFIRM,
+        .prompt = arena_printf(r->arena, "%s [yes,no] (%s) ", question, standard ? "yes" : "no")};
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         struct buf answer = BUF_INIT;
         struct err e;
-        enum err_code rc = r->sink->ask(
-            r->sink->arg, &(struct cli_ask){.kind = CLI_ASK_LINE, .prompt = prompt}, &answer, &e);
+        enum err_code rc = r->sink->ask(r->sink->arg, &ask, &answer, &e);
         char *text = arena_strdup(r->arena, buf_cstr(&answer));
         buf_free(&answer);
-        if (rc != ERR_OK || text[0] == '\0' || strcmp(text, "no") == 0 || strcmp(text, "n") == 0) {
+        if (rc != ERR_OK || strcasecmp(text, "no") == 0 || strcasecmp(text, "n") == 0) {
             return false;
         }
-        if (strcmp(text, "yes") == 0 || strcmp(text, "y") == 0) {
+        if (strcasecmp(text, "yes") == 0 || strcasecmp(text, "y") == 0) {
             return true;
+        }
+        if (text[0] == '\0') {
+            return standard;
         }
     }
     return false;
@@ -333,7 +404,7 @@ bool run_ask_secret(struct run *r, const char *what, struct buf *out) {
  */
 
 bool run_ready(struct run *r, const struct pipe_allow *allow) {
-    static const struct pipe_allow nothing = {false, false};
+    static const struct pipe_allow nothing = {0};
     if (r->p->stopped || !parse_end(r->p)) {
         return false;
     }
@@ -383,6 +454,21 @@ bool readable(void *arg, const char *path) {
     return r->s->who.superuser || rights_allow(r->rights, &r->s->who, RIGHT_READ, path);
 }
 
+/* A commit that this session had to confirm: what became of it since the last command? */
+static void tell_of_awaited(struct run *r) {
+    uint64_t index = r->s->awaited;
+    if (index == 0 || core_confirm_pending(r->cli->core, NULL) == index) {
+        return;
+    }
+    enum commit_phase phase = COMMIT_UNKNOWN;
+    char *text;
+    r->s->awaited = 0;
+    if (run_commit_wait(r, index, 0, &phase, &text) && phase == COMMIT_TAKEN_BACK) {
+        run_note(r, "warning: commit %" PRIu64 " was not confirmed in time and was taken back",
+                 index);
+    }
+}
+
 static void run_line(struct run *r) {
     r->rights = core_snapshot(r->cli->core);
     r->snap = r->s->config != CONFIG_NONE ? candidate_snapshot(r->s->candidate)
@@ -394,32 +480,33 @@ static void run_line(struct run *r) {
                  r->s->config == CONFIG_NONE);
 }
 
-int cli_execute(struct cli_session *s, const char *line, size_t n, const struct cli_sink *sink) {
+/* One line, once. *refresh_s: it is to be run again after so long; 0: it is not. */
+static int execute_once(struct cli_session *s, const char *line, size_t n,
+                        const struct cli_sink *sink, bool again, unsigned *refresh_s) {
     struct arena *a = arena_new();
     struct line l;
     struct parse p;
     struct run r = {.s = s, .cli = s->cli, .p = &p, .sink = sink, .arena = a};
     struct err e;
     size_t where;
-    pthread_mutex_lock(&s->lock);
-    s->used_s = now_s(s->cli);
-    s->secret = false;
+    *refresh_s = 0;
     if (s->ended) {
         err_set(&e, ERR_UNAVAILABLE, NULL, "the session was ended");
-        sink->fault(sink->arg, &e, false, 0, 0);
+        sink->fault(sink->arg, &e, e.text, false, 0, 0);
         r.status = CLI_FAILED;
     } else if (line_split(a, line, n, false, &l, &where, &e) != ERR_OK) {
-        sink->fault(sink->arg, &e, true, where, where + 1);
+        sink->fault(sink->arg, &e, e.text, true, where, where + 1);
         r.status = CLI_SYNTAX;
     } else if (l.n > 0) {
         parse_init(&p, a, s->cli->model, &l, false);
+        tell_of_awaited(&r);
         run_line(&r);
         if (p.err.code != ERR_OK && !r.reported) {
             r.status = p.err.code == ERR_DENIED ? CLI_DENIED : CLI_SYNTAX;
-            sink->fault(sink->arg, &p.err, true, p.err_start, p.err_end);
+            sink->fault(sink->arg, &p.err, p.err.text, true, p.err_start, p.err_end);
         }
         s->secret = p.secret;
-        if (!p.secret) {
+        if (!p.secret && !again) {
             remember(s, l.text, l.len);
         }
         if (r.started) {
@@ -427,15 +514,45 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
             if (r.status == CLI_OK && sink->stopped(sink->arg)) {
                 r.status = CLI_INTERRUPTED;
             }
+            *refresh_s = r.pipes.refresh_s;
         }
     }
     pipes_free(&r.pipes);
     snap_release(r.snap);
     snap_release(r.rights);
     arena_free(a);
+    return r.status;
+}
+
+/* False: interrupted meanwhile. */
+static bool pause_for(struct cli_session *s, const struct cli_sink *sink, unsigned seconds) {
+    const struct clock *clock = core_clock(s->cli->core);
+    int64_t end = clock_mono(clock) + seconds * NS_PER_S;
+    while (clock_mono(clock) < end && !s->ended && !sink->stopped(sink->arg)) {
+        run_pause(s);
+    }
+    return !s->ended && !sink->stopped(sink->arg);
+}
+
+int cli_execute(struct cli_session *s, const char *line, size_t n, const struct cli_sink *sink) {
+    unsigned refresh_s;
+    pthread_mutex_lock(&s->lock);
+    s->used_s = now_s(s->cli);
+    s->secret = false;
+    int status = execute_once(s, line, n, sink, false, &refresh_s);
+    while (refresh_s > 0 && status == CLI_OK) {
+        if (!pause_for(s, sink, refresh_s)) {
+            status = CLI_INTERRUPTED;
+            break;
+        }
+        char text[96], time[TIME_TEXT_MAX];
+        snprintf(text, sizeof text, "---(%s)---\n", time_format(now_s(s->cli), 0, time));
+        sink->write(sink->arg, text, strlen(text));
+        status = execute_once(s, line, n, sink, true, &refresh_s);
+    }
     s->used_s = now_s(s->cli);
     pthread_mutex_unlock(&s->lock);
-    return r.status;
+    return status;
 }
 
 void cli_complete(struct cli_session *s, const char *line, size_t n, size_t cursor,
@@ -459,6 +576,7 @@ void cli_complete(struct cli_session *s, const char *line, size_t n, size_t curs
     pthread_mutex_lock(&s->lock);
     parse_init(&p, out->arena, s->cli->model, &l, true);
     run_line(&r);
+    parse_sort(&p);
     out->items = p.suggestions;
     out->n = p.n_suggestions;
     out->more = p.more_suggestions;

@@ -440,3 +440,35 @@ void place_words(const struct model *m, const char *path, struct buf *out) {
         path = end;
     }
 }
+
+/* Length of the instance path at the beginning of `p`; 0: there is none. */
+static size_t path_here(const struct model *m, const char *p) {
+    size_t n = *p == '/' ? strcspn(p, " \n\"'()<>;") : 0;
+    while (n > 1 && strchr(",.:", p[n - 1]) != NULL) {
+        n--;
+    }
+    if (n < 2) {
+        return 0;
+    }
+    struct arena *a = arena_new();
+    struct target t;
+    struct err e;
+    bool ok = path_parse(m, arena_strndup(a, p, n), a, &t, &e) == ERR_OK;
+    arena_free(a);
+    return ok ? n : 0;
+}
+
+void place_text(const struct model *m, const char *text, struct buf *out) {
+    for (const char *p = text; *p != '\0';) {
+        bool begins = p == text || strchr(" \n\"'(", p[-1]) != NULL;
+        size_t n = begins ? path_here(m, p) : 0;
+        if (n > 0) {
+            char *path = mem_strndup(p, n);
+            place_words(m, path, out);
+            mem_free(path);
+            p += n;
+        } else {
+            buf_char(out, *p++);
+        }
+    }
+}

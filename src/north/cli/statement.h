@@ -48,5 +48,7 @@ bool statement_parse(struct parse *p, enum statement_mode mode, const struct pla
 struct place place_up(struct arena *a, const struct place *pl);
 /* "apm inet-pool partition a": as it is typed. */
 void place_words(const struct model *m, const char *path, struct buf *out);
+/* A text with instance paths in it, with those as they are typed. */
+void place_text(const struct model *m, const char *text, struct buf *out);
 
 #endif

@@ -2,7 +2,10 @@
 /* Core answers on the writer; a command waits for it in its own thread. */
 #include <time.h>
 
+#include "base/clock.h"
 #include "north/cli/run.h"
+
+enum { LOOK_MS = 100 }; /* how soon an interruption is seen */
 
 struct wait {
     pthread_mutex_t lock;
@@ -40,7 +43,6 @@ void wait_done(struct wait *w) {
 }
 
 bool wait_for(struct run *r, struct wait *w, bool interruptible) {
-    enum { LOOK_MS = 100 }; /* how soon an interruption is seen */
     pthread_mutex_lock(&w->lock);
     while (!w->done && !(interruptible && run_stopped(r))) {
         if (r->cli->o.pump != NULL) {
@@ -59,6 +61,16 @@ bool wait_for(struct run *r, struct wait *w, bool interruptible) {
     bool done = w->done;
     pthread_mutex_unlock(&w->lock);
     return done;
+}
+
+void run_pause(struct cli_session *s) {
+    const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+    if (s->cli->o.pump != NULL) {
+        s->cli->o.pump(s->cli->o.pump_arg);
+    } else {
+        nanosleep(&look, NULL);
+    }
+    s->used_s = clock_wall_s(core_clock(s->cli->core));
 }
 
 static void change_done(struct change *ch, void *arg) {
@@ -136,20 +148,4 @@ bool run_commit_wait(struct run *r, uint64_t index, int64_t timeout_ns, enum com
     }
     phase_release(pw);
     return done;
-}
-
-const char *commit_phase_text(enum commit_phase phase) {
-    switch (phase) {
-    case COMMIT_PENDING:
-        return "not applied by all targets yet";
-    case COMMIT_APPLIED:
-        return "applied by every target concerned";
-    case COMMIT_REFUSED:
-        return "refused by a target";
-    case COMMIT_TAKEN_BACK:
-        return "taken back";
-    case COMMIT_UNKNOWN:
-        break;
-    }
-    return "unknown: it is older than the kept history, or there is no such commit";
 }

@@ -45,7 +45,7 @@ static int64_t time_of(struct restconf *rc, uint64_t version) {
     return t;
 }
 
-static void date_text(int64_t t, char out[40]) {
+void date_text(int64_t t, char out[40]) {
     struct tm tm;
     time_t at = (time_t)t;
     gmtime_r(&at, &tm);
@@ -66,10 +66,41 @@ static bool date_parse(const char *s, int64_t *out) {
     return true;
 }
 
+/* The abilities stay as they are while a process lives (RFC 8040 9.1); what else is state has no
+ * version. */
+bool is_constant(const struct request *q) {
+    const struct node *n = q->target.node;
+    return strcmp(n->name, "capabilities") == 0 &&
+           strcmp(n->module, "ietf-restconf-monitoring") == 0;
+}
+
+static void constant_etag(const struct request *q, char etag[32]) {
+    char id[17];
+    snprintf(id, sizeof id, "%s", model_content_id());
+    snprintf(etag, 32, "\"%s-%c\"", id, rc_media_is_xml(q->accept) ? 'x' : 'j');
+}
+
+static bool constant_unmodified(struct request *q) {
+    const char *h = http_header(q->http, "if-none-match");
+    char etag[32];
+    int64_t when;
+    if (h != NULL) {
+        constant_etag(q, etag);
+        return strcmp(h, "*") == 0 || strstr(h, etag) != NULL;
+    }
+    h = http_header(q->http, "if-modified-since");
+    return h != NULL && date_parse(h, &when) && when >= q->rc->started_s;
+}
+
 void add_version_fields(struct request *q, struct fields *fs, uint64_t version, char etag[32],
                         char date[40]) {
-    etag_of(version, rc_media_is_xml(q->accept), etag);
-    date_text(time_of(q->rc, version), date);
+    if (is_constant(q)) {
+        constant_etag(q, etag);
+        date_text(q->rc->started_s, date);
+    } else {
+        etag_of(version, rc_media_is_xml(q->accept), etag);
+        date_text(time_of(q->rc, version), date);
+    }
     field_add(fs, "etag", etag);
     field_add(fs, "last-modified", date);
     field_add(fs, "vary", "accept");
@@ -140,6 +171,10 @@ enum err_code conditions(struct request *q, bool *unmodified, struct err *e) {
     uint64_t version = version_of(q);
     *unmodified = false;
     q->match_any = false;
+    if (reading && is_constant(q)) {
+        *unmodified = constant_unmodified(q);
+        return ERR_OK;
+    }
     if ((h = http_header(q->http, "if-match")) != NULL) {
         bool listed = tag_listed(h, version, 0, false, &any);
         if (any ? !target_exists(q) : version == 0 || !listed) {

@@ -29,6 +29,13 @@ static char *one_line(struct arena *a, const char *text) {
 
 void commit_fields(struct request *q, struct fields *fs) {
     const struct change *ch = q->change;
+    if (q->uri.method != RC_DELETE && !ch->unchanged) {
+        char *etag = arena_alloc(q->arena, 32), *date = arena_alloc(q->arena, 40);
+        etag_of(ch->index, rc_media_is_xml(q->media), etag);
+        date_text(ch->time_s, date);
+        field_add(fs, "etag", etag);
+        field_add(fs, "last-modified", date);
+    }
     field_add(fs, "weft-commit", arena_printf(q->arena, "%llu", (unsigned long long)ch->index));
     if (q->waited) {
         field_add(fs, "weft-commit-status", phase_name(q->phase));
@@ -80,18 +87,23 @@ static void answer_done(struct request *q) {
     struct change *ch = q->change;
     struct change_edit *ed = &ch->edits[0];
     struct fields fs = {.n = 0};
-    char etag[32];
     commit_fields(q, &fs);
     bool made = ed->result.created && (q->uri.method == RC_POST || q->uri.method == RC_PUT);
     if (q->uri.method == RC_POST && ed->result.path != NULL) {
         field_add(&fs, "location",
                   arena_printf(q->arena, "%s/restconf/data%s", request_base(q), ed->result.path));
     }
-    if (q->uri.method != RC_DELETE && !ch->unchanged) {
-        etag_of(ch->index, rc_media_is_xml(q->media), etag);
-        field_add(&fs, "etag", etag);
-    }
     answer(q, made ? 201 : 204, &fs, NULL, NULL, 0);
+}
+
+static void answer_refused(struct request *q) {
+    struct rc_error er;
+    rc_error_of(&q->change->err, &er);
+    if (er.err.code == ERR_EXISTS && q->uri.method == RC_POST) {
+        er.tag = "resource-denied"; /* the word of RFC 8040 4.4.1; ours says which denial it is */
+        err_tag(&er.err, ERR_EXISTS, "data-exists", NULL);
+    }
+    answer_rc_error(q, &er);
 }
 
 static void answer_change(struct request *q) {
@@ -103,7 +115,7 @@ static void answer_change(struct request *q) {
         if (ch->err.code == ERR_ABSENT && q->match_any) {
             ch->err.code = ERR_CONFLICT;
         }
-        answer_error(q, &ch->err);
+        answer_refused(q);
     } else if (dry) {
         answer_dry_run(q);
     } else {
@@ -176,23 +188,25 @@ static enum edit_op op_of(enum rc_method m) {
                            : EDIT_DELETE;
 }
 
-/* What the conditions saw must still be true when the writer comes to it. */
-static void pin(struct request *q, struct change_edit *ed) {
+/* What the conditions saw of the target must still be true when the writer comes to it. */
+static void pin(struct request *q) {
+    struct change *ch = q->change;
     bool if_match = http_header(q->http, "if-match") != NULL;
     bool none = http_header(q->http, "if-none-match") != NULL;
     bool since = http_header(q->http, "if-unmodified-since") != NULL;
+    bool any = false, exact = false;
     if (if_match && q->match_any) {
-        ed->check_generation = q->target.object != NULL;
-        ed->generation = CHANGE_ANY;
+        any = q->target.object != NULL;
     } else if (if_match || since) {
-        ed->check_generation = true;
-        ed->generation = version_of(q);
+        exact = true;
     } else if (none) {
-        ed->check_generation = q->target.is_object && version_of(q) == 0;
-        ed->generation = 0;
-    } else if (q->uri.method == RC_PATCH && q->target.is_object) {
-        ed->check_generation = true;
-        ed->generation = CHANGE_ANY; /* RFC 8040 4.6.1: a plain patch makes nothing */
+        exact = q->target.is_object && version_of(q) == 0;
+    } else if (q->uri.method == RC_PATCH) {
+        any = q->target.object != NULL; /* RFC 8040 4.6: a patch makes no target */
+    }
+    if (any || exact) {
+        ch->pinned = q->target.path;
+        ch->pinned_generation = any ? CHANGE_ANY : version_of(q);
     }
 }
 
@@ -217,14 +231,6 @@ static enum err_code build(struct request *q) {
     q->change->err.code = rc;
     if (rc != ERR_OK) {
         q->change->err = e;
-    } else if (q->patch == NULL) {
-        struct change_edit pinned = q->pinned;
-        q->change->edits[0].check_generation = pinned.check_generation;
-        q->change->edits[0].generation = pinned.generation;
-    } else if (q->pinned.check_generation && q->change->n_edits > 0) {
-        /* The condition is about the patch's target as a whole; its first edit carries it. */
-        q->change->edits[0].check_generation = true;
-        q->change->edits[0].generation = q->pinned.generation;
     }
     return rc;
 }
@@ -243,21 +249,16 @@ static bool acceptable(struct request *q) {
     bool unmodified;
     if (!may_change(q, q->snap, &e)) {
         /* e says it */
-    } else if (!q->target.entry &&
-               (q->target.node->type == NODE_LIST || q->target.node->type == NODE_LEAF_LIST)) {
-        /* RFC 8040 3.5: the entries are resources, the list is none */
-        err_set(&e, ERR_METHOD, q->target.path, "is a list; name one entry by its key");
-    } else if (!q->target.node->config) {
-        err_set(&e, ERR_METHOD, q->target.path, "is state, which can't be changed");
+    } else if (q->uri.method != RC_DELETE && q->body.len == 0) {
+        err_set(&e, ERR_INVALID, q->target.path, "the request lacks a body"); /* RFC 8040 4.5 */
     } else if (q->rc->cfg.candidates != NULL &&
                candidates_may_edit(q->rc->cfg.candidates, 0, &e) != ERR_OK) {
         /* somebody has locked the configuration (RFC 8040 1.4) */
     } else if (conditions(q, &unmodified, &e) != ERR_OK) {
         /* e says it */
-    } else if (q->uri.method == RC_PATCH && q->media != RC_MEDIA_PATCH_JSON &&
-               q->media != RC_MEDIA_PATCH_XML && !target_exists(q)) {
+    } else if (q->uri.method == RC_PATCH && !target_exists(q)) {
         err_set(&e, ERR_ABSENT, q->target.path,
-                "does not exist, and a plain patch makes nothing; use PUT");
+                "does not exist, and a patch does not make its target; use PUT");
     } else {
         return true;
     }
@@ -280,7 +281,7 @@ void edit_data(struct request *q) {
                   : u->confirm_applied ? CONFIRM_BY_TARGETS
                                        : CONFIRM_BY_PERSON;
     request_base(q);
-    pin(q, &q->pinned);
+    pin(q);
     bool inside = q->target.object != NULL || q->uri.method == RC_POST;
     if (inside && q->body.len <= RC_INLINE_BODY) {
         if (build(q) != ERR_OK || core_change_prepare(q->rc->cfg.core, ch) != ERR_OK) {

@@ -154,7 +154,8 @@ static struct print_options options_of(const struct request *q, enum model_forma
                               .defaults = u->defaults,
                               .content = u->content,
                               .depth = u->depth,
-                              .fields = u->fields};
+                              .fields = u->fields,
+                              .in_use = true};
     if (q->target.node->type == NODE_ROOT) {
         o.wrap = "ietf-restconf:data";
         o.wrap_ns = NS_RESTCONF;
@@ -174,6 +175,11 @@ static enum err_code print(struct request *q, enum model_format format, model_wr
 static bool list_as_whole(const struct request *q) {
     const struct node *n = q->target.node;
     return !q->target.entry && (n->type == NODE_LIST || n->type == NODE_LEAF_LIST);
+}
+
+static bool may_show_nothing(const struct request *q) {
+    const struct node *n = q->target.node;
+    return list_as_whole(q) || n->type == NODE_LEAF || n->type == NODE_LEAF_LIST;
 }
 
 /* A list or leaf-list without keys is no XML document when it has several entries (RFC 8040 4.3).
@@ -257,9 +263,15 @@ static bool shows_config(const struct request *q) {
     return q->target.node->config && q->uri.query.content != CONTENT_NONCONFIG;
 }
 
+/* Of a list as a whole the tag would be the first entry's (RFC 8040 4.3), which says nothing of the
+ * others: there is none. */
+static bool has_version(const struct request *q) {
+    return (shows_config(q) && !list_as_whole(q)) || is_constant(q);
+}
+
 static void head_fields(struct request *q, struct fields *fs, char etag[32], char date[40]) {
     field_add(fs, "content-type", rc_media_name(q->accept));
-    if (shows_config(q)) {
+    if (has_version(q)) {
         add_version_fields(q, fs, version_of(q), etag, date);
     }
     field_add(fs, "cache-control", "no-cache");
@@ -284,16 +296,23 @@ static void print_failed(struct request *q, const struct err *e) {
     }
 }
 
-/* A list without entries is not there; `{}` would say nothing and no XML is no document. */
-static bool empty_list(const struct request *q, const struct buf *out) {
-    return list_as_whole(q) && !http_started(q->http) &&
+/* A list without entries, or a leaf that the content asked for leaves out, is not there: `{}` would
+ * say nothing, and no XML is no document. */
+static bool nothing_shown(const struct request *q, const struct buf *out) {
+    return may_show_nothing(q) && !http_started(q->http) &&
            (out->len == 0 || (out->len <= 3 && memcmp(out->data, "{}", 2) == 0));
+}
+
+static void nothing(const struct request *q, struct err *e) {
+    err_set(e, ERR_ABSENT, q->target.path,
+            list_as_whole(q) ? "there are no entries" : "there is no such content");
 }
 
 static void printed(struct request *q) {
     struct printer *p = q->printer;
-    if (p->rc == ERR_OK && !p->several && empty_list(q, &p->ready)) {
-        p->rc = err_set(&p->err, ERR_ABSENT, q->target.path, "there are no entries");
+    if (p->rc == ERR_OK && !p->several && !p->head_only && nothing_shown(q, &p->ready)) {
+        p->rc = ERR_ABSENT;
+        nothing(q, &p->err);
     }
     if (p->several) {
         answer_status(q, 400, "invalid-value",
@@ -386,7 +405,8 @@ static void print_on_worker(struct request *q) {
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->room, NULL);
     p->q = q;
-    p->head_only = q->uri.method == RC_HEAD && !list_as_whole(q);
+    /* Whether there is anything of a list or leaf shows at the end only. */
+    p->head_only = q->uri.method == RC_HEAD && !may_show_nothing(q);
     request_base(q); /* the worker may not ask the connection */
     q->printer = p;
     q->pending++;
@@ -419,11 +439,16 @@ void get_data(struct request *q) {
         answer_error(q, &e);
         return;
     }
-    if (unmodified && shows_config(q) && !shows_state(q)) {
+    if (unmodified && has_version(q) && (is_constant(q) || !shows_state(q))) {
         struct fields fs = {.n = 0};
         char etag[32], date[40];
         add_version_fields(q, &fs, version_of(q), etag, date);
         answer(q, 304, &fs, NULL, NULL, 0);
+        return;
+    }
+    if (!q->target.node->config && q->uri.query.content == CONTENT_CONFIG) {
+        nothing(q, &e);
+        answer_error(q, &e);
         return;
     }
     if (!small(q)) {
@@ -431,10 +456,13 @@ void get_data(struct request *q) {
         return;
     }
     struct buf out = BUF_INIT;
-    if (print(q, rc_media_format(q->accept), model_write_buf, &out, &e) == ERR_OK) {
-        answer_whole(q, out.data, out.len);
-    } else {
+    if (print(q, rc_media_format(q->accept), model_write_buf, &out, &e) != ERR_OK) {
         print_failed(q, &e);
+    } else if (nothing_shown(q, &out)) {
+        nothing(q, &e);
+        print_failed(q, &e);
+    } else {
+        answer_whole(q, out.data, out.len);
     }
     buf_free(&out);
 }

@@ -69,7 +69,6 @@ struct request {
     struct snap *snap;
     struct printer *printer;
     struct change *change;
-    struct change_edit pinned; /* the generation that the conditions saw */
     struct yang_patch *patch;
     bool match_any; /* If-Match: * stands behind the generation that was set */
     enum commit_phase phase;
@@ -106,9 +105,12 @@ const char *request_base(struct request *q); /* "https://host:port" */
 /* Index that stands for the version of what q->target names in q->snap; 0: it is not there. */
 uint64_t version_of(const struct request *q);
 void etag_of(uint64_t version, bool xml, char out[32]);
+void date_text(int64_t t, char out[40]); /* of Last-Modified */
 void add_version_fields(struct request *q, struct fields *fs, uint64_t version, char etag[32],
                         char date[40]);
 bool target_exists(struct request *q);
+/* State that has a version all the same: it does not change while the process lives. */
+bool is_constant(const struct request *q);
 /* Evaluates the conditional headers. ERR_OK: go on; ERR_CONFLICT: 412; `*unmodified`: 304. */
 enum err_code conditions(struct request *q, bool *unmodified, struct err *e);
 
@@ -133,7 +135,8 @@ enum err_code state_get(void *arg, const struct node *node, const char *path, co
 /* Might the requester change something at or below the target? */
 bool may_change(const struct request *q, const struct snap *now, struct err *e);
 void edit_data(struct request *q); /* POST, PUT, PATCH, DELETE of data; the body is here */
-void commit_fields(struct request *q, struct fields *fs); /* weft-commit and its status */
+/* weft-commit and its status; ETag and Last-Modified when something changed and is there still. */
+void commit_fields(struct request *q, struct fields *fs);
 enum err_code patch_build(struct request *q, struct err *e);
 void patch_answer(struct request *q); /* after the change */
 

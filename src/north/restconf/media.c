@@ -102,19 +102,22 @@ static int quality(const char *accept, const char *name, int *exactness) {
     return q;
 }
 
-enum rc_media rc_media_accept(const char *accept) {
+enum rc_media rc_media_accept(const char *accept, enum rc_media body) {
+    bool xml = rc_media_is_xml(body);
     if (accept == NULL || accept[strspn(accept, " \t")] == '\0') {
-        return RC_MEDIA_JSON;
+        return xml ? RC_MEDIA_XML : RC_MEDIA_JSON;
     }
     enum rc_media best = RC_MEDIA_NONE;
     int best_q = 0, best_exact = 0;
     for (size_t i = 0; i < N_OFFERED; i++) {
-        int exact, q = quality(accept, types[i].name, &exact);
+        size_t at = xml ? i ^ 1 : i; /* they stand in pairs, JSON first */
+        int exact, q = quality(accept, types[at].name, &exact);
         /* A plain name is given only to those who wrote it. */
-        bool plain = types[i].media == RC_MEDIA_PLAIN_JSON || types[i].media == RC_MEDIA_PLAIN_XML;
+        bool plain =
+            types[at].media == RC_MEDIA_PLAIN_JSON || types[at].media == RC_MEDIA_PLAIN_XML;
         if (q > 0 && (!plain || exact == 3) &&
             (q > best_q || (q == best_q && exact > best_exact))) {
-            best = types[i].media;
+            best = types[at].media;
             best_q = q;
             best_exact = exact;
         }

@@ -24,10 +24,11 @@ enum model_format rc_media_format(enum rc_media m);
 bool rc_media_is_xml(enum rc_media m);
 /* Content-Type of a request; parameters such as charset are passed over. */
 enum rc_media rc_media_of(const char *content_type);
-/* The best of JSON, XML and their plain names by Accept (NULL: JSON); a tie goes to JSON.
- * RC_MEDIA_NONE: nothing that we can make is acceptable. */
-enum rc_media rc_media_accept(const char *accept);
-/* Is text/event-stream acceptable? */
+/* The best of JSON, XML and their plain names by Accept; what Accept leaves open goes to the form
+ * of the request's body (RFC 8040 5.2), which is JSON when there is none. RC_MEDIA_NONE: nothing
+ * that we can make is acceptable. */
+enum rc_media rc_media_accept(const char *accept, enum rc_media body);
+/* Is a type such as text/event-stream acceptable? */
 bool rc_media_accepts(const char *accept, const char *type);
 
 #endif

@@ -45,16 +45,53 @@ static void add_operations(struct request *q, bool xml, struct buf *out) {
     }
 }
 
-void get_api(struct request *q) {
-    struct buf out = BUF_INIT;
-    if (rc_media_is_xml(q->accept)) {
-        buf_str(&out, "<restconf xmlns=\"" NS_RESTCONF "\"><data/><operations/>"
-                      "<yang-library-version>" LIBRARY_VERSION "</yang-library-version>"
-                      "</restconf>\n");
-    } else {
-        buf_str(&out, "{\"ietf-restconf:restconf\":{\"data\":{},\"operations\":{},"
-                      "\"yang-library-version\":\"" LIBRARY_VERSION "\"}}\n");
+/* Which of the three members a fields expression names; their insides are resources of their own
+ * (RFC 8040 3.3). False: it names something else. */
+static bool api_fields(const char *fields, bool shown[3]) {
+    static const char *const names[] = {"data", "operations", "yang-library-version"};
+    for (const char *p = fields; *p != '\0' || p == fields;) {
+        size_t n = strcspn(p, ";"), skip = strncmp(p, "ietf-restconf:", 14) == 0 ? 14 : 0;
+        int found = -1;
+        for (int i = 0; i < 3 && n > skip; i++) {
+            if (strlen(names[i]) == n - skip && memcmp(names[i], p + skip, n - skip) == 0) {
+                found = i;
+            }
+        }
+        if (found < 0) {
+            return false;
+        }
+        shown[found] = true;
+        p += n;
+        if (*p == ';' && *++p == '\0') {
+            return false;
+        }
     }
+    return true;
+}
+
+void get_api(struct request *q) {
+    const struct rc_query *u = &q->uri.query;
+    struct buf out = BUF_INIT;
+    bool xml = rc_media_is_xml(q->accept), all = u->fields == NULL && u->depth != 1;
+    bool shown[3] = {all, all, all};
+    if (u->fields != NULL && !api_fields(u->fields, shown)) {
+        answer_status(q, 400, "invalid-value",
+                      "\"fields\" names data, operations or yang-library-version here");
+        return;
+    }
+    static const char *const members[2][3] = {
+        {"\"data\":{}", "\"operations\":{}", "\"yang-library-version\":\"" LIBRARY_VERSION "\""},
+        {"<data/>", "<operations/>",
+         "<yang-library-version>" LIBRARY_VERSION "</yang-library-version>"}};
+    buf_str(&out, xml ? "<restconf xmlns=\"" NS_RESTCONF "\">" : "{\"ietf-restconf:restconf\":{");
+    const char *comma = "";
+    for (int i = 0; i < 3; i++) {
+        if (shown[i]) {
+            buf_printf(&out, "%s%s", comma, members[xml][i]);
+            comma = xml ? "" : ",";
+        }
+    }
+    buf_str(&out, xml ? "</restconf>\n" : "}}\n");
     answer_text(q, &out);
 }
 
@@ -81,6 +118,10 @@ void get_library_version(struct request *q) {
 
 void get_schema(struct request *q) {
     char name[129];
+    if (!rc_media_accepts(http_header(q->http, "accept"), "application/yang")) {
+        answer_status(q, 406, "invalid-value", "only application/yang can be had here");
+        return;
+    }
     size_t n = strcspn(q->uri.path, "@");
     snprintf(name, sizeof name, "%.*s", (int)n, q->uri.path);
     const struct module_info *m = model_module(name);
@@ -95,7 +136,8 @@ void get_schema(struct request *q) {
 
 /* ---- state ----------------------------------------------------------------------------------- */
 
-static void add_locations(const char *base, json_t *modules) {
+/* `old`: as RFC 7895 has it, one `schema` instead of a list of locations. */
+static void add_locations(const char *base, json_t *modules, bool old) {
     size_t i;
     json_t *m;
     json_array_foreach(modules, i, m) {
@@ -105,7 +147,8 @@ static void add_locations(const char *base, json_t *modules) {
             char uri[512];
             snprintf(uri, sizeof uri, "%s/restconf/schema/%s%s%s", base, name,
                      info->revision ? "@" : "", info->revision ? info->revision : "");
-            json_object_set_new(m, "location", json_pack("[s]", uri));
+            json_object_set_new(m, old ? "schema" : "location",
+                                old ? json_string(uri) : json_pack("[s]", uri));
         }
     }
 }
@@ -116,11 +159,11 @@ static void library(struct request *q, bool old, struct buf *json) {
     json_t *root = json_loadb((char *)plain.data, plain.len, 0, NULL);
     size_t i;
     json_t *set;
-    /* RFC 7895 calls it schema and has one; we say it in the newer form only. */
     json_array_foreach(json_object_get(root, "module-set"), i, set) {
-        add_locations(q->base, json_object_get(set, "module"));
-        add_locations(q->base, json_object_get(set, "import-only-module"));
+        add_locations(q->base, json_object_get(set, "module"), false);
+        add_locations(q->base, json_object_get(set, "import-only-module"), false);
     }
+    add_locations(q->base, json_object_get(root, "module"), true);
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     buf_str(json, text != NULL ? text : "{}");
     free(text);
@@ -132,6 +175,7 @@ static void monitoring(struct request *q, struct buf *json) {
     static const char *const capabilities[] = {
         "urn:ietf:params:restconf:capability:depth:1.0",
         "urn:ietf:params:restconf:capability:fields:1.0",
+        "urn:ietf:params:restconf:capability:filter:1.0",
         "urn:ietf:params:restconf:capability:with-defaults:1.0",
         "urn:ietf:params:restconf:capability:defaults:1.0?basic-mode=explicit",
         "urn:ietf:params:restconf:capability:replay:1.0",

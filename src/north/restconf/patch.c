@@ -16,8 +16,10 @@ static enum edit_op op_of(enum patch_op op) {
         return EDIT_REMOVE;
     case PATCH_REPLACE:
         return EDIT_REPLACE;
+    case PATCH_MOVE:
+        return EDIT_MOVE;
     default:
-        return EDIT_MERGE; /* merge; a move merges nothing into its entry and places it */
+        return EDIT_MERGE;
     }
 }
 
@@ -39,12 +41,8 @@ enum err_code patch_build(struct request *q, struct err *e) {
     for (size_t i = 0; i < p->n_edits; i++) {
         const struct patch_edit *pe = &p->edits[i];
         const char *path = join(q->arena, q->target.path, pe->target);
-        struct change_edit *ed;
-        if (pe->op == PATCH_MOVE) {
-            ed = change_add(q->change, EDIT_MERGE, path, "", 0, FORMAT_VALUE);
-        } else {
-            ed = change_add(q->change, op_of(pe->op), path, pe->value, pe->value_len, format);
-        }
+        struct change_edit *ed =
+            change_add(q->change, op_of(pe->op), path, pe->value, pe->value_len, format);
         ed->edit.insert = pe->where;
         ed->edit.point = pe->point != NULL ? join(q->arena, q->target.path, pe->point) : NULL;
     }
@@ -96,6 +94,11 @@ void patch_answer(struct request *q) {
     if (ch->err.code != ERR_OK) {
         rc_error_of(&ch->err, &er);
         failed = &er;
+        if (ch->err.code == ERR_ABSENT && ch->bad_edit < q->patch->n_edits) {
+            /* The address is right; what an edit deletes or moves is missing (RFC 6241 7.2). */
+            er.status = 409;
+            er.tag = "data-missing";
+        }
     }
     struct buf out = BUF_INIT;
     if (rc_media_is_xml(q->accept)) {
@@ -104,11 +107,8 @@ void patch_answer(struct request *q) {
         status_json(q->patch, failed, ch->bad_edit, &out);
     }
     struct fields fs = {.n = 0};
-    char etag[32];
     if (failed == NULL) {
         commit_fields(q, &fs);
-        etag_of(ch->index, rc_media_is_xml(q->media), etag);
-        field_add(&fs, "etag", etag);
     }
     answer(q, failed != NULL ? er.status : 200, &fs, rc_media_name(q->accept), out.data, out.len);
     buf_free(&out);

@@ -10,6 +10,10 @@
 
 LOGGER_MODULE(restconf);
 
+#define PATCH_TYPES                                                                                \
+    "application/yang-data+json, application/yang-data+xml, application/yang-patch+json, "         \
+    "application/yang-patch+xml"
+
 struct restconf *restconf_new(const struct restconf_config *cfg) {
     struct restconf *rc = MEM_NEW(struct restconf);
     rc->cfg = *cfg;
@@ -90,18 +94,24 @@ void answer(struct request *q, int status, struct fields *fs, const char *conten
     http_respond_fields(q->http, status, fs->f, fs->n, body, n);
 }
 
+/* Methods that the request's resource knows, as far as it is known which it is. */
+static unsigned allowed(const struct request *q) {
+    bool data = q->uri.resource == RC_DATA && q->target.node != NULL;
+    return data ? rc_data_methods(&q->target) : rc_methods(q->uri.resource, q->uri.path);
+}
+
 void answer_rc_error(struct request *q, const struct rc_error *er) {
     struct fields fs = {.n = 0};
     struct buf body = BUF_INIT;
     char allow[64];
-    enum rc_media m = q->accept != RC_MEDIA_NONE  ? q->accept
-                      : rc_media_is_xml(q->media) ? RC_MEDIA_XML
-                                                  : RC_MEDIA_JSON;
+    enum rc_media m = q->accept != RC_MEDIA_NONE ? q->accept : rc_media_accept(NULL, q->media);
     rc_errors_body(er, rc_media_format(m), &body);
     if (er->status == 401) {
         field_add(&fs, "www-authenticate", HTTP_AUTH_CHALLENGE);
     } else if (er->status == 405) {
-        field_add(&fs, "allow", rc_method_names(rc_methods(q->uri.resource, q->uri.path), allow));
+        field_add(&fs, "allow", rc_method_names(allowed(q), allow));
+    } else if (er->status == 415 && q->uri.method == RC_PATCH) {
+        field_add(&fs, "accept-patch", PATCH_TYPES); /* RFC 5789 2.2 */
     } else if (er->status == 503) {
         field_add(&fs, "retry-after", "1");
     }
@@ -138,36 +148,65 @@ const char *request_base(struct request *q) {
 static void options(struct request *q) {
     struct fields fs = {.n = 0};
     char allow[64];
-    unsigned methods = rc_methods(q->uri.resource, q->uri.path);
-    field_add(&fs, "allow", rc_method_names(methods, allow));
-    if (methods & RC_PATCH) {
-        field_add(&fs, "accept-patch",
-                  "application/yang-data+json, application/yang-data+xml, "
-                  "application/yang-patch+json, application/yang-patch+xml");
+    field_add(&fs, "allow", rc_method_names(allowed(q), allow));
+    if (allowed(q) & RC_PATCH) {
+        field_add(&fs, "accept-patch", PATCH_TYPES);
     }
     answer(q, 200, &fs, NULL, NULL, 0);
+}
+
+/* RFC 8040 3.5.3: below the datastore a node's name carries its module. */
+static enum err_code check_qualified(const char *path, struct err *e) {
+    size_t n = path[0] == '/' ? strcspn(path + 1, "/=") : 0;
+    return n == 0 || memchr(path + 1, ':', n) != NULL
+               ? ERR_OK
+               : err_set(e, ERR_INVALID, NULL,
+                         "\"%.*s\" lacks its module: an address goes on with MODULE:NAME",
+                         (int)(n > 60 ? 60 : n), path + 1);
 }
 
 /* What a data resource's address names. What is not in the model is not found: 404. */
 static bool find_target(struct request *q) {
     struct err e;
-    enum err_code rc = path_parse(q->rc->model, q->uri.path, q->arena, &q->target, &e);
-    if (rc == ERR_OK &&
-        (q->target.node->type == NODE_RPC || q->target.node->type == NODE_NOTIFICATION)) {
+    struct target t;
+    enum err_code rc = check_qualified(q->uri.path, &e);
+    if (rc == ERR_OK) {
+        rc = path_parse(q->rc->model, q->uri.path, q->arena, &t, &e);
+    }
+    if (rc == ERR_OK && (t.node->type == NODE_RPC || t.node->type == NODE_NOTIFICATION)) {
         rc = err_set(&e, ERR_UNKNOWN, NULL,
                      "this is no data; operations are under "
                      "/restconf/operations");
     }
     if (rc == ERR_OK) {
+        q->target = t;
         return true;
     }
     struct rc_error er;
     rc_error_of(&e, &er);
-    if (rc == ERR_UNKNOWN || rc == ERR_ABSENT) {
+    if (rc == ERR_UNKNOWN || rc == ERR_NAMESPACE || rc == ERR_ABSENT) {
         er.status = 404;
         er.tag = "invalid-value";
     }
     answer_rc_error(q, &er);
+    return false;
+}
+
+/* Is the method one for what the address names? */
+static bool method_fits(struct request *q) {
+    const struct node *n = q->target.node;
+    struct err e;
+    if (rc_data_methods(&q->target) & q->uri.method) {
+        return true;
+    }
+    const char *why = !n->config             ? "is state, which can't be changed"
+                      : n->type == NODE_ROOT ? "is the datastore, which is always there"
+                      : !q->target.entry && (n->type == NODE_LIST || n->type == NODE_LEAF_LIST)
+                          ? "is a list; name one entry by its key"
+                      : n->is_key ? "is a key, which can't be taken away"
+                                  : "has no children that could be created";
+    err_set(&e, ERR_METHOD, q->target.path, "%s", why);
+    answer_error(q, &e);
     return false;
 }
 
@@ -266,7 +305,6 @@ static const struct http_req_ops request_ops = {on_body, on_body_end, on_drained
 
 /* Does the method bring a body, and do we know its form? */
 static bool check_media(struct request *q) {
-    q->media = rc_media_of(http_header(q->http, "content-type"));
     bool wanted = q->uri.method & (RC_POST | RC_PUT | RC_PATCH);
     bool empty_rpc = q->uri.resource == RC_OPERATION && http_body_length(q->http) == 0;
     if (!wanted || (empty_rpc && q->media == RC_MEDIA_NONE)) {
@@ -285,8 +323,6 @@ static bool check_media(struct request *q) {
 }
 
 static bool check_accept(struct request *q) {
-    const char *accept = http_header(q->http, "accept");
-    q->accept = rc_media_accept(accept);
     bool fixed = q->uri.resource == RC_STREAM || q->uri.resource == RC_SCHEMA ||
                  q->uri.resource == RC_OPENAPI || q->uri.resource == RC_HOST_META;
     if (q->accept != RC_MEDIA_NONE || fixed || q->uri.method == RC_OPTIONS) {
@@ -321,7 +357,8 @@ static void authenticated(void *arg, const struct actor *who, const struct err *
     }
     q->who = *who;
     if (!check_media(q) || !check_accept(q) ||
-        (q->uri.resource == RC_DATA && (!find_target(q) || !may_bring_body(q)))) {
+        (q->uri.resource == RC_DATA &&
+         (!find_target(q) || !method_fits(q) || !may_bring_body(q)))) {
         return;
     }
     http_req_pause(q->http, false); /* now the body may come; on_body_end goes on */
@@ -334,7 +371,8 @@ void restconf_handle(struct http_req *r, void *restconf) {
     q->rc = rc;
     q->http = r;
     q->arena = arena_new();
-    q->accept = rc_media_accept(http_header(r, "accept"));
+    q->media = rc_media_of(http_header(r, "content-type"));
+    q->accept = rc_media_accept(http_header(r, "accept"), q->media);
     list_append(&rc->requests, &q->link);
     http_req_set_ops(r, &request_ops, q);
     enum err_code code =
@@ -359,16 +397,19 @@ void restconf_handle(struct http_req *r, void *restconf) {
 
 void restconf_write_error(struct http_req *r, int status, const char *why, void *arg) {
     (void)arg;
-    enum rc_media m = rc_media_accept(http_header(r, "accept"));
-    m = m == RC_MEDIA_NONE ? RC_MEDIA_JSON : m;
+    enum rc_media sent = rc_media_of(http_header(r, "content-type"));
+    enum rc_media m = rc_media_accept(http_header(r, "accept"), sent);
+    m = m == RC_MEDIA_NONE ? rc_media_accept(NULL, sent) : m;
     struct rc_error er = {.status = status,
                           .tag = status == 413   ? "too-big"
                                  : status == 400 ? "malformed-message"
                                                  : "operation-failed",
-                          .type = "transport"};
+                          .type = "rpc"};
     err_set(&er.err, ERR_MALFORMED, NULL, "%s", why);
     struct buf body = BUF_INIT;
     rc_errors_body(&er, rc_media_format(m), &body);
-    http_respond(r, status, rc_media_name(m), body.data, body.len);
+    const struct http_field fs[] = {{"content-type", rc_media_name(m)},
+                                    {"cache-control", "no-cache"}};
+    http_respond_fields(r, status, fs, 2, body.data, body.len);
     buf_free(&body);
 }

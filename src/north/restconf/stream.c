@@ -21,6 +21,7 @@ struct stream_client {
     struct restconf *rc;
     struct actor who;
     enum model_format format;
+    char *filter;               /* XPath; NULL: everything */
     struct http_events *events; /* NULL once closed; the loop's thread only */
     uint64_t subscription;
     _Atomic unsigned in_flight; /* events posted and not delivered yet */
@@ -39,6 +40,7 @@ struct delivery {
 
 static void client_release(struct stream_client *c) {
     if (c->closed && atomic_load(&c->in_flight) == 0) {
+        mem_free(c->filter);
         mem_free(c);
     }
 }
@@ -68,7 +70,9 @@ static void send_event(struct stream_client *c, const struct delivery *d) {
     struct err e;
     if (n == NULL) {
         L_WARN_RL(60, "event %s is not in the model and is not shown", d->name);
-    } else if (wanted(c, d)) {
+    } else if (wanted(c, d) &&
+               (c->filter == NULL ||
+                model_filter_matches(c->rc->model, c->filter, n, d->json, strlen(d->json)))) {
         if (notification_print(c->rc->model, n, d->json, strlen(d->json), d->time_s * NS_PER_S, &o,
                                &out, &e) == ERR_OK) {
             http_events_send(c->events, id, NULL, buf_cstr(&out));
@@ -149,6 +153,7 @@ static void start(struct request *q, enum model_format format) {
     c->who = q->who;
     c->format = format;
     c->start_s = q->uri.query.has_start ? q->uri.query.start_s : 0;
+    c->filter = q->uri.query.filter != NULL ? mem_strdup(q->uri.query.filter) : NULL;
     c->stop_s = q->uri.query.has_stop ? q->uri.query.stop_s : 0;
     rc->streams++;
     /* The stream takes the request over: nothing of it is asked for any more. */
@@ -182,6 +187,12 @@ void get_stream(struct request *q) {
     int64_t now = clock_wall_s(core_clock(q->rc->cfg.core));
     if (q->uri.query.has_start && q->uri.query.start_s > now) {
         answer_status(q, 400, "invalid-value", "\"start-time\" lies in the future");
+        return;
+    }
+    struct err e;
+    if (q->uri.query.filter != NULL &&
+        model_filter_check(q->rc->model, q->uri.query.filter, &e) != ERR_OK) {
+        answer_error(q, &e);
         return;
     }
     if (q->uri.method == RC_HEAD) {

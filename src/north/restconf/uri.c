@@ -39,6 +39,25 @@ unsigned rc_methods(enum rc_resource r, const char *path) {
     }
 }
 
+unsigned rc_data_methods(const struct target *t) {
+    enum { READ = RC_GET | RC_HEAD | RC_OPTIONS, WRITE = RC_PUT | RC_PATCH };
+    const struct node *n = t->node;
+    bool many = n->type == NODE_LIST || n->type == NODE_LEAF_LIST;
+    if (!n->config || (many && !t->entry)) {
+        return READ; /* RFC 8040 3.5: entries are resources, a list is none */
+    }
+    switch (n->type) {
+    case NODE_ROOT:
+        return READ | WRITE | RC_POST;
+    case NODE_LEAF:
+        return READ | WRITE | (n->is_key ? 0 : RC_DELETE);
+    case NODE_LEAF_LIST:
+        return READ | WRITE | RC_DELETE;
+    default:
+        return READ | WRITE | RC_POST | RC_DELETE;
+    }
+}
+
 /* ---- path ------------------------------------------------------------------------------------ */
 
 /* The rest of `path` behind `prefix`: NULL unless it is `prefix` or goes on with a slash. */
@@ -117,6 +136,10 @@ static bool on_data(enum rc_resource r) {
     return r == RC_DATA;
 }
 
+static bool on_data_or_api(enum rc_resource r) {
+    return r == RC_DATA || r == RC_API;
+}
+
 static bool on_data_or_operation(enum rc_resource r) {
     return r == RC_DATA || r == RC_OPERATION;
 }
@@ -161,6 +184,12 @@ static bool take_depth(struct rc_query *q, char *value, const char **want) {
 static bool take_fields(struct rc_query *q, char *value, const char **want) {
     *want = "a fields expression such as name;container(leaf;list/leaf)";
     q->fields = value;
+    return value[0] != '\0';
+}
+
+static bool take_filter(struct rc_query *q, char *value, const char **want) {
+    *want = "an XPath expression such as /weft-system:commit[user='admin']";
+    q->filter = value;
     return value[0] != '\0';
 }
 
@@ -244,9 +273,10 @@ enum {
 
 static const struct parameter parameters[] = {
     {"content", READS, on_data, take_content},
-    {"depth", READS, on_data, take_depth},
-    {"fields", READS, on_data, take_fields},
+    {"depth", READS, on_data_or_api, take_depth},
+    {"fields", READS, on_data_or_api, take_fields},
     {"with-defaults", READS, on_data, take_defaults},
+    {"filter", READS, on_stream, take_filter},
     {"insert", INSERTS, on_data, take_insert},
     {"point", INSERTS, on_data, take_point},
     {"start-time", READS, on_stream, take_start},

@@ -39,6 +39,7 @@ struct rc_query {
     enum model_content content;
     unsigned depth; /* 0: unbounded */
     char *fields;   /* decoded; NULL: all */
+    char *filter;   /* XPath, decoded; NULL: all events */
     enum with_defaults defaults;
     enum edit_insert insert;
     char *point; /* instance path, still percent-encoded in its keys */
@@ -66,6 +67,8 @@ enum err_code rc_uri_parse(const char *method, const char *raw_path, const char 
 /* Methods that a kind of resource knows (of RC_DATA: a data resource; the datastore has no DELETE).
  */
 unsigned rc_methods(enum rc_resource r, const char *path);
+/* Methods that fit what a data resource's address names. */
+unsigned rc_data_methods(const struct target *t);
 /* "GET, HEAD, OPTIONS" */
 const char *rc_method_names(unsigned methods, char out[64]);
 

@@ -73,6 +73,10 @@ static void test_queries(void **state) {
     assert_true(uri.query.dry_run && uri.query.force);
     assert_int_equal(parse("PUT", "/restconf/data/a:b", "commit-confirmed-applied=10"), ERR_OK);
     assert_true(uri.query.confirm_applied && uri.query.confirm_s == 10);
+    assert_int_equal(parse("GET", "/restconf", "depth=2&fields=data"), ERR_OK);
+    assert_int_equal(parse("GET", "/restconf", "content=all"), ERR_INVALID);
+    assert_int_equal(parse("GET", "/streams/NETCONF/xml", "filter=%2Fa%3Ab%5Bc%3D1%5D"), ERR_OK);
+    assert_string_equal(uri.query.filter, "/a:b[c=1]");
     static const struct {
         const char *method, *query;
     } bad[] = {{"GET", "depth=0"},
@@ -89,7 +93,8 @@ static void test_queries(void **state) {
                {"PUT", "commit-wait=0"},
                {"PUT", "commit-wait=1e3"},
                {"GET", "fields=%00"},
-               {"GET", "start-time=2026-01-01T00:00:00Z"}};
+               {"GET", "start-time=2026-01-01T00:00:00Z"},
+               {"GET", "filter=/a"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(parse(bad[i].method, "/restconf/data/a:b", bad[i].query), ERR_INVALID);
         assert_true(strlen(err.text) > 8);
@@ -116,8 +121,14 @@ static void test_media(void **state) {
         {"application/yang-data+json;q=0, text/*", RC_MEDIA_NONE},
         {"*/*, application/yang-data+json;q=0", RC_MEDIA_XML}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_int_equal(rc_media_accept(cases[i].accept), cases[i].m);
+        assert_int_equal(rc_media_accept(cases[i].accept, RC_MEDIA_NONE), cases[i].m);
     }
+    /* what is left open follows the request's body */
+    assert_int_equal(rc_media_accept(NULL, RC_MEDIA_XML), RC_MEDIA_XML);
+    assert_int_equal(rc_media_accept("*/*", RC_MEDIA_PATCH_XML), RC_MEDIA_XML);
+    assert_int_equal(rc_media_accept("application/yang-data+json", RC_MEDIA_XML), RC_MEDIA_JSON);
+    assert_int_equal(rc_media_accept("application/xml, */*;q=0.1", RC_MEDIA_JSON),
+                     RC_MEDIA_PLAIN_XML);
     assert_int_equal(rc_media_of("application/yang-patch+json; charset=utf-8"),
                      RC_MEDIA_PATCH_JSON);
     assert_int_equal(rc_media_of("text/plain"), RC_MEDIA_OTHER);

@@ -73,6 +73,12 @@ static void take_leaf(struct reader *r, const char *name, const char *text) {
     const char *copy = arena_strdup(r->a, text);
     struct patch_edit *ed = r->edit;
     const char **slot = NULL;
+    for (const char *p = text; *p != '\0'; p++) {
+        if ((unsigned char)*p < 0x20 && strchr("\t\n\r", *p) == NULL) {
+            fail(r, ERR_INVALID, "a control character in ", name); /* RFC 7950 14 */
+            return;
+        }
+    }
     if (ed == NULL) {
         slot = strcmp(name, "patch-id") == 0  ? &r->patch->id
                : strcmp(name, "comment") == 0 ? &r->patch->comment
@@ -246,7 +252,7 @@ static bool xml_start(void *arg, unsigned depth, const char *ns, const char *nam
         return true; /* the one node of value, cut out whole */
     }
     if (strcmp(ns, NS_PATCH) != 0) {
-        fail(r, ERR_UNKNOWN, "an element that is not of yang-patch: ", name);
+        fail(r, ERR_NAMESPACE, "this element's namespace is not yang-patch's: ", name);
     } else if (depth == 0) {
         if (strcmp(name, "yang-patch") != 0) {
             fail(r, ERR_MALFORMED, "the body is a yang-patch, not ", name);

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The line that is typed: editing, history, completion, help. */
+#ifndef CLI_EDITOR_H
+#define CLI_EDITOR_H
+
+#include "client.h"
+#include "terminal.h"
+
+struct editor;
+struct editor *editor_new(struct client *c, struct terminal *t);
+void editor_free(struct editor *ed);
+/* Shows the prompt and reads a line, without its newline; mem_free. NULL: Ctrl-D on an empty line,
+ * or the terminal is gone. */
+char *editor_line(struct editor *ed);
+/* Into the history, unless it held a secret. */
+void editor_keep(struct editor *ed, const char *line);
+
+#endif
