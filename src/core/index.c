@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Indexes over leaves that are marked weft:index: which objects have a value. As refs.c, over the
- * writer's tree, changed with each object, so that undoing a change undoes this too. */
-#include <stdio.h>
+/* Which objects have a value in a leaf that is marked weft:index. An index over the writer's tree,
+ * as those of refs.c: it changes with each object, so that undoing a change undoes this too. */
 #include <string.h>
 
 #include "core/internal.h"
@@ -38,71 +37,70 @@ void index_start(struct core *c) {
     }
 }
 
-static void key_of(struct buf *key, const struct node *leaf, const char *value) {
-    buf_clear(key);
-    buf_printf(key, "%u=%s", leaf->id, value);
+static char *key_of(const struct node *leaf, const char *value) {
+    return mem_printf("%u=%s", leaf->id, value);
 }
 
-static void each_value(struct core *c, const struct object *o, bool there) {
-    const struct kind_index *ki = &c->indexes[o->doc->kind->id];
-    if (ki->n == 0) {
+static void drop(struct core *c, const char *key, const char *path) {
+    struct map *m = map_get(&c->by_value, key);
+    if (m == NULL) {
         return;
     }
-    struct arena *a = arena_new();
-    struct buf key = BUF_INIT;
+    map_del(m, path);
+    if (m->count == 0) {
+        map_del(&c->by_value, key);
+        map_free(m, NULL);
+        mem_free(m);
+    }
+}
+
+static void add(struct core *c, const char *key, const char *path) {
+    struct map *m = map_get(&c->by_value, key);
+    if (m == NULL) {
+        m = MEM_NEW(struct map);
+        map_put(&c->by_value, key, m);
+    }
+    map_put(m, path, m); /* the value stands for nothing */
+}
+
+static void each_value(struct core *c, const struct object *o,
+                       void (*fn)(struct core *c, const char *key, const char *path)) {
+    const struct kind_index *ki = &c->indexes[o->doc->kind->id];
+    struct arena *a = ki->n > 0 ? arena_new() : NULL;
     for (size_t i = 0; i < ki->n; i++) {
         const char *value = doc_value(c->model, o->doc, ki->v[i].path, a);
-        if (value == NULL) {
-            continue;
-        }
-        key_of(&key, ki->v[i].leaf, value);
-        struct map *m = map_get(&c->by_value, buf_cstr(&key));
-        if (there && m == NULL) {
-            m = MEM_NEW(struct map);
-            map_put(&c->by_value, buf_cstr(&key), m);
-        }
-        if (there) {
-            map_put(m, o->doc->path, c);
-        } else if (m != NULL) {
-            map_del(m, o->doc->path);
-            if (m->count == 0) {
-                map_free(m, NULL);
-                mem_free(map_del(&c->by_value, buf_cstr(&key)));
-            }
+        if (value != NULL) {
+            char *key = key_of(ki->v[i].leaf, value);
+            fn(c, key, o->doc->path);
+            mem_free(key);
         }
     }
-    buf_free(&key);
     arena_free(a);
 }
 
 void index_swap(struct core *c, const struct object *old, const struct object *new_) {
     if (old != NULL) {
-        each_value(c, old, false);
+        each_value(c, old, drop);
     }
     if (new_ != NULL) {
-        each_value(c, new_, true);
+        each_value(c, new_, add);
     }
 }
 
 void txn_lookup(struct txn *t, const struct node *leaf, const char *value,
                 void (*fn)(const struct object *o, void *arg), void *arg) {
-    struct core *c = t->core;
-    struct buf key = BUF_INIT;
-    key_of(&key, leaf, value);
-    struct map *m = map_get(&c->by_value, buf_cstr(&key));
-    buf_free(&key);
+    char *key = key_of(leaf, value);
+    struct map *m = map_get(&t->core->by_value, key);
+    mem_free(key);
     if (m == NULL) {
         return;
     }
     MAP_FOREACH (e, m) {
-        const struct object *o = snap_find(c->tip, leaf->owner, e->key);
-        if (o != NULL) {
-            fn(o, arg);
-        }
+        fn(txn_get(t, e->key), arg);
     }
 }
 
-static void free_map(void *p) {
+static void free_paths(void *p) {
     map_free(p, NULL);
     mem_free(p);
 }
@@ -117,5 +115,5 @@ void index_free(struct core *c) {
         mem_free(c->indexes[i].v);
     }
     mem_free(c->indexes);
-    map_free(&c->by_value, free_map);
+    map_free(&c->by_value, free_paths);
 }
