@@ -46,7 +46,7 @@ def active(gw, n, seconds=20):
             gw.pools()))
 
 
-# proves: APM-153 APM-080 APM-150 APM-050 APM-051 APM-054 APM-057 APM-081 APM-151 APM-154 P-04 P-14
+# proves: APM-153 APM-080 APM-150 APM-050 APM-051 APM-054 APM-057 APM-081 APM-151 APM-154 P-04 P-14 T-17
 def test_pools_come_and_go_while_subscribers_renew(lab, pb):
     gw, m = up(lab, pb)
     pools = active(gw, 1)
@@ -122,7 +122,7 @@ def test_thresholds_accepted_and_refused(lab, pb):
     assert gw.domain()["apportion"] == 5
 
 
-# proves: APM-070 APM-073
+# proves: APM-070 APM-073 T-19 T-20
 def test_everything_killed_at_some_time(lab, pb):
     gw, m = up(lab, pb)
     active(gw, 1)
@@ -264,6 +264,7 @@ def test_kea_refuses_what_is_in_the_way(lab, pb):
     assert BLOCKS[0] not in [p["prefix"] for p in pools.values()]
 
 
+# proves: T-18
 def test_changes_are_gathered_and_the_blackout_is_bounded(lab, pb):
     gw, m = up(lab, pb, frr=False, clients=0,
                config={"agent": {"kea": {"min-reload-interval-ms": 1000, "interval-ms": 200}}})
@@ -287,6 +288,7 @@ def test_changes_are_gathered_and_the_blackout_is_bounded(lab, pb):
     assert "weft_bng_kea_reload_seconds_bucket" in text and "weft_bng_kea_reload_leases_sum" in text
 
 
+# proves: T-18
 def test_reloads_take_a_small_part_of_the_time(lab, pb):
     """config-set reads all leases again and serves nobody meanwhile. With many leases it takes long, and
     then the next one waits: whatever is ordered in a row, at most a tenth of the time is spent in it."""

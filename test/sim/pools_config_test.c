@@ -225,6 +225,7 @@ static void profiles(void **state) {
     buf_free(&warnings);
 }
 
+/* proves: F-08 */
 /* Design 8: a change that would drain or cut too many asks first. */
 static void guard_rails(void **state) {
     rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/16\"}");

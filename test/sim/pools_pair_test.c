@@ -202,7 +202,7 @@ static void exhaust(story_fn *story, unsigned states, unsigned phases) {
 #define S(x) (1u << POOL_##x)
 #define P(x) (1u << BNG_##x)
 
-/* proves: APM-026 APM-028 APM-036 APM-037 APM-057 APM-073 APM-076 APM-151 A4 P-04 P-08 P-14 */
+/* proves: APM-026 APM-028 APM-036 APM-037 APM-057 APM-073 APM-076 APM-151 A4 P-04 P-08 P-14 T-20 */
 static void growth_whatever_fails(void **state) {
     exhaust(growth_and_shortage,
             S(ALLOCATING) | S(UNCERTAIN) | S(ACTIVE) | S(DRAIN) | S(DRAIN_SET) | S(REMOVING),

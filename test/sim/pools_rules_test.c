@@ -674,6 +674,7 @@ static void set_clock(int64_t s) { /* as an administrator does it, or NTP */
     rig_step(&rig);
 }
 
+/* proves: F-07 */
 /* Design 8, clock jumps: what is an interval must not be measured by a clock that is set. */
 static void the_clock_is_set(void **state) {
     static const int64_t jumps[] = {10 * 86400, -20 * 86400, 3600, -3600};
