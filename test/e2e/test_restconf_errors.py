@@ -2,7 +2,8 @@
 """Every row of RFC 8040 section 7 that a server without partial success can reach, bad input of all
 kinds, rights, conditions, YANG Patch. Each refusal changes nothing and leaves the daemon alive.
 
-Not reachable here: partial-operation and rollback-failed (a change is made whole or not at all).
+Not reachable here: partial-operation and rollback-failed (a change is made whole or not at all), lock-denied (nothing
+locks), missing-attribute (none is wanted). Their bodies are judged by test/restconf/errors.c.
 """
 import asyncio
 import base64
@@ -195,7 +196,7 @@ def test_lock_is_honoured(w, tmp_path):
             if r.status_code == 409:
                 break
             time.sleep(0.1)
-        refused(w, r, 409, "lock-denied")
+        refused(w, r, 409, "in-use")  # RFC 8040 1.4
     finally:
         p.stdin.close()
         p.wait(timeout=60)

@@ -136,6 +136,9 @@ void rc_error_of(const struct err *e, struct rc_error *out) {
     out->err = *e;
     out->status = err_code_http(e->code);
     out->tag = err_code_tag(e->code);
+    if (e->code == ERR_LOCKED) {
+        out->tag = "in-use"; /* RFC 8040 1.4; lock-denied is of those who want to lock */
+    }
     switch (e->code) {
     case ERR_MALFORMED:
         out->type = "rpc"; /* as RFC 6241 has it */
