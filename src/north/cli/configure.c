@@ -70,24 +70,32 @@ static void cmd_set(struct run *r) {
     buf_free(&secret);
 }
 
-/* Objects at or below a place, up to `max`. */
+/* Operators' objects at or below a path without keys, up to `max`. */
 static size_t objects_below(struct run *r, const char *path, size_t max) {
-    size_t n;
+    size_t n, found = 0;
     const struct kind *const *kinds = model_kinds(&n);
-    size_t found = 0;
     for (size_t i = 0; i < n && found < max; i++) {
-        const struct object *o = snap_first_of(r->snap, kinds[i]);
+        bool below = strcmp(path, "/") == 0 || path_below(kinds[i]->prefix, path);
+        const struct object *o = below ? snap_first_of(r->snap, kinds[i]) : NULL;
         for (; o != NULL && o->doc->kind == kinds[i] && found < max; o = snap_next(r->snap, o)) {
-            found += o->owner == NULL && path_below(o->doc->path, path);
+            found += o->owner == NULL;
         }
     }
     return found;
 }
 
+static bool inside_object(const struct place *at) {
+    const struct node *n = at->node;
+    while (n != NULL && n->kind == NULL) {
+        n = n->parent;
+    }
+    return n != NULL && (n != at->node || at->entry || n->type != NODE_LIST);
+}
+
 /* More than one object goes: is that meant? */
 static bool confirm_delete(struct run *r, const struct place *at, bool whole_level) {
     enum { COUNTED = 100000 };
-    size_t n = at->entry ? 1 : objects_below(r, at->path, COUNTED);
+    size_t n = inside_object(at) ? 1 : objects_below(r, at->path, COUNTED);
     if (n < 2 && !whole_level) {
         return true;
     }
@@ -107,7 +115,7 @@ static void cmd_delete(struct run *r) {
     if (!statement_parse(r->p, STATEMENT_DELETE, &at, NULL, 0, &st) || !run_ready(r, NULL)) {
         return;
     }
-    if (!confirm_delete(r, &st.at, st.at.path == at.path)) {
+    if (r->s->interactive && !confirm_delete(r, &st.at, st.at.path == at.path)) {
         run_note(r, "nothing was done");
         return;
     }
