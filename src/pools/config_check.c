@@ -67,6 +67,27 @@ static enum err_code check_reservations(const char *name, const struct partition
     return ERR_OK;
 }
 
+/* Ranges that no host may have as its address (RFC 6890). */
+static enum err_code check_range(const char *name, const struct ip_prefix *px, struct err *e) {
+    static const struct {
+        uint32_t first;
+        uint8_t len;
+        const char *what;
+    } ranges[] = {
+        {0, 8, "\"this network\""}, {127u << 24, 8, "loopback"}, {224u << 24, 4, "multicast"}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        struct ip_prefix no = {ip4(ranges[i].first), ranges[i].len};
+        char text[IP_TEXT_MAX], range[IP_TEXT_MAX];
+        if (ip_prefix_overlaps(px, &no)) {
+            return at_root(e, ERR_INVALID, name, px,
+                           "The root prefix %s has no addresses for subscribers: %s is for %s.",
+                           ip_prefix_format(px, text), ip_prefix_format(&no, range),
+                           ranges[i].what);
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err_code check_roots(const char *name, const struct partition_cfg *c, struct err *e) {
     char text[IP_TEXT_MAX];
     for (size_t i = 0; i < c->n_roots; i++) {
@@ -77,6 +98,7 @@ static enum err_code check_roots(const char *name, const struct partition_cfg *c
                            "be from min-prefix-len %u to max-prefix-len %u.",
                            ip_prefix_format(px, text), c->min_len, c->max_len);
         }
+        ERR_TRY(check_range(name, px, e));
         ERR_TRY(check_reservations(name, c, &c->roots[i], e));
     }
     return ERR_OK;

@@ -252,7 +252,7 @@ static enum err_code show_forecast(struct show *sh, struct txn *t, struct call *
     struct partition **all = partitions_sorted(sh->p);
     const char *comma = "";
     buf_printf(&cl->text, "%-24s  %12s  %13s  %10s  %s\n", "Partition", "Free", "Addresses/day",
-               "Minutes", "Days to empty");
+               "Seen (min)", "Days to empty");
     buf_str(&cl->json, "{\"partition\":[");
     for (size_t i = 0; all[i] != NULL; i++) {
         if (only == NULL || only == all[i]) {
@@ -600,7 +600,7 @@ void pools_values(void *self, struct txn *t, struct values *v) {
     if (strcmp(leaf, "entity") == 0 || strcmp(leaf, "id") == 0) {
         struct entity **all = entities_sorted(p);
         for (size_t i = 0; all[i] != NULL && i < VALUES_MAX; i++) {
-            buf_printf(&v->out, "%s\t%s, %zu domains\n", all[i]->system_id,
+            buf_printf(&v->out, "%s\t%s, domains: %zu\n", all[i]->system_id,
                        all[i]->session ? "reachable" : "unreachable", all[i]->domains.count);
         }
         mem_free(all);

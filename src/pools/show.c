@@ -488,8 +488,8 @@ void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct
         fact(b, json, "The entity is being synchronised: alarms wait until that is over.");
     }
     if (d->have_stats) {
-        fact(b, json, "%" PRIu64 " of %" PRIu64 " addresses are free in %" PRIu32 " pools.",
-             d->free, d->total, d->n_pools);
+        fact(b, json, "%" PRIu64 " of %" PRIu64 " addresses are free in %" PRIu32 " pool%s.",
+             d->free, d->total, d->n_pools, d->n_pools == 1 ? "" : "s");
     }
     explain_thresholds(sh, b, json, d);
     for (int i = 0; i < ALARM_TYPES; i++) {

@@ -65,6 +65,14 @@ static void limits_of_roots(void **state) {
             says("partition=metro/prefix=10.0.0.0%2F", "min-prefix-len 20 to max-prefix-len 24");
         }
     }
+    static const char *const nobodys[] = {"0.16.0.0/20", "127.0.0.0/20", "224.0.0.0/20",
+                                          "239.255.240.0/20"};
+    for (size_t i = 0; i < sizeof nobodys / sizeof nobodys[0]; i++) {
+        char root[48];
+        snprintf(root, sizeof root, "{\"prefix\":\"%s\"}", nobodys[i]);
+        assert_int_equal(part("metro", 20, 24, root, false), ERR_INVALID);
+        says("partition=metro/prefix=", "no addresses for subscribers");
+    }
     assert_int_not_equal(part("metro", 24, 20, "", false), ERR_OK);
     assert_int_not_equal(part("metro", 20, 24, "{\"prefix\":\"10.0.0.1/24\"}", false), ERR_OK);
     assert_non_null(metro()); /* what was refused changed nothing */
