@@ -15,6 +15,7 @@
 #include "core/system.h"
 #include "north/cli/cli.h"
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { LINES_MAX = 40, LOOKS_MAX = 20 };
@@ -94,8 +95,10 @@ static void on_text(void *arg, const char *text) {
     (void)arg;
     must(text != NULL, "text");
 }
-static void on_fault(void *arg, const struct err *e, bool has_place, size_t start, size_t end) {
+static void on_fault(void *arg, const struct err *e, const char *shown, bool has_place,
+                     size_t start, size_t end) {
     (void)arg;
+    must(shown != NULL, "a fault is shown");
     must(e->code != ERR_OK && e->code != ERR_INTERNAL && e->text[0] != '\0', "a fault has a text");
     must(!has_place || (start <= end && start <= line_len), "a fault has its place in the line");
 }

@@ -6,7 +6,7 @@
 cd "$(dirname "$0")/.." || exit 1
 seconds=${1:-600}; shift
 B=build-fuzz
-[ -f $B/build.ninja ] || CC="ccache clang" meson setup $B -Dfuzz=true -Dwerror=false \
+[ -f $B/build.ninja ] || CC="ccache clang" meson setup $B -Dfuzz=true \
     -Db_sanitize=address,undefined -Db_lundef=false >/dev/null || exit 1
 ninja -C $B --quiet $(ninja -C $B -t targets all | sed -n 's/^\(fuzz\/fuzz_[a-z0-9_]*\): .*/\1/p') || exit 1
 mkdir -p $B/crashes

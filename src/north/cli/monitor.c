@@ -59,13 +59,16 @@ void cmd_monitor_events(struct run *r) {
     pthread_cond_init(&m.cond, NULL);
     uint64_t handle = core_subscribe(r->cli->core, 0, on_event, &m);
     while (!run_stopped(r)) {
+        if (r->cli->o.pump != NULL) {
+            run_pause(r->s); /* nobody else makes events */
+        }
         struct timespec ts;
         clock_gettime(CLOCK_REALTIME, &ts);
         ts.tv_nsec += 100 * 1000000L;
         ts.tv_sec += ts.tv_nsec / 1000000000L;
         ts.tv_nsec %= 1000000000L;
         pthread_mutex_lock(&m.lock);
-        if (m.first == NULL) {
+        if (m.first == NULL && r->cli->o.pump == NULL) {
             pthread_cond_timedwait(&m.cond, &m.lock, &ts);
         }
         struct event_line *list = m.first;
