@@ -141,7 +141,8 @@ static int say_unreachable(const struct client *c, CURLcode rc) {
 static int say_refused(const struct buf *answer, long http) {
     json_t *root = json_loadb((const char *)answer->data, answer->len, 0, NULL);
     const char *text = json_string_value(json_object_get(json_object_get(root, "error"), "text"));
-    fprintf(stderr, "weft: %s\n", text ? text : "the daemon's answer is not understood");
+    fprintf(stderr, "weft: %s%s\n", text ? text : "the daemon's answer is not understood",
+            http == 401 ? " (--user NAME, --token-file FILE)" : "");
     json_decref(root);
     return http == 401 || http == 403 ? WEFT_DENIED
            : http == 404              ? WEFT_NOT_CONNECTED

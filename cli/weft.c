@@ -278,6 +278,16 @@ static char *first_line(const char *name) {
 
 enum { OPT_TOKEN = 256, OPT_PASSWORD, OPT_CA, OPT_SOCKET, OPT_NO_COLOUR, OPT_COMPLETE };
 
+/* HOST, HOST:PORT, an IPv6 address with brackets or without. */
+static void take_host(struct options *o, const char *arg) {
+    const char *colon = strrchr(arg, ':'), *bracket = strrchr(arg, ']');
+    bool port = colon != NULL && (bracket == NULL ? strchr(arg, ':') == colon : colon > bracket);
+    bool bare = !port && colon != NULL && bracket == NULL; /* an IPv6 address alone */
+    mem_free(o->host);
+    o->host = mem_printf(bare ? "[%s]%s" : "%s%s", arg, port ? "" : ":8443");
+    o->c.host = o->host;
+}
+
 /* False: *status is the program's. */
 static bool read_options(int argc, char **argv, struct options *o, int *status) {
     static const struct option longs[] = {{"host", required_argument, NULL, 'H'},
@@ -299,16 +309,9 @@ static bool read_options(int argc, char **argv, struct options *o, int *status) 
     *status = WEFT_SYNTAX;
     while ((c = getopt_long(argc, argv, "+H:u:c:kyjVh", longs, NULL)) != -1) {
         switch (c) {
-        case 'H': {
-            const char *colon = strrchr(optarg, ':'), *bracket = strrchr(optarg, ']');
-            bool port =
-                colon != NULL && (bracket == NULL ? strchr(optarg, ':') == colon : colon > bracket);
-            bool bare = !port && colon != NULL && bracket == NULL; /* an IPv6 address alone */
-            mem_free(o->host);
-            o->host = mem_printf(bare ? "[%s]%s" : "%s%s", optarg, port ? "" : ":8443");
-            o->c.host = o->host;
+        case 'H':
+            take_host(o, optarg);
             break;
-        }
         case 'u':
             o->c.user = optarg;
             break;

@@ -492,59 +492,24 @@ static void cmd_copy(struct run *r) {
 
 /* insert apm inet-pool partition a prefix X before prefix Y */
 static void cmd_insert(struct run *r) {
-    static const struct option where[] = {{.word = "after", .help = "Behind another one"},
-                                          {.word = "before", .help = "In front of another one"}};
     struct place at = session_place(r);
-    struct statement what;
-    if (!statement_parse(r->p, STATEMENT_ENTRY, &at, where, 2, &what)) {
-        return;
-    }
-    int side = parse_pick(r->p, where, 2);
-    if (side < 0) {
-        return;
-    }
-    const struct node *list = what.at.node;
-    if (!list->user_ordered) {
-        parse_fail(r->p, r->p->at - 1, ERR_UNSUPPORTED, "%s is sorted by itself", list->name);
-        return;
-    }
-    const char *word = parse_peek(r->p);
-    struct option name = {.word = list->name, .help = list->description};
-    if (parse_here(r->p) || (word != NULL && strcmp(word, list->name) == 0)) {
-        if (parse_pick(r->p, &name, 1) < 0) {
-            return;
-        }
-    }
-    struct buf point = BUF_INIT;
-    buf_str(&point, what.parent);
-    size_t n_keys = list->type == NODE_LIST ? list->n_keys : 1;
-    for (size_t k = 0; k < n_keys; k++) {
-        struct option o = {.leaf = list->type == NODE_LIST ? list->keys[k] : list,
-                           .help = "The one that it is moved next to"};
-        if (parse_pick(r->p, &o, 1) < 0) {
-            buf_free(&point);
-            return;
-        }
-        path_add_key(&point, k == 0, r->p->value);
-    }
-    const char *next_to = arena_strdup(r->arena, buf_cstr(&point));
-    buf_free(&point);
-    if (!run_ready(r, NULL)) {
+    struct insertion in;
+    if (!insertion_parse(r->p, &at, &in) || !run_ready(r, NULL)) {
         return;
     }
     /* What is not there is not made by moving it. */
     struct model_edit edit = {.op = EDIT_MERGE,
-                              .target = what.at.path,
+                              .target = in.what.at.path,
                               .body = "",
                               .format = FORMAT_VALUE,
-                              .insert = side == 0 ? INSERT_AFTER : INSERT_BEFORE,
-                              .point = next_to};
+                              .insert = in.before ? INSERT_BEFORE : INSERT_AFTER,
+                              .point = in.point};
     struct err e;
     struct model_view all = snap_view(r->snap);
     struct buf b = BUF_INIT;
     struct print_options o = {.format = FORMAT_JSON};
     enum err_code rc =
-        model_print(r->cli->model, &all, NULL, what.at.path, &o, model_write_buf, &b, &e);
+        model_print(r->cli->model, &all, NULL, in.what.at.path, &o, model_write_buf, &b, &e);
     buf_free(&b);
     if (rc != ERR_OK) {
         run_fault(r, &e);

@@ -290,6 +290,26 @@ static void loading(void **state) {
     assert_int_equal(rig_run("load merge nofile"), CLI_FAILED);
 }
 
+/* What compare prints as commands says the same elsewhere, the order included. */
+static void compare_can_be_loaded(void **state) {
+    (void)state;
+    rig_ok("configure");
+    rig_ok("set toys toy acme 2 part x serial 1");
+    rig_ok("set toys toy acme 2 part y serial 2");
+    rig_ok("commit");
+    rig_ok("insert toys toy acme 2 part y before x");
+    assert_string_equal(rig_offers("insert toys toy acme 2 part y after part "), "<name> y x");
+    rig_ok("delete toys toy acme 2 part x serial");
+    rig_ok("show | compare | display set");
+    rig_mentions("insert toys toy acme 2 part y before part x");
+    char *moved = mem_strdup(buf_cstr(&rig.text));
+    rig_ok("rollback");
+    rig.answer = moved;
+    rig_ok("load set terminal");
+    rig_says("show | compare | display set", moved);
+    mem_free(moved);
+}
+
 static void pipes(void **state) {
     (void)state;
     rig_ok("configure");
@@ -421,6 +441,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(levels, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(wrong_input, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(loading, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(compare_can_be_loaded, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(pipes, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(the_rest, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(rpcs_are_commands, rig_setup, rig_teardown),

@@ -30,7 +30,8 @@ struct load {
 /* ---- statements to edits -----------------------------------------------------------------------
  */
 
-static void keep_edit(struct load *l, enum edit_op op, const char *target, const char *value) {
+static struct model_edit *keep_edit(struct load *l, enum edit_op op, const char *target,
+                                    const char *value) {
     if (l->n_edits == l->cap_edits) {
         l->cap_edits = l->cap_edits * 2 + 64;
         struct model_edit *more = arena_alloc(l->r->arena, l->cap_edits * sizeof *more);
@@ -40,18 +41,52 @@ static void keep_edit(struct load *l, enum edit_op op, const char *target, const
         l->edits = more;
     }
     char *body = op == EDIT_MERGE ? arena_strdup(l->r->arena, value ? value : "") : NULL;
-    l->edits[l->n_edits++] = (struct model_edit){.op = op,
-                                                 .target = arena_strdup(l->r->arena, target),
-                                                 .body = body,
-                                                 .len = body ? strlen(body) : 0,
-                                                 .format = FORMAT_VALUE};
+    struct model_edit *edit = &l->edits[l->n_edits++];
+    *edit = (struct model_edit){.op = op,
+                                .target = arena_strdup(l->r->arena, target),
+                                .body = body,
+                                .len = body ? strlen(body) : 0,
+                                .format = FORMAT_VALUE};
+    return edit;
 }
 
-/* One statement: its words, without `set` or `delete`. */
-static bool take_statement(struct load *l, enum statement_mode mode, const char *text, size_t n) {
+enum verb { VERB_SET, VERB_DELETE, VERB_INSERT };
+
+/* Reads the words after the verb into edits. False: p says why. */
+static bool take_words(struct load *l, enum verb verb, struct parse *p) {
+    struct statement st;
+    struct insertion in;
+    if (verb == VERB_INSERT) {
+        if (!insertion_parse(p, &l->start, &in) || !parse_end(p)) {
+            return false;
+        }
+        struct model_edit *edit = keep_edit(l, EDIT_MERGE, in.what.at.path, NULL);
+        edit->insert = in.before ? INSERT_BEFORE : INSERT_AFTER;
+        edit->point = arena_strdup(l->r->arena, in.point);
+        return true;
+    }
+    if (!statement_parse(p, verb == VERB_SET ? STATEMENT_SET : STATEMENT_DELETE, &l->start, NULL, 0,
+                         &st) ||
+        !parse_end(p)) {
+        return false;
+    }
+    if (st.ask_secret) {
+        return parse_fail(p, p->line->n, ERR_MISSING, "the value of %s is missing",
+                          st.at.node->name);
+    }
+    if (verb == VERB_DELETE) {
+        keep_edit(l, EDIT_DELETE, st.at.path, NULL);
+    }
+    for (size_t i = 0; i < st.n_values; i++) {
+        keep_edit(l, EDIT_MERGE, st.values[i].at.path, st.values[i].value);
+    }
+    return true;
+}
+
+/* One statement: its words, without the verb. */
+static bool take_statement(struct load *l, enum verb verb, const char *text, size_t n) {
     struct line words;
     struct parse p;
-    struct statement st;
     size_t where;
     struct arena *a = arena_new();
     bool ok = false;
@@ -63,7 +98,7 @@ static bool take_statement(struct load *l, enum statement_mode mode, const char 
     if (p.end < words.n) {
         parse_fail(&p, p.end, ERR_MALFORMED, "a | has no meaning here; quote it");
     }
-    if (!statement_parse(&p, mode, &l->start, NULL, 0, &st) || !parse_end(&p)) {
+    if (!take_words(l, verb, &p)) {
         l->err = p.err;
         if (p.err_end > p.err_start) {
             struct buf b = BUF_INIT;
@@ -72,16 +107,6 @@ static bool take_statement(struct load *l, enum statement_mode mode, const char 
             buf_free(&b);
         }
         goto out;
-    }
-    if (st.ask_secret) {
-        err_set(&l->err, ERR_MISSING, NULL, "the value of %s is missing", st.at.node->name);
-        goto out;
-    }
-    if (mode == STATEMENT_DELETE) {
-        keep_edit(l, EDIT_DELETE, st.at.path, NULL);
-    }
-    for (size_t i = 0; i < st.n_values; i++) {
-        keep_edit(l, EDIT_MERGE, st.values[i].at.path, st.values[i].value);
     }
     ok = true;
 out:
@@ -106,16 +131,17 @@ static bool read_set(struct load *l, const char *p, size_t n) {
         while (left > 0 && (text[left - 1] == '\r' || text[left - 1] == ' ')) {
             left--;
         }
-        bool ok = true;
-        if (left == 0 || *text == '#') {
-            ok = true;
-        } else if (left > 4 && memcmp(text, "set ", 4) == 0) {
-            ok = take_statement(l, STATEMENT_SET, text + 4, left - 4);
-        } else if (left > 7 && memcmp(text, "delete ", 7) == 0) {
-            ok = take_statement(l, STATEMENT_DELETE, text + 7, left - 7);
-        } else {
-            err_set(&l->err, ERR_MALFORMED, NULL, "a line begins with set or delete");
-            ok = false;
+        static const char *const verbs[] = {"set ", "delete ", "insert "};
+        size_t v = 0;
+        while (v < 3 &&
+               (left <= strlen(verbs[v]) || memcmp(text, verbs[v], strlen(verbs[v])) != 0)) {
+            v++;
+        }
+        bool ok = left == 0 || *text == '#';
+        if (!ok && v < 3) {
+            ok = take_statement(l, (enum verb)v, text + strlen(verbs[v]), left - strlen(verbs[v]));
+        } else if (!ok) {
+            err_set(&l->err, ERR_MALFORMED, NULL, "a line begins with set, delete or insert");
         }
         if (!ok) {
             return false;
@@ -205,7 +231,7 @@ static bool statement_ends(struct load *l, struct curly *c) {
         return true; /* a stray ; */
     }
     c->empty[c->depth] = false;
-    bool ok = take_statement(l, STATEMENT_SET, (const char *)c->words.data, c->words.len);
+    bool ok = take_statement(l, VERB_SET, (const char *)c->words.data, c->words.len);
     c->words.len = c->mark[c->depth];
     return ok;
 }
@@ -235,7 +261,7 @@ static bool brace_closes(struct load *l, struct curly *c) {
      * nothing are nothing. */
     bool ok = true;
     if (c->empty[c->depth]) {
-        ok = take_statement(l, STATEMENT_SET, (const char *)c->words.data, c->words.len) ||
+        ok = take_statement(l, VERB_SET, (const char *)c->words.data, c->words.len) ||
              l->err.code == ERR_MISSING;
     }
     c->depth--;
@@ -292,7 +318,8 @@ static enum model_format format_of(const char *p, size_t n) {
         } else if (p[i] == '<') {
             return FORMAT_XML;
         } else if ((n - i > 4 && memcmp(p + i, "set ", 4) == 0) ||
-                   (n - i > 7 && memcmp(p + i, "delete ", 7) == 0)) {
+                   (n - i > 7 && memcmp(p + i, "delete ", 7) == 0) ||
+                   (n - i > 7 && memcmp(p + i, "insert ", 7) == 0)) {
             return FORMAT_SET;
         } else {
             break;
@@ -410,7 +437,7 @@ void cmd_load(struct run *r) {
         {.word = "replace",
          .help = "Each object in place of the one with its name",
          .id = LOAD_REPLACE},
-        {.word = "set", .help = "Set and delete lines", .id = LOAD_SET},
+        {.word = "set", .help = "Set, delete and insert lines", .id = LOAD_SET},
     };
     static const struct option sources[] = {
         {.word = "terminal", .help = "What is typed, up to Ctrl-D"},

@@ -284,7 +284,7 @@ static void cmd_help(struct run *r) {
     }
     static const char text[] =
         "Press ? at any place for what may be typed there, Tab to complete a word.\n"
-        "Words may be abbreviated as long as they stay unambiguous.\n"
+        "Words may be abbreviated as long as they stay unambiguous; a blank writes them out.\n"
         "\n"
         "  show ...        look at something: show apm entity, show configuration\n"
         "  request ...     make the system do something\n"
@@ -299,8 +299,8 @@ static void cmd_help(struct run *r) {
         "  help statement  what a configuration statement means\n"
         "  quit            leave\n"
         "\n"
-        "After | come filters: match, except, find, count, last, trim, save, no-more, and\n"
-        "display json|xml|set|text for data and configuration.\n";
+        "After | come filters: match, except, find, count, last, trim, save, no-more, refresh,\n"
+        "and display json|xml|set|text for data and configuration.\n";
     run_text(r, text, sizeof text - 1);
 }
 

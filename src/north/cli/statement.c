@@ -381,6 +381,45 @@ bool statement_parse(struct parse *p, enum statement_mode mode, const struct pla
     return true;
 }
 
+bool insertion_parse(struct parse *p, const struct place *start, struct insertion *out) {
+    static const struct option where[] = {{.word = "after", .help = "Behind another one"},
+                                          {.word = "before", .help = "In front of another one"}};
+    if (!statement_parse(p, STATEMENT_ENTRY, start, where, 2, &out->what)) {
+        return false;
+    }
+    int side = parse_pick(p, where, 2);
+    if (side < 0) {
+        return false;
+    }
+    out->before = side == 1;
+    const struct node *list = out->what.at.node;
+    if (!list->user_ordered) {
+        return parse_fail(p, p->at - 1, ERR_UNSUPPORTED, "%s is sorted by itself", list->name);
+    }
+    /* The neighbour is named by the list and its keys, or by the keys alone. */
+    const char *word = parse_peek(p);
+    struct option name = {.word = list->name, .help = list->description};
+    if ((parse_here(p) || (word != NULL && strcmp(word, list->name) == 0)) &&
+        parse_pick(p, &name, 1) < 0) {
+        return false;
+    }
+    struct list_at l = {.list = list, .path = out->what.parent};
+    out->point = out->what.parent;
+    for (size_t k = 0; k < (list->type == NODE_LIST ? list->n_keys : 1); k++) {
+        l.key = k;
+        struct option o = {.leaf = list->type == NODE_LIST ? list->keys[k] : list,
+                           .help = "The one that it is moved next to",
+                           .values = suggest_entries,
+                           .ptr = &l};
+        if (parse_pick(p, &o, 1) < 0) {
+            return false;
+        }
+        l.given[k] = p->value;
+        out->point = join_key(p->arena, out->point, k == 0, p->value);
+    }
+    return true;
+}
+
 /* ---- places ------------------------------------------------------------------------------------
  */
 

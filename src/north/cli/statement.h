@@ -44,6 +44,14 @@ struct statement {
 bool statement_parse(struct parse *p, enum statement_mode mode, const struct place *start,
                      const struct option *stop, size_t n_stop, struct statement *out);
 
+/* ENTRY before | after NAME: an entry of a list that people order, and where it is to stand. */
+struct insertion {
+    struct statement what;
+    bool before;
+    const char *point; /* canonical path of the entry next to it */
+};
+bool insertion_parse(struct parse *p, const struct place *start, struct insertion *out);
+
 /* One level up: the place around `pl`, skipping nothing. The top's is the top. */
 struct place place_up(struct arena *a, const struct place *pl);
 /* "apm inet-pool partition a": as it is typed. */
