@@ -91,6 +91,16 @@ def test_commit_confirmed_is_taken_back(daemon):
     assert 'size 3' in ok(daemon.weft('show configuration toys | display set'))
 
 
+def test_delete_alone_in_a_script_is_refused(daemon):
+    ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
+    status, _, err = daemon.script('configure', 'delete', 'commit')
+    assert status == 1 and 'delete all' in err and 'line 2' in err
+    assert daemon.weft('-c', 'configure', '-c', 'delete', '-c', 'commit')[0] == 1
+    assert 'size 1' in ok(daemon.weft('show configuration toys | display set'))
+    ok(daemon.script('configure', 'edit toys', 'delete all', 'commit'))
+    assert ok(daemon.weft('show configuration toys | display set')) == ''
+
+
 def test_private_conflict_is_named(daemon):
     t = Terminal(daemon)
     t.expect(r'> ')

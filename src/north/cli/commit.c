@@ -14,78 +14,79 @@ struct commit_words {
     const char *comment;
 };
 
-/* "10" minutes, or with a unit: 90s, 10m, 1h. */
-static bool pick_time(struct run *r, const char *label, const char *help, uint64_t unit,
-                      uint64_t *seconds) {
-    struct option o = {.label = label, .help = help};
+/* How long to wait for a confirmation, or for the targets: minutes, or with a unit. Optional. */
+static bool read_time(struct run *r, uint64_t *seconds) {
+    static const struct option o = {.label = "time"};
+    static const char what[] = "Minutes, or with a unit: 90s, 10m, 1h";
+    if (parse_here(r->p)) { /* or one of the words that may follow */
+        parse_suggest(r->p, SUGGEST_TYPE, "<time>", what);
+        return true;
+    }
+    const char *w = parse_peek(r->p);
+    if (w == NULL || w[0] < '0' || w[0] > '9') {
+        return true;
+    }
     size_t at = r->p->at;
     if (parse_pick(r->p, &o, 1) < 0) {
         return false;
     }
     char *end;
     uint64_t n = strtoull(r->p->value, &end, 10);
-    uint64_t u = *end == '\0'            ? unit
-                 : strcmp(end, "s") == 0 ? 1
-                 : strcmp(end, "m") == 0 ? 60
-                 : strcmp(end, "h") == 0 ? 3600
-                                         : 0;
-    if (r->p->value[0] < '0' || r->p->value[0] > '9' || u == 0 || n < 1 || n > 86400 / u) {
+    uint64_t u = *end == '\0' || strcmp(end, "m") == 0 ? 60
+                 : strcmp(end, "s") == 0               ? 1
+                 : strcmp(end, "h") == 0               ? 3600
+                                                       : 0;
+    if (u == 0 || n < 1 || n > 86400 / u) {
         return parse_fail(r->p, at, ERR_INVALID,
-                          "a time is expected here, such as 10, 90s, 10m or 1h; a day at most");
+                          "a time is expected here: minutes, or with a unit such as 90s, 10m or "
+                          "1h; a day at most");
     }
     *seconds = n * u;
     return true;
 }
 
-/* Is the word at hand a time (it is optional, and other words may follow)? */
-static bool time_is_next(const struct run *r) {
-    const char *w = parse_peek(r->p);
-    return w != NULL && !parse_here(r->p) && w[0] >= '0' && w[0] <= '9';
+enum commit_word { CHECK, COMMENT, CONFIRMED, WAIT, AND_QUIT, APPLIED, FORCE };
+
+/* The words that may come after those that came. */
+static size_t open_words(const struct commit_words *w, struct option *o) {
+    static const struct option all[] = {
+        {.word = "applied", .help = "Confirmed by every target applying it", .id = APPLIED},
+        {.word = "and-quit", .help = "Leave configuration mode after it", .id = AND_QUIT},
+        {.word = "check", .help = "Only check it", .id = CHECK},
+        {.word = "comment", .help = "A line for the history", .id = COMMENT},
+        {.word = "confirmed",
+         .help = "Taken back unless confirmed in time (10 minutes)",
+         .id = CONFIRMED},
+        {.word = "force", .help = "Past the guard rails that may be passed", .id = FORCE},
+        {.word = "wait", .help = "Until every target has applied it (1 minute)", .id = WAIT},
+    };
+    const bool open[] = {
+        [APPLIED] = w->confirmed && !w->applied,
+        [AND_QUIT] = !w->and_quit && !w->check,
+        [CHECK] = !w->check && !w->confirmed && w->comment == NULL && !w->wait && !w->and_quit,
+        [COMMENT] = w->comment == NULL && !w->check,
+        [CONFIRMED] = !w->confirmed && !w->check,
+        [FORCE] = !w->force,
+        [WAIT] = !w->wait && !w->check,
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (open[all[i].id]) {
+            o[n++] = all[i];
+        }
+    }
+    return n;
 }
 
 static bool read_words(struct run *r, struct commit_words *w) {
-    enum { CHECK, COMMENT, CONFIRMED, WAIT, AND_QUIT, APPLIED, FORCE };
+    static const struct option text = {.label = "text", .help = "What it is for"};
     while (!parse_may_end(r->p)) {
-        struct option o[8];
-        size_t n = 0;
-        if (w->confirmed && !w->applied) {
-            o[n++] = (struct option){
-                .word = "applied", .help = "Confirmed by every target applying it", .id = APPLIED};
-        }
-        if (!w->and_quit && !w->check) {
-            o[n++] = (struct option){
-                .word = "and-quit", .help = "Leave configuration mode after it", .id = AND_QUIT};
-        }
-        if (!w->check && !w->confirmed && w->comment == NULL && !w->wait && !w->and_quit) {
-            o[n++] = (struct option){.word = "check", .help = "Only check it", .id = CHECK};
-        }
-        if (w->comment == NULL && !w->check) {
-            o[n++] =
-                (struct option){.word = "comment", .help = "A line for the history", .id = COMMENT};
-        }
-        if (!w->confirmed && !w->check) {
-            o[n++] = (struct option){.word = "confirmed",
-                                     .help = "Taken back unless confirmed in time (10 minutes)",
-                                     .id = CONFIRMED};
-        }
-        if (!w->force) {
-            o[n++] = (struct option){
-                .word = "force", .help = "Past the guard rails that may be passed", .id = FORCE};
-        }
-        if (!w->wait && !w->check) {
-            o[n++] = (struct option){.word = "wait",
-                                     .help = "Until every target has applied it (60 seconds)",
-                                     .id = WAIT};
-        }
-        if (parse_here(r->p) && w->confirmed && !w->applied && w->confirm_s == 600) {
-            parse_suggest(r->p, SUGGEST_TYPE, "<time>", "Minutes, or 90s, 10m, 1h");
-        }
-        int i = parse_pick(r->p, o, n);
+        struct option o[FORCE + 1];
+        int i = parse_pick(r->p, o, open_words(w, o));
         if (i < 0) {
             return false;
         }
-        static const struct option text = {.label = "text", .help = "What it is for"};
-        switch (o[i].id) {
+        switch ((enum commit_word)o[i].id) {
         case CHECK:
             w->check = true;
             break;
@@ -107,14 +108,14 @@ static bool read_words(struct run *r, struct commit_words *w) {
         case CONFIRMED:
             w->confirmed = true;
             w->confirm_s = 600;
-            if (time_is_next(r) && !pick_time(r, "minutes", "", 60, &w->confirm_s)) {
+            if (!read_time(r, &w->confirm_s)) {
                 return false;
             }
             break;
-        default:
+        case WAIT:
             w->wait = true;
             w->wait_s = 60;
-            if (time_is_next(r) && !pick_time(r, "seconds", "", 1, &w->wait_s)) {
+            if (!read_time(r, &w->wait_s)) {
                 return false;
             }
             break;

@@ -182,7 +182,7 @@ static void targets_have_their_say(void **state) {
     (void)state;
     rig_ok("configure");
     rig_ok("set toys box a size 1");
-    rig_ok("commit wait 5");
+    rig_ok("commit wait 5s");
     told(told_commit(), "commit N is made and being sent to 1 target\n"
                         "  shelf: applied\n"
                         "commit N complete: applied by every target concerned\n");
@@ -194,7 +194,7 @@ static void targets_have_their_say(void **state) {
                         "commit N is confirmed: applied by every target concerned\n");
     rig.shelf = SHELF_REFUSES;
     rig_ok("set toys box a size 3");
-    assert_int_equal(rig_run("commit wait 5"), CLI_TAKEN_BACK);
+    assert_int_equal(rig_run("commit wait 5s"), CLI_TAKEN_BACK);
     told(told_commit(), "commit N is made and being sent to 1 target\n"
                         "  shelf: refused: there is no room on the shelf\n"
                         "commit N stands, but was refused as shown\n");
@@ -215,8 +215,16 @@ static void targets_have_their_say(void **state) {
     rig_ok("set toys box a size 5");
     rig_ok("commit check");
     rig_mentions("shelf: toys change");
-    assert_int_equal(rig_run("commit wait 5"), CLI_PENDING);
+    int64_t began = clock_mono(&rig.clock);
+    assert_int_equal(rig_run("commit wait 5s"), CLI_PENDING);
     rig_mentions("stands; not every target has applied it");
+    assert_in_range(clock_mono(&rig.clock) - began, 5 * NS_PER_S, 60 * NS_PER_S);
+    rig_ok("set toys box a size 8");
+    began = clock_mono(&rig.clock);
+    assert_int_equal(rig_run("commit wait 3"), CLI_PENDING); /* minutes, as with confirmed */
+    assert_in_range(clock_mono(&rig.clock) - began, 180 * NS_PER_S, 1800 * NS_PER_S);
+    rig_ok("set toys box a size 5");
+    assert_int_equal(rig_run("commit wait 1s"), CLI_PENDING);
     rig_ok("set toys box a size 6");
     assert_int_equal(rig_run("commit confirmed 7s applied"), CLI_TAKEN_BACK);
     rig_mentions("was taken back");
@@ -224,7 +232,7 @@ static void targets_have_their_say(void **state) {
     /* Ctrl-C ends the waiting, not the commit */
     rig_ok("set toys box a size 7");
     rig.stop_after = 3;
-    assert_int_equal(rig_run("commit wait 50"), CLI_INTERRUPTED);
+    assert_int_equal(rig_run("commit wait 50s"), CLI_INTERRUPTED);
     rig.stop_after = -1;
     rig_mentions("is made; see show commit");
     rig_says("run show configuration toys | display set", "set toys box a size 7\n");
@@ -256,6 +264,9 @@ static void questions(void **state) {
     rig_says("show | display set", "set toys box a\nset toys toy acme 1 colour red\n");
     rig_ok("delete toys toy"); /* one object: no question */
     assert_int_equal(rig.asked, 0);
+    rig.answer = "no";
+    rig_ok("delete all"); /* who can be asked is asked */
+    assert_int_equal(rig.asked, 1);
     rig.answer = "YES";
     rig_ok("delete");
     rig_says("show | display set", "");

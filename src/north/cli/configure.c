@@ -101,13 +101,38 @@ static bool confirm_delete(struct run *r, const struct place *at, bool whole_lev
     return run_confirm(r, question, false);
 }
 
+/* `delete all`, in full: no statement is called so (see the test), and names of entries come later.
+ */
+static bool pick_all(struct parse *p) {
+    static const char all[] = "all";
+    if (parse_here(p)) {
+        parse_suggest(p, SUGGEST_WORD, all, "Everything under this level");
+        return false;
+    }
+    const char *word = parse_peek(p);
+    if (word == NULL || strcmp(word, all) != 0) {
+        return false;
+    }
+    p->at++;
+    return true;
+}
+
 static void cmd_delete(struct run *r) {
     struct place at = session_place(r);
-    struct statement st;
-    if (!statement_parse(r->p, STATEMENT_DELETE, &at, NULL, 0, &st) || !run_ready(r, NULL)) {
+    struct statement st = {.at = at};
+    bool all = pick_all(r->p);
+    if ((!all && !statement_parse(r->p, STATEMENT_DELETE, &at, NULL, 0, &st)) ||
+        !run_ready(r, NULL)) {
         return;
     }
-    if (!confirm_delete(r, &st.at, st.at.path == at.path)) {
+    bool whole_level = st.at.path == at.path;
+    if (whole_level && !all && !r->s->interactive) { /* a word is missing, more likely than not */
+        run_fail(r, ERR_MISSING,
+                 "delete without a statement would take away everything under this level; a script "
+                 "says delete all for that");
+        return;
+    }
+    if (!confirm_delete(r, &st.at, whole_level)) {
         run_note(r, "nothing was done");
         return;
     }
@@ -520,8 +545,9 @@ static void cmd_insert(struct run *r) {
 
 const struct command_word configuration_commands[] = {
     {"set", "STATEMENT [VALUE] ...", "Adds or changes a statement.", cmd_set, false},
-    {"delete", "[STATEMENT]", "Takes a statement away; without one all of this level.", cmd_delete,
-     false},
+    {"delete", "[STATEMENT | all]",
+     "Takes a statement away; all of this level with all, or, asked first, with nothing.",
+     cmd_delete, false},
     {"edit", "STATEMENT", "Goes to a level of the configuration.", cmd_edit, false},
     {"up", "[LEVELS] [COMMAND]", "Goes up one level or more.", cmd_up, false},
     {"top", "[COMMAND]", "Goes to the top, or runs a command as if given there.", cmd_top, false},

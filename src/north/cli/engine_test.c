@@ -45,6 +45,15 @@ static void completion_and_help(void **state) {
     assert_non_null(strstr(rig_offers("run show "), "configuration"));
     assert_string_equal(rig_offers("delete toys box "), "<Enter> <name> blue-box red-box |");
     assert_string_equal(rig_offers("rollback "), "<Enter> <number> |");
+    /* both times of commit are given alike */
+    assert_string_equal(rig_offers("commit confirmed "),
+                        "<Enter> <time> and-quit applied comment force wait |");
+    assert_string_equal(rig_offers("commit confirmed 5 "),
+                        "<Enter> and-quit applied comment force wait |");
+    assert_string_equal(rig_offers("commit wait "),
+                        "<Enter> <time> and-quit comment confirmed force |");
+    assert_string_equal(rig_offers("commit confirmed wait "),
+                        "<Enter> <time> and-quit applied comment force |");
     /* a cursor inside the line: what follows does not matter */
     struct cli_completion c;
     cli_complete(rig.s, "set to nonsense", 15, 6, &c);
@@ -164,8 +173,39 @@ static void levels(void **state) {
     rig_says("show toys | display set | count", "Count: 4 lines\n");
     assert_int_equal(rig_run("rename toys box b1 to b3"), CLI_FAILED);
     rig_mentions("exists");
-    rig_ok("delete");
+    rig_ok("delete all");
     rig_says("show", "");
+}
+
+/* A script that lost the word after delete must not empty the configuration. */
+static void delete_alone_is_for_people(void **state) {
+    (void)state;
+    rig_ok("configure");
+    rig_ok("set toys box a size 1");
+    rig_ok("set system settings hostname here");
+    assert_int_equal(rig_run("delete"), CLI_FAILED);
+    rig_mentions("a script says delete all");
+    rig_ok("edit toys");
+    assert_int_equal(rig_run("delete"), CLI_FAILED);
+    assert_int_equal(rig_run("top delete"), CLI_FAILED);
+    rig_says("top show | display set | count", "Count: 2 lines\n");
+    assert_string_equal(rig_offers("delete "), "<Enter> all box game toy |");
+    assert_string_equal(rig_offers("delete all "), "<Enter> |");
+    rig_wrong("delete all box", "box", "nothing may follow");
+    rig_ok("delete all");
+    rig_says("top show | display set", "set system settings hostname here\n");
+    rig_ok("set box all size 3"); /* an entry's name is a name */
+    rig_ok("set box b");
+    rig_ok("delete box all");
+    rig_says("show | display set", "set toys box b\n");
+    rig_ok("top delete all");
+    rig_says("top show | display set", "");
+    /* no statement is called all */
+    size_t n;
+    const struct node *const *nodes = model_nodes(&n);
+    for (size_t i = 0; i < n; i++) {
+        assert_false(nodes[i]->config && strcmp(nodes[i]->name, "all") == 0);
+    }
 }
 
 static void wrong_input(void **state) {
@@ -195,6 +235,8 @@ static void wrong_input(void **state) {
     rig_wrong("set toys box a state toys 5", "state", "unknown");
     rig_wrong("commit confirmed 0", "0", "a time is expected");
     rig_wrong("commit confirmed 25h", "25h", "a time is expected");
+    rig_wrong("commit wait 5d", "5d", "a time is expected here: minutes, or with a unit");
+    rig_wrong("commit wait 1441", "1441", "a day at most");
     rig_wrong("commit check wait", "wait", "");
     rig_wrong("rollback 50", "50", "0 to 49");
     rig_wrong("top toop", "toop", "");
@@ -242,7 +284,7 @@ static void loading(void **state) {
         snprintf(line, sizeof line, "show | display %s", formats[i]);
         rig_ok(line);
         char *copy = mem_strdup(buf_cstr(&rig.text));
-        rig_ok("delete");
+        rig_ok("delete all");
         rig.answer = copy;
         rig_ok("load override somefile");
         if (rig_run("show | compare") != CLI_OK || rig.text.len > 0) {
@@ -439,6 +481,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(completion_and_help, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(toy_life, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(levels, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(delete_alone_is_for_people, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(wrong_input, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(loading, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(compare_can_be_loaded, rig_setup, rig_teardown),
