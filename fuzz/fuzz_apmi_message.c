@@ -12,6 +12,7 @@
 #include "base/logger.h"
 #include "probe.h"
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct rig rig;

@@ -4,6 +4,7 @@
 
 #include "bng/config.h"
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct bng_config c;
     struct err err = {0};

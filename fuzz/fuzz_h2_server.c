@@ -11,6 +11,7 @@
 
 #include "net/grpc.h"
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void body(struct http_req *r, const uint8_t *p, size_t n, void *arg) {

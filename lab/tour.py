@@ -130,7 +130,8 @@ class Tour:
                 if p.get("state", "active") == "active"}
 
     def agree(self, gateway):
-        """Controller, Kea and the core router tell the same story of a gateway; returns its pools."""
+        """Every view of the controller's, Kea and the core router tell the same story of a gateway; returns
+        its pools."""
         pools = self.pools(gateway)
         kea = set(gateway.kea_subnets())
         routes = {p for p, via in core_routes(self.lab).items() if via == gateway.uplink}
@@ -143,7 +144,20 @@ class Tour:
             owner = self.owner(p)
             if owner != (gateway.system_id, gateway.domain):
                 raise LabError(f"show apm prefix {p} names {owner}, not {gateway.system_id}")
+        blocks = self.tree(gateway)
+        if blocks != pools:
+            raise LabError(f"the tree has {sorted(blocks)}, the entity {sorted(pools)}")
+        waits = [a for a in self.json("show", "apm", "alarms").get("alarm", [])
+                 if a["entity"] == gateway.system_id and a["type"] == "apportion"]
+        if waits:
+            raise LabError(f"{gateway.system_id} waits for addresses: {waits}")
         return pools
+
+    def tree(self, gateway):
+        """The gateway's blocks in `show apm partition ... tree`."""
+        answer = self.json("show", "apm", "partition", "name", "metro", "tree")
+        return {b["prefix"] for p in answer["partition"] for b in p.get("prefix", [])
+                if b.get("pool") and b["entity"] == gateway.system_id}
 
     def owner(self, prefix):
         """(entity, pool domain) that `show apm prefix` names for a prefix."""

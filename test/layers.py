@@ -9,7 +9,8 @@
 
 Rules: a folder includes only itself and what is below it; never sideways between services or
 between dialects; libyang's headers in src/model only; src/base nothing but the C library; no
-strcpy, strcat, sprintf, system; each file begins with its licence.
+strcpy, strcat, sprintf, system; each file begins with its licence; each folder of sources has a
+README.md that says what it owns.
 """
 import os
 import re
@@ -145,8 +146,14 @@ def sources(root):
                     yield os.path.relpath(os.path.join(folder, name), root)
 
 
+def undescribed(root):
+    for folder in sorted({os.path.dirname(path) for path in sources(root)}):
+        if not os.path.isfile(os.path.join(root, folder, 'README.md')):
+            yield '%s: has no README.md' % folder
+
+
 def faults(root):
-    return [fault for path in sources(root) for fault in faults_in(root, path)]
+    return [fault for path in sources(root) for fault in faults_in(root, path)] + list(undescribed(root))
 
 
 def stamp(root, path, depfile):
@@ -220,7 +227,7 @@ FORBIDDEN = [
 ]
 
 
-def told(path, text):
+def told(path, text, bare=False):
     with tempfile.TemporaryDirectory() as root:
         def put(name, body):
             full = os.path.join(root, name)
@@ -231,6 +238,8 @@ def told(path, text):
         for name in HEADERS:
             put(name, licence)
         put(path, licence + text + '\n' if text is not None else 'int a;\n')
+        for folder in {os.path.dirname(p) for p in sources(root)} - ({os.path.dirname(path)} if bare else set()):
+            put(folder + '/README.md', '# What it owns\n')
         return faults(root)
 
 
@@ -244,6 +253,8 @@ def step_of_the_build():
                 f.write('// SPDX-License-Identifier: Apache-2.0\n' + body)
         made, deps = os.path.join(root, 'stamp'), os.path.join(root, 'deps')
         argv = [sys.executable, os.path.abspath(__file__), root, made, deps]
+        for folder in ('src/core', 'src/base'):
+            put(folder + '/README.md', '')
         put('src/core/c.h', '')
         put('src/base/b.c', '#include <string.h>\n')
         good = subprocess.run(argv, capture_output=True, check=False).returncode == 0 and \
@@ -256,6 +267,9 @@ def step_of_the_build():
 
 def self_test():
     wrong = 0 if step_of_the_build() else 1
+    if told('src/pools/more/x.c', '', bare=True) != ['src/pools/more: has no README.md']:
+        print('a folder without README.md was not found')
+        wrong += 1
     for path, text in ALLOWED:
         found = told(path, text)
         if found:

@@ -14,6 +14,7 @@
 LOGGER_MODULE(engine)
 
 #define IDLE_NS      (3600 * NS_PER_S)
+#define RETRY_MAX_NS (25 * 3600 * NS_PER_S)
 #define RATE_TAU_S   60.0
 #define STATS_MIN_NS (NS_PER_S)
 
@@ -551,7 +552,9 @@ static int64_t pursue(struct bng_domain *d, enum bng_alarm_kind k) {
         bool worse =
             k == BNG_APPORTION && a->free_sent > 0 && bng_domain_free(d) * 2 <= a->free_sent;
         int64_t left = a->retry_at * NS_PER_S - wall;
-        if (a->attempt > 0 && left > 0 && !worse) {
+        /* No manager asks for more than the time to the next window: the clock was set. */
+        bool set = left > RETRY_MAX_NS;
+        if (a->attempt > 0 && left > 0 && !worse && !set) {
             return left;
         }
     }

@@ -97,8 +97,9 @@ struct queued *bng_emit(struct bng_engine *e, entity_msg *m, enum bng_ask ask, c
 void bng_flush(struct bng_engine *e); /* sends what the window allows */
 bool bng_answered(struct bng_engine *e, uint64_t msg_id, struct queued *out); /* false: not open */
 void bng_drop_queue(struct bng_engine *e);
-/* The next part of the domain's pools; *from counts on. mem_free. */
-struct part *bng_take_part(const struct bng_domain *d, size_t *from);
+/* The next part of the domain's pools; *from counts on. mem_free. in_service: without those that
+ * are still to be added, or were refused. */
+struct part *bng_take_part(const struct bng_domain *d, size_t *from, bool in_service);
 void bng_wire_alarm(struct bng_domain *d, enum bng_alarm_kind k, bool abate);
 void bng_wire_stats(struct bng_domain *d);
 void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const char *text,

@@ -85,9 +85,12 @@ static void fill_pool(const struct bng_pool *p, wire_pool *w, Openapmi__V1__Pref
                                          : OPENAPMI__V1__POOL_STATE__ACTIVE;
 }
 
-struct part *bng_take_part(const struct bng_domain *d, size_t *from) {
+struct part *bng_take_part(const struct bng_domain *d, size_t *from, bool in_service) {
     struct part *t = MEM_NEW(struct part);
     for (; *from < d->n_pools && t->n < BNG_SYNC_PART; ++*from) {
+        if (in_service && (d->pools[*from]->phase < BNG_ACTIVE || d->pools[*from]->refused[0])) {
+            continue;
+        }
         fill_pool(d->pools[*from], &t->pools[t->n], &t->prefixes[t->n]);
         t->ptr[t->n] = &t->pools[t->n];
         t->n++;
@@ -103,7 +106,8 @@ void bng_wire_stats(struct bng_domain *d) {
         used += d->pools[i]->used;
     }
     do {
-        struct part *t = bng_take_part(d, &from);
+        /* A pool that is listed here is taken as accepted (P-04). */
+        struct part *t = bng_take_part(d, &from, true);
         entity_msg m = OPENAPMI__V1__ENTITY_MSG__INIT;
         Openapmi__V1__Stats s = OPENAPMI__V1__STATS__INIT;
         BODY(m, STATS);
@@ -124,12 +128,18 @@ void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const 
     char line[BNG_TEXT_MAX]; /* it may repeat what the manager, or Kea, has said */
     text_line(line, sizeof line, text);
     for (size_t i = 0; i < BNG_ORDERS_KEPT; i++) {
-        if (strcmp(e->orders[i].id, id) == 0) {
-            e->orders[i].done = true;
-            e->orders[i].code = code;
-            e->orders[i].revision = revision;
-            snprintf(e->orders[i].text, sizeof e->orders[i].text, "%s", line);
+        struct order_kept *k = &e->orders[i];
+        if (strcmp(k->id, id) != 0 || k->done) {
+            continue; /* a result that is said once more stays as it was */
         }
+        if (code == 14) {
+            k->id[0] = '\0'; /* not done, for now: the same order again is tried again */
+            continue;
+        }
+        k->done = true;
+        k->code = code;
+        k->revision = revision;
+        snprintf(k->text, sizeof k->text, "%s", line);
     }
     if (e->session == BNG_DOWN) {
         return; /* the next synchronisation tells */

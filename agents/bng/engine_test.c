@@ -90,7 +90,7 @@ static void first_pool(void **state) {
     world_free(w);
 }
 
-/* proves: APM-002 APM-050 APM-054 */
+/* proves: APM-002 APM-050 APM-054 V3 */
 static void threshold_edges(void **state) {
     struct world *w = world_new();
     world_connect(w);

@@ -107,7 +107,7 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
             s.digest.len = sizeof hash;
             from = d->n_pools;
         } else {
-            t = bng_take_part(d, &from);
+            t = bng_take_part(d, &from, false);
             s.pool = t->ptr;
             s.n_pool = t->n;
         }

@@ -119,7 +119,8 @@ static enum err_code start(struct agent *a, struct err *err) {
     a->hup = loop_signal_new(a->loop, SIGHUP, reload, a);
     a->kea = kea_new(a->loop, &a->config, a->engine, poke, a);
     a->frr = frr_new(a->loop, &a->config, a->engine, poke, a);
-    a->view = (struct status_view){.c = &a->config,
+    a->view = (struct status_view){.loop = a->loop,
+                                   .c = &a->config,
                                    .e = a->engine,
                                    .kea = a->kea,
                                    .frr = a->frr,

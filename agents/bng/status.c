@@ -230,6 +230,13 @@ void status_metrics(const struct status_view *v, struct buf *out) {
     const struct kea_stats *k = kea_stats(v->kea);
     const struct frr_stats *f = frr_stats(v->frr);
     const struct session_stats *s = session_stats(v->session);
+    const struct loop_counters *l = loop_counters(v->loop);
+    metric(out, "loop_callbacks_total", "counter", "callbacks served by the loop",
+           (double)atomic_load(&l->callbacks));
+    metric(out, "loop_slow_total", "counter", "callbacks that held the loop for too long",
+           (double)atomic_load(&l->slow));
+    metric(out, "loop_slowest_seconds", "gauge", "the longest callback so far",
+           (double)atomic_load(&l->slowest_ns) / 1e9);
     metric(out, "session_up", "gauge", "1: in step with the manager",
            bng_engine_session(v->e) == BNG_READY);
     metric(out, "session_dials_total", "counter", "attempts to reach a manager", (double)s->dials);

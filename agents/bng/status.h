@@ -11,6 +11,7 @@
 #include "net/http.h"
 
 struct status_view {
+    struct loop *loop;
     const struct bng_config *c;
     const struct bng_engine *e;
     const struct kea *kea;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -37,6 +40,36 @@ static void strings(void **state) {
     mem_free(p);
     mem_free(NULL);
     mem_free(mem_dup(NULL, 0));
+}
+
+/* What the last words of a process are that asks for n times `size` bytes; its status. */
+static int last_words(size_t n, size_t size, char *words, size_t words_size) {
+    int ends[2], status = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        mem_free(mem_array(NULL, n, size));
+        _exit(0);
+    }
+    close(ends[1]);
+    ssize_t got = read(ends[0], words, words_size - 1);
+    words[got > 0 ? got : 0] = '\0';
+    close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* proves: F-06 */
+static void without_memory_it_ends(void **state) {
+    char words[200];
+    int status = last_words(SIZE_MAX / 2, 3, words, sizeof words); /* more than can be said */
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_non_null(strstr(words, "out of memory"));
+    /* more than there is; a sanitizer has words and a status of its own */
+    assert_int_not_equal(last_words(SIZE_MAX / 4, 1, words, sizeof words), 0);
+    assert_int_not_equal(words[0], '\0');
 }
 
 static void arenas(void **state) {
@@ -116,6 +149,7 @@ static void lists(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings),
+        cmocka_unit_test(without_memory_it_ends),
         cmocka_unit_test(arenas),
         cmocka_unit_test(lists),
     };

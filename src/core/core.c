@@ -116,6 +116,7 @@ static void core_free(struct core *c) {
     events_free(c);
     history_free(c);
     refs_free(c);
+    index_free(c);
     timers_free(&c->timers);
     snap_release(c->tip);
     snap_release(c->published);
@@ -176,6 +177,7 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     c->lease = (struct log_lease){.holder = "weftd", .ttl_ns = LEASE_TTL_S * NS_PER_S};
     ERR_GOTO(rc, log_lease_acquire(c->log, &c->lease, e), fail);
     create_services(c);
+    index_start(c);
     ERR_GOTO(rc, recover(c, e), fail);
     publish_first(c);
     c->lease_timer = (struct timer){.fire = lease_fire, .arg = c};

@@ -210,6 +210,7 @@ static void set_clock(int64_t by_s) {
     testing.clock.fake_wall += by_s * NS_PER_S;
 }
 
+/* proves: F-07 */
 static void test_time_to_confirm_by_a_clock_that_is_set(void **state) {
     static const int64_t jumps[] = {-100000, -7200, 7200, 100000};
     testing_must(testing_profile(EDIT_CREATE, "a", 1));

@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "core/logins.h"
-#include "core/rights.h"
 
 enum { BASIC_MAX = 1024 /* bytes of user:password in base64 */ };
 
@@ -17,7 +16,7 @@ struct http_auth_ticket {
     struct core *core;
     struct loop *loop;
     char source[96];
-    char user[256], password[RIGHTS_PASSWORD_MAX];
+    char user[HTTP_AUTH_USER_MAX], password[RIGHTS_PASSWORD_MAX];
     struct actor who;
     struct err err;
     enum err_code rc;
@@ -44,9 +43,8 @@ static void hash_job(void *arg) {
     loop_post(t->loop, hashed, t);
 }
 
-/* user:password out of base64 (RFC 7617). */
-static bool basic_decode(const char *b64, char *user, size_t user_size, char *password,
-                         size_t password_size) {
+bool http_auth_basic(const char *b64, char user[HTTP_AUTH_USER_MAX],
+                     char password[RIGHTS_PASSWORD_MAX]) {
     uint8_t raw[BASIC_MAX];
     size_t n = strlen(b64), pad = 0;
     if (n == 0 || n % 4 != 0 || n > BASIC_MAX) {
@@ -62,10 +60,10 @@ static bool basic_decode(const char *b64, char *user, size_t user_size, char *pa
     ok = colon != NULL && memchr(raw, '\0', len) == NULL;
     if (ok) {
         size_t u = (size_t)(colon - raw), p = len - u - 1;
-        ok = u > 0 && u < user_size && p < password_size;
+        ok = u > 0 && u < HTTP_AUTH_USER_MAX && p < RIGHTS_PASSWORD_MAX;
         if (ok) {
-            snprintf(user, user_size, "%.*s", (int)u, (const char *)raw);
-            snprintf(password, password_size, "%.*s", (int)p, (const char *)colon + 1);
+            snprintf(user, HTTP_AUTH_USER_MAX, "%.*s", (int)u, (const char *)raw);
+            snprintf(password, RIGHTS_PASSWORD_MAX, "%.*s", (int)p, (const char *)colon + 1);
         }
     }
     mem_wipe(raw, sizeof raw);
@@ -91,7 +89,7 @@ static struct http_auth_ticket *basic(const struct http_auth_config *cfg, const 
     t->done = done;
     t->arg = arg;
     snprintf(t->source, sizeof t->source, "%s", source);
-    if (!basic_decode(b64, t->user, sizeof t->user, t->password, sizeof t->password)) {
+    if (!http_auth_basic(b64, t->user, t->password)) {
         login_failed(cfg->core, NULL, source, malformed);
         t->rc = err_set(&t->err, ERR_AUTH, NULL, "%s", malformed);
     } else if (rights_password_cached(cfg->core, t->user, t->password)) {

@@ -11,8 +11,11 @@
 #define CORE_HTTP_AUTH_H
 
 #include "core/core.h"
+#include "core/rights.h"
 #include "core/workers.h"
 #include "net/http.h"
+
+enum { HTTP_AUTH_USER_MAX = 256 };
 
 struct http_auth_config {
     struct core *core;
@@ -40,5 +43,9 @@ enum err_code http_auth_certificate(struct core *c, const struct tls_peer *p, co
                                     struct actor *who, struct err *e);
 /* `done` will not be called any more. */
 void http_auth_cancel(struct http_auth_ticket *t);
+
+/* user:password out of base64 (RFC 7617); false: malformed, or too long for the fields. */
+bool http_auth_basic(const char *b64, char user[HTTP_AUTH_USER_MAX],
+                     char password[RIGHTS_PASSWORD_MAX]);
 
 #endif

@@ -171,6 +171,8 @@ struct service_slot {
     void *self;
 };
 
+struct kind_index;
+
 struct core {
     struct core_options options;
     const struct clock *clock;
@@ -186,6 +188,8 @@ struct core {
     struct snap *tip;               /* newest, perhaps not durable yet */
     struct map referrers;           /* object path -> struct map {referring path -> leaf path} */
     struct map made;                /* owner path -> struct map {made path -> ""} */
+    struct kind_index *indexes;     /* by the kind's id: its leaves that are weft:index */
+    struct map by_value;            /* leaf and value -> struct map {object path -> ""} */
     struct commit_record **history; /* oldest first */
     size_t n_history;
     size_t history_bytes;
@@ -273,6 +277,11 @@ const char *refs_referrer(struct core *c, const char *path, const char **at);
 /* Objects made by `owner`: calls fn with each path. */
 void refs_each_made(struct core *c, const char *owner, void (*fn)(const char *path, void *arg),
                     void *arg);
+
+/* index.c */
+void index_start(struct core *c); /* before the first object */
+void index_swap(struct core *c, const struct object *old, const struct object *new_);
+void index_free(struct core *c);
 
 /* change.c */
 /* Runs complete, references, check, fold on what was put; shared by changes and take-back. */

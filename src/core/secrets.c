@@ -5,10 +5,10 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -19,19 +19,9 @@ static bool have_key;
 
 static enum err_code make_key(const char *file, struct err *e) {
     uint8_t key[KEY_BYTES];
-    char *fresh = mem_printf("%s.new", file);
-    enum err_code rc = ERR_OK;
     rng_secure(key, sizeof key);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, key, sizeof key) != (ssize_t)sizeof key || fsync(fd) != 0 ||
-        rename(fresh, file) != 0) {
-        rc = err_errno(e, errno, file, "the key for secrets can't be made");
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
+    enum err_code rc = file_write(file, key, sizeof key, 0600, e);
     mem_wipe(key, sizeof key);
-    mem_free(fresh);
     return rc;
 }
 

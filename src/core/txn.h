@@ -19,6 +19,10 @@ struct timers *core_timers(struct core *c); /* writer thread (or unthreaded) onl
 /* Configuration as this transaction sees it (its own writes included). Borrowed. */
 const struct snap *txn_snap(struct txn *t);
 const struct object *txn_get(struct txn *t, const char *path);
+/* Calls fn with each object in which `leaf`, one that is marked weft:index, has this value (as
+ * text, in canonical form; a default counts). In no order; fn must not change anything. */
+void txn_lookup(struct txn *t, const struct node *leaf, const char *value,
+                void (*fn)(const struct object *o, void *arg), void *arg);
 
 /* The operations of the change at hand, in order; for complete, check and changed. */
 struct txn_op {

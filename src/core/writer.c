@@ -159,6 +159,7 @@ static struct undo *add_undo(struct txn *t, int what) {
 void core_swap_object(struct core *c, const struct object *old, const struct object *new_) {
     c->tip = snap_replace(c->tip, old, new_);
     refs_swap(c, old, new_);
+    index_swap(c, old, new_);
 }
 
 void txn_apply_object(struct txn *t, const struct object *old, const struct object *new_) {

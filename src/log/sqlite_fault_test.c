@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A day in the life of a log, with the disk failing at the N-th write or sync, for all N, and the
- * power going at the end or not. Whatever happens: what was acknowledged is there, what failed is
- * not, and the store is sound.
+ * A day in the life of a log, with the disk failing at the N-th write or sync, or SQLite getting no
+ * memory at the N-th time that it asks, for all N, and the power going at the end or not. Whatever
+ * happens: what was acknowledged is there, what failed is not, and the store is sound.
  */
 #include "log/testing.h"
 
@@ -16,7 +16,7 @@
 #include "log/entry.h"
 #include "log/vfs_power.h"
 
-enum { STEPS = 14, KEYS = 5 };
+enum { STEPS = 14, KEYS = 5, MEMORY_STRIDE = 7 };
 
 struct day {
     char dir[64], url[128];
@@ -41,6 +41,46 @@ static void key_of(uint64_t index, char out[16]) {
 
 static uint8_t space_of(uint64_t index) {
     return index % 3 == 0 ? LOG_CONFIG : LOG_STATE;
+}
+
+/* ---- memory that is not to be had ---- */
+
+static sqlite3_mem_methods memory;     /* the real one */
+static _Atomic int64_t asked, fail_at; /* 0: never */
+static _Atomic bool fail_for_ever;
+
+static bool no_memory(void) {
+    int64_t n = ++asked, at = fail_at;
+    return at > 0 && (n == at || (n > at && fail_for_ever));
+}
+
+static void *failing_malloc(int n) {
+    return no_memory() ? NULL : memory.xMalloc(n);
+}
+
+static void *failing_realloc(void *p, int n) {
+    return no_memory() ? NULL : memory.xRealloc(p, n);
+}
+
+/* The n-th request from now on fails; 0: none. */
+static void fail_memory(int64_t n, bool for_ever) {
+    fail_for_ever = for_ever;
+    fail_at = n > 0 ? asked + n : 0;
+}
+
+/* Before SQLite is used at all. */
+static void watch_memory(void) {
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory), SQLITE_OK);
+    sqlite3_mem_methods m = memory;
+    m.xMalloc = failing_malloc;
+    m.xRealloc = failing_realloc;
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_MALLOC, &m), SQLITE_OK);
+    assert_int_equal(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0), SQLITE_OK); /* ask each time */
+}
+
+static void no_faults(void) {
+    vfs_power_set_faults(NULL);
+    fail_memory(0, false);
 }
 
 /* ---- verification ---- */
@@ -129,7 +169,7 @@ static void verify(struct day *d) {
 static void open_day(struct day *d, bool check) {
     for (int attempt = 0;; attempt++) {
         if (attempt == 3) {
-            vfs_power_set_faults(NULL);
+            no_faults();
         }
         assert_true(attempt < 5);
         struct err err = {0};
@@ -161,7 +201,7 @@ static void open_day(struct day *d, bool check) {
 static void reopen_day(struct day *d) {
     for (int attempt = 0;; attempt++) {
         if (attempt == 3) {
-            vfs_power_set_faults(NULL);
+            no_faults();
         }
         assert_true(attempt < 5);
         struct err err = {0};
@@ -218,7 +258,7 @@ static bool append_some(struct day *d, size_t n) {
         d->doubts++;
     }
     if (vfs_power_was_cut() && !st.needs_reopen) {
-        vfs_power_set_faults(NULL);
+        no_faults();
         log_close(d->log);
         d->log = NULL;
         open_day(d, true);
@@ -247,6 +287,11 @@ static void live(struct day *d) {
         if (step % 3 == 1) {
             log_fold(d->log, 2, NULL, &err);
         }
+        if (step % 4 == 2) { /* may fail; what it finds is right */
+            uint64_t last = 0;
+            log_read(d->log, 1, UINT64_MAX, verify_entry, &last, &err);
+            assert_true(last <= log_head(d->log));
+        }
         if (step == 6) {
             struct log_keep keep = {.entries = 4, .commits = 1};
             log_trim(d->log, &keep, NULL, &err);
@@ -263,7 +308,7 @@ static void begin_day(struct day *d, uint64_t seed, unsigned early) {
     *d = (struct day){0};
     testing_dir(d->dir);
     snprintf(d->url, sizeof d->url, "sqlite:%s/log.db", d->dir);
-    vfs_power_set_faults(NULL);
+    no_faults();
     vfs_power_seed(seed, early);
 }
 
@@ -271,7 +316,7 @@ static void end_day(struct day *d, bool cut) {
     if (cut) {
         vfs_power_cut();
     }
-    vfs_power_set_faults(NULL);
+    no_faults();
     log_close(d->log);
     d->log = NULL;
     open_day(d, false);
@@ -288,27 +333,32 @@ static void end_day(struct day *d, bool cut) {
 
 struct sweep {
     const char *name;
-    bool sync; /* the N-th sync fails, not the N-th write */
+    enum { WRITES, SYNCS, MEMORY } what; /* the N-th of these fails */
     struct vfs_power_faults faults;
     unsigned early;
     bool cut_at_end;
 };
 
+static int64_t so_far(const struct sweep *w) {
+    return w->what == SYNCS ? vfs_power_syncs() : w->what == WRITES ? vfs_power_writes() : asked;
+}
+
 /* `reopens`: out of a log that takes nothing more by log_reopen, not by closing and opening it. */
 static void sweep(const struct sweep *w, bool reopens) {
     struct vfs_power_faults f = w->faults;
     int struck = 0, doubts = 0, reopened = 0;
-    for (int64_t n = 1;; n++) {
+    for (int64_t n = 1;; n += w->what == MEMORY ? MEMORY_STRIDE : 1) {
         struct day d;
         begin_day(&d, (uint64_t)n, w->early);
         d.reopens = reopens;
-        f.fail_sync = w->sync ? n : 0;
-        f.fail_write = w->sync ? 0 : n;
-        int64_t before = w->sync ? vfs_power_syncs() : vfs_power_writes();
+        f.fail_sync = w->what == SYNCS ? n : 0;
+        f.fail_write = w->what == WRITES ? n : 0;
+        int64_t before = so_far(w);
         vfs_power_set_faults(&f);
+        fail_memory(w->what == MEMORY ? n : 0, f.for_ever);
         open_day(&d, true);
         live(&d);
-        int64_t passed = (w->sync ? vfs_power_syncs() : vfs_power_writes()) - before;
+        int64_t passed = so_far(w) - before;
         end_day(&d, w->cut_at_end);
         struck += d.failures > 0;
         doubts += d.doubts;
@@ -320,52 +370,68 @@ static void sweep(const struct sweep *w, bool reopens) {
         }
     }
     assert_true(struck > 0);
-    assert_true(reopened > 0 || !reopens || !w->sync);
+    assert_true(reopened > 0 || !reopens || w->what != SYNCS);
     /* A sync that fails once leaves no doubt: the batch is voided, and that is synced. */
     assert_true(doubts == 0 || f.for_ever || f.cut);
 }
 
+/* proves: F-05 */
 static void test_sync_fails_once(void **state) {
-    sweep(&(struct sweep){"sync fails", true, {.partial_percent = 50}, 0, false}, false);
-    sweep(&(struct sweep){"sync fails", true, {.partial_percent = 50}, 0, false}, true);
-    sweep(&(struct sweep){"sync fails, cut at the end", true, {.partial_percent = 50}, 0, true},
+    sweep(&(struct sweep){"sync fails", SYNCS, {.partial_percent = 50}, 0, false}, false);
+    sweep(&(struct sweep){"sync fails", SYNCS, {.partial_percent = 50}, 0, false}, true);
+    sweep(&(struct sweep){"sync fails, cut at the end", SYNCS, {.partial_percent = 50}, 0, true},
           false);
-    sweep(&(struct sweep){"sync fails, cut at the end", true, {.partial_percent = 50}, 0, true},
+    sweep(&(struct sweep){"sync fails, cut at the end", SYNCS, {.partial_percent = 50}, 0, true},
           true);
 }
 
+/* proves: F-05 */
 static void test_sync_fails_for_ever(void **state) {
     struct vfs_power_faults f = {.for_ever = true, .partial_percent = 50};
-    sweep(&(struct sweep){"sync fails for ever", true, f, 0, false}, false);
-    sweep(&(struct sweep){"sync fails for ever", true, f, 0, false}, true);
-    sweep(&(struct sweep){"sync fails for ever, cut at the end", true, f, 30, true}, false);
-    sweep(&(struct sweep){"sync fails for ever, cut at the end", true, f, 30, true}, true);
+    sweep(&(struct sweep){"sync fails for ever", SYNCS, f, 0, false}, false);
+    sweep(&(struct sweep){"sync fails for ever", SYNCS, f, 0, false}, true);
+    sweep(&(struct sweep){"sync fails for ever, cut at the end", SYNCS, f, 30, true}, false);
+    sweep(&(struct sweep){"sync fails for ever, cut at the end", SYNCS, f, 30, true}, true);
 }
 
 static void test_write_fails(void **state) {
     struct vfs_power_faults f = {.write_code = SQLITE_IOERR_WRITE};
-    sweep(&(struct sweep){"write fails", false, f, 0, true}, false);
+    sweep(&(struct sweep){"write fails", WRITES, f, 0, true}, false);
     f.for_ever = true;
-    sweep(&(struct sweep){"write fails for ever", false, f, 30, true}, false);
+    sweep(&(struct sweep){"write fails for ever", WRITES, f, 30, true}, false);
 }
 
+/* proves: F-04 */
 static void test_disk_full(void **state) {
     struct vfs_power_faults f = {.write_code = SQLITE_FULL};
-    sweep(&(struct sweep){"disk full for one write", false, f, 0, false}, false);
+    sweep(&(struct sweep){"disk full for one write", WRITES, f, 0, false}, false);
     f.for_ever = true;
-    sweep(&(struct sweep){"disk full", false, f, 0, true}, false);
+    sweep(&(struct sweep){"disk full", WRITES, f, 0, true}, false);
 }
 
+/* proves: F-06 */
+/* SQLite gives up what it was doing; what that was must not matter. (Our own memory: see
+ * base/mem.h, the process ends, as in test/crash.) */
+static void test_no_memory(void **state) {
+    struct vfs_power_faults f = {0};
+    sweep(&(struct sweep){"no memory", MEMORY, f, 0, false}, false);
+    sweep(&(struct sweep){"no memory, cut at the end", MEMORY, f, 30, true}, true);
+    f.for_ever = true;
+    sweep(&(struct sweep){"no memory for a while", MEMORY, f, 0, true}, true);
+}
+
+/* proves: F-02 */
 static void test_power_cut(void **state) {
     struct vfs_power_faults f = {.cut = true};
-    sweep(&(struct sweep){"power cut at a sync", true, f, 0, false}, false);
-    sweep(&(struct sweep){"power cut at a sync", true, f, 0, false}, true);
-    sweep(&(struct sweep){"power cut at a sync, torn", true, f, 40, false}, false);
-    sweep(&(struct sweep){"power cut at a sync, torn", true, f, 40, false}, true);
-    sweep(&(struct sweep){"power cut at a write, torn", false, f, 40, false}, false);
-    sweep(&(struct sweep){"power cut at a write, torn", false, f, 40, false}, true);
+    sweep(&(struct sweep){"power cut at a sync", SYNCS, f, 0, false}, false);
+    sweep(&(struct sweep){"power cut at a sync", SYNCS, f, 0, false}, true);
+    sweep(&(struct sweep){"power cut at a sync, torn", SYNCS, f, 40, false}, false);
+    sweep(&(struct sweep){"power cut at a sync, torn", SYNCS, f, 40, false}, true);
+    sweep(&(struct sweep){"power cut at a write, torn", WRITES, f, 40, false}, false);
+    sweep(&(struct sweep){"power cut at a write, torn", WRITES, f, 40, false}, true);
 }
 
+/* proves: F-04 */
 /* The disk is full for a while: appends fail cleanly and go on by themselves when there is room. */
 static void test_room_comes_back(void **state) {
     struct day d;
@@ -568,12 +634,14 @@ static void test_backup_of_a_broken_log(void **state) {
 
 int main(void) {
     testing_quiet();
+    watch_memory();
     vfs_power_register(false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sync_fails_once),
         cmocka_unit_test(test_sync_fails_for_ever),
         cmocka_unit_test(test_write_fails),
         cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_power_cut),
         cmocka_unit_test(test_room_comes_back),
         cmocka_unit_test(test_what_was_refused_stays_away),

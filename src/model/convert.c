@@ -2,7 +2,7 @@
 /*
  * Records written by older releases. A kind's version goes up (weft:kind-version) when its older
  * documents would no longer be valid or would mean something else; the step from one version to
- * the next is a function here, and test/model/records/ keeps a record of each version.
+ * the next is a function here, and test/stores/ keeps a store of each format.
  */
 #include <string.h>
 

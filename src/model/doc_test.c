@@ -261,7 +261,7 @@ static void tags(void **state) {
 }
 
 /* The traps of libyang that docs/model.md lists. */
-/* proves: APM-017 */
+/* proves: APM-017 T-01 */
 static void host_bits(void **state) {
     REFUSED(&apm_partition_kind,
             "{\"name\":\"a\",\"min-prefix-len\":20,\"max-prefix-len\":27,"
@@ -273,6 +273,7 @@ static void host_bits(void **state) {
             "/weft-toy:toys/toy=m,1/level", "10.0.0.0/24");
 }
 
+/* proves: T-02 */
 static void deep_nesting(void **state) {
     struct buf b = BUF_INIT;
     buf_str(&b, "{\"name\":\"a\",\"unknown\":");
@@ -295,6 +296,7 @@ static void deep_nesting(void **state) {
     buf_free(&b);
 }
 
+/* proves: T-03 */
 static void wide_numbers(void **state) {
     REFUSED(&toy_box_kind, "{\"name\":\"b\",\"size\":5}", ERR_INVALID, "/weft-toy:toys/box=b/size",
             "64-bit number: JSON has those as strings");

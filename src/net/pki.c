@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/pki.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "net/tls.h"
@@ -23,41 +20,6 @@ enum { CN_MAX = 64, SANS_MAX = 64 }; /* CN: upper bound of RFC 5280 appendix A *
 static enum err_code fail(struct err *e, const char *file, const char *what) {
     char text[128];
     return err_set(e, ERR_INVALID, file, "%s: %s", what, tls_error_text(text, sizeof(text)));
-}
-
-/* Writes beside the file and renames, both synced: the file is whole, or the old one, at any time.
- */
-static enum err_code write_file(const char *file, const void *p, size_t n, struct err *e) {
-    char *tmp = mem_printf("%s.new", file);
-    enum err_code rc = ERR_OK;
-    unlink(tmp);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        rc = err_errno(e, errno, tmp, "can't make the file");
-        goto out;
-    }
-    size_t at = 0;
-    while (at < n) {
-        ssize_t w = write(fd, (const char *)p + at, n - at);
-        if (w < 0 && errno != EINTR) {
-            rc = err_errno(e, errno, tmp, "can't write");
-            break;
-        }
-        at += w > 0 ? (size_t)w : 0;
-    }
-    if (rc == ERR_OK && fsync(fd) < 0) {
-        rc = err_errno(e, errno, tmp, "can't sync");
-    }
-    close(fd);
-    if (rc == ERR_OK && rename(tmp, file) < 0) {
-        rc = err_errno(e, errno, file, "can't rename");
-    }
-    if (rc != ERR_OK) {
-        unlink(tmp);
-    }
-out:
-    mem_free(tmp);
-    return rc;
 }
 
 static enum err_code write_pem(const char *file, X509 *cert, EVP_PKEY *key, struct err *e) {
@@ -70,7 +32,7 @@ static enum err_code write_pem(const char *file, X509 *cert, EVP_PKEY *key, stru
     if (ok != 1 || n <= 0) {
         rc = fail(e, file, "can't encode");
     } else {
-        rc = write_file(file, p, (size_t)n, e);
+        rc = file_write(file, p, (size_t)n, 0600, e);
         mem_wipe(p, (size_t)n);
     }
     BIO_free(bio);

@@ -550,6 +550,16 @@ static void adjust_partition(struct pools *p, struct txn *t, struct domain *d,
     }
 }
 
+/* Is there a pool about which the entity needs a verdict? It may have lost the one it was given. */
+static bool has_conflicts(const struct domain *d) {
+    for (uint32_t i = 0; i < d->n_pools; i++) {
+        if (!pool_state_managed(d->pools[i].state)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* All parts are there. */
 static void pool_sync_whole(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                             struct domain *d, const Openapmi__V1__PoolSync *last) {
@@ -563,9 +573,11 @@ static void pool_sync_whole(struct pools *p, struct txn *t, struct apmi_session 
     adjust_partition(p, t, d, last);
     if (n == 0 && last->digest.len == 32) {
         domain_digest(d, ours);
-        if (memcmp(ours, last->digest.data, 32) != 0) {
+        bool same = memcmp(ours, last->digest.data, 32) == 0;
+        if (!same || has_conflicts(d)) {
             pool_sync_reply(t, s, msg_id, &r, last->domain, CODE_ABORTED,
-                            "the digests differ: send the full list");
+                            same ? "pools are in conflict or unmanaged: send the full list"
+                                 : "the digests differ: send the full list");
             arena_free(a);
             return;
         }

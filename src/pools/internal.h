@@ -219,6 +219,7 @@ struct domain {
     bool thresholds_known;
     uint64_t thresholds_in_flight; /* revision of the unanswered order; 0: none */
     char *thresholds_refused;      /* why; NULL: not refused */
+    bool thresholds_later;         /* only for now: they are sent again */
     struct domain_stats stats;
 };
 

@@ -16,8 +16,6 @@
 
 LOGGER_MODULE(pools);
 
-enum { NOT_FOUND = 5 }; /* google.rpc */
-
 typedef Openapmi__V1__Order order_msg;
 
 static void order_send(struct txn *t, struct apmi_session *s, const order_msg *o) {
@@ -106,7 +104,8 @@ void thresholds_order(struct pools *p, struct domain *d, uint64_t revision) {
     mem_free(d->thresholds_refused);
     d->thresholds_refused = NULL;
     char id[64];
-    snprintf(id, sizeof id, "th.%" PRIu32 ".%" PRIu64, d->id, revision);
+    /* Each try is an order of its own: an entity repeats its result for one it has seen. */
+    snprintf(id, sizeof id, "th.%" PRIu32 ".%" PRIu64 ".%" PRIu64, d->id, revision, ++p->order_seq);
     order_msg o = OPENAPMI__V1__ORDER__INIT;
     o.order_id = id;
     o.type = OPENAPMI__V1__ORDER_TYPE__ORDER_UPDATE_THRESHOLDS;
@@ -119,25 +118,33 @@ void thresholds_order(struct pools *p, struct domain *d, uint64_t revision) {
     apmi_send_now(d->entity->session, &m);
 }
 
+/* All answers to a revision are there: what is told to core? */
 static void thresholds_progress(struct entity *en) {
     if (en->in_flight > 0 || en->sending == 0 || en->target == NULL) {
         return;
     }
     uint64_t revision = en->sending;
+    const struct domain *refused = NULL, *later = NULL;
+    char why[400] = "";
     en->sending = 0;
     MAP_FOREACH (m, &en->domains) {
         const struct domain *d = m->value;
-        if (d->thresholds_refused != NULL) {
-            char why[400];
-            snprintf(why, sizeof why, "domain %s: %s", d->name, d->thresholds_refused);
-            en->sync_pending = false;
-            target_refused(en->target, revision, why);
-            return;
-        }
+        refused = d->thresholds_refused != NULL && !d->thresholds_later ? d : refused;
+        later = d->thresholds_refused != NULL && d->thresholds_later ? d : later;
+    }
+    const struct domain *d = refused != NULL ? refused : later;
+    if (d != NULL) {
+        snprintf(why, sizeof why, "domain %s: %s", d->name, d->thresholds_refused);
     }
     if (en->sync_pending) {
+        /* It is in step with what was when it connected. What came after, refused or not, is a
+         * revision that core sends now, with an answer that counts. */
         en->sync_pending = false;
         target_synced(en->target);
+    } else if (refused != NULL) {
+        target_refused(en->target, revision, why);
+    } else if (later != NULL) {
+        target_failed(en->target, revision, why);
     } else {
         target_applied(en->target, revision);
     }
@@ -172,6 +179,7 @@ static void thresholds_result(struct pools *p, struct txn *t, struct apmi_sessio
         d->sent_hold = d->asked_hold;
         d->thresholds_known = true;
     } else {
+        d->thresholds_later = r->status->code == CODE_UNAVAILABLE;
         d->thresholds_refused =
             mem_strdup(r->status->text[0] ? r->status->text : "no reason given");
         L_WARN("%s domain %s refuses thresholds %" PRIu32 "/%" PRIu32 ": %s", d->entity->system_id,
@@ -297,11 +305,10 @@ static void pool_result(struct pools *p, struct txn *t, struct domain *d, uint32
             removal_confirmed(p, t, d, ordinal);
             return; /* the domain may be gone */
         }
-        if (po->state == POOL_REMOVING) { /* it will report the pool drained again */
-            pool_set_state(p, t, d, ordinal, POOL_DRAIN_SET, -1);
-        }
-        if (!ok && st->code == NOT_FOUND) { /* or it is gone there already: its list will tell */
+        if (!ok && st->code == CODE_NOT_FOUND) { /* gone there already? its list will tell */
             order_resync(p, t, d);
+        } else if (po->state == POOL_REMOVING) { /* it will report the pool drained again */
+            pool_set_state(p, t, d, ordinal, POOL_DRAIN_SET, -1);
         }
         break;
     default:
@@ -340,10 +347,8 @@ static bool has_prefix(const struct pool *po, const Openapmi__V1__Prefix *px) {
 
 /* Results may be repeated, and come late; names of pools come again (APM-035). What was said of an
  * earlier pool of that name says nothing about this one. */
-static bool is_about(const struct pool *po, const struct answer *old,
-                     const Openapmi__V1__OrderResult *r) {
-    return po->allocated_at <= old->at_s &&
-           (r->pool == NULL || r->pool->prefix == NULL || has_prefix(po, r->pool->prefix));
+static bool is_about(const struct pool *po, const Openapmi__V1__OrderResult *r) {
+    return r->pool == NULL || r->pool->prefix == NULL || has_prefix(po, r->pool->prefix);
 }
 
 /* The pools that the answer gave: all of them, or the one that the entity refuses. */
@@ -354,11 +359,16 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d, const
     for (uint32_t ordinal = a->first; ordinal < a->first + a->n_add; ordinal++) {
         struct pool *po = domain_pool(d, ordinal);
         char name[POOLS_NAME_MAX + 16];
-        if (po == NULL || (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN)) {
+        if (po == NULL || !is_about(po, r)) {
             continue;
         }
         pool_name(d, po, name);
-        if (only[0] != '\0' && strcmp(only, name) != 0) {
+        bool named = only[0] == '\0' || strcmp(only, name) == 0;
+        if (po->state == POOL_ACTIVE && only[0] != '\0' && named) {
+            order_resync(p, t, d); /* it was counted as accepted before */
+            continue;
+        }
+        if (!named || (po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN)) {
             continue;
         }
         if (ok) {
@@ -380,8 +390,8 @@ static void added_result(struct pools *p, struct txn *t, struct domain *d, const
 static void alarm_id_result(struct pools *p, struct txn *t, struct apmi_session *s,
                             const struct answer *old, const Openapmi__V1__OrderResult *r) {
     struct domain *d = old->domain < p->n_domains ? p->domains[old->domain] : NULL;
-    if (d == NULL || d->entity != apmi_entity(s)) {
-        return;
+    if (d == NULL || d->entity != apmi_entity(s) || d->created_s > old->at_s) {
+        return; /* gone, or another one with its number */
     }
     if (old->n_add > 0) {
         added_result(p, t, d, old, r);
@@ -392,7 +402,7 @@ static void alarm_id_result(struct pools *p, struct txn *t, struct apmi_session 
         return;
     }
     struct pool *po = domain_pool_named(d, a->pool);
-    if (po == NULL || !is_about(po, old, r)) {
+    if (po == NULL || po->allocated_at > old->at_s || !is_about(po, r)) {
         L_DBG("alarm %s is confirmed late: nothing fits it", r->order_id);
     } else if (a->action == OPENAPMI__V1__ACTION__SET_DRAIN) {
         pool_result(p, t, d, po->ordinal, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN, r->status);

@@ -438,7 +438,10 @@ static void explain_thresholds(const struct show *sh, struct buf *b, struct buf 
          " free addresses or fewer, and offers a pool at %" PRIu32 " or more (profile %s).",
          pr->apportion, pr->reclaim, name);
     if (d->thresholds_refused != NULL) {
-        fact(b, json, "The entity refuses these thresholds: %s.", d->thresholds_refused);
+        fact(b, json,
+             d->thresholds_later ? "The entity could not take these thresholds yet: %s."
+                                 : "The entity refuses these thresholds: %s.",
+             d->thresholds_refused);
     } else if (d->thresholds_known && domain_thresholds_differ(sh->p, d)) {
         fact(b, json, "The entity still uses %" PRIu32 " and %" PRIu32 ".", d->sent_apportion,
              d->sent_reclaim);

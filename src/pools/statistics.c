@@ -61,15 +61,27 @@ uint32_t entities_reachable(const struct pools *p) {
     return n;
 }
 
+/* Roots outside the limits (APM-013) and partitions that are low (APM-016), of all partitions. */
+static void of_partitions(const struct pools *p, uint32_t *skipped, uint32_t *low) {
+    *skipped = *low = 0;
+    MAP_FOREACH (m, &p->partitions) {
+        const struct partition *pt = m->value;
+        *skipped += pt->skipped_roots;
+        *low += pt->low;
+    }
+}
+
 void text_statistics(const struct show *sh, struct buf *b) {
     const struct pools *p = sh->p;
     char since[TIME_TEXT_MAX];
+    uint32_t skipped, low;
+    of_partitions(p, &skipped, &low);
     buf_printf(b,
                "%-19s:  %s\n%-19s:  %" PRIu32 ", %" PRIu32 " reachable\n%-19s:  %" PRIu32
-               "\n%-19s:  %" PRIu64 "\n",
+               "\n%-19s:  %" PRIu64 "\n%-19s:  %" PRIu32 "\n%-19s:  %" PRIu32 "\n",
                "Since", time_format(p->stats.since_s, sh->offset_min, since), "Entities",
                p->entity_count, entities_reachable(p), "Pool domains", p->domain_count, "Pools",
-               p->pool_count);
+               p->pool_count, "Skipped roots", skipped, "Low partitions", low);
     for (size_t i = 0; i < N_COUNTERS; i++) {
         buf_printf(b, "%-19s:  %" PRIu64 "\n", counters[i].label, value(p, &counters[i]));
     }
@@ -77,13 +89,9 @@ void text_statistics(const struct show *sh, struct buf *b) {
 
 void json_statistics(const struct show *sh, struct buf *b) {
     const struct pools *p = sh->p;
-    uint32_t skipped = 0, low = 0;
+    uint32_t skipped, low;
     char since[TIME_TEXT_MAX];
-    MAP_FOREACH (m, &p->partitions) {
-        const struct partition *pt = m->value;
-        skipped += pt->skipped_roots;
-        low += pt->low;
-    }
+    of_partitions(p, &skipped, &low);
     buf_printf(b,
                "\"since\":\"%s\",\"entities\":%" PRIu32 ",\"entities-reachable\":%" PRIu32
                ",\"pool-domains\":%" PRIu32 ",\"pools\":%" PRIu64,
@@ -146,6 +154,11 @@ void pools_metrics(void *self, struct buf *out) {
            entities_reachable(p));
     metric(out, "domains", "gauge", "Pool domains.", p->domain_count);
     metric(out, "pools", "gauge", "Pools.", p->pool_count);
+    uint32_t skipped, low_now;
+    of_partitions(p, &skipped, &low_now);
+    metric(out, "skipped_roots", "gauge", "Root prefixes outside their partition's limits.",
+           skipped);
+    metric(out, "partitions_low", "gauge", "Partitions below their low-water mark.", low_now);
     metric(out, "answers_stored", "gauge", "Answers kept for repeated alarms.", p->n_answers);
     metric(out, "apportion_outstanding", "gauge", "Domains waiting for prefixes.",
            outstanding[ALARM_APPORTION]);

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "weftd/first_start.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/ip.h"
 #include "base/lock_file.h"
 #include "base/logger.h"
@@ -48,13 +46,6 @@ void first_start_free(struct first_start *f) {
     mem_free(f->server_key);
     mem_free(f->password_file);
     mem_free(f->backups);
-}
-
-static enum err_code make_folder(const char *path, struct err *e) {
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        return err_errno(e, errno, path, "the folder can't be made");
-    }
-    return ERR_OK;
 }
 
 /* Before anything in it is touched: the log's own lock would come too late for keys and
@@ -151,10 +142,10 @@ enum err_code first_start_files(const char *data, const char *hostnames, struct 
     long long left = 0;
     struct err ignore;
     snprintf(pki, sizeof pki, "%s/pki", data);
-    ERR_TRY(make_folder(data, e));
+    ERR_TRY(file_make_folder(data, 0700, e));
     ERR_TRY(lock_folder(data, &f->lock, e));
-    ERR_TRY(make_folder(pki, e));
-    ERR_TRY(make_folder(f->backups, e));
+    ERR_TRY(file_make_folder(pki, 0700, e));
+    ERR_TRY(file_make_folder(f->backups, 0700, e));
     /* A store that is there has its key somewhere: a new one would only hide that it is missing. */
     snprintf(store, sizeof store, "%s/weft.db", data);
     ERR_TRY(secrets_load(f->secrets_key, !there(store), e));
@@ -181,24 +172,6 @@ enum err_code first_start_files(const char *data, const char *hostnames, struct 
 }
 
 /* ---- the administrator ----------------------------------------------------------------------- */
-
-static enum err_code write_secret(const char *path, const char *text, struct err *e) {
-    char tmp[4096];
-    snprintf(tmp, sizeof tmp, "%s.new", path);
-    unlink(tmp);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return err_errno(e, errno, tmp, "can't be made");
-    }
-    size_t n = strlen(text);
-    bool ok = write(fd, text, n) == (ssize_t)n && fsync(fd) == 0;
-    int why = errno;
-    close(fd);
-    if (!ok || rename(tmp, path) != 0) {
-        return err_errno(e, ok ? errno : why, path, "can't be written");
-    }
-    return ERR_OK;
-}
 
 struct wait {
     pthread_mutex_t lock;
@@ -256,7 +229,7 @@ enum err_code first_start_admin(struct core *c, const struct first_start *f, str
     snprintf(line, sizeof line, "%s\n", password);
     char *hash = rights_hash(password);
     /* The file first: a commit whose password nobody knows would lock everybody out. */
-    enum err_code rc = hash != NULL ? write_secret(f->password_file, line, e)
+    enum err_code rc = hash != NULL ? file_write(f->password_file, line, strlen(line), 0600, e)
                                     : err_set(e, ERR_INTERNAL, NULL, "no password can be hashed");
     if (rc == ERR_OK) {
         rc = commit_admin(c, hash, e);

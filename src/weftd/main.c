@@ -21,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "core/candidate.h"
@@ -114,7 +115,9 @@ static enum err_code become(const char *name, const char *data, struct err *e) {
                    ? ERR_OK
                    : err_set(e, ERR_DENIED, NULL, "only root can become %s", name);
     }
-    if (mkdir(data, 0700) == 0 && chown(data, pw->pw_uid, pw->pw_gid) != 0) {
+    bool fresh = access(data, F_OK) != 0;
+    ERR_TRY(file_make_folder(data, 0700, e));
+    if (fresh && chown(data, pw->pw_uid, pw->pw_gid) != 0) {
         return err_errno(e, errno, data, "can't be given to %s", name);
     }
     if (setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
@@ -404,6 +407,7 @@ static enum err_code start(struct weftd *w, struct err *e) {
         o->hostname = mem_strdup(name);
     }
     first_start_paths(o->data, &w->files);
+    ERR_TRY(maintenance_interrupted(o->store, e));
     ERR_TRY(first_start_files(o->data, o->hostname, &w->files, e));
     ERR_TRY(open_core(w, e));
     w->loop = loop_new("north");

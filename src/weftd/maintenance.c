@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "core/http_auth.h"
 #include "core/secrets.h"
@@ -123,11 +124,8 @@ static int issue(const struct args *a) {
                             .use = a->server ? PKI_SERVER | PKI_CLIENT : PKI_CLIENT,
                             .days = a->days};
     umask(077);
-    if (mkdir(a->words[1], 0700) != 0 && errno != EEXIST) {
-        err_errno(&e, errno, a->words[1], "can't be made");
-        return complain(&e);
-    }
-    if (pki_issue(ca, ca_key, &r, cert, key, &e) != ERR_OK ||
+    if (file_make_folder(a->words[1], 0700, &e) != ERR_OK ||
+        pki_issue(ca, ca_key, &r, cert, key, &e) != ERR_OK ||
         copy_file(ca, ca_copy, &e) != ERR_OK) {
         return complain(&e);
     }
@@ -206,6 +204,18 @@ static enum err_code rename_store(const char *from, const char *to, struct err *
     return ERR_OK;
 }
 
+enum err_code maintenance_interrupted(const char *store, struct err *e) {
+    char fresh[1400];
+    if (strncmp(store, "sqlite:", 7) != 0) {
+        return ERR_OK;
+    }
+    snprintf(fresh, sizeof fresh, "%s.restoring", store + 7);
+    return access(store + 7, F_OK) == 0 || access(fresh, F_OK) != 0
+               ? ERR_OK
+               : err_set(e, ERR_UNAVAILABLE, store + 7,
+                         "a restore was interrupted before it put a store here: restore again");
+}
+
 static void remove_store(const char *name) {
     for (size_t i = 0; i < STORE_FILES; i++) {
         char path[1400];
@@ -234,6 +244,9 @@ static enum err_code restore_checked(const struct args *a, const char *store, co
     }
     if (rc == ERR_OK) {
         rc = rename_store(fresh, store, e);
+    }
+    if (rc == ERR_OK) {
+        rc = file_sync_folder_of(store, e);
     }
     if (rc != ERR_OK) {
         remove_store(fresh);
@@ -264,11 +277,8 @@ static int restore(const struct args *a) {
         return complain(&e);
     }
     umask(077);
-    if (mkdir(a->data, 0700) != 0 && errno != EEXIST) {
-        err_errno(&e, errno, a->data, "can't be made");
-        return complain(&e);
-    }
-    if (restore_checked(a, store, aside, &e) != ERR_OK) {
+    if (file_make_folder(a->data, 0700, &e) != ERR_OK ||
+        restore_checked(a, store, aside, &e) != ERR_OK) {
         return complain(&e);
     }
     printf("restored to %s\n", store);

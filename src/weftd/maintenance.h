@@ -5,7 +5,12 @@
 
 #include <stdbool.h>
 
+#include "base/err.h"
+
 /* False: argv[1] is no such command. Otherwise it was carried out and *status is for exit(2). */
 bool maintenance(int argc, char **argv, int *status);
+/* ERR_UNAVAILABLE: a restore ended between taking the old store away and putting the new one there.
+ * To open a new, empty store now would hide that. `store`: its log URL. */
+enum err_code maintenance_interrupted(const char *store, struct err *e);
 
 #endif

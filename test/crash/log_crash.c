@@ -371,6 +371,7 @@ static void fresh(struct run *r) {
 static void swallow(enum logger_level level, const char *module, const char *line, void *arg) {
 }
 
+/* proves: F-01 F-02 F-03 */
 int main(int argc, char **argv) {
     struct run r = {.rounds = 40, .seed = 1, .faults = BUF_INIT};
     for (int i = 1; i < argc; i++) {

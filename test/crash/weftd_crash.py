@@ -445,6 +445,7 @@ class Crash:
         must(check.returncode == 0, f"weftd check: {check.stdout}{check.stderr}")
 
 
+# proves: F-01 F-02 F-03
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--rounds", type=int, default=30)

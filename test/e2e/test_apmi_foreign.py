@@ -101,7 +101,7 @@ def wait_for(what, probe, seconds=60):
 
 # ---- the whole conversation ----------------------------------------------------------------------
 
-# proves: APM-003 APM-045 APM-050 APM-051 APM-054 APM-057 APM-070 P-01 P-04 P-09 P-14
+# proves: A10 APM-003 APM-045 APM-050 APM-051 APM-054 APM-057 APM-070 P-01 P-04 P-09 P-14
 def test_a_gateways_life(weftd, pb, peers):
     e = peers().connect()
     state = entity_state(weftd, "bng1")
@@ -383,6 +383,7 @@ def bad_fields(pb):
     yield "order_result", {"order_id": "x" * 129}
 
 
+# proves: P-21
 def test_nonsense_is_refused_with_a_sentence(weftd, pb, peers):
     for kind, fields in bad_fields(pb):
         e = peers()

@@ -124,6 +124,7 @@ class Site:
         return victims
 
 
+# proves: F-01 F-02
 def test_killed_at_random_moments(tmp_path):
     print(f"seed {SEED}")
     rng = random.Random(SEED)

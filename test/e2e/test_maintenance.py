@@ -66,7 +66,7 @@ def profile(name):
             f"set apm pool-domain-profile {name} reclaim-threshold 900\ncommit\nexit")
 
 
-# proves: APM-115 APM-113
+# proves: APM-115
 def test_backup_check_restore(controller):
     c = controller
     c.must(profile("before"))
@@ -130,6 +130,27 @@ def test_restore_refuses_what_is_no_backup(controller, tmp_path):
                        capture_output=True, text=True, timeout=120, check=False)
     assert p.returncode == 1 and "secrets.key" in p.stderr and not os.path.exists(key), p.stderr
     os.rename(key + ".away", key)
+    c.start()
+    assert "kept" in c.must("show configuration")
+
+
+def test_an_interrupted_restore_is_told(controller):
+    """Killed between the two renames there is no store: to begin with an empty one would hide that."""
+    c = controller
+    c.must(profile("kept"))
+    c.must("request system backup one.db")
+    c.stop()
+    store = os.path.join(c.data, "weft.db")
+    os.rename(store, store + ".before-restore-x")
+    os.rename(store + "-tables", store + ".restoring-tables")
+    with open(store + ".restoring", "wb"):
+        pass
+    p = subprocess.run([WEFTD, "--data", c.data, "--unix", c.socket, "--listen", "none",
+                        "--listen-apmi", "none"], capture_output=True, text=True, timeout=30, check=False)
+    assert p.returncode == 1 and "restore again" in p.stderr, p.stderr
+    assert not os.path.exists(store)
+    r = c.maintain("restore", os.path.join(c.data, "backup", "one.db"))
+    assert r.returncode == 0, r.stderr
     c.start()
     assert "kept" in c.must("show configuration")
 

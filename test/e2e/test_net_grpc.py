@@ -46,6 +46,7 @@ def ch(request, testd):
         yield c
 
 
+# proves: T-15
 def test_unary(ch):
     call = ch.unary_unary(SERVICE + "Unary")
     for m in (b"", b"x", b"y" * 70000, b"z" * (1 << 20)):
@@ -65,6 +66,7 @@ def test_identity_and_metadata(ch):
     assert "x=v deadline=1" in text
 
 
+# proves: T-13
 def test_status_and_message(ch):
     with pytest.raises(grpc.RpcError) as e:
         ch.unary_unary(SERVICE + "Fail")(b"", timeout=120)
@@ -99,11 +101,13 @@ def test_compressed_is_refused(ch):
     assert e.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
+# proves: T-13
 def test_bidi(ch):
     messages = [bytes([i % 256]) * (i * 997 % 60000) for i in range(300)]
     assert list(ch.stream_stream(SERVICE + "Bidi")(iter(messages), timeout=120)) == messages
 
 
+# proves: T-14
 def test_bidi_turn_by_turn(ch):
     ready = threading.Semaphore(1)
 
@@ -133,6 +137,7 @@ def test_cancel_is_noticed(ch, testd):
     assert count() == before + 1
 
 
+# proves: T-16
 def test_reader_that_stalls(ch, testd):
     """Half a gigabyte is asked for; what is not read is not made."""
     before = testd.stats()["rss"]
@@ -147,6 +152,7 @@ def test_reader_that_stalls(ch, testd):
         c.cancel()
 
 
+# proves: T-16
 def test_whole_stream(ch):
     assert sum(len(m) for m in ch.unary_stream(SERVICE + "Source")(b"20000", timeout=60)) == \
         20000000
@@ -257,6 +263,7 @@ class Echo(grpc.GenericRpcHandler):
         return kinds[name][0](kinds[name][1]) if name in kinds else None
 
 
+# proves: T-13
 @pytest.mark.parametrize("way", ["plain", "tls", "mtls"])
 def test_our_client_with_their_server(testd, way):
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), handlers=[Echo()])

@@ -3,6 +3,7 @@
 
 WEFT_BUILD names the build directory (default: build).
 """
+import ctypes
 import json
 import os
 import select
@@ -187,6 +188,7 @@ def test_client_certificates(testd):
         assert r.returncode != 0
 
 
+# proves: T-12
 def test_session_resumption_with_client_certificate(testd, tmp_path):
     """Fails without a session id context: OpenSSL refuses the second connection."""
     sess = str(tmp_path / "sess")
@@ -208,6 +210,7 @@ def test_old_tls_is_refused(testd, version):
     assert b"Cipher is (NONE)" in r.stdout or r.returncode != 0
 
 
+# proves: T-11
 def test_client_without_our_protocols_is_refused(testd):
     """ALPN must be agreed on: a client that offers something else gets an alert."""
     c = ssl.create_default_context(cafile=testd.ca)
@@ -303,6 +306,7 @@ BAD = {
 }
 
 
+# proves: T-06
 @pytest.mark.parametrize("name", BAD)
 def test_bad_syntax(testd, name):
     data, status = BAD[name]
@@ -366,6 +370,7 @@ def test_expect_continue(testd):
 @pytest.mark.parametrize("small", [("header_ms=1000", "idle_ms=1500", "body_grace_ms=1000",
                                     "write_stall_ms=1500")], indirect=True, ids=[""])
 class TestSlow:
+    # proves: T-05
     def test_slow_loris(self, small):
         """A header that drips is cut by a total deadline, however often a byte comes."""
         s = small.connect()
@@ -388,6 +393,7 @@ class TestSlow:
         s = socket.create_connection(("127.0.0.1", small.ports["tls"]))
         assert gone(s)
 
+    # proves: T-05
     def test_idle(self, small):
         s = small.connect()
         s.sendall(GOOD + b"\r\n")
@@ -395,6 +401,7 @@ class TestSlow:
         assert gone(s)
         assert small.stats()["timeout_idle"] == 1
 
+    # proves: T-05
     def test_dripping_body(self, small):
         s = small.connect()
         s.sendall(b"POST /collect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
@@ -414,6 +421,7 @@ class TestSlow:
         assert got.startswith(b"HTTP/1.1 408 ")
         assert small.stats()["timeout_body"] == 1
 
+    # proves: T-07
     def test_reader_that_stops(self, small):
         """Memory stays bounded while it waits, and it is cut in the end."""
         before = small.stats()["rss"]
@@ -438,6 +446,7 @@ class TestSlow:
         assert after["rss"] - before["rss"] < 60 << 20
 
 
+# proves: T-07
 @pytest.mark.parametrize("small", [("queue_max=1000000",)], indirect=True, ids=[""])
 def test_rude_producer_is_cut(small):
     """A handler that ignores back-pressure costs queue_max and a little, not all memory."""
@@ -455,6 +464,7 @@ def refused(t):
         return 0
 
 
+# proves: T-08
 @pytest.mark.parametrize("small", [("max_conns=40", "max_conns_per_peer=30",)], indirect=True, ids=[""])
 def test_connection_limits(small):
     conns = [small.connect() for _ in range(60)]
@@ -727,6 +737,46 @@ def test_no_h2c_unless_asked(testd):
     assert read_all(s).startswith(b"HTTP/1.1 505 ")
 
 
+# ---------------------------------------------------------------- small answers at once
+
+PIDFD_GETFD = 438  # the same on all architectures
+
+
+def socket_of(pid, port):
+    """A copy of the process's TCP socket whose peer is at that port."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(pid)
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+                    continue
+            except FileNotFoundError:
+                continue
+            mine = libc.syscall(PIDFD_GETFD, pidfd, int(fd), 0)
+            assert mine >= 0, os.strerror(ctypes.get_errno())
+            s = socket.socket(fileno=mine)
+            try:
+                if s.family in (socket.AF_INET, socket.AF_INET6) and s.getpeername()[1] == port:
+                    return s
+            except OSError:
+                pass
+            s.close()
+    finally:
+        os.close(pidfd)
+    return None
+
+
+# proves: T-09
+@pytest.mark.parametrize("kind", ["h1", "h2c", "tls", "mtls"])
+def test_nagle_is_off_from_accept_on(testd, kind):
+    """Or an answer in two writes waits for the peer's delayed acknowledgement, 40 ms and more."""
+    with socket.create_connection(("127.0.0.1", testd.ports[kind]), timeout=30) as s:
+        theirs = until(lambda: socket_of(testd.p.pid, s.getsockname()[1]))
+        with theirs:  # nothing was said yet, not even a TLS hello
+            assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 # ---------------------------------------------------------------- event streams
 
 def test_events(testd):
@@ -737,6 +787,7 @@ def test_events(testd):
         assert "resync" not in text
 
 
+# proves: T-10
 def test_events_of_a_slow_client_become_one_resync(testd):
     s = testd.connect()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

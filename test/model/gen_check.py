@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 
+# proves: T-04
 generator, yang, bad = sys.argv[1:4]
 ours = [os.path.join(yang, m + '.yang') for m in ('weft-extensions', 'weft-types')]
 failures = 0

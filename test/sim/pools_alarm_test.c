@@ -257,31 +257,9 @@ static void the_entity_may_refuse_what_it_was_given(void **state) {
     assert_int_equal(state_of("d-0001"), POOL_ACTIVE);
 }
 
-static const answer_msg *alarm_number(int i) {
-    char id[16];
-    snprintf(id, sizeof id, "%d", i);
-    return probe_apportion(&a, id, "d", 1, 28);
-}
-
-/* Is the probe told, within the next second or so, that this alarm is worth another attempt? */
-static bool told(struct probe *p, const char *alarm_id) {
-    rig_pass(&rig, 1500 * NS_PER_MS);
-    manager_msg *m = probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE);
-    if (m == NULL) {
-        return false;
-    }
-    assert_int_equal(m->in_reply_to, 0);
-    assert_string_equal(m->alarm_response->alarm_id, alarm_id);
-    assert_int_equal(m->alarm_response->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
-    assert_int_equal(m->alarm_response->action, OPENAPMI__V1__ACTION__NOOP);
-    assert_int_equal(m->alarm_response->reason, OPENAPMI__V1__REASON__PARTITION_EMPTY);
-    assert_true(m->alarm_response->retry_at <= rig_now(&rig));
-    assert_non_null(strstr(m->alarm_response->text, "space again"));
-    assert_null(probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE));
-    return true;
-}
-
 static const char *given(const char *id, unsigned len, char out[IP_TEXT_MAX]) {
+    while (probe_take(&a, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE) != NULL) {
+    } /* that there is space again (P-22) */
     const answer_msg *r = probe_apportion(&a, id, "d", 1, len);
     return r->n_add == 1 ? prefix_text(r->add[0], out) : "none";
 }
@@ -316,7 +294,6 @@ static void what_was_refused_is_not_offered_again(void **state) {
     probe_free(&other);
     /* It itself after an hour. */
     rig_pass(&rig, (POOLS_REFUSED_S + 1) * NS_PER_S);
-    assert_true(told(&a, "4"));
     assert_string_equal(given("5", 25, t), "10.0.0.128/25");
     /* That its table is full says nothing about the prefix. */
     probe_result_pool(&a, "5", CODE_RESOURCE_EXHAUSTED, "d-0001");
@@ -335,6 +312,13 @@ static void what_was_refused_is_not_offered_again(void **state) {
     assert_string_equal(given("8", 25, t), "10.0.0.128/25");
 }
 
+static const answer_msg *alarm_number(int i) {
+    char id[16];
+    snprintf(id, sizeof id, "%d", i);
+    return probe_apportion(&a, id, "d", 1, 28);
+}
+
+/* proves: P-19 */
 static void alarms_are_rate_limited(void **state) {
     enum { RATE = 100, BURST = RATE * POOLS_ALARM_BURST_S };
     world("");
@@ -561,7 +545,7 @@ static void a_window_of_zero_is_always(void **state) {
                      OPENAPMI__V1__ACTION__SET_DRAIN);
 }
 
-/* proves: APM-082 */
+/* proves: APM-082 P-20 */
 static void the_waiting_period_is_kept(void **state) {
     world(",\"auto-reclamation\":{\"delay\":120}");
     give("1", 3);
@@ -640,7 +624,7 @@ static void release_entity(void **state) {
     assert_int_equal(allocated(), 0);
 }
 
-/* proves: APM-037 */
+/* proves: APM-037 P-16 */
 static void the_last_pool_takes_its_domain_along(void **state) {
     world(",\"auto-reclamation\":{}");
     give("1", 1);
@@ -679,6 +663,41 @@ static void orders_are_repeated(void **state) {
     /* A late second answer changes nothing. */
     probe_result(&a, "r3", 0, "");
     assert_int_equal(allocated(), 2);
+}
+
+/* The bare name comes again when its pool is gone; a confirmation of the first pool's removal that
+ * is said once more must not free the second's prefix, which is in use still. */
+/* proves: APM-035 P-14 */
+static void a_late_result_is_about_the_pool_of_its_time(void **state) {
+    struct probe other;
+    char t[IP_TEXT_MAX];
+    world(",\"auto-reclamation\":{}");
+    give("1", 3);
+    probe_reclaim(&a, "r1", "d", 700, "d", 0, 254);
+    probe_result(&a, "r1", 0, "");
+    assert_int_equal(probe_drained(&a, "x", "d", "d")->action, OPENAPMI__V1__ACTION__REMOVE_POOL);
+    probe_result(&a, "x", 0, "");
+    assert_int_equal(allocated(), 2);
+    probe_init(&other, &rig, "bng2");
+    probe_connect_empty(&other);
+    probe_create(&other, "o", "metro", 24);
+    assert_string_equal(prefix_text(probe_apportion(&other, "o", "o", 1, 24)->add[0], t),
+                        "10.0.0.0/24");
+    rig_pass(&rig, 5 * NS_PER_S);
+    const answer_msg *r = probe_apportion(&a, "2", "d", 1, 24);
+    assert_string_equal(r->add[0]->name, "d");
+    probe_result(&a, "2", 0, "");
+    probe_reclaim(&a, "r2", "d", 700, "d", 0, 254);
+    probe_result(&a, "r1", 9, "said long ago"); /* not about this drain */
+    assert_int_equal(state_of("d"), POOL_DRAIN);
+    probe_result(&a, "r2", 0, "");
+    probe_drained(&a, "y", "d", "d");
+    assert_int_equal(state_of("d"), POOL_REMOVING);
+    probe_result(&a, "x", 0, "");
+    assert_int_equal(state_of("d"), POOL_REMOVING);
+    probe_result(&a, "y", 0, "");
+    assert_int_equal(state_of("d"), 0);
+    probe_free(&other);
 }
 
 /* An entity that does not know the pool it is to remove is asked what it has; until its list is
@@ -723,41 +742,6 @@ static void a_full_disk_asks_nothing(void **state) {
     assert_null(probe_order(&a));
     assert_false(dom()->resync_asked);
     rig_verify(&rig);
-}
-
-/* The bare name comes again when its pool is gone; a confirmation of the first pool's removal that
- * is said once more must not free the second's prefix, which is in use still. */
-/* proves: APM-035 P-14 */
-static void a_late_result_is_about_the_pool_of_its_time(void **state) {
-    struct probe other;
-    char t[IP_TEXT_MAX];
-    world(",\"auto-reclamation\":{}");
-    give("1", 3);
-    probe_reclaim(&a, "r1", "d", 700, "d", 0, 254);
-    probe_result(&a, "r1", 0, "");
-    assert_int_equal(probe_drained(&a, "x", "d", "d")->action, OPENAPMI__V1__ACTION__REMOVE_POOL);
-    probe_result(&a, "x", 0, "");
-    assert_int_equal(allocated(), 2);
-    probe_init(&other, &rig, "bng2");
-    probe_connect_empty(&other);
-    probe_create(&other, "o", "metro", 24);
-    assert_string_equal(prefix_text(probe_apportion(&other, "o", "o", 1, 24)->add[0], t),
-                        "10.0.0.0/24");
-    rig_pass(&rig, 5 * NS_PER_S);
-    const answer_msg *r = probe_apportion(&a, "2", "d", 1, 24);
-    assert_string_equal(r->add[0]->name, "d");
-    probe_result(&a, "2", 0, "");
-    probe_reclaim(&a, "r2", "d", 700, "d", 0, 254);
-    probe_result(&a, "r1", 9, "said long ago"); /* not about this drain */
-    assert_int_equal(state_of("d"), POOL_DRAIN);
-    probe_result(&a, "r2", 0, "");
-    probe_drained(&a, "y", "d", "d");
-    assert_int_equal(state_of("d"), POOL_REMOVING);
-    probe_result(&a, "x", 0, "");
-    assert_int_equal(state_of("d"), POOL_REMOVING);
-    probe_result(&a, "y", 0, "");
-    assert_int_equal(state_of("d"), 0);
-    probe_free(&other);
 }
 
 /* ---- thresholds are the desired state of the entity
@@ -855,6 +839,24 @@ static void an_entity_no_longer_admitted(void **state) {
 /* ---- space that comes back ----------------------------------------------------------------------
  */
 
+/* Is the probe told, within the next second or so, that this alarm is worth another attempt? */
+static bool told(struct probe *p, const char *alarm_id) {
+    rig_pass(&rig, 1500 * NS_PER_MS);
+    manager_msg *m = probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE);
+    if (m == NULL) {
+        return false;
+    }
+    assert_int_equal(m->in_reply_to, 0);
+    assert_string_equal(m->alarm_response->alarm_id, alarm_id);
+    assert_int_equal(m->alarm_response->result, OPENAPMI__V1__ALARM_RESULT__ALARM_NACK);
+    assert_int_equal(m->alarm_response->action, OPENAPMI__V1__ACTION__NOOP);
+    assert_int_equal(m->alarm_response->reason, OPENAPMI__V1__REASON__PARTITION_EMPTY);
+    assert_true(m->alarm_response->retry_at <= rig_now(&rig));
+    assert_non_null(strstr(m->alarm_response->text, "space again"));
+    assert_null(probe_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE));
+    return true;
+}
+
 static void ask(struct probe *p, const char *id, uint32_t attempt, bool gets) {
     alarm_msg m = OPENAPMI__V1__ALARM__INIT;
     m.alarm_id = (char *)(uintptr_t)id;
@@ -945,9 +947,9 @@ int main(void) {
         T(release_entity),
         T(the_last_pool_takes_its_domain_along),
         T(orders_are_repeated),
+        T(a_late_result_is_about_the_pool_of_its_time),
         T(a_removal_of_what_is_gone),
         T(a_full_disk_asks_nothing),
-        T(a_late_result_is_about_the_pool_of_its_time),
         T(thresholds_reach_the_entity),
         T(taken_back_before_the_answer),
         T(an_entity_no_longer_admitted),

@@ -233,6 +233,7 @@ static void profiles(void **state) {
     buf_free(&warnings);
 }
 
+/* proves: F-08 */
 /* Design 8: a change that would drain or cut too many asks first. */
 static void guard_rails(void **state) {
     rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/16\"}");
@@ -249,6 +250,21 @@ static void guard_rails(void **state) {
     assert_int_equal(rig_try_profile(&rig, "p", 50, 300, ",\"auto-reclamation\":{}", false, &err),
                      ERR_REFUSED);
     says("/weft-apm:apm", "90 of 290");
+    /* The share is a setting: 90 of 290 are 31 %. */
+    rig_must_put(&rig, "/weft-system:system/settings",
+                 "{\"weft-system:settings\":{\"guard-rails\":{\"drain-percent\":31}}}");
+    assert_int_equal(rig_try_profile(&rig, "p", 50, 300, ",\"auto-reclamation\":{}", false, &err),
+                     ERR_REFUSED);
+    says("/weft-apm:apm", "more than 31%");
+    rig_must_put(&rig, "/weft-system:system/settings",
+                 "{\"weft-system:settings\":{\"guard-rails\":{\"drain-percent\":32}}}");
+    assert_int_equal(rig_try_profile(&rig, "p", 50, 300, ",\"auto-reclamation\":{}", false, &err),
+                     ERR_OK);
+    assert_int_equal(rig_try_profile(&rig, "p", 100, 400, "", false, &err), ERR_OK);
+    rig_must_put(&rig, "/weft-system:system/settings",
+                 "{\"weft-system:settings\":{\"guard-rails\":{\"drain-percent\":0}}}");
+    assert_int_equal(rig_try_profile(&rig, "p", 50, 300, ",\"auto-reclamation\":{}", false, &err),
+                     ERR_REFUSED);
     assert_int_equal(rig_try_profile(&rig, "p", 50, 300, ",\"auto-reclamation\":{}", true, &err),
                      ERR_OK);
     assert_int_equal(rig_put(&rig, "/weft-apm:apm/entity-match=bng1", NULL, true, &err), ERR_OK);
@@ -365,7 +381,101 @@ static void forecast(void **state) {
     }
 }
 
+struct seen_sample {
+    int64_t time;
+    unsigned total, allocated, used;
+};
+
+static size_t utilization(const char *partition, struct seen_sample *out, size_t max) {
+    struct buf text = BUF_INIT, json = BUF_INIT;
+    size_t n = 0, rows = 0;
+    if (partition != NULL) {
+        rig_call(&rig, &text, &json, &err, "show-utilization", "partition", partition, NULL);
+    } else {
+        rig_call(&rig, &text, &json, &err, "show-utilization", NULL);
+    }
+    char *copy = mem_strdup(buf_cstr(&text));
+    for (char *line = strtok(copy, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        char name[64], when[64];
+        struct seen_sample s;
+        if (sscanf(line, "%63s %63s %u %u %u", name, when, &s.total, &s.allocated, &s.used) == 5) {
+            assert_true(time_parse(when, &s.time));
+            rows++;
+            if (n < max) {
+                out[n++] = s;
+            }
+        }
+    }
+    /* As many in JSON. */
+    for (const char *p = buf_cstr(&json); (p = strstr(p, "\"time\":")) != NULL; p++) {
+        rows--;
+    }
+    assert_int_equal(rows, 0);
+    mem_free(copy);
+    buf_free(&text);
+    buf_free(&json);
+    return n;
+}
+
+/* 24 hours of use, a sample in five minutes, kept without help from outside: over a restart, and no
+ * longer than that. */
+/* proves: APM-100 */
+static void a_day_of_utilisation(void **state) {
+    struct seen_sample s[400];
+    rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/20\"}");
+    probe_connect_empty(&a);
+    probe_create(&a, "d", "metro", 28);
+    unsigned used = 0;
+    for (int hour = 0; hour < 30; hour++) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", hour);
+        assert_int_equal(probe_apportion(&a, id, "d", 1, 28)->n_add, 1);
+        probe_result(&a, id, 0, "");
+        used = 5 * (unsigned)hour;
+        probe_stats(&a, "d", 1000, used, 0, NULL);
+        if (hour == 20) {
+            probe_close(&a);
+            rig_restart(&rig);
+            probe_connect(&a);
+            const char *names[] = {"d"};
+            uint8_t digest[32];
+            probe_domains(&a, 1, names);
+            domain_digest(entity_domain(pools_entity(rig.pools, "bng1"), "d"), digest);
+            assert_int_equal(probe_digest(&a, "d", digest)->status->code, 0);
+            probe_sync_done(&a);
+            probe_stats(&a, "d", 1000, used, 0, NULL);
+        }
+        for (int i = 0; i < 12; i++) {
+            clock_fake_advance(&rig.clock, 299 * NS_PER_S);
+            rig_pass(&rig, NS_PER_S);
+        }
+    }
+    int64_t now = rig_now(&rig);
+    size_t n = utilization("metro", s, 400);
+    assert_int_equal(n, POOLS_SAMPLES);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(s[i].time > now - 86400 - 300 && s[i].time <= now);
+        assert_true(i == 0 || s[i].time == s[i - 1].time + 300);
+        assert_int_equal(s[i].total, 4096);
+        assert_true(i == 0 || s[i].allocated >= s[i - 1].allocated);
+    }
+    assert_int_equal(s[n - 1].allocated, 30 * 16);
+    assert_int_equal(s[n - 1].used, 5 * 29);
+    /* A day before there were six hours' worth less than now. */
+    assert_true(s[0].allocated >= 6 * 16 && s[0].allocated <= 7 * 16);
+    assert_true(s[0].used >= 5 * 5 && s[0].used <= 6 * 5);
+    assert_int_equal(
+        rig_call(&rig, NULL, NULL, &err, "show-utilization", "partition", "none", NULL),
+        ERR_ABSENT);
+    /* Another partition has its own. */
+    rig_partition(&rig, "rural", 16, 28, "{\"prefix\":\"10.9.0.0/24\"}");
+    rig_pass(&rig, 400 * NS_PER_S);
+    assert_in_range(utilization("rural", s, 400), 1, 2);
+    assert_int_equal(s[0].total, 256);
+}
+
 /* What RESTCONF shows is the model's. */
+/* proves: APM-103 */
 static void state_data(void **state) {
     rig_partition(&rig, "metro", 16, 28, "{\"prefix\":\"10.0.0.0/16\"}");
     take(2);
@@ -401,6 +511,7 @@ int main(void) {
         T(the_shows),
         T(long_trees_come_in_parts),
         T(forecast),
+        T(a_day_of_utilisation),
         T(state_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,7 +67,7 @@ static void deliver_all(struct sim_world *w, struct rng *rng) {
     }
 }
 
-/* proves: APM-001 APM-006 APM-110 APM-111 APM-112 APM-015 APM-027 APM-028 APM-073 A11 */
+/* proves: APM-001 APM-110 APM-111 APM-112 APM-027 APM-028 APM-073 A11 */
 static void a_day_of_many_gateways(void **state) {
     unsigned bngs = number("SIM_BNGS", 12), domains = number("SIM_DOMAINS", 90);
     unsigned minutes = number("SIM_MINUTES", 4);

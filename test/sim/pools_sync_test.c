@@ -222,7 +222,7 @@ static void no_allocation_before_the_synchronisation(void **state) {
     assert_int_equal(r->n_add, 1);
 }
 
-/* proves: APM-037 */
+/* proves: APM-037 P-16 */
 static void empty_domain_is_removed(void **state) {
     const struct probe_pool theirs[] = {{"d", "10.0.4.0/24", 254, 10, 0, false}};
     const char *names[] = {"d"};
@@ -261,7 +261,7 @@ static void expect(const Openapmi__V1__PoolSyncResult *r, size_t i, unsigned cod
     }
 }
 
-/* proves: APM-030 APM-074 A3 P-12 */
+/* proves: APM-074 A3 P-12 */
 static void conflict_c1_held_by_another(void **state) {
     const struct probe_pool theirs[] = {{"d", "10.0.4.0/24", 254, 10, 0, false}};
     sync_one(&a, "metro", 1, theirs);
@@ -374,7 +374,7 @@ static void conflict_c7_unknown_partition(void **state) {
 /* ---- what the end of a session leaves -----------------------------------------------------------
  */
 
-/* proves: APM-075 */
+/* proves: APM-072 P-04 */
 static void unconfirmed_is_uncertain_until_discovery(void **state) {
     const char *names[] = {"d"};
     probe_connect_empty(&a);

@@ -73,7 +73,7 @@ static void show(const char *expect) {
     buf_free(&text);
 }
 
-/* proves: APM-003 APM-044 APM-050 APM-051 APM-057 APM-100 APM-101 APM-161 A2 */
+/* proves: APM-003 APM-044 APM-050 APM-051 APM-057 APM-100 APM-101 APM-161 A2 V1 */
 static void vector_1_public_run(void **state) {
     start("2024-05-24T15:06:00Z");
     rig_partition(&rig, "westford", 16, 24, "{\"prefix\":\"192.168.8.0/21\"}");
@@ -189,7 +189,7 @@ static void vector_1_public_run(void **state) {
 /* ---- 5.2 ---------------------------------------------------------------------------------------
  */
 
-/* proves: APM-088 */
+/* proves: APM-088 V2 */
 static void vector_2_safe_drain(void **state) {
     char text[256];
     bool first;
@@ -222,7 +222,7 @@ static void small_world(const char *root, unsigned min, unsigned max) {
     probe_create(&bng, "test-pd", "test-1", max);
 }
 
-/* proves: APM-020 APM-022 APM-024 APM-025 APM-027 */
+/* proves: APM-020 APM-022 APM-024 APM-025 APM-027 V4 */
 static void vector_4_tree(void **state) {
     char t[IP_TEXT_MAX];
     small_world("192.0.2.0/24", 24, 27);
@@ -236,7 +236,7 @@ static void vector_4_tree(void **state) {
     assert_string_equal(grow("8", "test-pd", 26, t), "192.0.2.64/26");
 }
 
-/* proves: APM-014 APM-026 */
+/* proves: APM-014 APM-026 V5 */
 static void vector_5_best_effort(void **state) {
     char t[IP_TEXT_MAX];
     small_world("192.0.2.0/24", 24, 27);
@@ -254,7 +254,7 @@ static void vector_5_best_effort(void **state) {
     assert_string_equal(grow("4", "test-pd", 25, t), "192.0.2.224/27");
 }
 
-/* proves: APM-033 APM-034 APM-035 APM-036 */
+/* proves: APM-033 APM-034 APM-035 APM-036 V6 */
 static void vector_6_naming(void **state) {
     char name[POOLS_NAME_MAX + 16];
     small_world("10.0.0.0/16", 16, 30);
@@ -283,7 +283,7 @@ static void vector_6_naming(void **state) {
     assert_int_equal(pool_name_seq("test-pd", "other"), SEQ_FOREIGN);
 }
 
-/* proves: APM-052 */
+/* proves: APM-052 V7 */
 static void vector_7_retry_time(void **state) {
     char t[IP_TEXT_MAX];
     small_world("192.0.2.0/27", 27, 27);

@@ -110,12 +110,37 @@ void rig_close(struct rig *r) {
     core_close(r->core);
     each_file(r, r->generation, UINT_MAX);
     rmdir(r->folder);
+    buf_free(&r->before);
     r->core = NULL;
 }
 
+/* What was changed step by step equals what is folded anew (design 5: incremental). */
+static void compare(struct rig *r) {
+    struct buf now = BUF_INIT;
+    rig_dump(r, &now);
+    const char *a = buf_cstr(&r->before), *b = buf_cstr(&now);
+    if (r->before.len > 0 && strcmp(a, b) != 0) {
+        while (*a == *b) {
+            a++;
+            b++;
+        }
+        while (a > buf_cstr(&r->before) && a[-1] != '\n') {
+            a--;
+            b--;
+        }
+        fprintf(stderr, "rig: memory was \"%.200s\" and is folded to \"%.200s\"\n", a, b);
+        abort();
+    }
+    buf_free(&now);
+    buf_clear(&r->before);
+}
+
 void rig_restart(struct rig *r) {
+    rig_step(r);
+    rig_dump(r, &r->before);
     core_close(r->core);
     open_core(r);
+    compare(r);
 }
 
 void rig_crash(struct rig *r) {
@@ -127,12 +152,14 @@ void rig_crash_begin(struct rig *r) {
     unsigned old = r->generation++;
     make_folder(r);
     each_file(r, old, r->generation);
+    rig_dump(r, &r->before);
 }
 
 void rig_crash_end(struct rig *r) {
     core_close(r->core); /* what it still does goes into files that nobody will read */
     each_file(r, r->generation - 1, UINT_MAX);
     open_core(r);
+    compare(r);
 }
 
 void rig_step(struct rig *r) {

@@ -16,6 +16,7 @@ struct rig {
     struct pools *pools;
     char folder[64];
     unsigned generation; /* of the store: +1 with each crash */
+    struct buf before;   /* rig_dump at the crash; empty: not compared */
 };
 
 /* Fails the test (abort with the reason) when anything goes wrong. */
@@ -30,6 +31,9 @@ void rig_crash(struct rig *r);
  * new core is opened on the copy. */
 void rig_crash_begin(struct rig *r);
 void rig_crash_end(struct rig *r);
+/* All durable memory as text. Each crash and restart compares: what was changed step by step must
+ * be what is folded anew. */
+void rig_dump(const struct rig *r, struct buf *out);
 /* Lets time pass: timers fire in order, work runs. */
 void rig_pass(struct rig *r, int64_t ns);
 void rig_step(struct rig *r); /* runs what is queued */

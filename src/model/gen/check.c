@@ -142,6 +142,15 @@ static void check_inside(struct gen *g, const struct gen_node *gn) {
     gn->owner->k.has_state = gn->owner->k.has_state || !n->config;
 }
 
+/* An object has one value of it at most, which may be seen in memory. */
+static bool can_be_index(const struct gen_node *gn) {
+    const struct gen_node *above = gn->parent;
+    while (above != NULL && above->kind == NULL && above->n.type == NODE_CONTAINER) {
+        above = above->parent;
+    }
+    return gn->n.type == NODE_LEAF && !gn->n.secret && above != NULL && above->kind != NULL;
+}
+
 static void check_node(struct gen *g, const struct gen_node *gn) {
     const struct node *n = &gn->n;
     const struct lysc_node *s = gn->schema;
@@ -150,6 +159,9 @@ static void check_node(struct gen *g, const struct gen_node *gn) {
     }
     if (n->secret && (n->type != NODE_LEAF || n->base != BASE_STRING || n->is_key)) {
         gen_error(g, s, "only a leaf of type string that is no key can be a secret");
+    }
+    if (n->index && !can_be_index(gn)) {
+        gen_error(g, s, "only a leaf of a kind can be an index, no secret and in no inner list");
     }
     if (gen_ext(s->exts, "kind") != NULL && gn->kind == NULL) {
         gen_error(g, s, "only lists and containers can be kinds");

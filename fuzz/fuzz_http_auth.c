@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What anybody may write after "Authorization: Basic". Sizes of the fields are the callers'. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/http_auth.h"
+#include "core/rights.h"
+
+/* proves: A13 */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    char user[HTTP_AUTH_USER_MAX], password[RIGHTS_PASSWORD_MAX];
+    char *text = mem_strndup((const char *)data, size);
+    if (http_auth_basic(text, user, password) &&
+        (user[0] == '\0' || strchr(user, ':') != NULL || strlen(user) >= sizeof user ||
+         strlen(password) >= sizeof password)) {
+        abort();
+    }
+    mem_free(text);
+    return 0;
+}

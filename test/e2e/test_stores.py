@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of the daemon, with secrets sealed in the store, as releases so far have left them
+(test/stores/weftd-N.tar.gz): today's program opens each, and the secrets in it are still good.
+
+    test_stores.py FILE.tar.gz      makes one with the program that is built
+"""
+import base64
+import glob
+import json
+import os
+import sys
+import tarfile
+import tempfile
+
+import pytest
+
+from weftd_lab import TOP, Weftd
+
+STORES = os.path.join(TOP, "test", "stores")
+KEPT = ("weft.db", "weft.db-tables", "pki/secrets.key", "expect.json")
+RPC = "/restconf/operations/weft-system:"
+
+
+def bearer(weftd, token):
+    return weftd.ask("GET", "weft-system:system/role", conn=weftd.tls_connection(),
+                     authorization=f"Bearer {token}").status
+
+
+def basic(weftd, user, password):
+    word = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return weftd.ask("GET", "weft-system:system/role", conn=weftd.tls_connection(),
+                     authorization="Basic " + word).status
+
+
+def make(path):
+    with tempfile.TemporaryDirectory() as folder:
+        with Weftd(folder) as weftd:
+            weftd.cli("configure", "set system role look right / access read", "set system user ann role look",
+                      "set apm pool-domain-profile std apportion-threshold 10 reclaim-threshold 300",
+                      "set apm entity-match bng1 pool-domain-profile std",
+                      "set apm inet-pool partition metro min-prefix-len 20 max-prefix-len 28 prefix 10.0.0.0/20",
+                      'commit comment "first"')
+            r = weftd.ask("POST", RPC + "password", {"weft-system:input": {"user": "ann", "password": "good-old-times"}})
+            assert r.status == 204 or r.status == 200, r
+            token = weftd.ask("POST", RPC + "token-create", {"weft-system:input": {"user": "ann"}}).json()
+            weftd.cli("configure", "delete system user ann role look", 'commit comment "a mistake"')
+            weftd.cli("request system backup inside.db")
+            expect = {"password": "good-old-times", "token": token["weft-system:output"]["token"]}
+            assert bearer(weftd, expect["token"]) == 403 and basic(weftd, "ann", expect["password"]) == 403
+        with open(os.path.join(weftd.data, "expect.json"), "w", encoding="utf-8") as f:
+            json.dump(expect, f)
+        with tarfile.open(path, "w:gz") as tar:
+            for name in KEPT:
+                tar.add(os.path.join(weftd.data, name), name)
+
+
+@pytest.mark.parametrize("path", sorted(glob.glob(os.path.join(STORES, "weftd-*.tar.gz"))), ids=os.path.basename)
+def test_a_folder_of_an_earlier_release(path, tmp_path):
+    weftd = Weftd(tmp_path)
+    os.makedirs(weftd.data, mode=0o700)
+    with tarfile.open(path) as tar:
+        tar.extractall(weftd.data)
+    with open(os.path.join(weftd.data, "expect.json"), encoding="utf-8") as f:
+        expect = json.load(f)
+    with weftd:
+        assert not os.path.exists(os.path.join(weftd.data, "admin-password")), "it has an administrator already"
+        shown = weftd.cli("show configuration | display set")
+        for line in ("set apm inet-pool partition metro prefix 10.0.0.0/20", "set system user ann",
+                     "set apm entity-match bng1 pool-domain-profile std"):
+            assert line in shown, shown
+        history = weftd.cli("show system commit")
+        assert "a mistake" in history and "first" in history, history
+        # A password's hash and a token's, and what a rollback takes out of a commit's sealed record.
+        assert bearer(weftd, expect["token"]) == 403 and basic(weftd, "ann", expect["password"]) == 403
+        assert bearer(weftd, expect["token"] + "x") == 401 and basic(weftd, "ann", "another") == 401
+        weftd.cli("configure", "rollback 1", "commit")
+        assert bearer(weftd, expect["token"]) == 200 and basic(weftd, "ann", expect["password"]) == 200
+        assert "0 problems" in weftd.cli("request system check")
+    assert weftd.check().returncode == 0
+    with weftd:  # written by today's program meanwhile
+        assert basic(weftd, "ann", expect["password"]) == 200
+
+
+def test_there_is_one():
+    assert glob.glob(os.path.join(STORES, "weftd-*.tar.gz"))
+
+
+if __name__ == "__main__":
+    make(sys.argv[1])
