@@ -13,8 +13,6 @@
 #include "probe.h"
 
 /* proves: A13 */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct rig rig;
 
 static void close_rig(void) {

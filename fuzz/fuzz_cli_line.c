@@ -16,8 +16,6 @@
 #include "north/cli/cli.h"
 
 /* proves: A13 */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { LINES_MAX = 40, LOOKS_MAX = 20 };
 
 static struct clock fuzz_clock;

@@ -16,8 +16,6 @@
 #include "net/grpc.h"
 
 /* proves: A13 */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { ROUNDS_MAX = 1000 };
 
 static struct sockaddr_un at = {.sun_family = AF_UNIX};

@@ -5,8 +5,6 @@
 
 #include "net/grpc_frame.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { MAX = 4096 };
 
 static enum grpc_frame_rc decode(const uint8_t *p, size_t n, size_t step, struct buf *out) {

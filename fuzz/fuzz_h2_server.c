@@ -12,8 +12,6 @@
 #include "net/grpc.h"
 
 /* proves: A13 */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void body(struct http_req *r, const uint8_t *p, size_t n, void *arg) {
     if (!http_started(r)) {
         http_start(r, 200, NULL, 0, -1);

@@ -6,8 +6,6 @@
 
 #include "net/http1.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void need(int ok) {
     if (!ok) {
         abort();

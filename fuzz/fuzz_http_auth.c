@@ -9,8 +9,6 @@
 #include "core/rights.h"
 
 /* proves: A13 */
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char user[HTTP_AUTH_USER_MAX], password[RIGHTS_PASSWORD_MAX];
     char *text = mem_strndup((const char *)data, size);

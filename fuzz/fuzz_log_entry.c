@@ -10,8 +10,6 @@
 #include "log/crc32c.h"
 #include "log/entry.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct log_decoded d, again;
     struct buf row = BUF_INIT, out = BUF_INIT;

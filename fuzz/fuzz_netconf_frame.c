@@ -6,8 +6,6 @@
 
 #include "north/netconf/framing.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void run(bool chunked, const uint8_t *p, size_t n, size_t step, struct buf *out) {
     struct nc_framer f = {.chunked = chunked};
     struct err e = {.code = ERR_OK};

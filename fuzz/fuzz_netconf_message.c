@@ -7,8 +7,6 @@
 #include "north/netconf/edit.h"
 #include "north/netconf/filter.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct arena *a = arena_new();
     struct dom *d = NULL, *again = NULL;

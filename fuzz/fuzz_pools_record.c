@@ -6,8 +6,6 @@
 
 #include "pools/internal.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static void same(const struct buf *a, const struct buf *b) {
     if (a->len != b->len || (a->len > 0 && memcmp(a->data, b->data, a->len) != 0)) {
         abort();

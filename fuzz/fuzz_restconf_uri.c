@@ -10,8 +10,6 @@
 #include "north/restconf/media.h"
 #include "north/restconf/uri.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static char *take_line(char **p) {
     char *line = *p;
     size_t n = strcspn(line, "\n");

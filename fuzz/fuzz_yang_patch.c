@@ -5,8 +5,6 @@
 
 #include "north/restconf/yang_patch.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct arena *a = arena_new();
     struct yang_patch p;

@@ -107,7 +107,9 @@ static void channel_die(struct grpc_channel *ch, const char *why) {
         return;
     }
     ch->dead = true;
-    snprintf(ch->why, sizeof(ch->why), "%s", why);
+    if (why != ch->why) { /* what the server said with GOAWAY stands there already */
+        snprintf(ch->why, sizeof(ch->why), "%s", why);
+    }
     while (!list_empty(&ch->calls)) {
         struct grpc_call *c = CONTAINER_OF(ch->calls.next, struct grpc_call, link);
         if (c->stream_id != 0) { /* else its end is known already */
