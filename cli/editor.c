@@ -91,8 +91,15 @@ static void print_items(struct editor *ed, const json_t *root) {
 }
 
 static void print_why(struct editor *ed, const json_t *error) {
-    long start = (long)json_integer_value(json_object_get(error, "start"));
-    printf("\n%*s^\n%s\n", (int)ed->t->prompt_columns + (int)start, "", text_of(error, "text"));
+    const LineInfo *li = el_line(ed->el);
+    char *line = mem_strndup(li->buffer, (size_t)(li->lastchar - li->buffer));
+    size_t start = (size_t)json_integer_value(json_object_get(error, "start"));
+    terminal_size(ed->t);
+    fputc('\n', stdout);
+    terminal_point(ed->t, stdout, ed->t->prompt_columns, line,
+                   start < strlen(line) ? start : strlen(line));
+    printf("%s\n", text_of(error, "text"));
+    mem_free(line);
 }
 
 static void replace_word(EditLine *el, size_t from, size_t cursor, const char *text) {

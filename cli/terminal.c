@@ -249,6 +249,30 @@ static void print_json_error(const struct terminal *t, const struct client_error
     json_decref(o);
 }
 
+void terminal_point(const struct terminal *t, FILE *out, size_t before, const char *line,
+                    size_t start) {
+    size_t at = before + terminal_columns(line, start), width = t->columns,
+           end = before + terminal_columns(line, strlen(line));
+    bool wraps = isatty(fileno(out)) && width > 0;
+    if (!wraps || at / width == end / width) {
+        fprintf(out, "%*s^\n", (int)(wraps ? at % width : at), "");
+        return;
+    }
+    /* More rows of the line stand below the word: the place is shown again. */
+    static const char dots[] = "... ";
+    size_t from = start, n = 0, room = width - 1 - strlen(dots);
+    for (size_t back = start; back > 0 && terminal_columns(line + back, start - back) < room / 2;
+         back--) {
+        from = line[back - 1] == ' ' ? back : from;
+    }
+    while (line[from + n] != '\0' &&
+           (terminal_columns(line + from, n + 1) <= room || (line[from + n] & 0xC0) == 0x80)) {
+        n++;
+    }
+    fprintf(out, "%s%.*s\n%*s^\n", dots, (int)n, line + from,
+            (int)(strlen(dots) + terminal_columns(line + from, start - from)), "");
+}
+
 static void on_error(void *arg, const struct client_error *e) {
     struct terminal *t = arg;
     fflush(stdout);
@@ -262,14 +286,10 @@ static void on_error(void *arg, const struct client_error *e) {
     if (e->start >= 0 && (size_t)e->start <= strlen(t->line)) {
         size_t before = t->line_number > 0 ? (size_t)snprintf(NULL, 0, "line %zu: ", t->line_number)
                                            : t->prompt_columns;
-        size_t at = before + terminal_columns(t->line, (size_t)e->start);
-        /* The caret stands under the word when the line is on the screen above it. */
-        if (t->line_number > 0 || t->prompt_columns > 0) {
-            fprintf(stderr, "%*s^\n",
-                    (int)(t->columns > 0 && at >= t->columns ? at % t->columns : at), "");
-        } else {
-            fprintf(stderr, "%s\n%*s^\n", t->line, (int)at, "");
+        if (t->line_number == 0 && t->prompt_columns == 0) { /* it is not on the screen */
+            fprintf(stderr, "%s\n", t->line);
         }
+        terminal_point(t, stderr, before, t->line, (size_t)e->start);
     }
     const char *nl = strncmp(e->shown, "[edit", 5) == 0 ? strchr(e->shown, '\n') : NULL;
     if (nl != NULL) {

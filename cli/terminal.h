@@ -42,6 +42,10 @@ void terminal_show(struct terminal *t, const char *p, size_t n);
 /* Adds text broken at blanks, so that lines which begin `indent` columns in end before `columns`;
  * the first one has its indentation already. */
 void terminal_wrap(struct buf *out, const char *text, size_t indent, size_t columns);
+/* A caret under byte `start` of a line that was just written, `before` columns in; where the line
+ * takes several rows, under the piece with that byte, which is shown once more. */
+void terminal_point(const struct terminal *t, FILE *out, size_t before, const char *line,
+                    size_t start);
 extern const struct client_ops terminal_ops; /* with arg = the terminal */
 /* Reads a line without echo from the controlling terminal; mem_free. NULL: none. */
 char *terminal_secret(const char *prompt);

@@ -80,6 +80,37 @@ def test_caret_stands_under_the_word(term):
     assert 'did you mean configuration?' in text
 
 
+def test_caret_stands_under_the_word_of_a_long_line(daemon):
+    """The line takes several rows: the caret is in the row of the word, or under a piece with it."""
+    t = Terminal(daemon, columns=60)
+    prompt = len('root@') + len(os.uname().nodename.split('.')[0]) + len('# ')
+    t.expect(r'> ')
+    t.run('configure private')
+    for line, word in (('set toys box an-entry-with-a-long-name size 5 size none lock abcdefghijklmnop', 'none'),
+                       ('set toys box an-entry-with-a-long-name lock abcdefghijklmnop size none', 'none'),
+                       ('set toys bax an-entry-with-a-long-name lock abcdefghijklmnop size 5', 'bax')):
+        t.line(line)
+        text = t.expect(r'\r\n *\^\r\n')
+        rows = [clean(r) for r in text.split('\r\n')]
+        caret, above = rows[-2], rows[-3]
+        if above.startswith('... '):
+            assert above[caret.index('^'):].startswith(word) and len(above) < 60, text
+        else:
+            at, end = prompt + line.index(word), prompt + len(line)
+            assert caret.index('^') == at % 60 and at // 60 == end // 60, text
+        t.expect(r'# ')
+    t.line('exit')
+    t.line('quit')
+    assert t.wait() == 0
+
+
+def test_caret_of_a_script_does_not_wrap(daemon):
+    line = 'set toys box an-entry-with-a-very-very-very-long-name-of-its-own lock abcdefghijklmnopqrstuvwxyz size none'
+    status, _, err = daemon.script('configure private', line)
+    rows = err.split('\n')
+    assert status == 2 and rows[1].index('^') == rows[0].index('none') > 80, err
+
+
 def test_pages(daemon):
     t = Terminal(daemon, rows=10)
     t.expect(r'> ')
