@@ -135,21 +135,37 @@ static void text_event(const struct show *sh, struct buf *b, const char *label, 
     }
 }
 
-void text_domain(const struct show *sh, struct buf *b, const struct domain *d) {
-    const struct domain_stats *s = &d->stats;
+/* " (in use: 10)" where the entity works by another value than the one that is wanted. */
+static void text_in_use(struct buf *b, const struct domain *d, uint64_t wanted, uint32_t used) {
+    if (d->thresholds_known && used != wanted) {
+        buf_printf(b, " (in use: %" PRIu32 ")", used);
+    }
+}
+
+static void text_thresholds(const struct show *sh, struct buf *b, const struct domain *d) {
     Openapmi__V1__Thresholds th;
     domain_thresholds(sh->p, d, &th);
+    buf_printf(b, "    Thresholds:\n      Apportion  :  %" PRIu64, th.apportion);
+    text_in_use(b, d, th.apportion, d->sent_apportion);
+    buf_printf(b, "\n      Reclamation:  %" PRIu64, th.reclaim);
+    text_in_use(b, d, th.reclaim, d->sent_reclaim);
+    if (d->thresholds_refused != NULL) {
+        buf_printf(b, "\n      Refused    :  %s", d->thresholds_refused);
+    }
+    buf_char(b, '\n');
+}
+
+void text_domain(const struct show *sh, struct buf *b, const struct domain *d) {
+    const struct domain_stats *s = &d->stats;
     buf_printf(b,
                "  Pool Domain Statistics:\n"
                "    Pool Domain     :  %s\n"
                "    Source Partition:  %s\n"
                "    Free Addresses  :  %" PRIu64 "\n"
-               "    Pools           :  %" PRIu32 "\n"
-               "    Thresholds:\n"
-               "      Apportion  :  %" PRIu64 "\n"
-               "      Reclamation:  %" PRIu64 "\n"
-               "    Events:\n",
-               d->name, d->partition->name, d->free, d->n_pools, th.apportion, th.reclaim);
+               "    Pools           :  %" PRIu32 "\n",
+               d->name, d->partition->name, d->free, d->n_pools);
+    text_thresholds(sh, b, d);
+    buf_str(b, "    Events:\n");
     text_event(sh, b, "Last Discovery", s->last_discovery);
     text_event(sh, b, "Last Allocation", s->last_allocation);
     text_event(sh, b, "Last Reclamation", s->last_reclamation);

@@ -80,10 +80,17 @@ void json_domain(const struct show *sh, struct buf *b, const struct domain *d, b
                ",\"address-family\":\"ipv4\",\"preferred-prefix-len\":%u,\"synchronised\":%s,"
                "\"total-addresses\":\"%" PRIu64 "\",\"free-addresses\":\"%" PRIu64
                "\",\"pools\":%" PRIu32 ",\"thresholds\":{\"apportion\":%" PRIu64
-               ",\"reclamation\":%" PRIu64 "},\"events\":{",
+               ",\"reclamation\":%" PRIu64,
                d->preferred_len, d->synced || d->created_here ? "true" : "false", d->total, d->free,
                d->n_pools, th.apportion, th.reclaim);
-    buf_printf(b, "\"allocations\":\"%" PRIu32 "\",\"reclamations\":\"%" PRIu32 "\"",
+    if (d->thresholds_known) {
+        buf_printf(b, ",\"apportion-in-use\":%" PRIu32 ",\"reclamation-in-use\":%" PRIu32,
+                   d->sent_apportion, d->sent_reclaim);
+    }
+    if (d->thresholds_refused != NULL) {
+        member_text(b, "refused", d->thresholds_refused);
+    }
+    buf_printf(b, "},\"events\":{\"allocations\":\"%" PRIu32 "\",\"reclamations\":\"%" PRIu32 "\"",
                s->allocations, s->reclamations);
     member_time(sh, b, "last-discovery", s->last_discovery);
     member_time(sh, b, "last-allocation", s->last_allocation);

@@ -788,6 +788,17 @@ static void thresholds_reach_the_entity(void **state) {
     struct buf text = BUF_INIT;
     rig_call(&rig, &text, NULL, NULL, "explain-domain", "domain", "d", NULL);
     assert_non_null(strstr(buf_cstr(&text), "more than this gateway can hold"));
+    /* What is wanted, and what the entity works by. */
+    struct buf json = BUF_INIT;
+    buf_clear(&text);
+    rig_call(&rig, &text, &json, NULL, "show-entity", "id", "bng1", NULL);
+    assert_non_null(strstr(buf_cstr(&text), "    Thresholds:\n"
+                                            "      Apportion  :  50000 (in use: 120)\n"
+                                            "      Reclamation:  60000 (in use: 500)\n"
+                                            "      Refused    :  more than this gateway can hold\n"
+                                            "    Events:\n"));
+    assert_non_null(strstr(buf_cstr(&json), "\"apportion-in-use\":120"));
+    assert_non_null(strstr(buf_cstr(&json), "\"refused\":\"more than this gateway can hold\""));
     /* Taken back: the entity has the old ones still, and is in step without a message. */
     rig_profile(&rig, "p", 120, 500, "");
     core_commit_wait(rig.core, rig_last_index(&rig), 10 * NS_PER_S, waited_for, NULL);
@@ -797,6 +808,10 @@ static void thresholds_reach_the_entity(void **state) {
     buf_clear(&text);
     rig_call(&rig, &text, NULL, NULL, "explain-domain", "domain", "d", NULL);
     assert_null(strstr(buf_cstr(&text), "refuses"));
+    buf_clear(&text);
+    rig_call(&rig, &text, NULL, NULL, "show-entity", "id", "bng1", NULL);
+    assert_non_null(strstr(buf_cstr(&text), "Apportion  :  120\n      Reclamation:  500\n    Ev"));
+    buf_free(&json);
     buf_free(&text);
 }
 
