@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/candidate.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -25,7 +26,9 @@ struct candidate {
     bool is_private;
     struct snap *base, *work; /* the same pointer while nothing was edited */
     char editors[EDITORS_MAX][64];
-    size_t n_editors; /* EDITORS_MAX + 1: others as well */
+    size_t n_editors;         /* EDITORS_MAX + 1: others as well */
+    struct snap *rolled_back; /* what rollback made of it; NULL: it began otherwise */
+    uint64_t rolled_back_to;
 };
 
 struct candidates *candidates_new(struct core *c) {
@@ -67,6 +70,7 @@ void candidate_release(struct candidate *c) {
     }
     snap_release(c->base);
     snap_release(c->work);
+    snap_release(c->rolled_back);
     pthread_mutex_destroy(&c->lock);
     mem_free(c);
 }
@@ -256,6 +260,7 @@ static void follow(struct candidate *c) {
         replace(&c->base, now);
         replace(&c->work, snap_hold(now));
         c->n_editors = 0;
+        replace(&c->rolled_back, NULL);
     }
 }
 
@@ -525,12 +530,18 @@ enum err_code candidate_rollback(struct candidate *c, const struct actor *who, u
     } else {
         rc = core_snapshot_at(c->all->core, list[n].index, &then, e);
     }
-    mem_free(list);
     if (rc == ERR_OK) {
         rc = take_edits_back(c, who, e);
         rc = rc == ERR_OK ? candidate_set(c, who, then, e) : rc;
         snap_release(then);
     }
+    if (rc == ERR_OK) {
+        pthread_mutex_lock(&c->lock);
+        replace(&c->rolled_back, snap_hold(c->work));
+        c->rolled_back_to = list[n].index;
+        pthread_mutex_unlock(&c->lock);
+    }
+    mem_free(list);
     return rc;
 }
 
@@ -681,12 +692,14 @@ enum err_code candidate_check(struct candidate *c, struct err *e) {
     return k.rc;
 }
 
+enum { NAMED = 5 }; /* conflicts told by name */
+
 struct build {
     struct change *ch;
     const struct snap *now;
-    struct buf conflicts;
-    size_t n_conflicts;
     const char *first; /* path of the first conflict */
+    struct buf others; /* those of the next ones */
+    size_t n_conflicts;
 };
 
 static void build_one(const struct object *a, const struct object *b, void *arg) {
@@ -697,13 +710,12 @@ static void build_one(const struct object *a, const struct object *b, void *arg)
     const struct doc *d = b != NULL ? b->doc : a->doc;
     uint64_t based_on = a != NULL ? a->modified : 0;
     if (generation(bd->now, d->path) != based_on) {
-        enum { NAMED = 5 };
         if (bd->n_conflicts == 0) {
             bd->first = d->path;
+        } else if (bd->n_conflicts < NAMED) {
+            buf_printf(&bd->others, "%s%s", bd->others.len > 0 ? ", " : "", d->path);
         }
-        if (bd->n_conflicts++ < NAMED) {
-            buf_printf(&bd->conflicts, "%s%s", bd->conflicts.len > 0 ? ", " : "", d->path);
-        }
+        bd->n_conflicts++;
         return;
     }
     struct change_edit *edit;
@@ -735,12 +747,17 @@ enum err_code candidate_change(struct candidate *c, struct change *ch, struct sn
     enum err_code rc = ERR_OK;
     if (b.n_conflicts > 0) {
         rc = err_set(e, ERR_CONFLICT, b.first,
-                     "changed by somebody else since this candidate began: %s%s",
-                     buf_cstr(&b.conflicts), b.n_conflicts > 5 ? " and more" : "");
+                     "changed by somebody else since this candidate began%s%s%s",
+                     b.n_conflicts > 1 ? "; so were " : "", buf_cstr(&b.others),
+                     b.n_conflicts > NAMED ? " and more" : "");
     } else {
         *sent = snap_hold(c->work);
+        if (c->rolled_back != NULL && ch->label == NULL) {
+            ch->label = mem_printf("rollback to commit %" PRIu64 "%s", c->rolled_back_to,
+                                   c->work == c->rolled_back ? "" : " and edits");
+        }
     }
-    buf_free(&b.conflicts);
+    buf_free(&b.others);
     snap_release(now);
     pthread_mutex_unlock(&c->lock);
     return rc;
@@ -753,6 +770,7 @@ void candidate_committed(struct candidate *c, struct snap *sent) {
         follow(c);
     } else {
         rebase(c, sent, NULL, NULL);
+        replace(&c->rolled_back, NULL);
     }
     snap_release(sent);
     pthread_mutex_unlock(&c->lock);

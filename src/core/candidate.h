@@ -67,7 +67,8 @@ enum err_code candidate_set(struct candidate *c, const struct actor *who, const 
 /* Puts every operators' object of `s` in the place of the one with its path. */
 enum err_code candidate_put_all(struct candidate *c, const struct actor *who, const struct snap *s,
                                 struct err *e);
-/* As the configuration was `n` commits ago; 0 takes all edits back. */
+/* As the configuration was `n` commits ago, and its commit says so in the history; 0 takes all edits
+ * back. */
 enum err_code candidate_rollback(struct candidate *c, const struct actor *who, unsigned n,
                                  struct err *e);
 /* All edits taken back, whoever made them. */

@@ -237,6 +237,8 @@ struct commit_info { /* one configuration commit, newest first is 0 as in `rollb
 };
 /* Copies up to `max` newest-first into out; returns how many. From any thread. */
 size_t core_history(struct core *c, struct commit_info *out, size_t max);
+/* The confirmed commit that this one took back; 0: it is another change. Its comment says why. */
+uint64_t commit_takes_back(const struct commit_info *ci);
 
 /* What became of commit N at the targets it concerned. Text lines and JSON. Run inside work. */
 enum commit_phase {

@@ -455,7 +455,7 @@ static void test_commit_during_the_full_exchange_is_sent(void **state) {
 
 static enum err_code hold_and_refuse(struct txn *t, void *arg, struct err *e) {
     struct work *w = arg;
-    target_hands_off(testing.book->target, t, true);
+    target_hold(testing.book->target, t, true);
     return w->n ? ERR_OK : err_set(e, ERR_REFUSED, NULL, "changed my mind");
 }
 
@@ -465,16 +465,16 @@ static enum target_state target_state_now(void) {
     return ti.state;
 }
 
-static void test_hands_off_is_undone_with_its_work(void **state) {
+static void test_held_is_undone_with_its_work(void **state) {
     struct work w = {.n = 0};
     assert_int_equal(run(hold_and_refuse, &w), ERR_REFUSED);
     assert_int_equal(target_state_now(), TARGET_DOWN);
     w = (struct work){.n = 1};
     assert_int_equal(run(hold_and_refuse, &w), ERR_OK);
-    assert_int_equal(target_state_now(), TARGET_HANDS_OFF);
+    assert_int_equal(target_state_now(), TARGET_HELD);
     testing_close();
     testing_open();
-    assert_int_equal(target_state_now(), TARGET_HANDS_OFF);
+    assert_int_equal(target_state_now(), TARGET_HELD);
 }
 
 static enum err_code touch_often(struct txn *t, struct err *e) {
@@ -736,7 +736,7 @@ int main(void) {
         T(test_confirmed_by_targets_over_a_restart),
         T(test_history_is_kept_while_a_commit_waits),
         T(test_commit_during_the_full_exchange_is_sent),
-        T(test_hands_off_is_undone_with_its_work),
+        T(test_held_is_undone_with_its_work),
         T(test_a_target_touched_often),
         T(test_the_order_of_paths),
         T(test_credentials_of_others_take_a_right),

@@ -185,7 +185,7 @@ static void test_progress_over_a_restart(void **state) {
     expect(nobodys, "applied", "");
     expect(n, "pending", "t1: down"); /* nobody knows whether it has it */
     target_connected(testing.book->target);
-    expect(n, "pending", "t1: synchronising");
+    expect(n, "pending", "t1: syncing");
     target_synced(testing.book->target);
     expect(n, "applied", "t1: applied");
     /* A refusal is about what is sent now, not about what was committed long ago. */

@@ -5,7 +5,7 @@
  *                       object commit N touched
  *   core/fate/N         commit N was taken back: by which commit, when and why
  *   core/confirm        the confirmed commit that waits
- *   core/handsoff/NAME  targets an operator told us to leave alone
+ *   core/handsoff/NAME  targets that an operator holds
  * A rollback walks the commit records backwards from today's tree; nothing else is kept for it.
  */
 #include <inttypes.h>
@@ -28,10 +28,10 @@ enum {
     TAKE_BACK_RETRY_S = 10
 };
 
-#define COMMIT_KEY   CORE_STATE_PREFIX "commit/"
-#define FATE_KEY     CORE_STATE_PREFIX "fate/"
-#define CONFIRM_KEY  CORE_STATE_PREFIX "confirm"
-#define HANDSOFF_KEY CORE_STATE_PREFIX "handsoff/"
+#define COMMIT_KEY  CORE_STATE_PREFIX "commit/"
+#define FATE_KEY    CORE_STATE_PREFIX "fate/"
+#define CONFIRM_KEY CORE_STATE_PREFIX "confirm"
+#define HELD_KEY    CORE_STATE_PREFIX "handsoff/"
 
 static void record_release(struct commit_record *r) {
     if (r != NULL && atomic_fetch_sub(&r->refs, 1) == 1) {
@@ -297,14 +297,14 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
     if (has_prefix(key, key_len, CONFIRM_KEY)) {
         return fold_confirm(c, value, len, e);
     }
-    if (has_prefix(key, key_len, HANDSOFF_KEY)) {
-        size_t skip = strlen(HANDSOFF_KEY);
+    if (has_prefix(key, key_len, HELD_KEY)) {
+        size_t skip = strlen(HELD_KEY);
         if (value != NULL) {
-            map_put_n(&c->hands_off, key + skip, key_len - skip, c);
+            map_put_n(&c->held_targets, key + skip, key_len - skip, c);
         } else {
-            map_del_n(&c->hands_off, key + skip, key_len - skip);
+            map_del_n(&c->held_targets, key + skip, key_len - skip);
         }
-        targets_hands_off(c, key + skip, key_len - skip, value != NULL);
+        targets_held(c, key + skip, key_len - skip, value != NULL);
         return ERR_OK;
     }
     return err_set(e, ERR_UNSUPPORTED, NULL, "\"%.*s\" is not a record of this version",
@@ -350,9 +350,9 @@ bool history_encode(struct core *c, const char *key, size_t key_len, struct buf 
         confirm_encode(&c->confirm, out);
         return true;
     }
-    size_t skip = strlen(HANDSOFF_KEY);
-    return has_prefix(key, key_len, HANDSOFF_KEY) &&
-           map_get_n(&c->hands_off, key + skip, key_len - skip) != NULL;
+    size_t skip = strlen(HELD_KEY);
+    return has_prefix(key, key_len, HELD_KEY) &&
+           map_get_n(&c->held_targets, key + skip, key_len - skip) != NULL;
 }
 
 void history_publish(struct core *c) {
@@ -384,7 +384,7 @@ void history_free(struct core *c) {
     }
     mem_free(c->history);
     mem_free(c->shown_history);
-    map_free(&c->hands_off, NULL);
+    map_free(&c->held_targets, NULL);
     map_free(&c->fates, mem_free);
     confirm_clear(&c->confirm);
     mem_free(c->take_back);
@@ -554,6 +554,15 @@ static void restore_object(const struct object *now, const struct object *then, 
     }
 }
 
+#define TAKEN_BACK "commit %" PRIu64 " taken back"
+
+uint64_t commit_takes_back(const struct commit_info *ci) {
+    uint64_t index = strtoull(ci->label + strcspn(ci->label, "0123456789"), NULL, 10);
+    char label[sizeof ci->label];
+    snprintf(label, sizeof label, TAKEN_BACK, index);
+    return strcmp(label, ci->label) == 0 ? index : 0;
+}
+
 static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     struct take_back *tb = arg;
     struct core *c = t->core;
@@ -563,7 +572,7 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     }
     tb->first = c->confirm.first_before;
     t->force = true;
-    snprintf(t->label, sizeof t->label, "commit %" PRIu64 " taken back", tb->index);
+    snprintf(t->label, sizeof t->label, TAKEN_BACK, tb->index);
     text_line(t->comment, sizeof t->comment, tb->why);
     struct commit_record **newest = mem_alloc((c->n_history + 1) * sizeof *newest);
     for (size_t i = 0; i < c->n_history; i++) {
@@ -797,16 +806,17 @@ uint64_t core_confirm_pending(struct core *c, int64_t *deadline_s) {
     return index;
 }
 
-/* ---- hands off ------------------------------------------------------------------------------- */
+/* ---- held targets ----------------------------------------------------------------------------
+ */
 
-bool history_hands_off(struct core *c, const char *name) {
-    return map_get(&c->hands_off, name) != NULL;
+bool history_held(struct core *c, const char *name) {
+    return map_get(&c->held_targets, name) != NULL;
 }
 
-void history_set_hands_off(struct txn *t, const char *name, bool off) {
+void history_set_held(struct txn *t, const char *name, bool held) {
     struct buf key = BUF_INIT;
-    buf_printf(&key, "%s%s", HANDSOFF_KEY, name);
-    if (off) {
+    buf_printf(&key, "%s%s", HELD_KEY, name);
+    if (held) {
         txn_put_state(t, buf_cstr(&key), key.len, "\x01", 1);
     } else {
         txn_delete_state(t, buf_cstr(&key), key.len);

@@ -200,8 +200,8 @@ struct core {
     struct take_back *take_back;          /* under way, or waiting to be tried again */
     bool confirming;                      /* all targets have applied; the confirmation is queued */
     struct timer confirm_timer, lease_timer;
-    struct map targets;   /* name -> struct target_session */
-    struct map hands_off; /* names of targets that are to be left alone */
+    struct map targets;      /* name -> struct target_session */
+    struct map held_targets; /* by name; an operator said: send nothing */
     struct logins *logins;
     struct map fates; /* commit index (its bytes) -> struct fate */
     struct core_stats stats;
@@ -301,8 +301,8 @@ void history_publish(struct core *c);
 /* What became of a commit that was taken back, also in a former run; NULL: it was not. Borrowed. */
 const struct fate *history_fate(const struct core *c, uint64_t index);
 void history_free(struct core *c);
-bool history_hands_off(struct core *c, const char *name);
-void history_set_hands_off(struct txn *t, const char *name, bool off);
+bool history_held(struct core *c, const char *name);
+void history_set_held(struct txn *t, const char *name, bool held);
 void confirm_set(struct txn *t, const struct confirm *cf); /* mode NONE: deletes it */
 void confirm_start(struct core *c);                        /* arms its timer */
 void confirm_take_back(struct core *c, const char *why);
@@ -323,7 +323,7 @@ void targets_progress(struct core *c); /* waiters and confirm-by-targets look ag
 void targets_taken_back(struct core *c, uint64_t from, uint64_t before);
 void targets_recovered(struct core *c); /* those of the commits that are kept */
 void targets_started(struct core *c);   /* all sessions that will be there are */
-void targets_hands_off(struct core *c, const char *name, size_t len, bool off);
+void targets_held(struct core *c, const char *name, size_t len, bool held);
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text);
 
 /* events.c */

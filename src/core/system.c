@@ -304,13 +304,14 @@ static enum err_code set_password(struct system *sys, struct txn *t, struct call
 }
 
 static enum err_code hold(struct system *sys, struct txn *t, struct call *cl, const char *name,
-                          bool off, struct err *e) {
+                          bool held, struct err *e) {
     struct target_session *ts = map_get(&sys->core->targets, name);
     if (ts == NULL) {
         return err_set(e, ERR_ABSENT, NULL, "there is no target \"%s\"", name);
     }
-    target_hands_off(ts, t, off);
-    say(cl, "Target %s is %s.", name, off ? "left alone from now on" : "served again");
+    target_hold(ts, t, held);
+    say(cl, "Target %s is %s.", name,
+        held ? "held: nothing is sent to it until it is resumed" : "resumed");
     return ERR_OK;
 }
 

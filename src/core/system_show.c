@@ -225,23 +225,6 @@ static enum err_code show_commit(const struct system *sys, struct call *cl, stru
 
 /* ---- targets, sessions ----------------------------------------------------------------------- */
 
-static const char *target_state_enum(enum target_state s) {
-    switch (s) {
-    case TARGET_DOWN:
-        return "down";
-    case TARGET_SYNCING:
-        return "syncing";
-    case TARGET_IN_STEP:
-        return "applied";
-    case TARGET_REFUSED:
-        return "refused";
-    case TARGET_HANDS_OFF:
-        return "held";
-    default:
-        return "behind";
-    }
-}
-
 static json_t *targets_json(const struct system *sys, const char *only, struct buf *text) {
     static const int widths[] = {24, 8, 8, 8, 8, 20, 0};
     static const char *const head[] = {"Target",  "Type",  "State", "Wanted",
@@ -261,7 +244,7 @@ static json_t *targets_json(const struct system *sys, const char *only, struct b
         snprintf(wanted, sizeof wanted, "%" PRIu64, ti.desired);
         snprintf(applied, sizeof applied, "%" PRIu64, ti.applied);
         time_format(ti.since_s, sys->utc_offset, since);
-        const char *cells[] = {ti.name, ti.type,  target_state_enum(ti.state), wanted, applied,
+        const char *cells[] = {ti.name, ti.type,  target_state_name(ti.state), wanted, applied,
                                since,   ti.reason};
         if (text != NULL) {
             table(text, cells, 7, widths);
@@ -269,7 +252,7 @@ static json_t *targets_json(const struct system *sys, const char *only, struct b
         json_t *o = json_object();
         json_object_set_new(o, "name", json_string(ti.name));
         json_object_set_new(o, "service", json_string(ti.type));
-        json_object_set_new(o, "state", json_string(target_state_enum(ti.state)));
+        json_object_set_new(o, "state", json_string(target_state_name(ti.state)));
         json_object_set_new(o, "wanted", u64(ti.desired));
         json_object_set_new(o, "applied", u64(ti.applied));
         json_object_set_new(o, "since", json_string(since));

@@ -26,8 +26,11 @@ struct target_session {
     struct timer timer; /* answer time-out, back-off, or the gap between two sends */
 };
 
-static const char *const state_names[] = {"down",    "synchronising", "in step",  "sending",
-                                          "refused", "waiting",       "hands off"};
+/* As weft-system.yang calls them: to be told apart, sending and waiting are not for people. */
+static const char *const state_names[] = {
+    [TARGET_DOWN] = "down",      [TARGET_SYNCING] = "syncing", [TARGET_IN_STEP] = "applied",
+    [TARGET_SENDING] = "behind", [TARGET_WAITING] = "behind",  [TARGET_REFUSED] = "refused",
+    [TARGET_HELD] = "held"};
 
 const char *target_state_name(enum target_state s) {
     return state_names[s];
@@ -59,7 +62,7 @@ static void send_now(struct target_session *t) {
 /* Sends if there is something to send and nothing stands against it. */
 static void pump(struct target_session *t) {
     if (!t->connected || !t->synced || t->state == TARGET_SENDING || t->state == TARGET_WAITING ||
-        t->state == TARGET_HANDS_OFF) {
+        t->state == TARGET_HELD) {
         return;
     }
     if (t->applied >= t->desired) {
@@ -101,7 +104,7 @@ struct target_session *target_new(struct core *c, const struct target_codec *cod
     t->codec = codec;
     t->name = mem_strdup(name);
     t->arg = arg;
-    t->state = history_hands_off(c, name) ? TARGET_HANDS_OFF : TARGET_DOWN;
+    t->state = history_held(c, name) ? TARGET_HELD : TARGET_DOWN;
     t->since_s = clock_wall_s(c->clock);
     /* What was committed before is unknown to it until it has synchronised. */
     t->desired = core_head(c);
@@ -159,7 +162,7 @@ void target_connected(struct target_session *t) {
     t->synced_to = core_head(t->core);
     t->failures = 0;
     timer_disarm(&t->core->timers, &t->timer);
-    if (t->state != TARGET_HANDS_OFF) {
+    if (t->state != TARGET_HELD) {
         set_state(t, TARGET_SYNCING);
     }
 }
@@ -169,7 +172,7 @@ void target_synced(struct target_session *t) {
     t->synced = true;
     t->applied = t->synced_to > t->applied ? t->synced_to : t->applied;
     t->desired = t->desired > t->applied ? t->desired : t->applied;
-    if (t->state != TARGET_HANDS_OFF) {
+    if (t->state != TARGET_HELD) {
         set_state(t, TARGET_IN_STEP);
         pump(t);
     }
@@ -181,7 +184,7 @@ void target_lost(struct target_session *t, const char *why) {
     t->in_flight = 0;
     timer_disarm(&t->core->timers, &t->timer);
     set_reason(t, why);
-    if (t->state != TARGET_HANDS_OFF) {
+    if (t->state != TARGET_HELD) {
         set_state(t, TARGET_DOWN);
     }
     targets_progress(t->core);
@@ -228,18 +231,18 @@ void target_failed(struct target_session *t, uint64_t revision, const char *why)
     targets_progress(t->core);
 }
 
-void target_hands_off(struct target_session *t, struct txn *txn, bool off) {
-    history_set_hands_off(txn, t->name, off);
+void target_hold(struct target_session *t, struct txn *txn, bool held) {
+    history_set_held(txn, t->name, held);
 }
 
 /* The fold of that record, so that the session follows when it is undone. */
-void targets_hands_off(struct core *c, const char *name, size_t len, bool off) {
+void targets_held(struct core *c, const char *name, size_t len, bool held) {
     struct target_session *t = map_get_n(&c->targets, name, len);
-    if (t == NULL || off == (t->state == TARGET_HANDS_OFF)) {
+    if (t == NULL || held == (t->state == TARGET_HELD)) {
         return;
     }
     timer_disarm(&c->timers, &t->timer);
-    set_state(t, off             ? TARGET_HANDS_OFF
+    set_state(t, held            ? TARGET_HELD
                  : !t->connected ? TARGET_DOWN
                  : !t->synced    ? TARGET_SYNCING
                                  : TARGET_IN_STEP);

@@ -26,13 +26,13 @@ struct target_codec {
 };
 
 enum target_state {
-    TARGET_DOWN,     /* no session */
-    TARGET_SYNCING,  /* session up, first full exchange not over */
-    TARGET_IN_STEP,  /* applied == desired */
-    TARGET_SENDING,  /* in flight */
-    TARGET_REFUSED,  /* the newest revision was refused */
-    TARGET_WAITING,  /* back-off or rate limit */
-    TARGET_HANDS_OFF /* an operator said: leave it alone */
+    TARGET_DOWN,    /* no session */
+    TARGET_SYNCING, /* session up, first full exchange not over */
+    TARGET_IN_STEP, /* applied == desired */
+    TARGET_SENDING, /* in flight */
+    TARGET_REFUSED, /* the newest revision was refused */
+    TARGET_WAITING, /* back-off or rate limit */
+    TARGET_HELD     /* an operator said: send nothing */
 };
 
 struct target_info {
@@ -59,9 +59,10 @@ void target_applied(struct target_session *t, uint64_t revision);
 void target_refused(struct target_session *t, uint64_t revision, const char *why);
 /* No answer in time or a failed send: tried again with back-off (1 s doubling to 60 s). */
 void target_failed(struct target_session *t, uint64_t revision, const char *why);
-/* The operator's switch, kept over restarts: while on, nothing is sent. */
-void target_hands_off(struct target_session *t, struct txn *txn, bool off);
+/* The operator's switch, kept over restarts: while it is held nothing is sent. */
+void target_hold(struct target_session *t, struct txn *txn, bool held);
 void target_info(const struct target_session *t, struct target_info *out);
+/* As in the model and in every show. */
 const char *target_state_name(enum target_state s);
 /* In name order; NULL ends. */
 struct target_session *target_next(struct core *c, const struct target_session *after);

@@ -160,7 +160,7 @@ static void on_waited(void *arg, enum commit_phase phase, const char *text) {
 }
 
 /* The operator's switch: nothing is sent, whatever happens, until he says so. */
-static void test_hands_off(void **state) {
+static void test_held(void **state) {
     struct err e;
     in_session();
     uint64_t n = commit();
@@ -168,7 +168,7 @@ static void test_hands_off(void **state) {
     assert_int_equal(order(system_target_hold_rpc, "nobody", &e), ERR_ABSENT);
     assert_non_null(strstr(e.text, "nobody"));
     assert_int_equal(order(system_target_hold_rpc, "t1", &e), ERR_OK);
-    assert_int_equal(info().state, TARGET_HANDS_OFF);
+    assert_int_equal(info().state, TARGET_HELD);
     target_applied(testing.book->target, n); /* the answer to what was said before */
     assert_int_equal(info().applied, n);
     n = commit();
@@ -179,7 +179,7 @@ static void test_hands_off(void **state) {
     assert_int_equal(testing.book->sends, 1);
     assert_true(w.done);
     assert_int_equal(w.phase, COMMIT_PENDING);
-    assert_string_equal(w.text, "t1: hands off\n");
+    assert_string_equal(w.text, "t1: held\n");
     /* Nor in a new session, nor after a restart. */
     target_lost(testing.book->target, "it hung up");
     target_connected(testing.book->target);
@@ -189,13 +189,13 @@ static void test_hands_off(void **state) {
     assert_int_equal(testing.book->sends, 1);
     testing_close();
     testing_open();
-    assert_int_equal(info().state, TARGET_HANDS_OFF);
+    assert_int_equal(info().state, TARGET_HELD);
     target_connected(testing.book->target);
     target_synced(testing.book->target);
     n = commit();
     testing_advance(LONGEST_S * NS_PER_S);
     assert_int_equal(testing.book->sends, 0);
-    assert_int_equal(info().state, TARGET_HANDS_OFF);
+    assert_int_equal(info().state, TARGET_HELD);
     /* Resumed: at once the newest. */
     assert_int_equal(order(system_target_resume_rpc, "t1", &e), ERR_OK);
     testing_advance(GAP_NS);
@@ -241,7 +241,7 @@ int main(void) {
         T(test_changes_are_gathered),
         T(test_a_lost_session_is_not_spoken_to),
         T(test_what_is_refused_is_not_repeated_but_what_follows_is_sent),
-        T(test_hands_off),
+        T(test_held),
         T(test_the_list_of_targets),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

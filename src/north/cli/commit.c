@@ -249,23 +249,27 @@ static bool follow(struct run *r, const struct commit_words *w, struct progress 
 }
 
 /* May the edits of a commit that was taken back be had again by `rollback 1`? */
-static bool one_before(struct run *r, uint64_t index) {
-    struct commit_info list[2];
-    return core_history(r->cli->core, list, 2) == 2 && list[1].index == index;
+static bool one_before(const struct commit_info *list, size_t n, uint64_t index) {
+    return n == 2 && list[1].index == index;
 }
 
 static void tell_end(struct run *r, const struct commit_words *w, const struct progress *p) {
+    struct commit_info list[2];
+    size_t n = core_history(r->cli->core, list, 2);
     switch (p->phase) {
     case COMMIT_APPLIED:
         if (p->applied > APPLIED_SHOWN) {
             run_printf(r, "  and %zu more\n", p->applied - APPLIED_SHOWN);
         }
         run_printf(r, "commit %" PRIu64 " %s: applied by every target concerned\n", p->index,
-                   w->applied ? "is confirmed" : "complete");
+                   w->applied     ? "is confirmed"
+                   : w->confirmed ? "stands for now"
+                                  : "complete");
         break;
     case COMMIT_TAKEN_BACK:
         run_printf(r, "commit %" PRIu64 " was taken back; nothing of it is left%s\n", p->index,
-                   one_before(r, p->index) ? " (rollback 1 loads the edits again)" : "");
+                   one_before(list, n, p->index) ? " (rollback 1 loads the edits again)" : "");
+        r->s->seen = n > 0 ? list[0].index : 0; /* told here and now */
         r->status = CLI_TAKEN_BACK;
         break;
     case COMMIT_REFUSED:
@@ -380,7 +384,6 @@ static void tell_made(struct run *r, const struct commit_words *w, const struct 
     const char *s = ch->n_targets == 1 ? "" : "s";
     if (waited != 0 && !w->confirmed && core_confirm_pending(r->cli->core, NULL) != waited) {
         run_printf(r, "commit %" PRIu64 " is confirmed with it\n", waited);
-        r->s->awaited = r->s->awaited == waited ? 0 : r->s->awaited;
     }
     if (ch->unchanged) {
         run_printf(r, "nothing to commit\n");
@@ -389,21 +392,20 @@ static void tell_made(struct run *r, const struct commit_words *w, const struct 
                    "commit %" PRIu64 " is made for now and being sent to %zu target%s\n"
                    "it is taken back unless every target applies it within %" PRIu64 " s\n",
                    ch->index, ch->n_targets, s, w->confirm_s);
-    } else if (w->wait && ch->n_targets > 0) {
-        run_printf(r, "commit %" PRIu64 " is made and being sent to %zu target%s\n", ch->index,
-                   ch->n_targets, s);
-    } else if (!w->wait) {
+    } else if (ch->n_targets > 0) { /* complete is what its targets have applied */
+        run_printf(r, "commit %" PRIu64 " is made%s and being sent to %zu target%s", ch->index,
+                   w->confirmed ? " for now" : "", ch->n_targets, s);
+        if (!w->wait) {
+            run_printf(r, "; see show commit %" PRIu64 " status", ch->index);
+        }
+        run_printf(r, "\n");
+    } else if (w->confirmed || !w->wait) {
         run_printf(r, "commit %" PRIu64 " %s\n", ch->index,
                    w->confirmed ? "is made for now" : "complete");
-        if (ch->n_targets > 0) {
-            run_printf(r, "being sent to %zu target%s; see show commit %" PRIu64 " status\n",
-                       ch->n_targets, s, ch->index);
-        }
     }
     if (!ch->unchanged && w->confirmed && !w->applied) {
         run_printf(r, "it will be taken back in %" PRIu64 " s unless you give: commit\n",
                    w->confirm_s);
-        r->s->awaited = ch->index;
     }
 }
 

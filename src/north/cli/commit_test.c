@@ -24,16 +24,29 @@ static void private_conflict(void **state) {
     assert_int_equal(rig_run_in(other, "commit"), CLI_FAILED);
     assert_string_equal(rig.fault.path, "/weft-toy:toys/box=a");
     assert_int_equal(rig.fault.code, ERR_CONFLICT);
+    assert_string_equal(rig.shown, "[edit toys box a]\n" /* the place once */
+                                   "changed by somebody else since this candidate began");
     assert_int_equal(rig_run_in(other, "run show configuration toys | display set"), CLI_OK);
     assert_string_equal(buf_cstr(&rig.text), "set toys box a size 1\n");
     assert_int_equal(rig_run_in(other, "update"), CLI_OK);
     rig_mentions("toys box a");
     assert_int_equal(rig_run_in(other, "commit"), CLI_OK);
+    /* several: the first is the place, the text has the others */
+    rig_ok("update");
+    rig_ok("set toys box a size 3");
+    rig_ok("set toys box b size 3");
+    assert_int_equal(rig_run_in(other, "set toys box a size 4"), CLI_OK);
+    assert_int_equal(rig_run_in(other, "set toys box b size 4"), CLI_OK);
+    rig_ok("commit");
+    assert_int_equal(rig_run_in(other, "commit"), CLI_FAILED);
+    assert_string_equal(rig.shown, "[edit toys box a]\nchanged by somebody else since this "
+                                   "candidate began; so were toys box b");
+    assert_int_equal(rig_run_in(other, "rollback"), CLI_OK);
     /* what the one edits privately the other does not see */
     rig_ok("set toys box c");
     assert_int_equal(rig_run_in(other, "show toys box c | display set"), CLI_FAILED);
     cli_session_free(other);
-    rig_says("show toys box b | display set", "set toys box b size 2\n");
+    rig_says("show toys box b | display set", "set toys box b size 3\n");
 }
 
 static void merge_leaf_by_leaf(void **state) {
@@ -130,7 +143,7 @@ static void confirmed(void **state) {
     rig_says("run show configuration toys | display set", "set toys box a size 2\n");
     rig_later(61);
     rig_says("run show configuration toys | display set", "set toys box a size 1\n");
-    rig_mentions("was not confirmed in time and was taken back");
+    rig_mentions("commit 2 was taken back by commit 3: it was not confirmed in time");
     rig_ok("status");
     assert_null(strstr(buf_cstr(&rig.notes), "taken back")); /* it is told once */
     rig_ok("set toys box a size 3");
@@ -149,6 +162,70 @@ static void confirmed(void **state) {
     rig_later(61);
     rig_says("run show configuration toys | display set", "set toys box a size 5\n");
     assert_string_equal(buf_cstr(&rig.notes), "");
+}
+
+/* Every open session hears that what ran is not what runs, at Enter alone too; once. */
+static void all_hear_of_what_was_taken_back(void **state) {
+    (void)state;
+    struct cli_session *other = rig_session("bob", true);
+    rig_ok("configure");
+    rig_ok("set toys box a size 1");
+    rig_ok("commit");
+    rig_ok("set toys box a size 2");
+    rig_ok("commit confirmed 30s");
+    rig_ok("exit");
+    rig_later(31);
+    rig_ok("");
+    rig_mentions("warning: commit 2 was taken back by commit 3");
+    assert_int_equal(rig_run_in(other, "show cli"), CLI_OK);
+    rig_mentions("warning: commit 2 was taken back by commit 3");
+    rig_ok("");
+    assert_int_equal(rig_run_in(other, ""), CLI_OK);
+    assert_string_equal(buf_cstr(&rig.notes), "");
+    struct cli_session *late = rig_session("eve", true); /* began with what runs now */
+    assert_int_equal(rig_run_in(late, "show cli"), CLI_OK);
+    assert_string_equal(buf_cstr(&rig.notes), "");
+    /* what a commit told of itself is not told again */
+    rig.shelf = SHELF_REFUSES;
+    rig_ok("configure");
+    rig_ok("set toys box a size 4");
+    assert_int_equal(rig_run("commit confirmed 1 applied"), CLI_TAKEN_BACK);
+    rig_ok("status");
+    assert_string_equal(buf_cstr(&rig.notes), "");
+    assert_int_equal(rig_run_in(other, ""), CLI_OK);
+    rig_mentions("warning: commit 4 was taken back by commit 5: shelf refused");
+    cli_session_free(other);
+    cli_session_free(late);
+}
+
+/* The history says which commits went back, and to what. */
+static void rollbacks_say_so(void **state) {
+    (void)state;
+    static const char *const lines[] = {"set toys box a size 1", "set toys box a size 2",
+                                        "set toys box a size 3"};
+    rig_ok("configure");
+    for (size_t i = 0; i < 3; i++) {
+        rig_ok(lines[i]);
+        rig_ok("commit");
+    }
+    rig_ok("rollback 2");
+    rig_ok("commit");
+    rig_ok("run show system commit");
+    rig_mentions("pending      rollback to commit 1\n");
+    rig_ok("rollback 1");
+    rig_ok("set toys box b");
+    rig_ok("commit comment \"with a box\"");
+    rig_ok("run show system commit");
+    rig_mentions("rollback to commit 3 and edits: with a box\n");
+    /* edits that were dropped, or made after it, are no rollback */
+    rig_ok("rollback 1");
+    rig_ok("rollback 0");
+    rig_ok("set toys box c");
+    rig_ok("commit");
+    rig_ok("set toys box d");
+    rig_ok("commit");
+    rig_ok("run show system commit | last 20 | match \"^[01] \" | match rollback | count");
+    assert_string_equal(buf_cstr(&rig.text), "Count: 0 lines\n");
 }
 
 /* The number of the commit that the last command told of first. */
@@ -347,6 +424,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(exclusive, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(each_others_edits, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(confirmed, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(all_hear_of_what_was_taken_back, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(rollbacks_say_so, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(questions, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(targets_have_their_say, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(guard_rails, rig_setup, rig_teardown),

@@ -570,5 +570,10 @@ const struct command_word configuration_commands[] = {
      cmd_insert, false},
     {"update", NULL, "Puts the edits onto the newest configuration.", cmd_update, false},
     {"status", NULL, "Shows who is editing.", cmd_status, false},
+    {"help", NULL, "Gives help.", cmd_help, false},
+    {"help apropos", "WORD", "Finds commands and statements about a word.", cmd_help_apropos,
+     false},
+    {"help statement", "STATEMENT", "Says what a configuration statement means.",
+     cmd_help_statement, false},
     {0},
 };

@@ -107,7 +107,7 @@ static void toy_life(void **state) {
     rig_ok("commit check");
     rig_mentions("configuration check succeeds");
     rig_ok("commit comment \"first toys\"");
-    rig_mentions("complete");
+    rig_mentions("commit 1 is made and being sent to 1 target; see show commit 1 status\n");
     rig_says("show | compare", "");
     rig_ok("commit");
     rig_mentions("nothing to commit");
@@ -391,6 +391,17 @@ static void the_rest(void **state) {
     rig_ok("help statement toys toy colour");
     rig_mentions("dark-blue");
     assert_int_equal(rig_run("help apropos zzzz"), CLI_FAILED);
+    /* the same while configuring; commands are shown as they are given there */
+    rig_ok("help apropos smash");
+    assert_int_equal(strncmp(buf_cstr(&rig.text), "request toys smash\n", 19), 0);
+    rig_ok("configure");
+    rig_ok("help");
+    rig_mentions("rollback 1");
+    rig_ok("help apropos smash");
+    rig_mentions("run request toys smash\n");
+    rig_ok("help statement toys toy colour");
+    rig_mentions("dark-blue");
+    rig_ok("exit");
     rig_ok("show cli");
     rig_ok("set cli complete-on-space off");
     assert_false(cli_session_screen(rig.s).complete_on_space);

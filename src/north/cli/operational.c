@@ -278,7 +278,7 @@ static void cmd_idle_timeout(struct run *r) {
 /* ---- help
  * -------------------------------------------------------------------------------------------- */
 
-static void cmd_help(struct run *r) {
+void cmd_help(struct run *r) {
     if (!run_ready(r, NULL)) {
         return;
     }
@@ -294,7 +294,7 @@ static void cmd_help(struct run *r) {
         "    set ...         add or change a statement       delete ...      take one away\n"
         "    show | compare  see what would change           commit check    have it checked\n"
         "    commit          make it so                      rollback 1      go back to what was\n"
-        "    exit            leave\n"
+        "    run show ...    look at what runs               exit            leave\n"
         "  help apropos W  find commands and statements about a word\n"
         "  help statement  what a configuration statement means\n"
         "  quit            leave\n"
@@ -342,7 +342,7 @@ static void describe(struct run *r, const struct node *n) {
 }
 
 /* A statement without key values and leaf values: only its words. */
-static void cmd_help_statement(struct run *r) {
+void cmd_help_statement(struct run *r) {
     const struct node *at = model_root();
     while (!parse_may_end(r->p)) {
         struct option *o = arena_alloc(r->arena, (at->n_children + 1) * sizeof *o);
@@ -369,7 +369,7 @@ static bool mentions(const char *text, const char *word) {
     return text != NULL && strcasestr(text, word) != NULL;
 }
 
-static void cmd_help_apropos(struct run *r) {
+void cmd_help_apropos(struct run *r) {
     struct option o = {.label = "word", .help = "What to look for"};
     if (parse_pick(r->p, &o, 1) < 0) {
         return;
@@ -386,7 +386,8 @@ static void cmd_help_apropos(struct run *r) {
             buf_printf(&b, "%s%s", k > 0 ? " " : "", c[i]->words[k]);
         }
         if (mentions(buf_cstr(&b), word) || mentions(c[i]->rpc->description, word)) {
-            run_printf(r, "%s\n    %s\n", buf_cstr(&b), c[i]->rpc->description);
+            run_printf(r, "%s%s\n    %s\n", r->s->config != CONFIG_NONE ? "run " : "", buf_cstr(&b),
+                       c[i]->rpc->description);
             hits++;
         }
         buf_free(&b);

@@ -47,7 +47,7 @@ struct cli_session {
     size_t n_edit_from;
     bool timestamps;
     _Atomic bool plain_space;       /* a blank is a blank */
-    uint64_t awaited;               /* the commit that this session has yet to confirm; 0: none */
+    uint64_t seen;                  /* the newest commit at its last command */
     _Atomic bool secret;            /* the last line held one */
     _Atomic int idle_timeout;       /* s; -1: as the system settings say */
     char *history[CLI_HISTORY_MAX]; /* a ring */
@@ -141,6 +141,9 @@ void session_host(struct cli *c, char *out, size_t size);
 
 void cmd_commit(struct run *r);
 void cmd_load(struct run *r);
+void cmd_help(struct run *r); /* these three in both modes */
+void cmd_help_apropos(struct run *r);
+void cmd_help_statement(struct run *r);
 void cmd_monitor_events(struct run *r);
 void cmd_monitor_log(struct run *r);
 void leave_configuration(struct run *r);

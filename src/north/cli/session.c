@@ -33,6 +33,12 @@ static int64_t now_s(const struct cli *c) {
     return clock_wall_s(core_clock(c->core));
 }
 
+static uint64_t newest_commit(const struct cli *c) {
+    struct commit_info newest = {0};
+    core_history(c->core, &newest, 1);
+    return newest.index;
+}
+
 enum err_code cli_session_new(struct cli *c, const struct actor *who, const struct cli_terminal *t,
                               struct cli_session **out, struct err *e) {
     unsigned of_user = 0;
@@ -61,6 +67,7 @@ enum err_code cli_session_new(struct cli *c, const struct actor *who, const stru
         s->since_s = now_s(c);
         atomic_init(&s->used_s, s->since_s);
         s->edit_path = mem_strdup("/");
+        s->seen = newest_commit(c);
         list_append(&c->sessions, &s->link);
         c->n_sessions++;
         *out = s;
@@ -454,18 +461,20 @@ bool readable(void *arg, const char *path) {
     return r->s->who.superuser || rights_allow(r->rights, &r->s->who, RIGHT_READ, path);
 }
 
-/* A commit that this session had to confirm: what became of it since the last command? */
-static void tell_of_awaited(struct run *r) {
-    uint64_t index = r->s->awaited;
-    if (index == 0 || core_confirm_pending(r->cli->core, NULL) == index) {
-        return;
-    }
-    enum commit_phase phase = COMMIT_UNKNOWN;
-    char *text;
-    r->s->awaited = 0;
-    if (run_commit_wait(r, index, 0, &phase, &text) && phase == COMMIT_TAKEN_BACK) {
-        run_note(r, "warning: commit %" PRIu64 " was not confirmed in time and was taken back",
-                 index);
+/* Commits that were taken back since the last command, whoever made them: what runs is not what it
+ * was. */
+static void tell_of_taken_back(struct run *r) {
+    struct commit_info list[ROLLBACKS];
+    uint64_t seen = r->s->seen;
+    r->s->seen = newest_commit(r->cli);
+    size_t n = r->s->seen != seen ? core_history(r->cli->core, list, ROLLBACKS) : 0;
+    for (; n > 0; n--) {
+        const struct commit_info *ci = &list[n - 1];
+        uint64_t gone = ci->index > seen ? commit_takes_back(ci) : 0;
+        if (gone != 0) {
+            run_note(r, "warning: commit %" PRIu64 " was taken back by commit %" PRIu64 ": %s",
+                     gone, ci->index, ci->comment);
+        }
     }
 }
 
@@ -497,9 +506,11 @@ static int execute_once(struct cli_session *s, const char *line, size_t n,
     } else if (line_split(a, line, n, false, &l, &where, &e) != ERR_OK) {
         sink->fault(sink->arg, &e, e.text, true, where, where + 1);
         r.status = CLI_SYNTAX;
-    } else if (l.n > 0) {
+    } else if (l.n == 0) { /* Enter alone: somebody looks */
+        tell_of_taken_back(&r);
+    } else {
         parse_init(&p, a, s->cli->model, &l, false);
-        tell_of_awaited(&r);
+        tell_of_taken_back(&r);
         run_line(&r);
         if (p.err.code != ERR_OK && !r.reported) {
             r.status = p.err.code == ERR_DENIED ? CLI_DENIED : CLI_SYNTAX;
