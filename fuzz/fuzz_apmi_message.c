@@ -8,11 +8,20 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/logger.h"
 #include "probe.h"
 
 /* proves: A13 */
+/* Nothing here outlives the process, so SQLite need not wait for the disk. */
+int fsync(int fd) {
+    return 0;
+}
+int fdatasync(int fd) {
+    return 0;
+}
+
 static struct rig rig;
 
 static void close_rig(void) {
