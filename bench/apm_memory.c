@@ -24,6 +24,7 @@ typedef Openapmi__V1__EntityMsg entity_msg;
 enum {
     CLIENTS = 64,
     EACH = 2000,         /* prefixes that a client takes one by one */
+    GIVEN_BACK_S = 45,   /* the daemon looks every 30 s */
     ALARM_RATE = 100000, /* configured, or the limit for one gateway would be measured */
 };
 
@@ -98,15 +99,17 @@ static double fill(struct filler *f, unsigned n, uint64_t each, unsigned wanted)
     return apm_now_s() - start;
 }
 
-/* Where it is: what the program holds, what the allocator keeps though it is free, and SQLite. */
+/* Where it is: what the program holds, what the allocator keeps though it is free, and SQLite. At
+ * once, and when the writer was idle for long enough to give back what is free. */
 static void census(const char *when) {
     struct mallinfo2 m = mallinfo2();
     printf("  %s: %.1f MB in use (%.1f MB of it SQLite's), %.1f MB free inside the allocator, "
-           "resident %.1f MB before trimming",
+           "resident %.1f MB",
            when, (double)(m.uordblks + m.hblkhd) / 1e6, (double)sqlite3_memory_used() / 1e6,
            (double)m.fordblks / 1e6, (double)apm_resident() / 1e6);
-    malloc_trim(0);
-    printf(", %.1f MB after\n", (double)apm_resident() / 1e6);
+    fflush(stdout);
+    sleep(GIVEN_BACK_S);
+    printf(", %.1f MB %u s later\n", (double)apm_resident() / 1e6, GIVEN_BACK_S);
 }
 
 int main(int argc, char **argv) {

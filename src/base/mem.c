@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Less than this, in bytes, or than a part of all there is, is left for what comes next. */
+enum { GIVE_BACK_MIN = 16 << 20, GIVE_BACK_PART = 8 };
 
 static void out_of_memory(size_t size) {
     fprintf(stderr, "out of memory: %zu bytes asked for\n", size);
@@ -70,6 +74,13 @@ void mem_free(void *p) {
 }
 
 /* Chunks are chained newest first; an allocation larger than a chunk gets one of its own. */
+void mem_give_back(void) {
+    struct mallinfo2 m = mallinfo2();
+    if (m.fordblks > GIVE_BACK_MIN && m.fordblks > (m.arena + m.hblkhd) / GIVE_BACK_PART) {
+        malloc_trim(0);
+    }
+}
+
 struct chunk {
     struct chunk *next;
     size_t size, used;

@@ -19,6 +19,9 @@ char *mem_strndup(const char *s, size_t n);
 void *mem_dup(const void *p, size_t n);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void mem_free(void *p); /* NULL is allowed */
+/* Gives free pages back to the system when much is free: what a large batch took lies scattered
+ * between what stays. Other threads that allocate may wait for it, some 10 ms with 100 MB free. */
+void mem_give_back(void);
 
 #define MEM_NEW(type) ((type *)mem_alloc(sizeof(type)))
 

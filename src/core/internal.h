@@ -221,6 +221,7 @@ struct core {
     int64_t confirm_shown_due; /* mono ns */
     bool stop;
     pthread_t thread, folder;
+    int64_t give_back_ns;     /* monotonic: no look at free memory before; the writer's */
     uint64_t trim_next;       /* head at which it is worth looking again; the folder's */
     pthread_cond_t fold_wake; /* at the end only: it looks by itself */
     _Atomic uint64_t head;

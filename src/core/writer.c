@@ -17,6 +17,7 @@
 LOGGER_MODULE(writer);
 
 enum { ENTRY_HEAD = 1 << 20 }; /* bytes of a log entry that are not operations, at most */
+enum { GIVE_BACK_EVERY_S = 30 };
 
 struct batch {
     struct txn **txns;
@@ -503,6 +504,15 @@ size_t writer_batch(struct core *c) {
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
+/* Nobody waits for the writer: a good moment. */
+static void give_back(struct core *c) {
+    int64_t now = clock_mono(&clock_real);
+    if (now >= c->give_back_ns) {
+        c->give_back_ns = now + GIVE_BACK_EVERY_S * NS_PER_S;
+        mem_give_back();
+    }
+}
+
 /* Sleeps until there is work, a timer is due or the core is closed; false: closed. */
 static bool wait_for_work(struct core *c) {
     int64_t ns = timers_next(&c->timers);
@@ -510,6 +520,12 @@ static bool wait_for_work(struct core *c) {
     if (ns >= 0) {
         int64_t due = clock_mono(&clock_real) + ns;
         until = (struct timespec){.tv_sec = due / NS_PER_S, .tv_nsec = due % NS_PER_S};
+    }
+    pthread_mutex_lock(&c->lock);
+    bool idle = list_empty(&c->queue);
+    pthread_mutex_unlock(&c->lock);
+    if (idle) {
+        give_back(c);
     }
     pthread_mutex_lock(&c->lock);
     while (!c->stop && list_empty(&c->queue)) {
