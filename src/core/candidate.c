@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/go_back.h"
 #include "core/rights.h"
 
 struct candidates {
@@ -465,16 +466,24 @@ static void transfer_one(const struct object *a, const struct object *b, void *a
     }
 }
 
+/* `said` not NULL: `s` is a former configuration; see snap_go_back(). */
 static enum err_code become(struct candidate *c, const struct actor *who, const struct snap *s,
-                            bool deletions, struct err *e) {
+                            bool deletions, struct buf *said, struct err *e) {
     pthread_mutex_lock(&c->lock);
     follow(c);
     /* From the base, so that objects which end as they were keep their identity. */
     struct transfer t = {snap_hold(deletions ? c->base : c->work), deletions};
-    struct snap *from = deletions ? snap_hold(c->base) : snap_empty();
-    snap_diff(from, s, transfer_one, &t);
+    struct snap *from = deletions ? snap_hold(c->base) : snap_empty(), *to = snap_hold(s);
+    enum err_code rc = ERR_OK;
+    if (said != NULL) {
+        rc = snap_go_back(core_model(c->all->core), c->base, &to, said, e);
+    }
+    if (rc == ERR_OK) {
+        snap_diff(from, to, transfer_one, &t);
+        rc = may_become(c, who, t.onto, e);
+    }
     snap_release(from);
-    enum err_code rc = may_become(c, who, t.onto, e);
+    snap_release(to);
     if (rc == ERR_OK) {
         set_work(c, t.onto);
         settle(c);
@@ -489,12 +498,12 @@ static enum err_code become(struct candidate *c, const struct actor *who, const 
 
 enum err_code candidate_set(struct candidate *c, const struct actor *who, const struct snap *s,
                             struct err *e) {
-    return become(c, who, s, true, e);
+    return become(c, who, s, true, NULL, e);
 }
 
 enum err_code candidate_put_all(struct candidate *c, const struct actor *who, const struct snap *s,
                                 struct err *e) {
-    return become(c, who, s, false, e);
+    return become(c, who, s, false, NULL, e);
 }
 
 void candidate_discard(struct candidate *c) {
@@ -516,7 +525,7 @@ static enum err_code take_edits_back(struct candidate *c, const struct actor *wh
 }
 
 enum err_code candidate_rollback(struct candidate *c, const struct actor *who, unsigned n,
-                                 struct err *e) {
+                                 struct buf *said, struct err *e) {
     if (n == 0) {
         return take_edits_back(c, who, e);
     }
@@ -532,7 +541,7 @@ enum err_code candidate_rollback(struct candidate *c, const struct actor *who, u
     }
     if (rc == ERR_OK) {
         rc = take_edits_back(c, who, e);
-        rc = rc == ERR_OK ? candidate_set(c, who, then, e) : rc;
+        rc = rc == ERR_OK ? become(c, who, then, true, said, e) : rc;
         snap_release(then);
     }
     if (rc == ERR_OK) {

@@ -67,10 +67,10 @@ enum err_code candidate_set(struct candidate *c, const struct actor *who, const 
 /* Puts every operators' object of `s` in the place of the one with its path. */
 enum err_code candidate_put_all(struct candidate *c, const struct actor *who, const struct snap *s,
                                 struct err *e);
-/* As the configuration was `n` commits ago, and its commit says so in the history; 0 takes all edits
- * back. */
+/* As the configuration was `n` commits ago, but for what has no history, and its commit says so in
+ * the history; 0 takes all edits back. `said`: see snap_go_back(). */
 enum err_code candidate_rollback(struct candidate *c, const struct actor *who, unsigned n,
-                                 struct err *e);
+                                 struct buf *said, struct err *e);
 /* All edits taken back, whoever made them. */
 void candidate_discard(struct candidate *c);
 

@@ -15,6 +15,7 @@
 
 #include "base/logger.h"
 #include "base/text.h"
+#include "core/go_back.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system.h"
@@ -563,6 +564,19 @@ uint64_t commit_takes_back(const struct commit_info *ci) {
     return strcmp(label, ci->label) == 0 ? index : 0;
 }
 
+/* Nobody waits for an answer: it goes where people look afterwards. */
+static void tell_what_is_gone(struct txn *t, struct buf *said) {
+    char action[32];
+    snprintf(action, sizeof action, "commit %" PRIu64, txn_index(t));
+    for (const char *l = buf_cstr(said), *end; *l != '\0'; l = end + 1) {
+        end = strchr(l, '\n');
+        char *line = mem_strndup(l, (size_t)(end - l));
+        audit_put(t, action, line);
+        L_WARN("%s: %s", action, line);
+        mem_free(line);
+    }
+}
+
 static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
     struct take_back *tb = arg;
     struct core *c = t->core;
@@ -579,8 +593,12 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
         newest[i] = c->history[c->n_history - 1 - i];
     }
     struct snap *then = snap_hold(c->tip), *now = snap_hold(c->tip);
+    struct buf said = BUF_INIT;
     enum err_code rc = go_back(c, newest, c->n_history, tb->first - 1, &then, e);
     mem_free(newest);
+    if (rc == ERR_OK) {
+        rc = snap_go_back(c->model, now, &then, &said, e);
+    }
     if (rc == ERR_OK) {
         tb->t = t;
         tb->e = e;
@@ -597,7 +615,9 @@ static enum err_code take_back_work(struct txn *t, void *arg, struct err *e) {
         fates_put(t, tb->first);
         confirm_set(t, &(struct confirm){.mode = CONFIRM_NONE});
         audit_commit(t);
+        tell_what_is_gone(t, &said);
     }
+    buf_free(&said);
     return rc;
 }
 

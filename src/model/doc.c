@@ -212,6 +212,41 @@ enum err_code doc_parse_stored(const struct model *m, const char *kind_name, uin
     return rc;
 }
 
+static void go_back_below(const struct node *n, json_t *then, const json_t *now, bool returns) {
+    for (size_t i = 0; i < n->n_children; i++) {
+        const struct node *c = n->children[i];
+        json_t *is = now != NULL && c->config ? tree_get(now, n, c) : NULL;
+        if (c->no_history) {
+            tree_del(then, n, c);
+            if (is != NULL) {
+                tree_set_new(then, n, c, json_deep_copy(is));
+            } else if (returns && c->returns_as != NULL) {
+                tree_set_new(then, n, c,
+                             value_to_json(c->base, c->returns_as, strlen(c->returns_as)));
+            }
+        } else if (c->config && c->type == NODE_CONTAINER) {
+            json_t *was = tree_get(then, n, c);
+            if (was == NULL && !c->presence) { /* it goes again when nothing comes in */
+                was = json_object();
+                tree_set_new(then, n, c, was);
+            }
+            if (was != NULL) {
+                go_back_below(c, was, is, returns);
+            }
+        }
+    }
+}
+
+enum err_code doc_go_back(const struct model *m, const struct doc *then, const struct doc *now,
+                          struct doc **out, struct err *e) {
+    json_t *tree = doc_tree(then), *is = now != NULL ? doc_tree(now) : NULL;
+    go_back_below(then->kind->node, tree, is, now == NULL);
+    enum err_code rc = doc_from_value(m, then->kind, tree, 0, then->path, out, e);
+    json_decref(tree);
+    json_decref(is);
+    return rc;
+}
+
 const char *doc_value(const struct model *m, const struct doc *d, const char *path,
                       struct arena *a) {
     struct buf full = BUF_INIT, tmp = BUF_INIT;

@@ -323,6 +323,34 @@ static enum err_code from_2(void *object, struct err *e) {
     return ERR_OK;
 }
 
+static void expect_back(const struct kind *k, const char *then, const char *now, const char *want) {
+    struct doc *was = parse(k, then), *is = now != NULL ? parse(k, now) : NULL, *d = NULL;
+    assert_int_equal(doc_go_back(model, was, is, &d, &err), ERR_OK);
+    assert_string_equal(d->json, want);
+    doc_drop(was);
+    doc_drop(is);
+    doc_drop(d);
+}
+
+static void going_back(void **state) {
+#define TOY "{\"maker\":\"m\",\"number\":1"
+    expect_back(&toy_toy_kind, TOY ",\"box-art\":{\"artist\":\"a\",\"copies\":2}}",
+                TOY ",\"box-art\":{\"artist\":\"a\",\"copies\":3}}",
+                TOY ",\"box-art\":{\"artist\":\"a\",\"copies\":3}}");
+    expect_back(&toy_toy_kind, TOY ",\"box-art\":{\"artist\":\"a\",\"copies\":2}}",
+                TOY ",\"box-art\":{\"artist\":\"a\"}}", TOY ",\"box-art\":{\"artist\":\"a\"}}");
+    expect_back(&toy_toy_kind, TOY ",\"box-art\":{\"artist\":\"a\",\"copies\":2}}", NULL,
+                TOY ",\"box-art\":{\"artist\":\"a\",\"copies\":7}}");
+    expect_back(&toy_toy_kind, TOY "}", TOY ",\"box-art\":{\"artist\":\"a\",\"copies\":3}}",
+                TOY "}");
+    static const char bare[] = "{\"name\":\"b\"}",
+                      sealed[] = "{\"name\":\"b\",\"seal\":{\"wax\":\"red\"}}";
+    expect_back(&toy_box_kind, bare, sealed, sealed);
+    expect_back(&toy_box_kind, sealed, bare, bare);
+    expect_back(&toy_box_kind, sealed, NULL, bare);
+    expect_back(&toy_box_kind, bare, NULL, bare);
+}
+
 static void old_records(void **state) {
     struct doc *d = NULL;
     const char *v1 = "{\"id\":7}";
@@ -470,8 +498,8 @@ int main(void) {
         cmocka_unit_test(bad_toys),     cmocka_unit_test(tags),
         cmocka_unit_test(host_bits),    cmocka_unit_test(deep_nesting),
         cmocka_unit_test(wide_numbers), cmocka_unit_test(old_records),
-        cmocka_unit_test(paths),        cmocka_unit_test(schema),
-        cmocka_unit_test(threads),
+        cmocka_unit_test(going_back),   cmocka_unit_test(paths),
+        cmocka_unit_test(schema),       cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

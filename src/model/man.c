@@ -77,6 +77,9 @@ static void man_leaf_facts(FILE *f, const struct node *n) {
     if (n->secret) {
         fputs(" A secret: never shown.", f);
     }
+    if (n->no_history) {
+        fputs(" Has no history.", f);
+    }
     if (n->deprecated_since != NULL) {
         fprintf(f, " Deprecated since %s.", n->deprecated_since);
     }
@@ -294,6 +297,7 @@ static void md_nodes(const struct node *parent, unsigned depth) {
             fputs(n->mandatory && !n->is_key ? " Must be given." : "", stdout);
             fputs(n->secret ? " Secret." : "", stdout);
         }
+        fputs(n->no_history ? " Has no history." : "", stdout);
         fputs(!n->config && parent->config ? " (state)" : "", stdout);
         putchar('\n');
         if (n->type == NODE_CONTAINER || n->type == NODE_LIST) {

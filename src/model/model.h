@@ -111,6 +111,8 @@ struct node {
     const struct kind *owner; /* the kind whose documents this node is in; NULL: above all kinds */
     bool config, mandatory, presence, is_key, user_ordered;
     bool secret, index;                    /* weft:secret, weft:index */
+    bool no_history;                       /* weft:no-history */
+    const char *returns_as;                /* weft:returns-as; NULL: not given */
     bool terminal;                         /* weft:terminal: an answer laid out for a terminal */
     uint32_t min_elements, max_elements;   /* lists, leaf-lists; 0 max: unbounded */
     const char *if_feature;                /* may be NULL */
@@ -173,6 +175,7 @@ struct kind {
     size_t n_keys;
     size_t struct_size;
     bool has_secret;                /* some leaf is weft:secret */
+    bool no_history;                /* it or some node of it is weft:no-history */
     bool has_xpath;                 /* must or when inside */
     bool has_state;                 /* config false nodes inside */
     const struct node *const *refs; /* leaves that refer to other objects */
@@ -299,6 +302,11 @@ enum err_code doc_parse_stored(const struct model *m, const char *kind_name, uin
  * as lexical text (leaf-list: first value); default when unset and it has one; NULL: unset. */
 const char *doc_value(const struct model *m, const struct doc *d, const char *path,
                       struct arena *a);
+/* `then`, a former version of an object, as going back to it makes it: what is weft:no-history is
+ * as in `now`, or, when the object comes back (`now` NULL), as weft:returns-as has it or not there.
+ * For kinds that are not weft:no-history as a whole. */
+enum err_code doc_go_back(const struct model *m, const struct doc *then, const struct doc *now,
+                          struct doc **out, struct err *e);
 /* Converters between versions of a kind, for records written by older releases. `object` is a
  * jansson object (json_t *), changed in place. */
 typedef enum err_code (*doc_converter)(void *object, struct err *e);

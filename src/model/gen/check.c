@@ -104,6 +104,39 @@ static void check_kind(struct gen *g, const struct gen_node *gn) {
     }
 }
 
+/* Of an object that is without it, or has it as another version had it, must be no less an object.
+ */
+static void check_no_history(struct gen *g, const struct gen_node *gn) {
+    const struct node *n = &gn->n;
+    const struct lysc_node *s = gn->schema;
+    if (n->returns_as != NULL &&
+        (!n->no_history || n->type != NODE_LEAF ||
+         lyd_value_validate(s->module->ctx, s, n->returns_as, strlen(n->returns_as), NULL, NULL,
+                            NULL) != LY_SUCCESS)) {
+        gen_error(g, s, "weft:returns-as is a value of a leaf without history");
+    }
+    if (!n->no_history) {
+        return;
+    }
+    if (gn->kind == NULL && (gn->owner == NULL || !n->config)) {
+        gen_error(g, s, "only a kind, or what is configured in one, can be without history");
+        return;
+    }
+    if (gn->kind == NULL && (n->is_key || n->mandatory || n->min_elements > 0)) {
+        gen_error(g, s, "what must be there can't be without history");
+    }
+    bool alone = gn->kind != NULL || gn->choice == NULL;
+    for (const struct gen_node *p = gn->parent; alone && gn->kind == NULL && p->kind == NULL;
+         p = p->parent) {
+        alone = p->n.type == NODE_CONTAINER && p->choice == NULL && !p->n.no_history;
+    }
+    if (!alone) {
+        gen_error(g, s, "a node without history stands in no list and no choice, and once");
+    }
+    struct gen_kind *k = gn->kind != NULL ? gn->kind : gn->owner;
+    k->k.no_history = true;
+}
+
 static void check_inside(struct gen *g, const struct gen_node *gn) {
     const struct node *n = &gn->n;
     const struct lysc_node *s = gn->schema;
@@ -175,6 +208,7 @@ static void check_node(struct gen *g, const struct gen_node *gn) {
     if (gn->in_input && (lysc_node_musts(s) != NULL || lysc_node_when(s) != NULL)) {
         gen_error(g, s, "must and when are not supported in an rpc's input");
     }
+    check_no_history(g, gn);
     if (gn->kind != NULL) {
         check_kind(g, gn);
     }

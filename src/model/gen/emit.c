@@ -403,6 +403,7 @@ static void emit_node(struct gen *g, FILE *f, const struct gen_node *gn) {
                  {"is_key", n->is_key},
                  {"user_ordered", n->user_ordered},
                  {"secret", n->secret},
+                 {"no_history", n->no_history},
                  {"index", n->index},
                  {"terminal", n->terminal},
                  {"ref_required", n->ref_required && gn->ref != NULL}};
@@ -415,6 +416,7 @@ static void emit_node(struct gen *g, FILE *f, const struct gen_node *gn) {
     field(f, "deprecated_since", n->deprecated_since);
     field(f, "status", n->status);
     field(f, "default_value", n->default_value);
+    field(f, "returns_as", n->returns_as);
     if (n->n_default_values > 0) {
         fprintf(f, ", .default_values = d%u, .n_default_values = %zu", n->id, n->n_default_values);
     }
@@ -487,9 +489,10 @@ static void emit_kinds(struct gen *g, FILE *f) {
             fprintf(f, ", .keys = k%u, .n_keys = %zu", k->node->n.id, k->node->n.n_keys);
         }
         fprintf(f,
-                ", .struct_size = sizeof(struct %s), .has_secret = %d, .has_xpath = %d, "
-                ".has_state = %d, .refs = r%zu, .n_refs = %zu};\n",
-                k->c_name, k->k.has_secret, k->k.has_xpath, k->k.has_state, i, n_refs);
+                ", .struct_size = sizeof(struct %s), .has_secret = %d, .no_history = %d, "
+                ".has_xpath = %d, .has_state = %d, .refs = r%zu, .n_refs = %zu};\n",
+                k->c_name, k->k.has_secret, k->k.no_history, k->k.has_xpath, k->k.has_state, i,
+                n_refs);
     }
     fputs("static const struct kind *const kinds[] = {", f);
     for (size_t i = 0; i < g->n_kinds; i++) {

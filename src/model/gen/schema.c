@@ -357,6 +357,8 @@ static struct gen_node *new_node(struct gen *g, struct gen_node *parent, enum no
                                                   : NULL;
         n->deprecated_since = gen_ext(s->exts, "deprecated-since");
         n->secret = gen_ext(s->exts, "secret") != NULL;
+        n->no_history = gen_ext(s->exts, "no-history") != NULL;
+        n->returns_as = gen_ext(s->exts, "returns-as");
         n->index = gen_ext(s->exts, "index") != NULL;
         n->terminal = gen_ext(s->exts, "terminal") != NULL;
         gn->choice = choice_of(g, s, &n->case_name);

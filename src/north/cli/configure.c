@@ -350,6 +350,16 @@ void suggest_rollbacks(struct parse *p, const struct option *o) {
     }
 }
 
+static void note_what_is_gone(struct run *r, const char *lines) {
+    for (const char *l = lines, *end; *l != '\0'; l = end + 1) {
+        end = strchr(l, '\n');
+        struct buf words = BUF_INIT;
+        place_text(r->cli->model, arena_strndup(r->arena, l, (size_t)(end - l)), &words);
+        run_note(r, "warning: %s", buf_cstr(&words));
+        buf_free(&words);
+    }
+}
+
 static void cmd_rollback(struct run *r) {
     struct option o = {.label = "number",
                        .help = "Which commit to go back to; 0 drops the edits",
@@ -371,11 +381,14 @@ static void cmd_rollback(struct run *r) {
     if (!run_ready(r, NULL) || !may_edit(r)) {
         return;
     }
-    if (candidate_rollback(r->s->candidate, &r->s->who, (unsigned)n, &e) != ERR_OK) {
+    struct buf said = BUF_INIT;
+    if (candidate_rollback(r->s->candidate, &r->s->who, (unsigned)n, &said, &e) != ERR_OK) {
         run_fault(r, &e);
     } else {
         run_printf(r, "load complete\n");
+        note_what_is_gone(r, buf_cstr(&said));
     }
+    buf_free(&said);
 }
 
 static void cmd_update(struct run *r) {
