@@ -187,7 +187,7 @@ struct module_info {
     const char *const *features; /* enabled ones */
     size_t n_features;
     bool implemented; /* false: import only */
-    const char *text; /* YANG source; NULL for those inside libyang */
+    const char *text; /* YANG source */
 };
 
 const struct kind *const *model_kinds(size_t *n);

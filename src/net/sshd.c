@@ -309,17 +309,19 @@ static bool write_some(struct sshd_conn *c) {
     return took > 0;
 }
 
+/* The client closes the connection when it has read to the end; or the timer does. If we did at
+ * once, what it sends meanwhile would be answered with a reset, which takes unread answers away. */
 static void finish(struct sshd_conn *c) {
-    if (c->dead || !c->ending || c->out.len > 0 || !(c->open ? can_write(c) : true)) {
+    if (c->dead || !c->ending || c->out.len > 0 || c->eof_sent) {
         return;
     }
-    if (c->open && !c->eof_sent) {
+    if (!c->open) {
+        die(c, "closed");
+    } else if (can_write(c)) {
         c->eof_sent = true;
         ssh_channel_send_eof(c->channel);
         ssh_channel_close(c->channel);
-        return; /* once more round, until this is written too */
     }
-    die(c, "closed");
 }
 
 static bool exchange(struct sshd_conn *c) {

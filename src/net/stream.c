@@ -151,8 +151,15 @@ static bool ssl_waits(struct stream *s, int rc) {
         }
         /* fall through */
     default: {
-        char text[128], why[160];
-        snprintf(why, sizeof(why), "TLS: %s", tls_error_text(text, sizeof(text)));
+        char text[128], why[256];
+        long verified = SSL_get_verify_result(s->ssl);
+        tls_error_text(text, sizeof(text));
+        if (verified == X509_V_OK) {
+            snprintf(why, sizeof(why), "TLS: %s", text);
+        } else { /* "certificate verify failed": why? */
+            snprintf(why, sizeof(why), "TLS: %s: %s", text,
+                     X509_verify_cert_error_string(verified));
+        }
         die(s, why);
         return false;
     }

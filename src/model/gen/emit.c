@@ -209,13 +209,16 @@ void gen_emit_header(struct gen *g, FILE *f) {
 }
 
 static void emit_module_text(FILE *f, const struct lys_module *m, uint32_t index) {
+    char *text = NULL, *line = NULL;
+    size_t cap = 0;
     FILE *in = m->filepath != NULL ? fopen(m->filepath, "r") : NULL;
-    if (in == NULL) {
-        return;
+    if (in == NULL) { /* one of libyang's own */
+        if (lys_print_mem(&text, m, LYS_OUT_YANG, 0) != LY_SUCCESS || text == NULL) {
+            return;
+        }
+        in = fmemopen(text, strlen(text), "r");
     }
     fprintf(f, "static const char text_%u[] =\n", index);
-    char *line = NULL;
-    size_t cap = 0;
     while (getline(&line, &cap, in) > 0) {
         fputs("    ", f);
         put_string(f, line);
@@ -223,6 +226,7 @@ static void emit_module_text(FILE *f, const struct lys_module *m, uint32_t index
     }
     free(line);
     fclose(in);
+    free(text);
     fputs("    ;\n\n", f);
 }
 
@@ -231,17 +235,40 @@ static int by_name(const void *a, const void *b) {
                   (*(const struct lys_module *const *)b)->name);
 }
 
-static void emit_modules(struct gen *g, FILE *f) {
-    const struct lys_module *mods[1024], *m;
-    size_t n = 0;
+enum { MODULES_MAX = 1024 };
+
+/* Those of the data in the order of their context; behind them those of protocols. One that is only
+ * imported here may be implemented there. */
+static size_t all_modules(const struct gen *g, const struct lys_module *mods[MODULES_MAX]) {
+    const struct lys_module *m;
+    size_t n = 0, of_data;
     uint32_t index = 0;
-    while ((m = ly_ctx_get_module_iter(g->ctx, &index)) != NULL && n < 1024) {
+    while ((m = ly_ctx_get_module_iter(g->ctx, &index)) != NULL && n < MODULES_MAX) {
         mods[n++] = m;
     }
+    of_data = n;
+    index = 0;
+    while ((m = ly_ctx_get_module_iter(g->protocol, &index)) != NULL && n < MODULES_MAX) {
+        size_t same = 0;
+        while (same < of_data && strcmp(mods[same]->name, m->name) != 0) {
+            same++;
+        }
+        if (same == of_data) {
+            mods[n++] = m;
+        } else if (m->implemented && !mods[same]->implemented) {
+            mods[same] = m;
+        }
+    }
+    return n;
+}
+
+static void emit_modules(struct gen *g, FILE *f) {
+    const struct lys_module *mods[MODULES_MAX];
+    size_t n = all_modules(g, mods);
     /* The order in which they must be loaded again is the order of the context. */
     fputs("static const char *const load_order[] = {", f);
     for (size_t i = 0; i < n; i++) {
-        if (mods[i]->implemented && mods[i]->filepath != NULL) {
+        if (mods[i]->ctx == g->ctx && mods[i]->implemented && mods[i]->filepath != NULL) {
             put_string(f, mods[i]->name);
             fputs(", ", f);
         }
@@ -272,11 +299,7 @@ static void emit_modules(struct gen *g, FILE *f) {
         put_string(f, mods[i]->prefix);
         fprintf(f, ", features_%zu, sizeof features_%zu / sizeof *features_%zu - 1, %s, ", i, i, i,
                 mods[i]->implemented ? "true" : "false");
-        if (mods[i]->filepath != NULL) {
-            fprintf(f, "text_%zu},\n", i);
-        } else {
-            fputs("NULL},\n", f);
-        }
+        fprintf(f, "text_%zu},\n", i);
     }
     fputs("};\n\n", f);
 }
@@ -597,9 +620,10 @@ void gen_emit_source(struct gen *g, FILE *f, const char *header) {
     emit_operations(g, f, "rpcs", "rpc", g->rpcs, g->n_rpcs);
     emit_operations(g, f, "notifications", "notification", g->notifications, g->n_notifications);
     uint64_t id = UINT64_C(14695981039346656037);
-    uint32_t index = 0;
-    const struct lys_module *m;
-    while ((m = ly_ctx_get_module_iter(g->ctx, &index)) != NULL) {
+    const struct lys_module *mods[MODULES_MAX];
+    size_t n = all_modules(g, mods);
+    for (size_t i = 0; i < n; i++) {
+        const struct lys_module *m = mods[i];
         id = fnv(fnv(fnv(id, m->name), m->revision), m->implemented ? "+" : "-");
         LY_ARRAY_COUNT_TYPE u;
         LY_ARRAY_FOR(m->parsed->features, u) {

@@ -47,6 +47,7 @@ struct gen_command {
 
 struct gen {
     struct ly_ctx *ctx;
+    struct ly_ctx *protocol; /* modules that are told of but are no part of the data */
     struct arena *a;
     struct gen_node **nodes;
     size_t n_nodes;

@@ -70,7 +70,7 @@ struct nc_session {
     struct candidate *candidate; /* the shared one */
     bool lock_running, lock_candidate;
     int64_t locked_s;
-    _Atomic bool killed;
+    _Atomic bool killed, left;
     struct nc_counters count;
     unsigned refs; /* the connection, and what comes back to the loop */
 };
@@ -144,6 +144,8 @@ void nc_unlock_all(struct nc_session *s);
 void nc_capabilities(bool json, struct buf *out);
 /* JSON of /ietf-netconf-monitoring:netconf-state. */
 void nc_monitor_state(struct netconf *n, struct buf *json);
+/* JSON of /nc-notifications:netconf (RFC 5277 3.4). */
+void nc_event_streams(const struct netconf *n, struct buf *json);
 
 /* ---- notify.c ---------------------------------------------------------------------------------
  */

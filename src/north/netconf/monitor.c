@@ -129,6 +129,9 @@ static void sessions(struct netconf *n, struct buf *json) {
     LIST_FOREACH (pos, &n->sessions) {
         const struct nc_session *s = CONTAINER_OF(pos, struct nc_session, link);
         char since[TIME_TEXT_MAX];
+        if (s->left) {
+            continue;
+        }
         time_format(s->since_s, 0, since);
         buf_printf(json, "%s{\"session-id\":%u,\"transport\":\"ietf-netconf-monitoring:%s\",",
                    first ? "" : ",", (unsigned)s->id, s->transport->name);
@@ -164,4 +167,13 @@ void nc_monitor_state(struct netconf *n, struct buf *json) {
                (unsigned)n->dropped_sessions);
     counters(&n->total, json);
     buf_str(json, "}}");
+}
+
+void nc_event_streams(const struct netconf *n, struct buf *json) {
+    char started[TIME_TEXT_MAX];
+    time_format(n->started_s, 0, started);
+    buf_printf(json,
+               "{\"streams\":{\"stream\":[{\"name\":\"NETCONF\",\"description\":\"All events.\","
+               "\"replaySupport\":true,\"replayLogCreationTime\":\"%s\"}]}}",
+               started);
 }

@@ -26,6 +26,10 @@ static bool own_state(struct nc_rpc *r, const struct node *node, struct buf *jso
         nc_monitor_state(r->n, json);
         return true;
     }
+    if (strcmp(t->module, "nc-notifications") == 0) {
+        nc_event_streams(r->n, json);
+        return true;
+    }
     if (strcmp(t->module, "ietf-yang-library") == 0) {
         model_yang_library(strcmp(t->name, "modules-state") == 0, json);
         return true;

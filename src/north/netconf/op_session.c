@@ -96,7 +96,7 @@ enum err_code nc_op_kill(struct nc_rpc *r, struct err *e) {
     pthread_mutex_lock(&r->n->lock);
     LIST_FOREACH (pos, &r->n->sessions) {
         struct nc_session *s = CONTAINER_OF(pos, struct nc_session, link);
-        if (s->id == id) {
+        if (s->id == id && !s->left) {
             s->killed = true; /* its loop sees to the rest */
             found = true;
         }

@@ -188,10 +188,8 @@ static bool finish(struct nc_rpc *r, enum err_code rc, const struct err *why, bo
         buf_str(&r->head, "<ok/>");
     }
     buf_str(&r->head, "</rpc-reply>");
-    if (send(r, r->head.data, r->head.len, &e) != ERR_OK) {
-        return false;
-    }
-    struct buf end = BUF_INIT;
+    struct buf end = BUF_INIT; /* in one piece: some clients wake up for the first packet only */
+    nc_frame_piece(r->s->base11, r->head.data, r->head.len, &end);
     nc_frame_end(r->s->base11, &end);
     rc = feed_write(r->out, (char *)end.data, end.len, &e);
     buf_free(&end);

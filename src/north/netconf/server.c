@@ -187,6 +187,7 @@ struct tls_link {
     struct stream *stream;
     struct loop_timer *timer; /* of the handshake */
     char from[80];
+    bool turned_away;
     struct nc_session *session;
 };
 
@@ -236,6 +237,7 @@ static void tls_ready(struct stream *st, void *arg) {
         http_auth_certificate(l->n->cfg.core, p, source, &who, &e) != ERR_OK) {
         L_INFO("%s is turned away: %s", l->from,
                p != NULL && p->verified ? e.text : "no certificate");
+        l->turned_away = true;
         loop_timer_start(l->timer, 0);
         return;
     }
@@ -262,7 +264,11 @@ static void tls_sent(struct stream *st, void *arg) {
 static void tls_closed(struct stream *st, const char *why, void *arg) {
     struct tls_link *l = arg;
     (void)st;
-    L_DBG("%s: %s", l->from, why);
+    if (l->session == NULL && !l->turned_away) { /* a scanner can't fill the log */
+        L_WARN_RL(1, "%s is turned away: %s", l->from, why);
+    } else {
+        L_DBG("%s: %s", l->from, why);
+    }
     tls_link_over(l);
 }
 

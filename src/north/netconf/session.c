@@ -30,18 +30,25 @@ static void count_bytes(struct nc_session *s) {
     s->counted = have;
 }
 
+/* Nothing is its own any more, though its connection may last until the client has read all. */
+static void leave(struct nc_session *s) {
+    if (!atomic_exchange(&s->left, true)) {
+        nc_unlock_all(s);
+        core_session_gone(s->n->cfg.core, s->id);
+        session_close(s->id);
+    }
+}
+
 void nc_session_release(struct nc_session *s) {
     if (--s->refs > 0) {
         return;
     }
+    leave(s);
     struct netconf *n = s->n;
     pthread_mutex_lock(&n->lock);
     list_remove(&s->link);
     n->n_sessions--;
     pthread_mutex_unlock(&n->lock);
-    nc_unlock_all(s);
-    core_session_gone(n->cfg.core, s->id);
-    session_close(s->id);
     candidate_release(s->candidate);
     atomic_fetch_sub(&n->bytes, s->counted);
     nc_framer_free(&s->in);
@@ -72,6 +79,9 @@ void nc_session_end(struct nc_session *s) {
         s->ending = true;
         nc_unsubscribe(s);
         s->transport->end(s->conn);
+        if (!s->busy) { /* or its worker is at it still */
+            leave(s);
+        }
     }
 }
 
@@ -185,6 +195,9 @@ static void served(void *arg) {
     }
     if (j->over) {
         nc_session_end(s);
+    }
+    if (s->ending) {
+        leave(s);
     }
     if (s->conn != NULL && !s->ending) {
         s->transport->pause(s->conn, false);
