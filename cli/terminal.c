@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 enum { FILE_MAX = 64 << 20 };
 
@@ -442,7 +443,8 @@ void terminal_end(struct terminal *t) {
             fprintf(stderr, "error: %s: could not be written completely\n", t->save_name);
             t->failed = true;
         } else {
-            fprintf(stderr, "Wrote %zu lines of output to '%s'\n", t->saved_lines, t->save_name);
+            fprintf(stderr, "Wrote %zu %s of output to '%s'\n", t->saved_lines,
+                    text_plural(t->saved_lines, "line", "lines"), t->save_name);
         }
         t->save = NULL;
         mem_free(t->save_name);

@@ -6,6 +6,7 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/engine_int.h"
 
 LOGGER_MODULE(store)
@@ -125,9 +126,10 @@ static enum err_code load_domain(struct bng_engine *e, const char *name, const j
             return ERR_OK;
         }
         return err_set(err, ERR_REFERENCE, name,
-                       "this domain has %zu pools, but the configuration has no profile %s for it "
+                       "this domain has %zu %s, but the configuration has no profile %s for it "
                        "any more: put it back, or drain its pools first",
-                       json_array_size(pools), profile);
+                       json_array_size(pools), text_plural(json_array_size(pools), "pool", "pools"),
+                       profile);
     }
     struct bng_domain *d = bng_add_domain(e, found);
     if (json_is_true(json_object_get(doc, "absent"))) {

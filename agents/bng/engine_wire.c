@@ -361,8 +361,9 @@ static void order_remove(struct bng_engine *e, struct bng_pool *p, const char *i
     } else if (p->phase >= BNG_REMOVE_DHCP) {
         snprintf(p->order_id, sizeof p->order_id, "%s", id); /* said again after a break */
     } else {
-        snprintf(why, sizeof why, "pool %s is %s with %" PRIu64 " addresses in use: drain it first",
-                 p->name, bng_pool_status(p), p->used);
+        snprintf(why, sizeof why, "pool %s is %s with %" PRIu64 " %s in use: drain it first",
+                 p->name, bng_pool_status(p), p->used,
+                 text_plural(p->used, "address", "addresses"));
         bng_wire_result(e, id, 9, why, p, 0);
     }
 }

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "bng/state.h"
 #include "bng/status.h"
 
@@ -321,8 +322,9 @@ int main(int argc, char **argv) {
         if (rc != ERR_OK) {
             fprintf(stderr, "weft-bng: %s: %s\n", err.path, err.text);
         } else {
-            printf("%s: %zu domain profiles, %zu managers: fine\n", config, c.n_profiles,
-                   c.n_managers);
+            printf("%s: %zu domain %s, %zu %s: fine\n", config, c.n_profiles,
+                   text_plural(c.n_profiles, "profile", "profiles"), c.n_managers,
+                   text_plural(c.n_managers, "manager", "managers"));
         }
         bng_config_free(&c);
         return rc == ERR_OK ? 0 : 1;

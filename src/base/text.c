@@ -182,3 +182,7 @@ void text_word(struct buf *out, const char *word) {
     }
     buf_char(out, '"');
 }
+
+const char *text_plural(uint64_t n, const char *one, const char *many) {
+    return n == 1 ? one : many;
+}

@@ -37,4 +37,7 @@ void text_xml(struct buf *out, const char *s, enum text_xml_place place);
  * quotes with \" \\ \n \t \r where it would be read otherwise. */
 void text_word(struct buf *out, const char *word);
 
+/* "prefix" for one, "prefixes" for all others, as in "%u %s". */
+const char *text_plural(uint64_t n, const char *one, const char *many);
+
 #endif

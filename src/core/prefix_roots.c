@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "core/prefix_tree_impl.h"
 
 /* ---- limits ---- */
@@ -37,9 +38,10 @@ enum err_code prefix_tree_set_limits(struct prefix_tree *t, unsigned min_len, un
         }
     }
     for (unsigned len = max_len + 1; len <= t->max_len; len++) {
-        if (t->allocated_blocks[len] > 0) {
-            return err_set(e, ERR_IN_USE, NULL, "%u prefixes of length %u are allocated",
-                           t->allocated_blocks[len], len);
+        uint32_t n = t->allocated_blocks[len];
+        if (n > 0) {
+            return err_set(e, ERR_IN_USE, NULL, "%u %s of length %u %s allocated", n,
+                           text_plural(n, "prefix", "prefixes"), len, text_plural(n, "is", "are"));
         }
     }
     t->min_len = (uint8_t)min_len;
@@ -237,8 +239,8 @@ enum err_code prefix_tree_root_remove(struct prefix_tree *t, const struct ip_pre
     ERR_TRY(root_get(t, p, &root, e));
     if (root->prefixes > 0) {
         char text[IP_TEXT_MAX];
-        return err_set(e, ERR_IN_USE, NULL, "%" PRIu64 " prefix%s allocated in root prefix %s",
-                       root->prefixes, root->prefixes == 1 ? " is" : "es are",
+        return err_set(e, ERR_IN_USE, NULL, "%" PRIu64 " %s allocated in root prefix %s",
+                       root->prefixes, text_plural(root->prefixes, "prefix is", "prefixes are"),
                        ip_prefix_format(p, text));
     }
     reservations_drop(t, root->base, root->len);

@@ -11,6 +11,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system_int.h"
@@ -365,8 +366,8 @@ static enum err_code run_check(struct system *sys, struct call *cl, struct err *
     struct snap *s = core_snapshot(sys->core);
     size_t objects = snap_count(s);
     snap_release(s);
-    say(cl, "Log entries %" PRIu64 "..%" PRIu64 ", %zu objects: %zu problems.", st.oldest, st.head,
-        objects, n);
+    say(cl, "Log entries %" PRIu64 "..%" PRIu64 ", %zu %s: %zu %s.", st.oldest, st.head, objects,
+        text_plural(objects, "object", "objects"), n, text_plural(n, "problem", "problems"));
     size_t i;
     json_t *p;
     json_array_foreach(problems, i, p) {

@@ -202,9 +202,10 @@ static void entity_reprofiled(struct pools *p, struct txn *t, struct entity *en)
     if (pr != NULL && n > 0 && en->target != NULL) {
         char what[160];
         snprintf(what, sizeof what,
-                 "%zu domains: apportion-threshold %" PRIu32 ", reclaim-threshold %" PRIu32
+                 "%zu %s: apportion-threshold %" PRIu32 ", reclaim-threshold %" PRIu32
                  ", hold-down %" PRIu32 " s",
-                 n, pr->apportion, pr->reclaim, pr->hold_down_s);
+                 n, text_plural(n, "domain", "domains"), pr->apportion, pr->reclaim,
+                 pr->hold_down_s);
         target_touch(en->target, t, what);
     }
 }

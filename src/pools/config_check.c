@@ -248,8 +248,8 @@ static enum err_code check_root_fate(const struct partition *pt, const struct pa
         if (wider || (n > 0 && !force)) {
             enum err_code rc =
                 at_root(e, ERR_IN_USE, pt->name, &r->prefix,
-                        "%" PRIu64 " prefixes of root prefix %s are allocated outside %s%s", n,
-                        text, ip_prefix_format(to, other),
+                        "root prefix %s has %" PRIu64 " allocated %s outside %s%s", text, n,
+                        text_plural(n, "prefix", "prefixes"), ip_prefix_format(to, other),
                         wider ? "; one of them is wider than it."
                               : "; force keeps them until they are reclaimed.");
             return wider ? rc : err_rail(e, rc);
@@ -260,10 +260,11 @@ static enum err_code check_root_fate(const struct partition *pt, const struct pa
         break;
     }
     if (!force) {
-        return err_rail(e, at_root(e, ERR_IN_USE, pt->name, &r->prefix,
-                                   "%" PRIu64 " prefixes of root prefix %s are allocated; force "
-                                   "removes it and keeps them until they are reclaimed.",
-                                   r->prefixes, text));
+        return err_rail(e,
+                        at_root(e, ERR_IN_USE, pt->name, &r->prefix,
+                                "root prefix %s has %" PRIu64 " allocated %s; force "
+                                "removes it and keeps them until they are reclaimed.",
+                                text, r->prefixes, text_plural(r->prefixes, "prefix", "prefixes")));
     }
     return ERR_OK;
 }
@@ -297,14 +298,16 @@ static enum err_code check_limits(const struct partition *pt, const struct parti
     struct prefix_stats st;
     prefix_tree_stats(pt->tree, &st);
     for (unsigned len = c->max_len + 1u; len <= 32; len++) {
-        if (st.allocated_blocks[len] > 0) {
+        uint64_t n = st.allocated_blocks[len];
+        if (n > 0) {
             char path[ERR_PATH_MAX];
             snprintf(path, sizeof path, "/weft-apm:apm/inet-pool/partition=%s/max-prefix-len",
                      pt->name);
             return err_set(e, ERR_IN_USE, path,
-                           "%" PRIu64 " prefixes of length %u are allocated, longer than the new "
+                           "%" PRIu64 " %s of length %u %s allocated, longer than the new "
                            "max-prefix-len %u.",
-                           st.allocated_blocks[len], len, c->max_len);
+                           n, text_plural(n, "prefix", "prefixes"), len,
+                           text_plural(n, "is", "are"), c->max_len);
         }
     }
     return ERR_OK;

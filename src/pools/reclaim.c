@@ -21,16 +21,18 @@ bool drain_is_safe(const struct drain_numbers *n, char text[256], bool *first_te
     *first_test = rest1 > n->pool_used;
     if (!*first_test) {
         snprintf(text, 256,
-                 "without the pool %" PRIu64 " addresses are free (%" PRIu64 " - %" PRIu64
+                 "without the pool %" PRIu64 " %s free (%" PRIu64 " - %" PRIu64
                  "), not more than the %" PRIu64 " to be moved",
-                 rest1, n->domain_free, pool_free, n->pool_used);
+                 rest1, text_plural(rest1, "address is", "addresses are"), n->domain_free,
+                 pool_free, n->pool_used);
         return false;
     }
     if (rest2 <= n->apportion) {
         snprintf(text, 256,
-                 "after the drain %" PRIu64 " addresses are free (%" PRIu64 " - %" PRIu64
+                 "after the drain %" PRIu64 " %s free (%" PRIu64 " - %" PRIu64
                  "), not more than the apportion threshold %" PRIu64,
-                 rest2, n->domain_free, n->pool_total, n->apportion);
+                 rest2, text_plural(rest2, "address is", "addresses are"), n->domain_free,
+                 n->pool_total, n->apportion);
         return false;
     }
     text[0] = '\0';
@@ -394,9 +396,9 @@ enum err_code pools_release(struct pools *p, struct txn *t, const char *entity, 
     L_INFO("entity %s is released: %" PRIu32 " domains, %" PRIu32 " prefixes", entity, domains,
            *prefixes);
     buf_printf(text,
-               "Entity %s has been released: %" PRIu32 " pool domains removed, %" PRIu32
-               " prefixes freed.\n",
-               entity, domains, *prefixes);
+               "Entity %s has been released: %" PRIu32 " pool %s removed, %" PRIu32 " %s freed.\n",
+               entity, domains, text_plural(domains, "domain", "domains"), *prefixes,
+               text_plural(*prefixes, "prefix", "prefixes"));
     entity_delete(t, en);
     return ERR_OK;
 }

@@ -608,8 +608,8 @@ void pools_values(void *self, struct txn *t, struct values *v) {
         for (uint32_t i = 0, n = 0; i < p->n_domains && n < VALUES_MAX; i++) {
             const struct domain *d = p->domains[i];
             if (d != NULL && (en == NULL || d->entity == en)) {
-                buf_printf(&v->out, "%s\tof %s, %" PRIu32 " pools\n", d->name, d->entity->system_id,
-                           d->n_pools);
+                buf_printf(&v->out, "%s\tof %s, %" PRIu32 " %s\n", d->name, d->entity->system_id,
+                           d->n_pools, text_plural(d->n_pools, "pool", "pools"));
                 n++;
             }
         }
@@ -621,7 +621,8 @@ void pools_values(void *self, struct txn *t, struct values *v) {
     } else if (strcmp(leaf, "name") == 0 || strcmp(leaf, "partition") == 0) {
         struct partition **all = partitions_sorted(p);
         for (size_t i = 0; all[i] != NULL && i < VALUES_MAX; i++) {
-            buf_printf(&v->out, "%s\t%zu prefixes allocated\n", all[i]->name, all[i]->n_pools);
+            buf_printf(&v->out, "%s\t%zu %s allocated\n", all[i]->name, all[i]->n_pools,
+                       text_plural(all[i]->n_pools, "prefix", "prefixes"));
         }
         mem_free(all);
     }

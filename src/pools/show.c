@@ -488,9 +488,10 @@ static void explain_pools(const struct show *sh, struct buf *b, struct buf *json
                  po->state == POOL_CONFLICT ? "drained" : "not managed",
                  po->extra && po->extra->note ? po->extra->note : "");
         } else {
-            fact(b, json, "Pool %s is %s since %s, %s, with %" PRIu32 " addresses in use.", name,
+            fact(b, json, "Pool %s is %s since %s, %s, with %" PRIu32 " %s in use.", name,
                  pool_state_name(po->state), when(sh, po->since, text),
-                 (po->flags & POOL_MANUAL) ? "by an operator" : "by itself", po->used);
+                 (po->flags & POOL_MANUAL) ? "by an operator" : "by itself", po->used,
+                 text_plural(po->used, "address", "addresses"));
         }
     }
 }
@@ -507,16 +508,17 @@ void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct
         fact(b, json, "The entity is being synchronised: alarms wait until that is over.");
     }
     if (d->have_stats) {
-        fact(b, json, "%" PRIu64 " of %" PRIu64 " addresses are free in %" PRIu32 " pool%s.",
-             d->free, d->total, d->n_pools, d->n_pools == 1 ? "" : "s");
+        fact(b, json, "%" PRIu64 " of %" PRIu64 " addresses are free in %" PRIu32 " %s.", d->free,
+             d->total, d->n_pools, text_plural(d->n_pools, "pool", "pools"));
     }
     explain_thresholds(sh, b, json, d);
     for (int i = 0; i < ALARM_TYPES; i++) {
         const struct alarm *a = d->alarms[i];
         if (a != NULL) {
-            fact(b, json, "%s alarm since %s, sent %" PRIu32 " times: %s%s%s.",
+            fact(b, json, "%s alarm since %s, sent %" PRIu32 " %s: %s%s%s.",
                  i == ALARM_APPORTION ? "Apportion" : "Reclaim", when(sh, a->first_s, text),
-                 a->attempts, a->info, a->retry_at ? "; next try at " : "",
+                 a->attempts, text_plural(a->attempts, "time", "times"), a->info,
+                 a->retry_at ? "; next try at " : "",
                  a->retry_at ? when(sh, a->retry_at, again) : "");
         }
     }

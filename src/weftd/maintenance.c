@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "core/http_auth.h"
 #include "core/secrets.h"
 #include "core/system.h"
@@ -183,7 +184,8 @@ static int check(const struct args *a) {
     if (rc != ERR_OK) {
         return complain(&e);
     }
-    printf("%zu problems in %s, up to log entry %" PRIu64 "\n", n, url, head);
+    printf("%zu %s in %s, up to log entry %" PRIu64 "\n", n, text_plural(n, "problem", "problems"),
+           url, head);
     return n == 0 ? 0 : 1;
 }
 

@@ -614,7 +614,7 @@ static void release_entity(void **state) {
                      ERR_OK);
     assert_string_equal(
         buf_cstr(&out),
-        "Entity bng1 has been released: 1 pool domains removed, 3 prefixes freed.\n");
+        "Entity bng1 has been released: 1 pool domain removed, 3 prefixes freed.\n");
     buf_free(&out);
     assert_int_equal(allocated(), 0);
     assert_int_equal(rig_call(&rig, NULL, NULL, &e, "release-entity", "entity", "bng1", NULL),

@@ -118,7 +118,7 @@ static void roots_in_use(void **state) {
                   "{\"prefix\":\"10.0.0.0/16\"},{\"prefix\":\"10.1.0.0/16\"}");
     take(3);
     assert_int_equal(part("metro", 16, 28, "{\"prefix\":\"10.1.0.0/16\"}", false), ERR_IN_USE);
-    says("prefix=10.0.0.0%2F16", "3 prefixes");
+    says("prefix=10.0.0.0%2F16", "3 allocated prefixes");
     assert_int_equal(rig_put(&rig, "/weft-apm:apm/inet-pool/partition=metro", NULL, false, &err),
                      ERR_IN_USE);
     assert_int_equal(part("metro", 16, 23, "{\"prefix\":\"10.0.0.0/16\"}", false), ERR_IN_USE);

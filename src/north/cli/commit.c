@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "core/rights.h"
 #include "north/cli/run.h"
 
@@ -381,7 +382,7 @@ static struct change *submit(struct run *r, const struct commit_words *w, bool f
 /* What is true now that it is made. */
 static void tell_made(struct run *r, const struct commit_words *w, const struct change *ch,
                       uint64_t waited) {
-    const char *s = ch->n_targets == 1 ? "" : "s";
+    const char *targets = text_plural(ch->n_targets, "target", "targets");
     if (waited != 0 && !w->confirmed && core_confirm_pending(r->cli->core, NULL) != waited) {
         run_printf(r, "commit %" PRIu64 " is confirmed with it\n", waited);
     }
@@ -389,12 +390,12 @@ static void tell_made(struct run *r, const struct commit_words *w, const struct 
         run_printf(r, "nothing to commit\n");
     } else if (w->applied) {
         run_printf(r,
-                   "commit %" PRIu64 " is made for now and being sent to %zu target%s\n"
+                   "commit %" PRIu64 " is made for now and being sent to %zu %s\n"
                    "it is taken back unless every target applies it within %" PRIu64 " s\n",
-                   ch->index, ch->n_targets, s, w->confirm_s);
+                   ch->index, ch->n_targets, targets, w->confirm_s);
     } else if (ch->n_targets > 0) { /* complete is what its targets have applied */
-        run_printf(r, "commit %" PRIu64 " is made%s and being sent to %zu target%s", ch->index,
-                   w->confirmed ? " for now" : "", ch->n_targets, s);
+        run_printf(r, "commit %" PRIu64 " is made%s and being sent to %zu %s", ch->index,
+                   w->confirmed ? " for now" : "", ch->n_targets, targets);
         if (!w->wait) {
             run_printf(r, "; see show commit %" PRIu64 " status", ch->index);
         }

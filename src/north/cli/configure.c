@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/text.h"
 #include "core/rights.h"
 #include "north/cli/run.h"
 
@@ -94,9 +95,9 @@ static bool confirm_delete(struct run *r, const struct place *at, bool whole_lev
     struct buf words = BUF_INIT;
     place_words(r->cli->model, at->path, &words);
     char *question = arena_printf(r->arena,
-                                  whole_level ? "Delete everything under this level (%zu object%s)?"
-                                              : "Delete %zu object%s under %s?",
-                                  n, n == 1 ? "" : "s", buf_cstr(&words));
+                                  whole_level ? "Delete everything under this level (%zu %s)?"
+                                              : "Delete %zu %s under %s?",
+                                  n, text_plural(n, "object", "objects"), buf_cstr(&words));
     buf_free(&words);
     return run_confirm(r, question, false);
 }
@@ -470,6 +471,35 @@ static void add_create(struct run *r, json_t *entry, const struct place *to,
     json_decref(root);
 }
 
+/* References to what was renamed are statements of their own: they stay, and are told of. */
+static void tell_left_behind(struct run *r, const struct place *old) {
+    enum { NAMED = 10 };
+    struct snap *now = candidate_snapshot(r->s->candidate);
+    struct buf list = BUF_INIT;
+    size_t n = 0, n_kinds;
+    const struct kind *const *kinds = model_kinds(&n_kinds);
+    for (size_t i = 0; i < n_kinds; i++) {
+        const struct object *o = kinds[i]->n_refs > 0 ? snap_first_of(now, kinds[i]) : NULL;
+        for (; o != NULL && o->doc->kind == kinds[i]; o = snap_next(now, o)) {
+            for (size_t k = 0; readable(r, o->doc->path) && k < o->doc->n_refs; k++) {
+                if (path_below(o->doc->refs[k].target, old->path) && n++ < NAMED) {
+                    buf_str(&list, "\n  ");
+                    place_words(r->cli->model, o->doc->refs[k].at, &list);
+                }
+            }
+        }
+    }
+    snap_release(now);
+    if (n > 0) {
+        struct buf words = BUF_INIT;
+        place_words(r->cli->model, old->path, &words);
+        run_note(r, "warning: the old name, %s, is still given here; commit refuses that:%s%s",
+                 buf_cstr(&words), buf_cstr(&list), n > NAMED ? "\n  and more" : "");
+        buf_free(&words);
+    }
+    buf_free(&list);
+}
+
 static void copy_or_rename(struct run *r, bool rename) {
     static const struct option to = {.word = "to", .help = "The new name"};
     struct place at = session_place(r);
@@ -516,6 +546,9 @@ static void copy_or_rename(struct run *r, bool rename) {
         (struct model_edit){.op = EDIT_DELETE, .target = from.at.path, .format = FORMAT_VALUE};
     if (r->status == CLI_OK) {
         apply(r, edits, rename ? 2 : 1);
+    }
+    if (rename && r->status == CLI_OK) {
+        tell_left_behind(r, &from.at);
     }
     json_decref(entry);
 }
@@ -577,7 +610,9 @@ const struct command_word configuration_commands[] = {
     {"load", "merge | override | replace | set  FILE | terminal  [relative]",
      "Loads configuration from a file or the terminal.", cmd_load, false},
     {"run", "COMMAND", "Runs a command of operational mode.", cmd_run, false},
-    {"rename", "ENTRY to NAME", "Gives an entry another name.", cmd_rename, false},
+    {"rename", "ENTRY to NAME",
+     "Gives an entry another name; references to the old one are named, not moved.", cmd_rename,
+     false},
     {"copy", "ENTRY to NAME", "Copies an entry.", cmd_copy, false},
     {"insert", "ENTRY before | after NAME", "Moves an entry in front of or behind another.",
      cmd_insert, false},

@@ -177,6 +177,30 @@ static void levels(void **state) {
     rig_says("show", "");
 }
 
+/* A rename leaves references alone, and says which. */
+static void rename_tells_of_references(void **state) {
+    (void)state;
+    rig_ok("configure");
+    rig_ok("set toys box old");
+    rig_ok("set toys box other");
+    rig_ok("rename toys box other to another");
+    assert_string_equal(buf_cstr(&rig.notes), "");
+    rig_ok("set toys toy acme 1 box old");
+    rig_ok("set toys toy acme 2 box old");
+    rig_ok("set toys toy acme 3 box another");
+    rig_ok("commit");
+    rig_ok("copy toys box old to copy");
+    assert_string_equal(buf_cstr(&rig.notes), "");
+    rig_ok("rename toys box old to new");
+    assert_string_equal(buf_cstr(&rig.notes),
+                        "warning: the old name, toys box old, is still given here; commit refuses "
+                        "that:\n  toys toy acme 1 box\n  toys toy acme 2 box\n");
+    assert_int_equal(rig_run("commit"), CLI_FAILED);
+    rig_ok("set toys toy acme 1 box new");
+    rig_ok("set toys toy acme 2 box new");
+    rig_ok("commit");
+}
+
 /* A script that lost the word after delete must not empty the configuration. */
 static void delete_alone_is_for_people(void **state) {
     (void)state;
@@ -492,6 +516,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(completion_and_help, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(toy_life, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(levels, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(rename_tells_of_references, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(delete_alone_is_for_people, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(wrong_input, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(loading, rig_setup, rig_teardown),

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "core/rights.h"
 #include "core/system.h"
 #include "north/cli/run.h"
@@ -84,7 +85,8 @@ void cmd_monitor_events(struct run *r) {
             list = next;
         }
         if (dropped > 0) {
-            run_printf(r, "(%zu events were left out: the terminal is too slow)\n", dropped);
+            run_printf(r, "(%zu %s left out: the terminal is too slow)\n", dropped,
+                       text_plural(dropped, "event was", "events were"));
         }
         r->s->used_s = clock_wall_s(core_clock(r->cli->core));
     }
