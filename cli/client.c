@@ -20,10 +20,10 @@ struct client {
     struct client_options o;
     CURL *stream, *quick; /* the command that runs; everything that happens beside it */
     CURLM *multi;
-    char *base; /* "https://host:port" or "http://localhost" */
-    char *id;   /* of the session; NULL: none */
-    char *prompt;
-    bool ended, secret, plain_space;
+    char *base;   /* "https://host:port" or "http://localhost" */
+    char id[129]; /* of the session; "": none. In place: client_abandon() may read it any time */
+    char *prompt, *way_back;
+    bool ended, secret, plain_space, lost;
     long rows, columns; /* -1: not said */
     /* the command that runs */
     const struct client_ops *ops;
@@ -37,6 +37,7 @@ struct client *client_new(const struct client_options *o) {
     struct client *c = MEM_NEW(struct client);
     c->o = *o;
     c->rows = c->columns = -1;
+    c->way_back = mem_strdup("");
     c->base = o->host != NULL ? mem_printf("https://%s", o->host) : mem_strdup("http://localhost");
     curl_global_init(CURL_GLOBAL_DEFAULT);
     c->stream = curl_easy_init();
@@ -144,9 +145,9 @@ static int say_refused(const struct buf *answer, long http) {
     fprintf(stderr, "weft: %s%s\n", text ? text : "the daemon's answer is not understood",
             http == 401 ? " (--user NAME, --token-file FILE)" : "");
     json_decref(root);
-    return http == 401 || http == 403 ? WEFT_DENIED
-           : http == 404              ? WEFT_NOT_CONNECTED
-                                      : WEFT_FAILED;
+    return http == 401 || http == 403   ? WEFT_DENIED
+           : http == 404 || http == 410 ? WEFT_NOT_CONNECTED
+                                        : WEFT_FAILED;
 }
 
 /* Returns the HTTP status, 0 when there was no answer. */
@@ -178,7 +179,8 @@ static void tell(struct client *c, const char *method, const char *what, const v
 /* ---- sessions
  * ------------------------------------------------------------------------------------------ */
 
-int client_open(struct client *c, bool interactive, unsigned rows, unsigned columns) {
+static int open_session(struct client *c, bool interactive, unsigned rows, unsigned columns,
+                        bool quietly) {
     char body[128];
     struct buf answer = BUF_INIT;
     CURLcode why;
@@ -186,20 +188,22 @@ int client_open(struct client *c, bool interactive, unsigned rows, unsigned colu
              interactive ? "true" : "false", rows, columns);
     long http = quick(c, "POST", "", body, strlen(body), &answer, &why);
     int status = WEFT_OK;
-    if (http == 0) {
-        status = say_unreachable(c, why);
+    if (http == 0 || (http == 503 && quietly)) { /* 503: it is stopping */
+        status = quietly ? WEFT_NOT_CONNECTED : say_unreachable(c, why);
     } else if (http != 201) {
         status = say_refused(&answer, http);
     } else {
         json_t *root = json_loadb((const char *)answer.data, answer.len, 0, NULL);
         const char *id = json_string_value(json_object_get(root, "id"));
         const char *prompt = json_string_value(json_object_get(root, "prompt"));
-        if (id == NULL || strlen(id) > 128 || prompt == NULL) {
+        if (id == NULL || strlen(id) >= sizeof c->id || prompt == NULL) {
             fprintf(stderr, "weft: what answers there is not weftd\n");
             status = WEFT_NOT_CONNECTED;
         } else {
-            c->id = mem_strdup(id);
+            mem_free(c->prompt);
+            memcpy(c->id, id, strlen(id) + 1);
             c->prompt = mem_strdup(prompt);
+            c->lost = c->plain_space = false;
         }
         json_decref(root);
     }
@@ -207,11 +211,19 @@ int client_open(struct client *c, bool interactive, unsigned rows, unsigned colu
     return status;
 }
 
+int client_open(struct client *c, bool interactive, unsigned rows, unsigned columns) {
+    return open_session(c, interactive, rows, columns, false);
+}
+
+int client_reopen(struct client *c, unsigned rows, unsigned columns) {
+    return open_session(c, true, rows, columns, true);
+}
+
 void client_abandon(const struct client *c) {
     enum { PATIENCE_S = 3 };
     char path[256];
     CURL *h = curl_easy_init();
-    if (h != NULL && c->id != NULL) {
+    if (h != NULL && c->id[0] != '\0') {
         struct buf answer = BUF_INIT;
         snprintf(path, sizeof path, "/%s", c->id);
         struct curl_slist *headers = prepare(c, h, "DELETE", path, NULL, 0);
@@ -229,15 +241,15 @@ void client_free(struct client *c) {
     if (c == NULL) {
         return;
     }
-    if (c->id != NULL && !c->ended) {
+    if (c->id[0] != '\0' && !c->ended && !c->lost) {
         tell(c, "DELETE", "", NULL, 0);
     }
     curl_multi_cleanup(c->multi);
     curl_easy_cleanup(c->stream);
     curl_easy_cleanup(c->quick);
     mem_free(c->base);
-    mem_free(c->id);
     mem_free(c->prompt);
+    mem_free(c->way_back);
     buf_free(&c->line);
     mem_free(c);
 }
@@ -247,6 +259,12 @@ const char *client_prompt(const struct client *c) {
 }
 bool client_ended(const struct client *c) {
     return c->ended;
+}
+bool client_lost(const struct client *c) {
+    return c->lost;
+}
+const char *client_way_back(const struct client *c) {
+    return c->way_back;
 }
 bool client_secret(const struct client *c) {
     return c->secret;
@@ -309,6 +327,11 @@ static long number(const json_t *o, const char *name) {
     return json_is_integer(v) ? (long)json_integer_value(v) : -1;
 }
 
+static const char *member(const json_t *o, const char *name) {
+    const char *s = json_string_value(json_object_get(o, name));
+    return s != NULL ? s : "";
+}
+
 static void on_end(struct client *c, const json_t *end) {
     const char *prompt = json_string_value(json_object_get(end, "prompt"));
     c->status = (int)json_integer_value(json_object_get(end, "status"));
@@ -322,11 +345,8 @@ static void on_end(struct client *c, const json_t *end) {
         mem_free(c->prompt);
         c->prompt = mem_strdup(prompt);
     }
-}
-
-static const char *member(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s != NULL ? s : "";
+    mem_free(c->way_back);
+    c->way_back = mem_strdup(member(end, "way-back"));
 }
 
 static void on_event(struct client *c, const char *p, size_t n) {
@@ -457,11 +477,15 @@ int client_execute(struct client *c, const char *line, const struct client_ops *
     if (rc == CURLE_ABORTED_BY_CALLBACK) {
         return WEFT_INTERRUPTED;
     }
+    c->lost = http == 410 || http == 503 || http == 200 ||
+              (rc != CURLE_OK && rc != CURLE_PEER_FAILED_VERIFICATION);
     if (rc == CURLE_OK && http != 200) {
         return say_refused(&c->line, http);
     }
     if (rc == CURLE_OK || rc == CURLE_PARTIAL_FILE || rc == CURLE_RECV_ERROR) {
-        fprintf(stderr, "weft: the connection ended before the command did\n");
+        fprintf(stderr,
+                "weft: the connection ended before the command did: see whether it was carried "
+                "out\n");
         return WEFT_NOT_CONNECTED;
     }
     return say_unreachable(c, rc);

@@ -61,6 +61,13 @@ int client_open(struct client *c, bool interactive, unsigned rows, unsigned colu
 /* Runs a line; returns its exit status. WEFT_NOT_CONNECTED: the daemon or the session is gone, a
  * message was printed. */
 int client_execute(struct client *c, const char *line, const struct client_ops *ops);
+/* Was the session lost because the daemon went away, perhaps to come back? (Not one that was idle
+ * for too long or was ended: that is meant.) */
+bool client_lost(const struct client *c);
+/* A new session in its place; WEFT_NOT_CONNECTED, without a message: there is no daemon (yet). */
+int client_reopen(struct client *c, unsigned rows, unsigned columns);
+/* Lines that lead from a new session to where the last one was; "" in operational mode. */
+const char *client_way_back(const struct client *c);
 const char *client_prompt(const struct client *c);
 bool client_ended(const struct client *c);  /* the session is over: exit was given */
 bool client_secret(const struct client *c); /* the last line held a secret: don't keep it */

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "editor.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <histedit.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/mem.h"
 
@@ -21,6 +26,83 @@ struct editor {
     char *history_file;
     char *prompt; /* the last line of it */
 };
+
+/* ---- keys, and what happens between them */
+
+static volatile sig_atomic_t resized, continued;
+
+static void on_signal(int signo) {
+    if (signo == SIGWINCH) {
+        resized = 1;
+    } else {
+        continued = 1;
+    }
+}
+
+void editor_signals(void) {
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGWINCH);
+    sigaddset(&set, SIGCONT);
+    sigaction(SIGWINCH, &sa, NULL);
+    sigaction(SIGCONT, &sa, NULL);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* The editor draws anew here, where its own state is whole: in a handler (EL_SIGNAL) it is not. */
+static void follow_terminal(EditLine *el) {
+    if (resized || continued) {
+        if (continued) {
+            el_set(el, EL_PREP_TERM, 1);
+        }
+        if (resized) {
+            el_resize(el);
+        }
+        resized = continued = 0;
+        el_set(el, EL_REFRESH);
+    }
+}
+
+/* Waits for a byte. As read(2). */
+static ssize_t read_byte(EditLine *el, char *c) {
+    struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+    sigset_t open;
+    pthread_sigmask(SIG_SETMASK, NULL, &open);
+    sigdelset(&open, SIGWINCH);
+    sigdelset(&open, SIGCONT);
+    for (;;) {
+        int n = ppoll(&fd, 1, NULL, &open);
+        follow_terminal(el);
+        if (n < 0 && errno != EINTR) {
+            return -1;
+        }
+        if (n > 0) {
+            ssize_t got = read(STDIN_FILENO, c, 1);
+            if (got >= 0 || (errno != EINTR && errno != EAGAIN)) {
+                return got;
+            }
+        }
+    }
+}
+
+/* A character, from as many bytes as it has; what is none is left out. As el_rfunc_t. */
+static int read_key(EditLine *el, wchar_t *out) {
+    mbstate_t state = {0};
+    for (;;) {
+        char c;
+        ssize_t n = read_byte(el, &c);
+        if (n <= 0) {
+            return (int)n;
+        }
+        size_t used = mbrtowc(out, &c, 1, &state);
+        if (used == (size_t)-1) {
+            memset(&state, 0, sizeof state);
+        } else if (used != (size_t)-2) {
+            return 1;
+        }
+    }
+}
 
 static char *el_prompt(EditLine *el) {
     struct editor *ed;
@@ -305,7 +387,7 @@ struct editor *editor_new(struct client *c, struct terminal *t) {
     el_set(ed->el, EL_PROMPT, el_prompt);
     el_set(ed->el, EL_EDITOR, "emacs");
     el_set(ed->el, EL_HIST, history, ed->history);
-    el_set(ed->el, EL_SIGNAL, 1); /* it follows the window's size */
+    el_set(ed->el, EL_GETCFN, read_key);
     /* Ctrl-C while a line is typed is a key that drops the line, not a signal. */
     el_set(ed->el, EL_SETTY, "-d", "-isig", NULL);
     el_set(ed->el, EL_ADDFN, "weft-complete", "Complete the word", on_tab);

@@ -7,6 +7,9 @@
 #include "terminal.h"
 
 struct editor;
+/* Before the first thread is made: the window's size and the end of a stop are seen while a key is
+ * waited for, and nowhere else. */
+void editor_signals(void);
 struct editor *editor_new(struct client *c, struct terminal *t);
 void editor_free(struct editor *ed);
 /* Shows the prompt and reads a line, without its newline; mem_free. NULL: Ctrl-D on an empty line,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -52,6 +53,7 @@ static void take_signals(void) {
     struct sigaction sa = {.sa_handler = on_interrupt};
     sigaction(SIGINT, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
+    editor_signals(); /* before there are other threads */
 }
 
 /* The terminal hangs up, or somebody ends us: a session that is left behind would keep its lock and
@@ -123,6 +125,34 @@ static char *end_of_line(const struct program *p) {
     return gone ? NULL : mem_strdup("exit");
 }
 
+/* The daemon went away and may be on its way back: a new session, where the old one was. */
+static int reconnect(struct program *p) {
+    enum { TRIES = 40, EVERY_MS = 250 };
+    static const struct timespec pause = {.tv_nsec = EVERY_MS * 1000000L};
+    char *way = mem_strdup(client_way_back(p->client)), *save = NULL;
+    int status = WEFT_NOT_CONNECTED;
+    client_interrupted = 0;
+    for (int i = 0; i < TRIES && status == WEFT_NOT_CONNECTED && !client_interrupted; i++) {
+        if (i == 1) {
+            fprintf(stderr, "weft: trying to connect again for %d s; Ctrl-C ends it\n",
+                    TRIES * EVERY_MS / 1000);
+        }
+        if (i > 0) {
+            nanosleep(&pause, NULL);
+        }
+        status = client_reopen(p->client, p->t.rows, p->t.columns);
+    }
+    if (status == WEFT_OK) {
+        fprintf(stderr, "weft: connected again, in a new session%s\n",
+                way[0] != '\0' ? "; edits that were not committed are gone" : "");
+        for (char *l = strtok_r(way, "\n", &save); l != NULL && execute(p, l) == WEFT_OK;) {
+            l = strtok_r(NULL, "\n", &save);
+        }
+    }
+    mem_free(way);
+    return status;
+}
+
 static int interact(struct program *p) {
     int status = WEFT_OK;
     struct editor *ed = editor_new(p->client, &p->t);
@@ -138,9 +168,12 @@ static int interact(struct program *p) {
             editor_keep(ed, line);
         }
         mem_free(line);
+        if (client_lost(p->client) && (status = reconnect(p)) != WEFT_OK) {
+            break;
+        }
     }
     editor_free(ed);
-    return status == WEFT_NOT_CONNECTED ? status : WEFT_OK;
+    return status == WEFT_NOT_CONNECTED || client_lost(p->client) ? status : WEFT_OK;
 }
 
 /* ---- scripts and single commands

@@ -424,6 +424,29 @@ def test_window_size_follows(daemon):
     assert t.wait() == 0
 
 
+def test_window_changes_while_typing(daemon):
+    """Sizes change again and again between and within keys: the line stays what was typed."""
+    import fcntl
+    import signal
+    import struct
+    import termios
+    t = Terminal(daemon, rows=50, columns=120)
+    t.expect(r'> ')
+    for i in range(60):
+        fcntl.ioctl(t.fd, termios.TIOCSWINSZ, struct.pack('HHHH', 20 + i % 7, 40 + i % 50, 0, 0))
+        os.kill(t.pid, signal.SIGWINCH)
+        os.write(t.fd, b'show configuration toys box b07 \xc3\xa4\x08\x7f'[i % 34:i % 34 + 1])
+        if i % 5 == 0:
+            t._read(0.01)
+    t.send('\x03')
+    t.expect(r'\^C')
+    os.kill(t.pid, signal.SIGSTOP)
+    os.kill(t.pid, signal.SIGCONT)
+    assert 'size 8' in t.run('show configuration toys box b07')
+    t.line('quit')
+    assert t.wait() == 0
+
+
 def test_no_daemon():
     env = dict(os.environ, WEFT_SOCKET='/tmp/no-such-weft.sock')
     import subprocess
@@ -440,8 +463,63 @@ def test_daemon_goes_away(daemon):
     d.stop()
     t.line('show version')
     assert t.wait() == 3
-    assert 'the daemon is not running' in t.seen
+    assert 'the daemon is not running' in t.seen and 'trying to connect again' in t.seen
     d.start()
-    # the session is gone with the process
     d.close()
-    time.sleep(0)
+
+
+def test_daemon_is_restarted(daemon):
+    """The terminal goes on in a new session, in the same mode, and says what is gone."""
+    d = Daemon()
+    assert d.script('configure', 'set toys box a size 1', 'commit')[0] == 0
+    private, plain = Terminal(d), Terminal(d)
+    for t in (private, plain):
+        t.expect(r'> ')
+    private.run('configure private')
+    private.run('edit toys box a')
+    private.run('set size 2')
+    assert d.stop() == 0
+    d.start()
+    text = private.run('show')
+    assert 'the daemon was restarted' in text and 'connected again' in text
+    assert 'not committed are gone' in text and text.rstrip().endswith('#')
+    assert 'size 1' in private.run('show')
+    text = private.run('status')
+    assert 'private candidate, this one' in text
+    # somebody who only looks loses nothing; here the daemon comes back while it is tried
+    assert d.stop() == 0
+    plain.line('show version')
+    plain.expect('trying to connect again')
+    d.start()
+    text = plain.expect(r'\S+> ')
+    assert 'connected again' in text and 'not committed' not in text
+    assert 'Weft' in plain.run('show version')
+    # a session that was ended is ended
+    number = re.search(r'Session\s+: (\d+)', plain.run('show cli')).group(1)
+    assert d.weft('request system logout ' + number)[0] == 0
+    plain.line('show version')
+    plain.wait()
+    assert 'connected again' not in plain.seen
+    private.run('show')  # in one more session, for it was not asked since
+    private.run('exit configuration-mode')
+    private.line('quit')
+    assert private.wait() == 0
+    d.close()
+
+
+def test_a_script_does_not_go_on_in_another_session(daemon):
+    d = Daemon()
+    import subprocess
+    from cli_daemon import WEFT
+    p = subprocess.Popen([WEFT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True, env=d.env())
+    p.stdin.write('show cli\nconfigure\nset toys box a size 1\n')
+    p.stdin.flush()
+    while 'Session' not in p.stdout.readline():
+        pass
+    time.sleep(1)
+    d.stop()
+    d.start()
+    _, err = p.communicate('commit\n', timeout=120)
+    assert p.returncode == 3 and 'the daemon was restarted' in err
+    d.close()

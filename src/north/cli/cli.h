@@ -110,6 +110,9 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
 /* "admin@host> " or "[edit apm]\nadmin@host# ". */
 void cli_prompt(struct cli_session *s, struct buf *out);
 
+/* The lines that bring another session to where this one is; none in operational mode. */
+void cli_way_back(struct cli_session *s, struct buf *out);
+
 struct cli_completion {
     struct arena *arena; /* everything below */
     const struct suggestion *items;

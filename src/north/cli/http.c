@@ -19,7 +19,7 @@ LOGGER_MODULE(cli);
 
 #define BASE_PATH "/cli/v1/sessions"
 
-enum { TOKEN_LEN = 32, SWEEP_MS = 5000, WORKERS = CLI_SESSIONS_MAX + 8 };
+enum { RUN_LEN = 8, TOKEN_LEN = RUN_LEN + 32, SWEEP_MS = 5000, WORKERS = CLI_SESSIONS_MAX + 8 };
 
 struct request;
 
@@ -34,6 +34,8 @@ struct cli_http {
     struct cli *cli;
     struct http_auth_config auth;
     struct workers *workers;
+    char run[RUN_LEN +
+             1];         /* tokens of sessions begin with it: those of another run are told apart */
     struct map sessions; /* token -> struct session */
     struct loop_timer *sweep;
     bool closing;
@@ -431,7 +433,8 @@ static void open_session(struct request *q, const json_t *body) {
     s->interactive = t.interactive;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->cond, NULL);
-    rng_token(s->token, TOKEN_LEN);
+    memcpy(s->token, q->h->run, RUN_LEN);
+    rng_token(s->token + RUN_LEN, TOKEN_LEN - RUN_LEN);
     s->used_ms = now_ms(s);
     map_put(&q->h->sessions, s->token, s);
     respond_json(q->r, 201,
@@ -460,8 +463,9 @@ static void execute_job(void *arg) {
     const struct cli_sink sink = {sink_write,  sink_note, sink_fault,   sink_save,
                                   sink_paging, sink_ask,  sink_stopped, s};
     int status = cli_execute(s->cli, s->line, strlen(s->line), &sink);
-    struct buf prompt = BUF_INIT;
+    struct buf prompt = BUF_INIT, way_back = BUF_INIT;
     cli_prompt(s->cli, &prompt);
+    cli_way_back(s->cli, &way_back);
     pthread_mutex_lock(&s->lock);
     if (s->n_carry > 0) {
         buf_str(&s->out, "{\"text\":\"\\ufffd\"}\n");
@@ -469,6 +473,8 @@ static void execute_job(void *arg) {
     }
     buf_printf(&s->out, "{\"end\":{\"status\":%d,\"prompt\":", status);
     text_json(&s->out, buf_cstr(&prompt));
+    buf_str(&s->out, ",\"way-back\":");
+    text_json(&s->out, buf_cstr(&way_back));
     struct cli_screen screen = cli_session_screen(s->cli);
     buf_printf(&s->out,
                ",\"ended\":%s,\"secret\":%s,\"rows\":%u,\"columns\":%u,"
@@ -478,6 +484,7 @@ static void execute_job(void *arg) {
                screen.complete_on_space ? "true" : "false");
     s->finished = true;
     pthread_mutex_unlock(&s->lock);
+    buf_free(&way_back);
     buf_free(&prompt);
     send_mail(s->h, executed, s);
 }
@@ -644,6 +651,13 @@ static bool find_session(const struct request *q, struct session **s, const char
             *s = NULL;
         }
     }
+    if (*s == NULL && strlen(token) == TOKEN_LEN && strncmp(token, q->h->run, RUN_LEN) != 0) {
+        struct err e;
+        err_set(&e, ERR_ABSENT, NULL,
+                "the daemon was restarted: the session is gone, and the line was not carried out");
+        respond_error(q->r, 410, &e);
+        return false;
+    }
     if (token[0] != '\0' && *s == NULL) {
         refuse(q->r, ERR_ABSENT, "there is no such session; it may have been idle for too long");
         return false;
@@ -764,6 +778,7 @@ struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *au
     pthread_mutex_init(&h->lock, NULL);
     h->auth = *auth;
     h->auth.dialect = "cli";
+    rng_token(h->run, RUN_LEN);
     h->workers = workers_new("cli", WORKERS, (size_t)WORKERS * 2);
     h->sweep = loop_timer_new(auth->loop, sweep, h);
     loop_timer_repeat(h->sweep, SWEEP_MS);

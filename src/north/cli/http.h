@@ -17,8 +17,9 @@
  *          {"paging":false}                do not stop at the end of the screen
  *          {"ask":{"kind":"confirm","prompt":"..."}}   confirm, secret, text, file: see input
  *          {"end":{"status":0,"prompt":"...","ended":false,"secret":false,"rows":24,"columns":80,
- *                  "complete-on-space":true}}
- *                                          always the last; secret: keep the line in no history
+ *                  "complete-on-space":true,"way-back":"configure\nedit apm\n"}}
+ *                                          always the last; secret: keep the line in no history;
+ *                                          way-back: lines that lead a new session to this place
  *   POST   /cli/v1/sessions/ID/input       the answer to an ask, as it is; ?none=REASON instead of
  *                                          one: end of input, a file that can't be read. 204
  *   POST   /cli/v1/sessions/ID/interrupt   ends the command that runs. 204
@@ -28,7 +29,8 @@
  *   DELETE /cli/v1/sessions/ID             204
  *
  * Who asks is found out as for every dialect (core/http_auth.h), at each request; a session belongs
- * to its user and is not found by others. Memory: what a slow terminal has not taken is bounded by
+ * to its user and is not found by others. One that is not there is 404; one of the daemon before
+ * its last start is 410. Memory: what a slow terminal has not taken is bounded by
  * CLI_OUT_HIGH and then holds the command; lines, answers and sessions are bounded in cli.h.
  */
 /* clang-format on */

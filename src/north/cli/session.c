@@ -205,6 +205,21 @@ void cli_prompt(struct cli_session *s, struct buf *out) {
     pthread_mutex_unlock(&s->lock);
 }
 
+void cli_way_back(struct cli_session *s, struct buf *out) {
+    static const char *const modes[] = {"", "", " private", " exclusive"};
+    pthread_mutex_lock(&s->lock);
+    if (s->config != CONFIG_NONE) {
+        buf_printf(out, "configure%s\n", modes[s->config]);
+        if (strcmp(s->edit_path, "/") != 0) {
+            struct buf words = BUF_INIT;
+            place_words(s->cli->model, s->edit_path, &words);
+            buf_printf(out, "edit %s\n", buf_cstr(&words));
+            buf_free(&words);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void set_path(struct cli_session *s, const char *path) {
     char *copy = mem_strdup(path);
     mem_free(s->edit_path);
