@@ -24,6 +24,7 @@ struct metrics {
     size_t n_servers;
     int64_t started_s;
     struct list asks;
+    bool probing; /* a worker finds out whether we are ready */
 };
 
 /* One request that waits for its login or for a worker. */
@@ -163,15 +164,28 @@ static void add_http(const struct ask *a, struct buf *out) {
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+/* To all who wait for it: anybody may ask, and many together may not cost more than one. */
+static void tell_ready(struct metrics *m, int status, const char *text) {
+    m->probing = false;
+    LIST_FOREACH_SAFE (l, &m->asks) {
+        struct ask *a = CONTAINER_OF(l, struct ask, link);
+        if (a->ready_only && a->http != NULL && !http_started(a->http)) {
+            answer_text(a->http, status, text);
+        }
+    }
+}
+
 static void worked(void *arg) {
     struct ask *a = arg;
     a->working = false;
+    if (a->ready_only) {
+        tell_ready(a->m, a->status, buf_cstr(&a->out));
+    }
     if (a->http == NULL) {
         ask_free(a);
         return;
     }
     if (a->ready_only) {
-        answer_text(a->http, a->status, buf_cstr(&a->out));
         return;
     }
     struct http_field f[] = {{"content-type", "text/plain; version=0.0.4; charset=utf-8"},
@@ -209,8 +223,13 @@ static void begin(struct ask *a) {
     for (size_t i = 0; i < a->m->n_servers; i++) {
         a->counters[i] = *http_server_counters(a->m->servers[i].server);
     }
+    if (a->ready_only && a->m->probing) {
+        return; /* it will be told */
+    }
     a->working = true;
-    if (!workers_run(a->m->workers, work, a)) {
+    if (workers_run(a->m->workers, work, a)) {
+        a->m->probing |= a->ready_only;
+    } else {
         a->working = false;
         answer_text(a->http, 503, "too busy\n");
     }
