@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ip.h"
 #include "base/logger.h"
 #include "base/rng.h"
 #include "core/logins.h"
@@ -158,10 +159,8 @@ static void cache_put(const uint8_t mac[MAC_LEN], int64_t now) {
     pthread_mutex_unlock(&rights_state.lock);
 }
 
-/* Is another attempt allowed? `add`: count a failure. Unknown names are counted like known ones. */
-static bool attempts_left(const char *user, int64_t now, bool add) {
-    uint8_t mac[MAC_LEN];
-    mac_of("failures", user, "", "", mac);
+/* Below `max` failures in the window? `add`: count one. */
+static bool counted(const uint8_t mac[MAC_LEN], unsigned max, int64_t now, bool add) {
     pthread_mutex_lock(&rights_state.lock);
     struct failures *f = &rights_state.failed[slot_of(mac, FAILURE_SLOTS)];
     if (f->count > 0 && now - f->since >= FAILURE_WINDOW_S * NS_PER_S) {
@@ -171,9 +170,41 @@ static bool attempts_left(const char *user, int64_t now, bool add) {
         f->since = f->count == 0 ? now : f->since;
         f->count++;
     }
-    bool left = f->count < RIGHTS_FAILURES_MAX;
+    bool left = f->count < max;
     pthread_mutex_unlock(&rights_state.lock);
     return left;
+}
+
+/* The address in a source, "restconf 192.0.2.7:4711" or "cli [2001:db8::1]:99": who is one and the
+ * same however he comes. Whoever has one IPv6 address has its whole /64. */
+static void address_of(const char *source, char out[96]) {
+    const char *blank = strchr(source, ' ');
+    snprintf(out, 96, "%s", blank != NULL ? blank + 1 : source);
+    char *colon = strrchr(out, ':');
+    if (colon != NULL && colon[1] != '\0' && colon[1 + strspn(colon + 1, "0123456789")] == '\0') {
+        *colon = '\0';
+    }
+    size_t n = strlen(out);
+    struct ip_addr a;
+    if (n > 2 && out[0] == '[' && out[n - 1] == ']') {
+        out[n - 1] = '\0';
+        if (ip_addr_parse(out + 1, &a, NULL) == ERR_OK && a.family == 6) {
+            char text[IP_TEXT_MAX];
+            memset(a.bytes + 8, 0, 8);
+            snprintf(out, 96, "%s", ip_addr_format(&a, text));
+        }
+    }
+}
+
+/* Is another attempt allowed? `add`: count a failure. Unknown names are counted like known ones. */
+static bool attempts_left(const char *user, const char *source, int64_t now, bool add) {
+    uint8_t here[MAC_LEN], all[MAC_LEN];
+    char address[96];
+    address_of(source, address);
+    mac_of("failures from", user, address, "", here);
+    mac_of("failures", user, "", "", all);
+    bool left = counted(here, RIGHTS_FAILURES_MAX, now, add);
+    return counted(all, RIGHTS_FAILURES_ALL_MAX, now, add) && left;
 }
 
 /* ---- looking up ------------------------------------------------------------------------------ */
@@ -262,7 +293,7 @@ enum err_code rights_password(struct core *c, const char *user, const char *pass
         fill_actor(out, user, source, false);
         return ERR_OK;
     }
-    if (!attempts_left(user, now, false)) {
+    if (!attempts_left(user, source, now, false)) {
         password_failed(c, user, source, against, "too many failed before");
         return err_set(e, ERR_AUTH, NULL,
                        "too many failed logins of this user; wait a minute and try again");
@@ -273,7 +304,7 @@ enum err_code rights_password(struct core *c, const char *user, const char *pass
            n == strlen(setting);
     mem_wipe(hash, sizeof hash);
     if (!same || !usable) {
-        attempts_left(user, now, true);
+        attempts_left(user, source, now, true);
         password_failed(c, user, source, against, wrong_password);
         return refuse(e);
     }

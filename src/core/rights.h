@@ -17,7 +17,10 @@
 
 enum {
     RIGHTS_CACHE_S = 300,
-    RIGHTS_FAILURES_MAX = 10,    /* per user and minute, then refused without looking */
+    /* Failed passwords within a minute, then refused without looking: of a user from one address
+     * (an IPv6 /64), and from all of them. One stranger alone can't keep a user out. */
+    RIGHTS_FAILURES_MAX = 10,
+    RIGHTS_FAILURES_ALL_MAX = 100,
     RIGHTS_PASSWORD_MAX = 512,   /* bytes; crypt(5) takes no more */
     RIGHTS_TOKEN_ID_LEN = 12,    /* characters of a token before the dot ... */
     RIGHTS_TOKEN_SECRET_LEN = 43 /* ... and after it: 256 bits */

@@ -98,6 +98,38 @@ static void test_failures_are_limited(void **state) {
     assert_null(strstr(err.text, "too many"));
 }
 
+static enum err_code guess(const char *user, const char *source) {
+    return rights_password(core, user, "guess", source, &who, &err);
+}
+
+/* A stranger who guesses is kept from guessing, and doesn't keep out who the user is. */
+static void test_failures_are_of_an_address(void **state) {
+    (void)state;
+    put_user("fay", "secret-1", "");
+    char source[64];
+    for (int i = 0; i < 30; i++) {
+        snprintf(source, sizeof source, "%s 192.0.2.7:%d", i % 2 ? "restconf" : "cli", 4000 + i);
+        assert_int_equal(guess("fay", source), ERR_AUTH);
+        assert_true((strstr(err.text, "too many") != NULL) == (i >= RIGHTS_FAILURES_MAX));
+    }
+    for (int i = 0; i < 30; i++) {
+        snprintf(source, sizeof source, "cli [2001:db8:0:7::%x]:%d", i, 4000 + i);
+        assert_int_equal(guess("fay", source), ERR_AUTH);
+        assert_true((strstr(err.text, "too many") != NULL) == (i >= RIGHTS_FAILURES_MAX));
+    }
+    assert_int_equal(guess("fay", "cli [2001:db8:0:8::1]:1"), ERR_AUTH);
+    assert_null(strstr(err.text, "too many"));
+    assert_int_equal(rights_password(core, "fay", "secret-1", "cli 192.0.2.8:1", &who, &err), ERR_OK);
+    clock_fake_advance(&fake, 61 * NS_PER_S);
+    for (int i = 0; i < RIGHTS_FAILURES_ALL_MAX; i++) { /* many of them together */
+        snprintf(source, sizeof source, "cli 198.51.100.%d:1", i);
+        assert_int_equal(guess("fay", source), ERR_AUTH);
+        assert_null(strstr(err.text, "too many"));
+    }
+    assert_int_equal(guess("fay", "cli 203.0.113.1:1"), ERR_AUTH);
+    assert_non_null(strstr(err.text, "too many"));
+}
+
 static void test_tokens(void **state) {
     (void)state;
     struct rights_token_text t;
@@ -243,6 +275,7 @@ int main(void) {
         cmocka_unit_test(test_passwords),
         cmocka_unit_test(test_one_sentence_for_every_reason),
         cmocka_unit_test(test_failures_are_limited),
+        cmocka_unit_test(test_failures_are_of_an_address),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_rights),
