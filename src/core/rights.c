@@ -344,7 +344,7 @@ enum err_code rights_token(struct core *c, const char *token, const char *source
         login_failed(c, NULL, source, "what was sent is not a token");
         return err_set(e, ERR_AUTH, NULL, "this is not a token of ours");
     }
-    char id[65], hash[65];
+    char id[sizeof out->token] = "", hash[65];
     snprintf(id, sizeof id, "%.*s", (int)id_len, token + 3);
     sha256_hex(dot + 1, strlen(dot + 1), hash);
     struct snap *s = core_snapshot(c);
@@ -352,6 +352,7 @@ enum err_code rights_token(struct core *c, const char *token, const char *source
     const char *against = token_against(c, s, id, hash, &u);
     if (against == NULL) {
         fill_actor(out, u->name, source, false);
+        memcpy(out->token, id, sizeof out->token);
     } else {
         login_failed(c, u != NULL ? u->name : NULL, source, against);
     }
@@ -436,6 +437,22 @@ enum err_code rights_local(struct core *c, uint32_t uid, const char *source, str
     }
     fill_actor(out, found->pw_name, source, false);
     return ERR_OK;
+}
+
+bool rights_stands(const struct core *c, const struct snap *s, const struct actor *a) {
+    if (a->superuser) {
+        return true;
+    }
+    const struct system_user *u = find_user(s, a->user);
+    if (u == NULL || u->disabled || a->token[0] == '\0') {
+        return u != NULL && !u->disabled;
+    }
+    const struct object *o = find(s, &system_token_kind, a->token);
+    const struct system_token *t = o != NULL ? o->doc->data : NULL;
+    int64_t expires = 0;
+    return t != NULL && strcmp(t->user, a->user) == 0 &&
+           (t->expires == NULL ||
+            (time_parse(t->expires, &expires) && expires > clock_wall_s(core_clock(c))));
 }
 
 /* ---- rights ---------------------------------------------------------------------------------- */

@@ -47,6 +47,10 @@ bool rights_key_known(struct core *c, const char *user, const char *algorithm, c
 enum err_code rights_local(struct core *c, uint32_t uid, const char *source, struct actor *out,
                            struct err *e);
 
+/* For what goes on after a login, such as an event stream: is the user still there and may log in,
+ * and is the token that was shown still good? */
+bool rights_stands(const struct core *c, const struct snap *s, const struct actor *a);
+
 enum right { RIGHT_READ, RIGHT_WRITE, RIGHT_EXEC };
 /* In each of the user's roles the right with the longest path that `path` is at or below of
  * decides (one that allows nothing denies); what any role allows is allowed. The path is an

@@ -119,7 +119,8 @@ static void test_failures_are_of_an_address(void **state) {
     }
     assert_int_equal(guess("fay", "cli [2001:db8:0:8::1]:1"), ERR_AUTH);
     assert_null(strstr(err.text, "too many"));
-    assert_int_equal(rights_password(core, "fay", "secret-1", "cli 192.0.2.8:1", &who, &err), ERR_OK);
+    assert_int_equal(rights_password(core, "fay", "secret-1", "cli 192.0.2.8:1", &who, &err),
+                     ERR_OK);
     clock_fake_advance(&fake, 61 * NS_PER_S);
     for (int i = 0; i < RIGHTS_FAILURES_ALL_MAX; i++) { /* many of them together */
         snprintf(source, sizeof source, "cli 198.51.100.%d:1", i);

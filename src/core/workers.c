@@ -99,6 +99,13 @@ bool workers_run(struct workers *w, void (*fn)(void *arg), void *arg) {
     return ok;
 }
 
+size_t workers_waiting(struct workers *w) {
+    pthread_mutex_lock(&w->lock);
+    size_t n = w->queued > w->idle ? w->queued - w->idle : 0;
+    pthread_mutex_unlock(&w->lock);
+    return n;
+}
+
 size_t workers_busy(struct workers *w) {
     pthread_mutex_lock(&w->lock);
     size_t n = w->queued + w->running;

@@ -17,6 +17,7 @@ struct workers *workers_new(const char *name, unsigned threads, size_t queue);
 void workers_free(struct workers *w);
 /* From any thread. False when the queue is full: fn is not called. */
 bool workers_run(struct workers *w, void (*fn)(void *arg), void *arg);
-size_t workers_busy(struct workers *w); /* jobs running or waiting now */
+size_t workers_busy(struct workers *w);    /* jobs running or waiting now */
+size_t workers_waiting(struct workers *w); /* those for which there is no thread yet */
 
 #endif

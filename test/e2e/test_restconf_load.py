@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -69,6 +70,39 @@ def test_slow_readers_hold_nobody_up(w, many):
     time.sleep(0.5)
     assert w.get(TOYS + "?content=config", headers={"Accept": XML}).status_code == 200
     assert w.alive()
+
+
+def test_readers_who_hardly_read_give_way(w, many):
+    """More of them than there are printers; each takes a little all the time, so none of them stalls."""
+    slow, over = [], threading.Event()
+    for _ in range(40):
+        s = socket.socket(socket.AF_UNIX)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(w.unix)
+        s.sendall((f"GET /restconf{TOYS}?content=config HTTP/1.1\r\nHost: localhost\r\n\r\n").encode())
+        slow.append(s)
+
+    def drip():
+        while not over.wait(0.2):
+            for s in slow:
+                try:
+                    s.recv(2048, socket.MSG_DONTWAIT)
+                except OSError:
+                    pass
+
+    reader = threading.Thread(target=drip)
+    reader.start()
+    try:
+        time.sleep(1)
+        assert w.get(TOYS + "?content=config").text.count('"name":"n') == many
+        for _ in range(3):
+            assert w.get("//readyz").text == "ready\n"
+    finally:
+        over.set()
+        reader.join()
+        for s in slow:
+            s.close()
+    assert "hardly reads its answer while others wait" in w.log_text()
 
 
 def test_reader_that_goes_away(w, many):
@@ -161,6 +195,38 @@ def test_stream_needs_a_login_and_shows_what_one_may_read(w):
     with pytest.raises(requests.exceptions.RequestException):  # nothing comes until we give up
         s.next()
     s.close()
+
+
+def test_streams_of_one_user_are_limited(w):
+    streams = [Stream(w, "/streams/NETCONF/json") for _ in range(32)]
+    r = w.get("//streams/NETCONF/json", headers={"Accept": "text/event-stream"})
+    assert r.status_code == 503 and "has 32 event streams open" in r.text
+    for s in streams:
+        s.close()
+
+
+@pytest.mark.parametrize("how", ["revoked", "disabled", "deleted"])
+def test_a_stream_ends_with_its_login(w, how):
+    user = "/data/weft-system:system/user=s-" + how
+    w.put("/data/weft-system:system/role=all", {"weft-system:role": [
+        {"name": "all", "right": [{"path": "/", "access": "read"}]}]})
+    w.put(user, {"weft-system:user": [{"name": "s-" + how, "role": ["all"]}]})
+    made = w.post("/operations/weft-system:token-create", {"weft-system:input": {"user": "s-" + how}}).json()
+    token = made["weft-system:output"]
+    s = Stream(w, "/streams/NETCONF/json", session=w.session(None), headers={"Authorization": "Bearer " + token["token"]})
+    other = Stream(w, "/streams/NETCONF/json")
+    assert w.put(TOYS + "/box=heard", box("heard")).ok
+    assert "weft-system:commit" in s.next()["data"] and "weft-system:commit" in other.next()["data"]
+    if how == "disabled":
+        assert w.patch(user, {"weft-system:user": [{"name": "s-" + how, "disabled": True}]}).ok
+    else:
+        assert w.post("/operations/weft-system:token-revoke", {"weft-system:input": {"id": token["id"]}}).ok
+    if how == "deleted":
+        assert w.delete(user).ok
+    assert w.delete(TOYS + "/box=heard").ok
+    assert s.next() is None
+    assert other.next() is not None
+    other.close()
 
 
 def test_slow_stream_gets_a_resync(w):

@@ -177,20 +177,17 @@ static void tell_ready(struct metrics *m, int status, const char *text) {
 
 static void worked(void *arg) {
     struct ask *a = arg;
-    a->working = false;
-    if (a->ready_only) {
-        tell_ready(a->m, a->status, buf_cstr(&a->out));
-    }
-    if (a->http == NULL) {
-        ask_free(a);
-        return;
-    }
-    if (a->ready_only) {
-        return;
-    }
     struct http_field f[] = {{"content-type", "text/plain; version=0.0.4; charset=utf-8"},
                              {"cache-control", "no-cache"}};
-    http_respond_fields(a->http, 200, f, 2, a->out.data, a->out.len);
+    if (a->ready_only) {
+        tell_ready(a->m, a->status, buf_cstr(&a->out));
+    } else if (a->http != NULL) {
+        http_respond_fields(a->http, 200, f, 2, a->out.data, a->out.len);
+    }
+    a->working = false; /* not before: an answer may close it */
+    if (a->http == NULL) {
+        ask_free(a);
+    }
 }
 
 static void work(void *arg) {

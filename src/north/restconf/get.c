@@ -6,15 +6,19 @@
  * object at a time and hands pieces to the loop; when more than the connection's queue waits, the
  * worker stops until the reader has caught up or is gone. So a reader costs a queue and, while it
  * is slow, a printer thread (their number bounds them all); its connection is cut when it takes
- * nothing for http_limits.write_stall_ms.
+ * nothing for http_limits.write_stall_ms, or very little for SLOW_MS while others wait for a
+ * thread.
  */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/logger.h"
 #include "north/restconf/internal.h"
 
-enum { PIECE = 64 << 10, WAITING_MAX = 256 << 10 };
+LOGGER_MODULE(restconf_get);
+
+enum { PIECE = 64 << 10, WAITING_MAX = 256 << 10, SLOW_MS = 5000, MAKE_ROOM_MS = 1000 };
 
 /* ---- what a user sees ------------------------------------------------------------------------ */
 
@@ -101,6 +105,7 @@ struct printer {
     bool posted;      /* a flush is under way to the loop */
     bool full;        /* the connection's queue is full */
     bool gone;        /* the reader is */
+    int64_t full_ns;  /* the loop's: since when it is full, or 0 */
     bool finished;
     struct err err;
     enum err_code rc;
@@ -351,6 +356,7 @@ static void flush_some(struct request *q) {
     buf_free(&out);
     pthread_mutex_lock(&p->lock);
     p->full = queued > http_queue_high(q->http);
+    p->full_ns = p->full ? loop_now(q->rc->cfg.loop) : 0;
     pthread_cond_signal(&p->room);
     pthread_mutex_unlock(&p->lock);
 }
@@ -382,6 +388,7 @@ void get_drained(struct request *q) {
     if (p != NULL) {
         pthread_mutex_lock(&p->lock);
         p->full = false;
+        p->full_ns = 0;
         bool some = p->ready.len > 0 && !p->posted && !p->finished;
         pthread_mutex_unlock(&p->lock);
         if (some) {
@@ -400,6 +407,28 @@ void get_closed(struct request *q) {
     }
 }
 
+/* While requests wait for a printer, readers that hold one and hardly read have to go. */
+void make_room(void *arg) {
+    struct restconf *rc = arg;
+    size_t wanted = workers_waiting(rc->cfg.printers);
+    if (wanted == 0) {
+        loop_timer_stop(rc->crowded);
+        return;
+    }
+    int64_t now = loop_now(rc->cfg.loop);
+    LIST_FOREACH_SAFE (l, &rc->requests) {
+        struct request *q = CONTAINER_OF(l, struct request, link);
+        const struct printer *p = q->printer;
+        if (wanted > 0 && q->http != NULL && p != NULL && p->full_ns != 0 &&
+            now - p->full_ns > SLOW_MS * NS_PER_MS) {
+            L_WARN_RL(10, "%s hardly reads its answer while others wait, and is cut off",
+                      q->who.source);
+            http_abort(q->http, 11 /* ENHANCE_YOUR_CALM */);
+            wanted--;
+        }
+    }
+}
+
 static void print_on_worker(struct request *q) {
     struct printer *p = MEM_NEW(struct printer);
     pthread_mutex_init(&p->lock, NULL);
@@ -415,6 +444,8 @@ static void print_on_worker(struct request *q) {
         q->pending--;
         printer_free(p);
         answer_status(q, 503, "resource-denied", "too many requests at once; try again");
+    } else if (workers_waiting(q->rc->cfg.printers) > 0) {
+        loop_timer_repeat(q->rc->crowded, MAKE_ROOM_MS);
     }
 }
 

@@ -35,6 +35,8 @@ struct restconf {
     struct list requests;
     size_t body_bytes; /* of all requests */
     unsigned streams;
+    struct list stream_clients;
+    struct loop_timer *crowded; /* runs while requests wait for a printer */
     /* When commits were made, newest first; refreshed when the head moved. */
     struct commit_info *history;
     size_t n_history;
@@ -132,6 +134,7 @@ enum err_code state_get(void *arg, const struct node *node, const char *path, co
 
 /* ---- edit.c, patch.c ------------------------------------------------------------------------- */
 
+void make_room(void *arg); /* for the timer `crowded` */
 /* Might the requester change something at or below the target? */
 bool may_change(const struct request *q, const struct snap *now, struct err *e);
 void edit_data(struct request *q); /* POST, PUT, PATCH, DELETE of data; the body is here */

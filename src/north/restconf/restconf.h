@@ -22,7 +22,8 @@ enum {
     RESTCONF_BODY_MAX = 64 << 20,    /* bytes of one request's body */
     RESTCONF_BODIES_MAX = 256 << 20, /* of all requests together */
     RESTCONF_OUTPUT_MAX = 32 << 20,  /* bytes of one operation's output */
-    RESTCONF_STREAMS_MAX = 128       /* event streams open at once */
+    RESTCONF_STREAMS_MAX = 128,      /* event streams open at once ... */
+    RESTCONF_STREAMS_OF_USER = 32    /* ... and of them, those of one user */
 };
 
 struct restconf_config {

@@ -27,6 +27,8 @@ struct restconf *restconf_new(const struct restconf_config *cfg) {
     rc->history = mem_alloc(RC_HISTORY * sizeof *rc->history);
     rng_token(rc->boot, sizeof rc->boot - 1);
     list_init(&rc->requests);
+    list_init(&rc->stream_clients);
+    rc->crowded = loop_timer_new(cfg->loop, make_room, rc);
     return rc;
 }
 
@@ -50,6 +52,7 @@ void restconf_free(struct restconf *rc) {
     LIST_FOREACH_SAFE (l, &rc->requests) {
         request_free(CONTAINER_OF(l, struct request, link));
     }
+    loop_timer_free(rc->crowded);
     buf_free(&rc->openapi);
     mem_free(rc->history);
     mem_free(rc);

@@ -18,6 +18,7 @@ LOGGER_MODULE(streams);
 enum { STREAM_QUEUED_MAX = 2 << 20 /* bytes waiting for one client */ };
 
 struct stream_client {
+    struct list link;
     struct restconf *rc;
     struct actor who;
     enum model_format format;
@@ -45,16 +46,21 @@ static void client_release(struct stream_client *c) {
     }
 }
 
-static bool wanted(const struct stream_client *c, const struct delivery *d) {
-    if ((c->start_s != 0 && d->time_s < c->start_s) || (c->stop_s != 0 && d->time_s > c->stop_s)) {
-        return false;
-    }
+/* A stream lasts as long as its login would be let in again; its end is all that it is told. */
+static bool wanted(struct stream_client *c, const struct delivery *d) {
     char path[256];
     snprintf(path, sizeof path, "/%s", d->name);
     struct snap *s = core_snapshot(c->rc->cfg.core);
-    bool yes = rights_allow(s, &c->who, RIGHT_READ, path);
+    bool stands = rights_stands(c->rc->cfg.core, s, &c->who);
+    bool yes = stands && rights_allow(s, &c->who, RIGHT_READ, path);
     snap_release(s);
-    return yes;
+    if (!stands) {
+        http_events_end(c->events);
+        c->events = NULL; /* client_closed() follows */
+        return false;
+    }
+    return yes && (c->start_s == 0 || d->time_s >= c->start_s) &&
+           (c->stop_s == 0 || d->time_s <= c->stop_s);
 }
 
 static void send_event(struct stream_client *c, const struct delivery *d) {
@@ -122,6 +128,7 @@ static void client_closed(void *arg) {
     c->events = NULL;
     c->closed = true;
     c->rc->streams--;
+    list_remove(&c->link);
     client_release(c);
 }
 
@@ -156,6 +163,7 @@ static void start(struct request *q, enum model_format format) {
     c->filter = q->uri.query.filter != NULL ? mem_strdup(q->uri.query.filter) : NULL;
     c->stop_s = q->uri.query.has_stop ? q->uri.query.stop_s : 0;
     rc->streams++;
+    list_append(&rc->stream_clients, &c->link);
     /* The stream takes the request over: nothing of it is asked for any more. */
     c->events = http_events_start(q->http, NULL, 0, STREAM_QUEUED_MAX, client_closed, c);
     if (stranger) {
@@ -172,6 +180,14 @@ static void start(struct request *q, enum model_format format) {
                                                          : after,
                                      on_event, c);
     request_taken(q);
+}
+
+static unsigned streams_of(const struct restconf *rc, const char *user) {
+    unsigned n = 0;
+    LIST_FOREACH (l, &rc->stream_clients) {
+        n += strcmp(CONTAINER_OF(l, struct stream_client, link)->who.user, user) == 0;
+    }
+    return n;
 }
 
 void get_stream(struct request *q) {
@@ -201,6 +217,11 @@ void get_stream(struct request *q) {
     }
     if (q->rc->streams >= RESTCONF_STREAMS_MAX) {
         answer_status(q, 503, "resource-denied", "too many event streams are open");
+        return;
+    }
+    if (streams_of(q->rc, q->who.user) >= RESTCONF_STREAMS_OF_USER) {
+        answer_status(q, 503, "resource-denied", "%s has %d event streams open", q->who.user,
+                      RESTCONF_STREAMS_OF_USER);
         return;
     }
     start(q, xml ? FORMAT_XML : FORMAT_JSON);
