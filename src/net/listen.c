@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,6 +66,35 @@ enum err_code listen_tcp(const struct ip_addr *addr, uint16_t port, int *out, ui
     struct ip_addr ignored;
     if (bound != NULL && getsockname(fd, (struct sockaddr *)&ss, &len) == 0) {
         listen_peer(&ss, &ignored, bound);
+    }
+    *out = fd;
+    return ERR_OK;
+}
+
+enum err_code connect_tcp(const struct ip_addr *addr, uint16_t port, unsigned keepalive_s, int *out,
+                          struct err *e) {
+    enum { PROBES = 3 };
+    struct sockaddr_storage ss;
+    socklen_t len = sockaddr_of(addr, port, &ss);
+    char text[IP_TEXT_MAX];
+    ip_addr_format(addr, text);
+    int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return err_errno(e, errno, text, "no socket");
+    }
+    if (keepalive_s > 0) {
+        int one = 1, s = (int)keepalive_s, probes = PROBES;
+        unsigned ms = keepalive_s * 1000 * (PROBES + 1); /* also of bytes that nobody confirms */
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &s, sizeof(s));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &s, sizeof(s));
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+    }
+    if (connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS) {
+        int why = errno;
+        close(fd);
+        return err_errno(e, why, text, "can't connect");
     }
     *out = fd;
     return ERR_OK;

@@ -55,7 +55,7 @@ struct weftd {
     struct core *core;
     struct loop *loop;
     struct tls_ctx *tls, *apmi_tls, *netconf_tls;
-    struct netconf *netconf; /* NULL: nobody listens */
+    struct netconf *netconf; /* also when nobody listens: it may be told to call home */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
     struct http_server *tls_server, *clear_server, *unix_server;
@@ -375,10 +375,8 @@ static enum err_code listen_netconf(struct weftd *w, FILE *ports, struct err *e)
                              .client_auth = TLS_AUTH_REQUIRED};
     char text[IP_TEXT_MAX];
     uint16_t bound;
-    if (o->n_netconf + o->n_netconf_tls == 0) {
-        return ERR_OK;
-    }
     ERR_TRY(tls_server_new(&tls, &w->netconf_tls, e));
+    cfg.tls = w->netconf_tls;
     ERR_TRY(netconf_new(&cfg, &w->netconf, e));
     for (size_t i = 0; i < o->n_netconf; i++) {
         ERR_TRY(netconf_listen_ssh(w->netconf, &o->netconf[i].addr, o->netconf[i].port, &bound, e));

@@ -26,7 +26,8 @@ struct netconf {
     struct blocking core; /* its doors, for workers */
     const struct model *model;
     struct sshd *ssh;
-    struct list tls_listeners, tls_links, sessions;
+    struct list tls_listeners, tls_links, sessions, homes;
+    struct nc_home *calling; /* whose connection is being handed over */
     size_t n_tls_links;
     size_t n_sessions;
     _Atomic size_t bytes;
@@ -59,6 +60,7 @@ struct nc_session {
     char from[80];
     const struct nc_transport *transport;
     void *conn; /* NULL: closed */
+    bool called_home;
     int64_t since_s, alive_ms, heard_ms;
     struct nc_framer in;
     struct buf waiting; /* bytes behind the message that is being served */
@@ -88,6 +90,26 @@ void nc_session_tick(struct nc_session *s, int64_t now_ms);
 /* A notification, whole; waits when an answer is under way. */
 void nc_session_event(struct nc_session *s, const void *p, size_t n);
 void nc_session_release(struct nc_session *s);
+
+/* ---- server.c ---------------------------------------------------------------------------------
+ */
+
+/* Serve a connection that a call home has made; its link goes to nc_home_linked or, when it is
+ * refused or over, `n->calling` and the home are told by nc_home_over. */
+void nc_serve_ssh(struct netconf *n, int fd);
+void nc_serve_tls(struct netconf *n, int fd, struct tls_ctx *tls);
+
+/* ---- call_home.c (RFC 8071): on the loop ------------------------------------------------------
+ */
+
+struct nc_home;
+/* Takes over what is configured now; once a second. */
+void nc_homes_tick(struct netconf *n);
+/* `end(conn)` ends the connection politely; nc_home_over follows. */
+void nc_home_linked(struct nc_home *h, void *conn, void (*end)(void *conn));
+void nc_home_served(struct nc_home *h); /* somebody has logged in */
+void nc_home_over(struct nc_home *h);
+void nc_homes_end(struct netconf *n); /* no more calls */
 
 /* ---- rpc.c: on a worker -----------------------------------------------------------------------
  */

@@ -33,6 +33,7 @@ struct netconf_config {
     struct workers *hashers;   /* passwords */
     struct workers *servers;   /* each may wait for a slow reader */
     const char *host_key_file; /* of SSH; made when it is missing */
+    struct tls_ctx *tls;       /* of calls home; asks for client certificates; not taken over */
 };
 
 struct netconf;

@@ -23,6 +23,9 @@ static void tick(void *arg) {
     LIST_FOREACH_SAFE (pos, &n->sessions) {
         nc_session_tick(CONTAINER_OF(pos, struct nc_session, link), now);
     }
+    if (!n->closing) {
+        nc_homes_tick(n);
+    }
 }
 
 /* ---- SSH --------------------------------------------------------------------------------------
@@ -45,6 +48,7 @@ struct ssh_link {
     bool logged_in;
     struct actor who;
     struct nc_session *session;
+    struct nc_home *home; /* that called; NULL: it came by itself */
 };
 
 static void ssh_write_out(void *conn, const void *p, size_t n) {
@@ -63,12 +67,17 @@ static const struct nc_transport over_ssh = {"netconf-ssh", ssh_write_out, ssh_q
                                              ssh_pause_in, ssh_end_it};
 
 static void *ssh_accepted(struct sshd_conn *c, void *arg) {
+    struct netconf *n = arg;
     struct ssh_link *l = MEM_NEW(struct ssh_link);
     char text[IP_TEXT_MAX];
     uint16_t port;
     const struct ip_addr *peer = sshd_peer(c, &port);
-    l->n = arg;
+    l->n = n;
     l->conn = c;
+    l->home = n->calling;
+    if (l->home != NULL) {
+        nc_home_linked(l->home, c, ssh_end_it);
+    }
     snprintf(l->from, sizeof l->from, peer->family == 6 ? "[%s]:%u" : "%s:%u",
              ip_addr_format(peer, text), port);
     return l;
@@ -137,6 +146,10 @@ static bool ssh_subsystem(struct sshd_conn *c, const char *name, void *arg) {
         return false;
     }
     l->session = nc_session_new(l->n, &l->who, l->from, &over_ssh, c);
+    if (l->home != NULL) {
+        l->session->called_home = true;
+        nc_home_served(l->home);
+    }
     return true;
 }
 
@@ -164,11 +177,18 @@ static void ssh_closed(struct sshd_conn *c, const char *why, void *arg) {
     if (l->session != NULL) {
         nc_session_closed(l->session);
     }
+    if (l->home != NULL) {
+        nc_home_over(l->home);
+    }
     mem_free(l);
 }
 
 static const struct sshd_ops ssh_ops = {ssh_login_asked, ssh_key_known, ssh_subsystem,
                                         ssh_data,        ssh_sent,      ssh_closed};
+
+void nc_serve_ssh(struct netconf *n, int fd) {
+    sshd_serve(n->ssh, fd);
+}
 
 /* ---- TLS --------------------------------------------------------------------------------------
  */
@@ -189,6 +209,7 @@ struct tls_link {
     char from[80];
     bool turned_away;
     struct nc_session *session;
+    struct nc_home *home;
 };
 
 static void tls_write(void *conn, const void *p, size_t n) {
@@ -205,6 +226,7 @@ static void tls_pause(void *conn, bool pause) {
 }
 static void tls_link_over(struct tls_link *l) {
     struct nc_session *s = l->session;
+    struct nc_home *home = l->home;
     list_remove(&l->link);
     l->n->n_tls_links--;
     stream_free(l->stream);
@@ -212,6 +234,9 @@ static void tls_link_over(struct tls_link *l) {
     mem_free(l);
     if (s != NULL) {
         nc_session_closed(s);
+    }
+    if (home != NULL) {
+        nc_home_over(home);
     }
 }
 static void tls_late(void *arg) {
@@ -243,6 +268,10 @@ static void tls_ready(struct stream *st, void *arg) {
     }
     loop_timer_stop(l->timer);
     l->session = nc_session_new(l->n, &who, l->from, &over_tls, l);
+    if (l->home != NULL) {
+        l->session->called_home = true;
+        nc_home_served(l->home);
+    }
 }
 
 static void tls_data(struct stream *st, const uint8_t *p, size_t n, void *arg) {
@@ -274,7 +303,7 @@ static void tls_closed(struct stream *st, const char *why, void *arg) {
 
 static const struct stream_ops tls_ops = {tls_ready, tls_data, tls_sent, tls_closed};
 
-static void serve_tls(struct netconf *n, int fd, struct tls_ctx *tls) {
+void nc_serve_tls(struct netconf *n, int fd, struct tls_ctx *tls) {
     struct sockaddr_storage ss = {0};
     socklen_t len = sizeof ss;
     struct ip_addr peer;
@@ -293,6 +322,10 @@ static void serve_tls(struct netconf *n, int fd, struct tls_ctx *tls) {
     loop_timer_start(l->timer, HANDSHAKE_MS);
     list_append(&n->tls_links, &l->link);
     n->n_tls_links++;
+    l->home = n->calling;
+    if (l->home != NULL) {
+        nc_home_linked(l->home, l, tls_end);
+    }
     l->stream = stream_accepted(n->cfg.loop, fd, tls, &tls_ops, l);
 }
 
@@ -307,7 +340,7 @@ static void on_accept(int fd, unsigned events, void *arg) {
             }
             return;
         }
-        serve_tls(li->n, got, li->tls);
+        nc_serve_tls(li->n, got, li->tls);
     }
 }
 
@@ -323,6 +356,7 @@ enum err_code netconf_new(const struct netconf_config *cfg, struct netconf **out
     list_init(&n->tls_listeners);
     list_init(&n->tls_links);
     list_init(&n->sessions);
+    list_init(&n->homes);
     pthread_mutex_init(&n->lock, NULL);
     struct sshd_config ssh = {.host_key_file = cfg->host_key_file,
                               .max_conns = NC_SESSIONS_MAX,
@@ -380,6 +414,7 @@ void netconf_close(struct netconf *n, loop_fn *done, void *arg) {
     n->done = done;
     n->done_arg = arg;
     close_listeners(n);
+    nc_homes_end(n);
     if (n->n_sessions == 0) {
         n->done = NULL;
         loop_post(n->cfg.loop, done, arg);
@@ -396,6 +431,7 @@ void netconf_cut(struct netconf *n) {
     }
     n->closing = true;
     close_listeners(n);
+    nc_homes_end(n);
     LIST_FOREACH_SAFE (pos, &n->tls_links) {
         tls_link_over(CONTAINER_OF(pos, struct tls_link, link));
     }

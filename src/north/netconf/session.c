@@ -299,7 +299,8 @@ void nc_session_event(struct nc_session *s, const void *p, size_t n) {
     }
 }
 
-/* Idle sessions end as those of the command line do, unless they listen to notifications. */
+/* Idle sessions end as those of the command line do, unless they listen to notifications, or we
+ * would only connect again. */
 static int64_t idle_ms(struct nc_session *s) {
     enum { DEFAULT_S = 3600 };
     struct snap *snap = core_snapshot(s->n->cfg.core);
@@ -328,7 +329,8 @@ void nc_session_tick(struct nc_session *s, int64_t now) {
         drop(s, "it does not read its answers");
     } else if (s->transport->queued(s->conn) == 0) {
         s->alive_ms = now; /* a stall begins when something waits */
-        if (idle > 0 && !s->busy && s->subscription == NULL && now - s->heard_ms > idle) {
+        if (idle > 0 && !s->busy && s->subscription == NULL && !s->called_home &&
+            now - s->heard_ms > idle) {
             drop(s, "it was idle for too long");
         }
     }
