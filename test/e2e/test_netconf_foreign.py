@@ -2,6 +2,7 @@
 """NETCONF with foreign clients: libnetconf2 over SSH and over TLS (RFC 7589), yangcli over SSH."""
 import os
 import pty
+import re
 import select
 import shutil
 import socket
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from netconf_foreign import NC, PROGRAM, Client, NoSession, Refused
-from weftd_lab import Weftd
+from weftd_lab import TOP, Weftd
 
 APM, SYS = "urn:weft:apm", "urn:weft:system"
 Q = {"nc": NC, "a": APM, "s": SYS, "y": "urn:ietf:params:xml:ns:yang:ietf-yang-library",
@@ -261,6 +262,16 @@ def test_silent_and_clear_text_peers(w):
             except ConnectionError:
                 pass
         assert w.alive()
+
+
+def test_the_installed_configuration(tmp_path):
+    """weftd.conf as it is installed, with everything in it switched on."""
+    with open(os.path.join(TOP, "src", "weftd", "weftd.conf"), encoding="ascii") as f:
+        text = re.sub(r"^#(?=[a-z])", "", f.read(), flags=re.M)
+    assert len(re.findall(r"^listen-netconf(-tls)? :\d+$", text, re.M)) == 2
+    (tmp_path / "weftd.conf").write_text(re.sub(r" :\d+$", " 127.0.0.1:0", text, flags=re.M))
+    with Weftd(tmp_path / "d", options=["--config", str(tmp_path / "weftd.conf")]) as d, ssh(d) as c:
+        assert c.id
 
 
 # ---- yangcli
