@@ -94,7 +94,7 @@ static enum err_code go_back(unsigned n, char said[1000]) {
     struct candidates *cs = candidates_new(testing.core);
     struct candidate *c = candidate_private(cs);
     struct change *ch = change_new(&actor_system);
-    struct snap *sent;
+    struct snap *sent = NULL;
     struct buf b = BUF_INIT;
     struct err e;
     if (candidate_rollback(c, &actor_system, n, &b, &e) != ERR_OK ||
