@@ -80,6 +80,10 @@ static struct curl_slist *prepare(const struct client *c, CURL *h, const char *m
         if (c->o.ca_file != NULL) {
             curl_easy_setopt(h, CURLOPT_CAINFO, c->o.ca_file);
         }
+        if (c->o.cert_file != NULL) {
+            curl_easy_setopt(h, CURLOPT_SSLCERT, c->o.cert_file);
+            curl_easy_setopt(h, CURLOPT_SSLKEY, c->o.key_file);
+        }
     }
     if (c->o.token != NULL) {
         char *field = mem_printf("Authorization: Bearer %s", c->o.token);
@@ -127,6 +131,9 @@ static int say_unreachable(const struct client *c, CURLcode rc) {
     } else if (rc == CURLE_PEER_FAILED_VERIFICATION && c->o.ca_file != NULL) {
         fprintf(stderr, "weft: %s: its certificate is not from the authority in %s\n", c->o.host,
                 c->o.ca_file);
+    } else if (rc == CURLE_SSL_CERTPROBLEM) {
+        fprintf(stderr, "weft: %s and %s are no certificate and its key\n", c->o.cert_file,
+                c->o.key_file);
     } else if (rc == CURLE_PEER_FAILED_VERIFICATION) {
         fprintf(stderr,
                 "weft: %s: its certificate is not trusted. Give the controller's authority with "
@@ -143,7 +150,7 @@ static int say_refused(const struct buf *answer, long http) {
     json_t *root = json_loadb((const char *)answer->data, answer->len, 0, NULL);
     const char *text = json_string_value(json_object_get(json_object_get(root, "error"), "text"));
     fprintf(stderr, "weft: %s%s\n", text ? text : "the daemon's answer is not understood",
-            http == 401 ? " (--user NAME, --token-file FILE)" : "");
+            http == 401 ? " (--user NAME, --token-file FILE, --cert FILE)" : "");
     json_decref(root);
     return http == 401 || http == 403   ? WEFT_DENIED
            : http == 404 || http == 410 ? WEFT_NOT_CONNECTED

@@ -25,12 +25,13 @@ enum {
 };
 
 struct client_options {
-    const char *socket;   /* unix socket; used unless `host` is given */
-    const char *host;     /* "controller:8443"; NULL: local */
-    const char *user;     /* Basic, with `password` */
-    const char *password; /* may be NULL */
-    const char *token;    /* Bearer; may be NULL */
-    const char *ca_file;  /* NULL: the system's trust store */
+    const char *socket;               /* unix socket; used unless `host` is given */
+    const char *host;                 /* "controller:8443"; NULL: local */
+    const char *user;                 /* Basic, with `password` */
+    const char *password;             /* may be NULL */
+    const char *token;                /* Bearer; may be NULL */
+    const char *ca_file;              /* NULL: the system's trust store */
+    const char *cert_file, *key_file; /* a client certificate and its key; may be NULL */
 };
 
 struct client_error {

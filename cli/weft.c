@@ -269,6 +269,8 @@ static const char usage[] =
     "  -u, --user NAME           log in by password; asked for, or from --password-file\n"
     "      --password-file FILE  its first line is the password\n"
     "      --token-file FILE     its first line is an API token (or WEFT_TOKEN)\n"
+    "      --cert FILE           log in by this certificate (weftd issue --user), with ...\n"
+    "      --key FILE            ... its key\n"
     "      --ca FILE             the authority of the controller's certificate\n"
     "      --socket PATH         the local daemon's socket (or WEFT_SOCKET)\n"
     "  -c, --command LINE        run LINE; may be given several times\n"
@@ -309,7 +311,16 @@ static char *first_line(const char *name) {
     return mem_strdup(room);
 }
 
-enum { OPT_TOKEN = 256, OPT_PASSWORD, OPT_CA, OPT_SOCKET, OPT_NO_COLOUR, OPT_COMPLETE };
+enum {
+    OPT_TOKEN = 256,
+    OPT_PASSWORD,
+    OPT_CERT,
+    OPT_KEY,
+    OPT_CA,
+    OPT_SOCKET,
+    OPT_NO_COLOUR,
+    OPT_COMPLETE
+};
 
 /* HOST, HOST:PORT, an IPv6 address with brackets or without. */
 static void take_host(struct options *o, const char *arg) {
@@ -322,11 +333,83 @@ static void take_host(struct options *o, const char *arg) {
 }
 
 /* False: *status is the program's. */
+static bool take_option(struct options *o, int c, int *status) {
+    switch (c) {
+    case 'H':
+        take_host(o, optarg);
+        break;
+    case 'u':
+        o->c.user = optarg;
+        break;
+    case OPT_PASSWORD:
+        o->c.password = o->secrets[0] = first_line(optarg);
+        if (o->secrets[0] == NULL) {
+            return false;
+        }
+        break;
+    case OPT_TOKEN:
+        o->c.token = o->secrets[1] = first_line(optarg);
+        if (o->secrets[1] == NULL) {
+            return false;
+        }
+        break;
+    case OPT_CERT:
+        o->c.cert_file = optarg;
+        break;
+    case OPT_KEY:
+        o->c.key_file = optarg;
+        break;
+    case OPT_CA:
+        o->c.ca_file = optarg;
+        break;
+    case OPT_SOCKET:
+        o->c.socket = optarg;
+        break;
+    case 'c':
+        if (o->n_commands == COMMANDS_MAX) {
+            fprintf(stderr, "weft: more than %d commands\n", COMMANDS_MAX);
+            return false;
+        }
+        o->commands[o->n_commands++] = optarg;
+        break;
+    case 'k':
+        o->keep_going = true;
+        break;
+    case 'y':
+        o->yes = true;
+        break;
+    case 'j':
+        o->json = true;
+        break;
+    case OPT_NO_COLOUR:
+        o->no_colour = true;
+        break;
+    case OPT_COMPLETE:
+        o->complete = optarg;
+        break;
+    case 'V':
+        printf("weft %s\n", WEFT_VERSION);
+        *status = WEFT_OK;
+        return false;
+    case 'h':
+        fputs(usage, stdout);
+        *status = WEFT_OK;
+        return false;
+    default:
+        fputs("Try: weft --help\n", stderr);
+        return false;
+    }
+    return true;
+}
+
+/* False: *status is the program's. */
 static bool read_options(int argc, char **argv, struct options *o, int *status) {
     static const struct option longs[] = {{"host", required_argument, NULL, 'H'},
                                           {"user", required_argument, NULL, 'u'},
                                           {"password-file", required_argument, NULL, OPT_PASSWORD},
                                           {"token-file", required_argument, NULL, OPT_TOKEN},
+                                          {"cert", required_argument, NULL, OPT_CERT},
+                                          {"key", required_argument, NULL, OPT_KEY},
                                           {"ca", required_argument, NULL, OPT_CA},
                                           {"socket", required_argument, NULL, OPT_SOCKET},
                                           {"command", required_argument, NULL, 'c'},
@@ -341,65 +424,17 @@ static bool read_options(int argc, char **argv, struct options *o, int *status) 
     int c;
     *status = WEFT_SYNTAX;
     while ((c = getopt_long(argc, argv, "+H:u:c:kyjVh", longs, NULL)) != -1) {
-        switch (c) {
-        case 'H':
-            take_host(o, optarg);
-            break;
-        case 'u':
-            o->c.user = optarg;
-            break;
-        case OPT_PASSWORD:
-            o->c.password = o->secrets[0] = first_line(optarg);
-            if (o->secrets[0] == NULL) {
-                return false;
-            }
-            break;
-        case OPT_TOKEN:
-            o->c.token = o->secrets[1] = first_line(optarg);
-            if (o->secrets[1] == NULL) {
-                return false;
-            }
-            break;
-        case OPT_CA:
-            o->c.ca_file = optarg;
-            break;
-        case OPT_SOCKET:
-            o->c.socket = optarg;
-            break;
-        case 'c':
-            if (o->n_commands == COMMANDS_MAX) {
-                fprintf(stderr, "weft: more than %d commands\n", COMMANDS_MAX);
-                return false;
-            }
-            o->commands[o->n_commands++] = optarg;
-            break;
-        case 'k':
-            o->keep_going = true;
-            break;
-        case 'y':
-            o->yes = true;
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        case OPT_NO_COLOUR:
-            o->no_colour = true;
-            break;
-        case OPT_COMPLETE:
-            o->complete = optarg;
-            break;
-        case 'V':
-            printf("weft %s\n", WEFT_VERSION);
-            *status = WEFT_OK;
-            return false;
-        case 'h':
-            fputs(usage, stdout);
-            *status = WEFT_OK;
-            return false;
-        default:
-            fputs("Try: weft --help\n", stderr);
+        if (!take_option(o, c, status)) {
             return false;
         }
+    }
+    if ((o->c.cert_file == NULL) != (o->c.key_file == NULL)) {
+        fputs("weft: --cert and --key go together\n", stderr);
+        return false;
+    }
+    if (o->c.cert_file != NULL && o->c.host == NULL) {
+        fputs("weft: --cert is for a controller elsewhere, --host HOST\n", stderr);
+        return false;
     }
     return true;
 }

@@ -35,7 +35,7 @@ enum { CERTIFICATE_DAYS = 825 };
 struct args {
     const char *data;
     int days;
-    bool server, user;
+    bool server, user, force;
     const char *words[4];
     size_t n_words;
 };
@@ -51,11 +51,10 @@ static int usage(const char *text) {
 }
 
 static bool parse(int argc, char **argv, struct args *a) {
-    static const struct option names[] = {{"data", required_argument, NULL, 'd'},
-                                          {"days", required_argument, NULL, 'n'},
-                                          {"server", no_argument, NULL, 's'},
-                                          {"user", no_argument, NULL, 'u'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"data", required_argument, NULL, 'd'}, {"days", required_argument, NULL, 'n'},
+        {"server", no_argument, NULL, 's'},     {"user", no_argument, NULL, 'u'},
+        {"force", no_argument, NULL, 'f'},      {NULL, 0, NULL, 0}};
     *a = (struct args){.data = "/var/lib/weft", .days = CERTIFICATE_DAYS};
     int opt;
     while ((opt = getopt_long(argc, argv, "d:", names, NULL)) != -1) {
@@ -72,6 +71,8 @@ static bool parse(int argc, char **argv, struct args *a) {
             a->server = true;
         } else if (opt == 'u') {
             a->user = true;
+        } else if (opt == 'f') {
+            a->force = true;
         } else {
             return false;
         }
@@ -107,9 +108,17 @@ static enum err_code copy_file(const char *from, const char *to, struct err *e) 
     return good ? ERR_OK : err_errno(e, errno, to, "can't be written");
 }
 
+/* A key that is replaced is gone, and with it what its certificate was for. */
+static enum err_code not_there(const char *file, struct err *e) {
+    return access(file, F_OK) != 0
+               ? ERR_OK
+               : err_set(e, ERR_EXISTS, file,
+                         "is there already; --force puts a new key and certificate in its place");
+}
+
 static int issue(const struct args *a) {
     if (a->n_words != 2) {
-        return usage("issue NAME FOLDER [--data DIR] [--days N] [--server|--user]");
+        return usage("issue NAME FOLDER [--data DIR] [--days N] [--server|--user] [--force]");
     }
     struct err e;
     char ca[1200], ca_key[1200], cert[1200], key[1200], ca_copy[1200], san[300];
@@ -125,7 +134,8 @@ static int issue(const struct args *a) {
                             .use = a->server ? PKI_SERVER | PKI_CLIENT : PKI_CLIENT,
                             .days = a->days};
     umask(077);
-    if (file_make_folder(a->words[1], 0700, &e) != ERR_OK ||
+    if ((!a->force && (not_there(key, &e) != ERR_OK || not_there(cert, &e) != ERR_OK)) ||
+        file_make_folder(a->words[1], 0700, &e) != ERR_OK ||
         pki_issue(ca, ca_key, &r, cert, key, &e) != ERR_OK ||
         copy_file(ca, ca_copy, &e) != ERR_OK) {
         return complain(&e);

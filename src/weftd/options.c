@@ -41,7 +41,7 @@ static const struct option names[] = {
 
 static const char usage[] =
     "usage: weftd [OPTION]...\n"
-    "       weftd issue NAME FOLDER [--server|--user] [--days N] [--data DIR]\n"
+    "       weftd issue NAME FOLDER [--server|--user] [--days N] [--data DIR] [--force]\n"
     "                           make a certificate for a gateway, a server or a user\n"
     "       weftd check [--data DIR]\n"
     "                           check the store of a controller that does not run\n"

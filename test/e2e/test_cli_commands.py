@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cli_daemon import WEFT, Daemon, Terminal
+from cli_daemon import WEFTD, WEFT, Daemon, Terminal
 
 APM = ['set apm inet-pool partition west min-prefix-len 20 max-prefix-len 26',
        'set apm inet-pool partition west prefix 10.1.0.0/20',
@@ -272,6 +272,32 @@ def test_remote_over_tls(daemon):
     with open(f, 'w') as out:
         out.write(token + '\n')
     assert 'admin' in ok(daemon.weft('-H', host, '--ca', ca, '--token-file', f, 'show', 'cli'))
+
+
+def test_remote_with_a_certificate(daemon):
+    ok(daemon.script('configure', 'set system user cert role admin', 'commit'))
+    files = {}
+    for folder, name, extra in (('user', 'cert', ['--user']), ('gateway', 'cert', []), ('other', 'nobody', ['--user'])):
+        path = os.path.join(daemon.folder, 'cert-' + folder)
+        subprocess.run([WEFTD, 'issue', name, path, '--data', daemon.data, *extra], check=True, capture_output=True)
+        files[folder] = ('--cert', path + '/cert.pem', '--key', path + '/key.pem')
+    base = ('-H', 'localhost:%d' % daemon.tls_port, '--ca', os.path.join(daemon.data, 'pki', 'ca.pem'))
+    assert 'User           : cert\n' in ok(daemon.weft(*base, *files['user'], 'show', 'cli'))
+    for folder in ('gateway', 'other'):
+        status, out, err = daemon.weft(*base, *files[folder], 'show', 'cli')
+        assert status == 4 and out == '', (status, out, err)
+    # A key that is not that certificate's, no key at all, nobody to show it to.
+    mixed = (*files['user'][:3], files['other'][3])
+    status, _, err = daemon.weft(*base, *mixed, 'show', 'cli')
+    assert status == 3 and 'no certificate and its key' in err and files['other'][3] in err, err
+    status, _, err = daemon.weft(*base, *files['user'][:2], 'show', 'cli')
+    assert status == 2 and 'go together' in err, err
+    status, _, err = daemon.weft(*files['user'], 'show', 'cli')
+    assert status == 2 and '--host' in err, err
+    ok(daemon.script('configure', 'set system user cert disabled true', 'commit'))
+    status, _, err = daemon.weft(*base, *files['user'], 'show', 'cli')
+    assert status == 4, err
+    ok(daemon.script('configure', 'delete system user cert', 'commit'))
 
 
 def test_rights(daemon):

@@ -190,6 +190,26 @@ if __name__ == "__main__":
     sys.exit(pytest.main([__file__]))
 
 
+def test_issue_keeps_the_key_that_is_there(controller, tmp_path):
+    folder = tmp_path / "bng1"
+    issue = lambda *a: subprocess.run([WEFTD, "issue", "bng1", str(folder), "--data", controller.data, *a],
+                                      capture_output=True, text=True)
+    files = lambda: {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert issue().returncode == 0
+    first = files()
+    assert sorted(first) == ["ca.pem", "cert.pem", "key.pem"]
+    r = issue()
+    assert r.returncode == 1 and f"{folder}/key.pem: is there already" in r.stderr and "--force" in r.stderr, r
+    assert files() == first
+    r = issue("--force")
+    assert r.returncode == 0, r
+    second = files()
+    assert second["key.pem"] != first["key.pem"] and second["cert.pem"] != first["cert.pem"]
+    (folder / "key.pem").unlink()  # a certificate without its key is kept as well
+    r = issue()
+    assert r.returncode == 1 and "cert.pem: is there already" in r.stderr, r
+
+
 def test_every_address_and_the_names_of_the_certificate(tmp_path):
     """Without an address IPv4 is served as well as IPv6, under all names that were given."""
     ports, data = tmp_path / "ports", str(tmp_path / "data")

@@ -39,6 +39,24 @@ def test_api_resource(w):
         "ietf-restconf:yang-library-version": "2019-01-04"}
 
 
+@pytest.mark.parametrize("accept", [JSON, XML])
+def test_bodies_end_with_their_line(w, accept):
+    """Of data, of an operation, of an error; HEAD says the same length. (A streamed one: test_restconf_load.)"""
+    h = {"Accept": accept}
+    assert w.put(TOYS + "/box=line1", box("line1")).ok
+    for r in (w.get(TOYS + "/box=line1?content=config", headers=h), w.get(TOYS + "?content=config", headers=h),
+              w.get("/data", headers=h), w.get("", headers=h), w.get("/operations", headers=h),
+              w.get(TOYS + "/box=none", headers=h), w.get("/data/nonsense:x", headers=h),
+              w.post("/operations/weft-system:show-version", headers=h)):
+        assert r.text.endswith("\n") and not r.text.endswith("\n\n"), (r.url, r.text[-60:])
+        assert int(r.headers.get("content-length", len(r.content))) == len(r.content), r.url
+    got = w.get(TOYS + "/box=line1?content=config", headers=h)
+    head = w.request("HEAD", TOYS + "/box=line1?content=config", headers=h)
+    assert head.headers["content-length"] == got.headers["content-length"] and not head.content
+    assert head.headers["etag"] == got.headers["etag"]
+    assert w.delete(TOYS + "/box=line1").ok
+
+
 def test_yang_library_and_module_texts(w):
     r = w.get("/data/ietf-yang-library:yang-library")
     (modules,) = [s["module"] for s in r.json()["ietf-yang-library:yang-library"]["module-set"]]

@@ -47,7 +47,7 @@ def test_all_objects_in_bounded_memory(w, many, accept):
         n += text.count(key) - last.count(key)
         last = text[-16:]
         peak = max(peak, w.rss())
-    assert n == many
+    assert n == many and last.endswith(b"\n") and not last.endswith(b"\n\n")
     # the whole answer has megabytes; the daemon holds a queue of it (and the sanitizer's slack)
     assert peak - before < 48 << 20, f"grew by {(peak - before) >> 20} MiB"
 

@@ -282,11 +282,12 @@ static void head_fields(struct request *q, struct fields *fs, char etag[32], cha
     field_add(fs, "cache-control", "no-cache");
 }
 
-static void answer_whole(struct request *q, const void *body, size_t n) {
+static void answer_whole(struct request *q, struct buf *body) {
     struct fields fs = {.n = 0};
     char etag[32], date[40];
     head_fields(q, &fs, etag, date);
-    http_respond_fields(q->http, 200, fs.f, fs.n, body, n);
+    buf_char(body, '\n');
+    http_respond_fields(q->http, 200, fs.f, fs.n, body->data, body->len);
 }
 
 static void print_failed(struct request *q, const struct err *e) {
@@ -332,8 +333,9 @@ static void printed(struct request *q) {
         http_start(q->http, 200, fs.f, fs.n, -1);
         http_end(q->http);
     } else if (!http_started(q->http)) {
-        answer_whole(q, p->ready.data, p->ready.len);
+        answer_whole(q, &p->ready);
     } else {
+        buf_char(&p->ready, '\n');
         http_write(q->http, p->ready.data, p->ready.len);
         http_end(q->http);
     }
@@ -493,7 +495,7 @@ void get_data(struct request *q) {
         nothing(q, &e);
         print_failed(q, &e);
     } else {
-        answer_whole(q, out.data, out.len);
+        answer_whole(q, &out);
     }
     buf_free(&out);
 }

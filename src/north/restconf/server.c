@@ -94,7 +94,15 @@ void answer(struct request *q, int status, struct fields *fs, const char *conten
         field_add(fs, "content-type", content_type);
     }
     field_add(fs, "cache-control", "no-cache");
+    struct buf whole = BUF_INIT;
+    if (n > 0 && ((const char *)body)[n - 1] != '\n') { /* a prompt comes below it */
+        buf_add(&whole, body, n);
+        buf_char(&whole, '\n');
+        body = whole.data;
+        n = whole.len;
+    }
     http_respond_fields(q->http, status, fs->f, fs->n, body, n);
+    buf_free(&whole);
 }
 
 /* Methods that the request's resource knows, as far as it is known which it is. */
