@@ -222,6 +222,15 @@ static void delete_alone_is_for_people(void **state) {
     rig_ok("set box b");
     rig_ok("delete box all");
     rig_says("show | display set", "set toys box b\n");
+    /* nor one whose file is empty */
+    static const char *const nothing[] = {"", "# nothing\n", "{}", "\n"};
+    rig_ok("top");
+    for (size_t i = 0; i < 4; i++) {
+        rig.answer = nothing[i];
+        assert_int_equal(rig_run("load override file"), CLI_FAILED);
+        rig_mentions("delete all takes everything away");
+    }
+    rig_ok("edit toys");
     rig_ok("top delete all");
     rig_says("top show | display set", "");
     /* no statement is called all */

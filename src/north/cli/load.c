@@ -422,7 +422,10 @@ static enum err_code apply_load(struct load *l, enum load_mode mode, struct err 
     }
     struct snap *alone = NULL;
     enum err_code rc = read_alone(l, &alone, e);
-    if (rc == ERR_OK) {
+    if (rc == ERR_OK && mode == LOAD_OVERRIDE && snap_count(alone) == 0) {
+        rc = err_set(e, ERR_MISSING, NULL, /* a file that was not written, more likely than not */
+                     "there is no configuration in it; delete all takes everything away");
+    } else if (rc == ERR_OK) {
         rc = mode == LOAD_OVERRIDE ? candidate_set(c, who, alone, e)
                                    : candidate_put_all(c, who, alone, e);
     }
