@@ -375,22 +375,70 @@ def test_notifications_with_replay(w):
         assert threshold(m, "event") is not None  # interleaved
 
 
-# ---- rights
+# ---- rights: RFC 8341's refusals, by the rights of every dialect
 
-def test_rights(w, m):
-    m.edit_config(target="running", config=f'<config xmlns="{NC}"><system xmlns="urn:weft:system"><role><name>viewer</name>'
-                  '<right><path>/weft-apm:apm/pool-domain-profile</path><access>read</access></right></role>'
-                  '<user><name>eve</name><role>viewer</role></user></system></config>')
+def role(w, m, user, *rights):
+    """A user with one role of these (path, access)."""
+    text = "".join(f"<right><path>{p}</path><access>{a}</access></right>" for p, a in rights)
+    m.edit_config(target="running", config=f'<config xmlns="{NC}"><system xmlns="urn:weft:system"><role><name>{user}s</name>'
+                  f'{text}</role><user><name>{user}</name><role>{user}s</role></user></system></config>')
     assert w.ask("POST", "/restconf/operations/weft-system:password", {"weft-system:input": {
-        "user": "eve", "password": "correct horse 1"}}).status in (200, 204)
+        "user": user, "password": "correct horse 1"}}).status in (200, 204)
+    return connect(w, user, "correct horse 1")
+
+
+def test_what_may_not_be_read_is_left_out(w, m):
     put(m, "visible", 10)
-    with connect(w, "eve", "correct horse 1") as eve:
-        data = eve.get_config("running").data_ele
-        assert data.xpath("//a:pool-domain-profile", namespaces=Q)
-        assert not data.xpath("//*[local-name()='user']") and not data.xpath("//a:partition", namespaces=Q)
-        refused("access-denied", eve.edit_config, target="candidate", config=config(profile("visible", 11)))
-        refused("access-denied", eve.edit_config, target="running", config=config(profile("visible", 11)))
+    m.edit_config(target="candidate", config=config(profile("edited", 10)))
+    with role(w, m, "eve", ("/weft-apm:apm/pool-domain-profile", "read")) as eve:
+        for data in (eve.get_config("running").data_ele, eve.get_config("candidate").data_ele, eve.get().data_ele,
+                     eve.get_config("running", filter=("xpath", "//*")).data_ele):
+            assert data.xpath("//a:pool-domain-profile[a:name='visible']", namespaces=Q)
+            assert {etree.QName(x).namespace for x in data} == {APM}
+            assert {etree.QName(x).localname for x in data[0]} == {"pool-domain-profile"}
+        assert len(eve.get_config("running", filter=("subtree", '<system xmlns="urn:weft:system"/>')).data_ele) == 0
+        assert len(eve.get(filter=("subtree", f'<netconf-state xmlns="{MON}"/>')).data_ele) == 0
+        eve.create_subscription(start_time="2020-01-01T00:00:00Z")
+        seen = []
+        while not any("replayComplete" in x for x in seen):
+            seen.append(eve.take_notification(timeout=30).notification_xml)
+        assert len(seen) == 1  # no event that she may not see
+
+
+def test_who_may_only_read_changes_nothing(w, m):
+    put(m, "visible", 10)
+    m.edit_config(target="candidate", config=config(profile("edited", 10)))
+    with role(w, m, "eve", ("/weft-apm:apm/pool-domain-profile", "read")) as eve:
+        for target in ("candidate", "running"):
+            e = refused("access-denied", eve.edit_config, target=target, config=config(profile("visible", 11)))
+            assert e.path.endswith("/apm:pool-domain-profile[apm:name='visible']")
+            assert e.type == "protocol"
+            refused("access-denied", eve.lock, target)
+        # whether something is there that she may not see is not told either
+        for name in ("visible", "nobody"):
+            refused("access-denied", eve.edit_config, target="candidate", config=config(
+                f'<pool-domain-profile nc:operation="delete"><name>{name}</name></pool-domain-profile>'))
+        for op in (eve.commit, eve.discard_changes):
+            refused("access-denied", op)
+        refused("access-denied", eve.copy_config, source="running", target="candidate")
         refused("access-denied", eve.kill_session, m.session_id)
+        refused("access-denied", eve.dispatch, to_ele(f'<clear-statistics xmlns="{APM}"/>'))
+    assert threshold(m, "edited", "candidate") == 10 and threshold(m, "visible") == 10
+
+
+def test_rights_on_a_part_and_on_operations(w, m):
+    m.edit_config(target="running", config=config(profile("hers", 1) + profile("his", 1)))
+    with role(w, m, "ada", ("/weft-apm:apm/pool-domain-profile", "read"), ("/ietf-netconf:", "exec"),
+              ("/weft-apm:apm/pool-domain-profile=hers", "read write")) as ada, connect(w) as victim:
+        ada.lock("candidate")
+        ada.edit_config(target="candidate", config=config(profile("hers", 2)))
+        e = refused("access-denied", ada.edit_config, target="candidate", config=config(profile("hers", 3) + profile("his", 3)))
+        assert e.path.endswith("[apm:name='his']")
+        assert threshold(ada, "hers", "candidate") == 2  # all or nothing
+        ada.commit()
+        ada.unlock("candidate")
+        assert (threshold(m, "hers"), threshold(m, "his")) == (2, 1)
+        ada.kill_session(victim.session_id)
 
 
 # ---- bad input
@@ -435,6 +483,73 @@ class Raw:
 
     def close(self):
         self.t.close()
+
+
+# ---- a hundred thousand objects
+
+MANY = 100_000
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    with Weftd(tmp_path_factory.mktemp("many"), options=["--listen-netconf", "127.0.0.1:0"]) as d:
+        d.cli("configure", "set system settings guard-rails delete-objects 1000000", "commit")
+        for start in range(0, MANY, 20000):
+            assert d.ask("PATCH", "weft-apm:apm", {"weft-apm:apm": {"pool-domain-profile": [
+                {"name": f"p{i:06}", "apportion-threshold": 10, "reclaim-threshold": 70000}
+                for i in range(start, start + 20000)]}}).status in (200, 204)
+        yield d
+
+
+ALL = f'<rpc xmlns="{NC}" message-id="1"><get-config><source><running/></source></get-config></rpc>'
+
+
+def read_all(r):
+    """Names in the answer, without keeping it."""
+    r.c.sendall(f"\n#{len(ALL)}\n{ALL}\n##\n".encode())
+    n, rest = 0, b""
+    while b"\n##\n" not in rest:
+        rest += r.c.recv(1 << 20)
+        n += rest.count(b"<apportion-threshold>")
+        rest = rest[-20:] if b"\n##\n" not in rest else rest
+    return n
+
+
+def test_a_hundred_thousand_objects_in_bounded_memory(many):
+    r = Raw(many).greet()
+    before = many.rss()
+    peaks = []
+    for _ in range(2):
+        assert read_all(r) == MANY
+        peaks.append(many.rss())
+    r.close()
+    assert max(peaks) - before < 24 << 20, (before, peaks)  # the answer has 14 MB, a copy of the objects more
+
+
+def test_one_of_a_hundred_thousand(many):
+    """An edit, a filter and an XPath of one object do not look at the others' contents."""
+    with connect(many) as m:
+        put(m, "p050000", 11)
+        assert threshold(m, "p050000") == 11
+        found = m.get_config("running", filter=("xpath", ({"a": APM}, "/a:apm/a:pool-domain-profile[a:name='p050000']")))
+        assert found.data_ele.xpath("//a:name/text()", namespaces=Q) == ["p050000"]
+
+
+def test_clients_that_stop_reading_a_hundred_thousand(many):
+    before = many.rss()
+    stuck = [Raw(many).greet() for _ in range(10)]
+    for r in stuck:
+        r.c.sendall(f"\n#{len(ALL)}\n{ALL}\n##\n".encode())
+        assert r.c.recv(1000)
+    with connect(many) as m:  # others are served
+        put(m, "p000001", 12)
+        assert threshold(m, "p000001") == 12
+    assert many.rss() - before < 48 << 20
+    for r in stuck:
+        r.close()
+    r = Raw(many).greet()
+    assert read_all(r) == MANY
+    r.close()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM), reason="libnetconf2
 def w(tmp_path_factory):
     listen = ["--listen-netconf", "127.0.0.1:0", "--listen-netconf-tls", "127.0.0.1:0"]
     with Weftd(tmp_path_factory.mktemp("foreign"), options=listen) as d:
+        d.certificate("admin", user=True)
         yield d
 
 
@@ -33,7 +34,7 @@ def ssh(w, user="admin", password=None):
 
 
 def tls(w, folder=None, ca=None):
-    folder = folder or w.certificate("admin", user=True)
+    folder = folder or os.path.join(w.folder, "cert-admin")
     return Client("tls", "localhost", w.ports["netconf-tls"], f"{folder}/cert.pem", f"{folder}/key.pem",
                   ca or f"{w.data}/pki/ca.pem")
 
@@ -204,7 +205,7 @@ def test_a_certificate_of_the_authority_with_the_users_name(w, tmp_path):
 
 
 def test_a_gateway_is_no_user(w):
-    turned_away(w, w.certificate("admin"))  # a gateway that is called like the administrator
+    turned_away(w, w.certificate("admin", w.folder + "/gateway"))  # a gateway that is called like the administrator
     assert "is turned away: this certificate is not a user's" in w.log()
     audit = w.cli("show system audit lines 20")
     assert "the certificate is not a user's" in audit, audit

@@ -158,6 +158,7 @@ nc_op nc_op_commit, nc_op_cancel_commit, nc_op_discard;                         
 nc_op nc_op_lock, nc_op_unlock, nc_op_close, nc_op_kill;                         /* op_session.c */
 nc_op nc_op_subscribe;                                                           /* notify.c */
 void nc_unlock_all(struct nc_session *s);
+enum err_code nc_take_edits_back(struct nc_rpc *r, struct err *e);
 
 /* ---- monitor.c (RFC 6022) ---------------------------------------------------------------------
  */

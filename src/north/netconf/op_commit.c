@@ -82,8 +82,15 @@ enum err_code nc_op_cancel_commit(struct nc_rpc *r, struct err *e) {
     return confirmed_error(r, blocking_confirm_cancel(&r->n->core, &r->s->who, &by, e));
 }
 
+/* The candidate is everybody's: who takes edits back needs the right to write what they are on. */
+enum err_code nc_take_edits_back(struct nc_rpc *r, struct err *e) {
+    struct buf said = BUF_INIT;
+    enum err_code rc = candidate_rollback(r->s->candidate, &r->s->who, 0, &said, e);
+    buf_free(&said);
+    return rc;
+}
+
 enum err_code nc_op_discard(struct nc_rpc *r, struct err *e) {
     ERR_TRY(candidates_may_edit(r->n->cfg.candidates, r->s->id, e));
-    candidate_discard(r->s->candidate);
-    return ERR_OK;
+    return nc_take_edits_back(r, e);
 }

@@ -211,8 +211,7 @@ enum err_code nc_op_copy_config(struct nc_rpc *r, struct err *e) {
     if (from == NC_INLINE) {
         ERR_TRY(private_of(r, config, &c, e));
     } else if (from == NC_RUNNING) {
-        candidate_discard(r->s->candidate);
-        return ERR_OK;
+        return nc_take_edits_back(r, e);
     } else {
         return make(r, r->s->candidate, CHANGE_COMMIT, "copy-config", e);
     }

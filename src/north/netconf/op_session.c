@@ -16,6 +16,10 @@ enum err_code nc_op_lock(struct nc_rpc *r, struct err *e) {
     struct nc_session *s = r->s;
     ERR_TRY(nc_store_of(r, "target", &store, NULL, e));
     bool *mine = flag_of(s, store);
+    if (!rights_allow_below(r->snap, &s->who, RIGHT_WRITE, "/")) {
+        return err_set(e, ERR_DENIED, NULL, "%s may change nothing, so neither keep others from it",
+                       s->who.user);
+    }
     if (*mine) {
         return nc_fail(
             r, ERR_LOCKED, NULL,
