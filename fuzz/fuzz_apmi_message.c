@@ -13,7 +13,6 @@
 #include "base/logger.h"
 #include "probe.h"
 
-/* proves: A13 */
 /* Nothing here outlives the process, so SQLite need not wait for the disk. */
 int fsync(int fd) {
     return 0;
@@ -47,6 +46,7 @@ static void one(struct probe *p, const uint8_t *bytes, size_t n) {
     openapmi__v1__entity_msg__free_unpacked(m, NULL);
 }
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static unsigned runs;
     struct probe p;

@@ -15,7 +15,6 @@
 #include "core/system.h"
 #include "north/cli/cli.h"
 
-/* proves: A13 */
 enum { LINES_MAX = 40, LOOKS_MAX = 20 };
 
 /* Nothing here outlives the process, so SQLite need not wait for the disk. */
@@ -139,6 +138,7 @@ static void complete(struct cli_session *s, size_t cursor) {
     arena_free(c.arena);
 }
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct actor who = {.user = "admin", .source = "cli fuzz", .superuser = true};
     struct cli_session *s;

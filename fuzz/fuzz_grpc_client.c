@@ -15,7 +15,6 @@
 #include "base/logger.h"
 #include "net/grpc.h"
 
-/* proves: A13 */
 enum { ROUNDS_MAX = 1000 };
 
 static struct sockaddr_un at = {.sun_family = AF_UNIX};
@@ -90,6 +89,7 @@ static void give(struct loop *l, int fd, const uint8_t *p, size_t n) {
     }
 }
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const uint8_t settings[] = "\0\0\0\4\0\0\0\0\0" /* its own, and that ours was read */
                                       "\0\0\0\4\1\0\0\0\0";

@@ -11,7 +11,6 @@
 
 #include "net/grpc.h"
 
-/* proves: A13 */
 static void body(struct http_req *r, const uint8_t *p, size_t n, void *arg) {
     if (!http_started(r)) {
         http_start(r, 200, NULL, 0, -1);
@@ -68,6 +67,7 @@ static void give(struct loop *l, int fd, const uint8_t *p, size_t n) {
     }
 }
 
+/* proves: A13 */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const uint8_t preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
     if (size < 1) {
