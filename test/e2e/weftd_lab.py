@@ -214,7 +214,7 @@ class Weftd:
         """A client certificate of the daemon's own authority, for a gateway or for a user; returns
         the folder."""
         folder = folder or os.path.join(self.folder, f"cert-{name}")
-        subprocess.run([self.program, "issue", name, folder, "--data", self.data] +
+        subprocess.run([self.program, "issue", name, folder, "--data", self.data, "--force"] +
                        (["--user"] if user else []), check=True, capture_output=True)
         return folder
 
