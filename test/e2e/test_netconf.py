@@ -375,6 +375,72 @@ def test_notifications_with_replay(w):
         assert threshold(m, "event") is not None  # interleaved
 
 
+N = "urn:ietf:params:xml:ns:netconf:notification:1.0"
+
+
+def subscribe(session, inner="", filter_=""):
+    return session.dispatch(to_ele(f'<create-subscription xmlns="{N}" xmlns:s="urn:weft:system" xmlns:a="{APM}">{filter_}'
+                                   f'{inner}</create-subscription>'))
+
+
+def events_until(session, name):
+    seen = []
+    while not seen or name not in seen[-1]:
+        n = session.take_notification(timeout=30)
+        assert n is not None, seen
+        seen.append(n.notification_xml)
+    return seen[:-1]
+
+
+@pytest.mark.parametrize("select,count", [
+    ("/s:commit", 2), ("/s:commit[s:comment='nobody']", 0), ("/s:commit/s:user = 'admin'", 2),
+    ("/s:commit[s:number > 0]/s:user", 2), ("/a:alarm-raised", 0), ("not(/s:commit)", 0)])
+def test_xpath_filters_of_events(w, select, count):
+    with connect(w) as m, connect(w) as other:
+        subscribe(m, filter_=f'<filter type="xpath" select="{select.replace("<", "&lt;").replace(">", "&gt;")}"/>')
+        with connect(w) as bystander:
+            subscribe(bystander)
+            for i in range(2):
+                put(other, "events", int(time.time() * 1000) % 60000 + 1 + i)
+            for _ in range(2):
+                assert bystander.take_notification(timeout=30) is not None
+        seen = [m.take_notification(timeout=30 if i < count else 1) for i in range(count + 1)]
+        assert [n is not None for n in seen] == [True] * count + [False]
+
+
+@pytest.mark.parametrize("inner,filter_,tag", [
+    ("", '<filter type="xpath" select="/s:commit["/>', "invalid-value"),
+    ("", '<filter type="xpath" select="/nobody:commit"/>', "invalid-value"),
+    ("", '<filter type="xpath"/>', "missing-attribute"),
+    ("", '<filter type="regex" select="x"/>', "bad-attribute"),
+    ("<stream>nobody</stream>", "", "invalid-value"),
+    ("<startTime>yesterday</startTime>", "", "invalid-value"),
+    ("<startTime>2999-01-01T00:00:00Z</startTime>", "", "bad-element"),
+    ("<stopTime>2999-01-01T00:00:00Z</stopTime>", "", "missing-element"),
+    ("<startTime>2020-01-02T00:00:00Z</startTime><stopTime>2020-01-01T00:00:00Z</stopTime>", "", "bad-element"),
+])
+def test_subscriptions_that_are_refused(w, inner, filter_, tag):
+    with connect(w) as m:
+        refused(tag, subscribe, m, inner, filter_)
+        subscribe(m)  # and none is there
+
+
+def test_a_replay_that_ends(w):
+    """stopTime in the past: what there was, replayComplete, notificationComplete, and then another may come."""
+    with connect(w) as m:
+        past = "<startTime>2020-01-01T00:00:00Z</startTime><stopTime>2020-01-02T00:00:00+01:00</stopTime>"
+        subscribe(m, past)
+        assert [x for x in events_until(m, "notificationComplete") if "replayComplete" not in x] == []
+        put(m, "ended", int(time.time() * 1000) % 60000 + 1)
+        assert m.take_notification(timeout=1) is None
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
+        subscribe(m, f"<startTime>2020-01-01T00:00:00Z</startTime><stopTime>{now}</stopTime>")
+        old = events_until(m, "replayComplete")
+        assert any("commit" in x for x in old)
+        events_until(m, "notificationComplete")
+        subscribe(m)
+
+
 # ---- rights: RFC 8341's refusals, by the rights of every dialect
 
 def role(w, m, user, *rights):

@@ -284,8 +284,8 @@ static bool name_char(char c) {
            c == '-' || c == '.';
 }
 
-/* Prefixes become names of modules; literals stay. */
-static enum err_code translate(const struct dom *at, const char *text, struct buf *out,
+/* Literals stay as they are. */
+enum err_code nc_xpath_modules(const struct dom *at, const char *text, struct buf *out,
                                struct err *e) {
     for (const char *p = text; *p != '\0';) {
         if (*p == '\'' || *p == '"') {
@@ -388,7 +388,7 @@ enum err_code nc_xpath(const struct model *m, const struct dom *at, const char *
                        struct arena *a, const struct dom **subtree, const char **expr,
                        struct err *e) {
     struct buf out = BUF_INIT;
-    enum err_code rc = translate(at, text, &out, e);
+    enum err_code rc = nc_xpath_modules(at, text, &out, e);
     if (rc == ERR_OK) {
         *expr = arena_strndup(a, buf_cstr(&out), out.len);
         *subtree = simple(*expr, a);

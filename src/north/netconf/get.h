@@ -24,6 +24,9 @@ struct nc_get {
 /* Writes the children of <data>. */
 enum err_code nc_get_print(const struct nc_get *g, model_write write, void *arg, struct err *e);
 
+/* The expression with module names in the place of prefixes. ERR_INVALID: an unknown prefix. */
+enum err_code nc_xpath_modules(const struct dom *at, const char *text, struct buf *out,
+                               struct err *e);
 /* An XPath filter. One that is nothing but names and keys becomes a subtree filter (*subtree, in
  * `a`), which finds what it wants without looking at everything; any other comes back with module
  * names in the place of prefixes (*expr). ERR_INVALID: an unknown prefix, or not an expression.

@@ -65,11 +65,11 @@ struct nc_session {
     struct nc_framer in;
     struct buf waiting; /* bytes behind the message that is being served */
     bool greeted, base11, ending, busy;
-    struct feed *feed; /* of the answer under way */
-    struct buf held;   /* notifications behind it */
-    size_t counted;    /* of n->bytes */
-    struct nc_subscription *subscription;
-    struct candidate *candidate; /* the shared one */
+    struct feed *feed;                            /* of the answer under way */
+    struct buf held;                              /* notifications behind it */
+    size_t counted;                               /* of n->bytes */
+    struct nc_subscription *_Atomic subscription; /* the loop's; workers ask whether there is one */
+    struct candidate *candidate;                  /* the shared one */
     bool lock_running, lock_candidate;
     int64_t locked_s;
     _Atomic bool killed, left;
@@ -146,6 +146,12 @@ enum nc_store { NC_RUNNING, NC_CANDIDATE, NC_INLINE };
 enum err_code nc_store_of(struct nc_rpc *r, const char *parameter, enum nc_store *out,
                           const struct dom **config, struct err *e);
 enum err_code nc_missing(struct nc_rpc *r, const char *element, struct err *e);
+
+/* The attributes of a <filter>; NULL: not there. */
+void nc_filter_attributes(const struct dom *f, const char **type, const char **select);
+/* Is it `xpath`, with an expression? */
+enum err_code nc_xpath_select(struct nc_rpc *r, const char *type, const char *select,
+                              struct err *e);
 
 typedef enum err_code nc_op(struct nc_rpc *r, struct err *e);
 

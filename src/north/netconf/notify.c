@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/logger.h"
 #include "north/netconf/filter.h"
+#include "north/netconf/get.h"
 #include "north/netconf/internal.h"
 
 #include <stdio.h>
@@ -19,7 +20,8 @@ struct nc_subscription {
     int64_t start_s, stop_s;
     bool replay, has_stop, replayed;
     struct arena *a;          /* of the filter */
-    const struct dom *filter; /* NULL: all */
+    const struct dom *filter; /* a subtree; NULL: none */
+    const char *xpath;        /* NULL: none */
     struct loop_timer *stop;
 };
 
@@ -93,7 +95,9 @@ static void send_event(struct nc_subscription *sub, const struct delivery *d) {
     struct print_options o = {.format = FORMAT_XML};
     struct buf out = BUF_INIT;
     struct err e;
-    if (n == NULL || !may_see(s, d->name)) {
+    if (n == NULL || !may_see(s, d->name) ||
+        (sub->xpath != NULL &&
+         !model_filter_matches(s->n->model, sub->xpath, n, d->json, strlen(d->json)))) {
         return;
     }
     if (notification_print(s->n->model, n, d->json, strlen(d->json), d->time_s * NS_PER_S, &o, &out,
@@ -199,6 +203,46 @@ static enum err_code time_of(struct nc_rpc *r, const char *name, bool *given, in
     return ERR_OK;
 }
 
+/* The message goes, the filter stays. */
+static enum err_code subtree_filter(const struct dom *f, struct nc_subscription *sub,
+                                    struct err *e) {
+    struct buf text = BUF_INIT;
+    struct dom *copy;
+    dom_print(f, NULL, NULL, &text);
+    enum err_code rc = dom_parse(text.data, text.len, sub->a, &copy, e);
+    buf_free(&text);
+    ERR_TRY(rc);
+    sub->filter = copy;
+    return ERR_OK;
+}
+
+/* True or a node of the notification: it is sent (RFC 5277 2.1.1). */
+static enum err_code xpath_filter(const struct nc_rpc *r, const struct dom *f, const char *select,
+                                  struct nc_subscription *sub, struct err *e) {
+    struct buf text = BUF_INIT;
+    enum err_code rc = nc_xpath_modules(f, select, &text, e);
+    if (rc == ERR_OK) {
+        sub->xpath = arena_strndup(sub->a, buf_cstr(&text), text.len);
+        rc = model_filter_check(r->n->model, sub->xpath, e);
+    }
+    buf_free(&text);
+    return rc;
+}
+
+static enum err_code filter(struct nc_rpc *r, struct nc_subscription *sub, struct err *e) {
+    const struct dom *f = dom_child(r->op, NS_NOTIFICATION, "filter");
+    const char *type = NULL, *select = NULL;
+    if (f == NULL) {
+        return ERR_OK;
+    }
+    nc_filter_attributes(f, &type, &select);
+    if (type == NULL || strcmp(type, "subtree") == 0) {
+        return subtree_filter(f, sub, e);
+    }
+    ERR_TRY(nc_xpath_select(r, type, select, e));
+    return xpath_filter(r, f, select, sub, e);
+}
+
 static enum err_code parameters(struct nc_rpc *r, struct nc_subscription *sub, struct err *e) {
     const char *stream = dom_child_text(r->op, NS_NOTIFICATION, "stream");
     int64_t now = clock_wall_s(core_clock(r->n->cfg.core));
@@ -218,22 +262,7 @@ static enum err_code parameters(struct nc_rpc *r, struct nc_subscription *sub, s
                                           : "<bad-element>stopTime</bad-element>",
                        NULL, e, "startTime lies in the past, and stopTime after it");
     }
-    const struct dom *f = dom_child(r->op, NS_NOTIFICATION, "filter");
-    const char *type = f != NULL ? dom_attr(f, "", "type") : NULL;
-    if (f != NULL && type != NULL && strcmp(type, "subtree") != 0) {
-        return nc_fail(r, ERR_UNSUPPORTED, NULL, NULL, NULL, e,
-                       "events are filtered by subtree only");
-    }
-    if (f != NULL) { /* the message goes, the filter stays */
-        struct buf text = BUF_INIT;
-        struct dom *copy;
-        dom_print(f, NULL, NULL, &text);
-        enum err_code rc = dom_parse(text.data, text.len, sub->a, &copy, e);
-        buf_free(&text);
-        ERR_TRY(rc);
-        sub->filter = copy;
-    }
-    return ERR_OK;
+    return filter(r, sub, e);
 }
 
 enum err_code nc_op_subscribe(struct nc_rpc *r, struct err *e) {

@@ -82,19 +82,18 @@ static enum err_code with_defaults_of(struct nc_rpc *r, enum with_defaults *out,
                    word);
 }
 
-static enum err_code filter_of(struct nc_rpc *r, struct nc_get *g, struct err *e) {
-    const struct dom *f = dom_child(r->op, NS_NETCONF, "filter");
-    if (f == NULL) {
-        return ERR_OK;
-    }
+void nc_filter_attributes(const struct dom *f, const char **type, const char **select) {
     /* the attributes have no namespace, though some clients qualify them */
-    const char *type = dom_attr(f, "", "type"), *select = dom_attr(f, "", "select");
-    type = type != NULL ? type : dom_attr(f, NS_NETCONF, "type");
-    select = select != NULL ? select : dom_attr(f, NS_NETCONF, "select");
-    if (type == NULL || strcmp(type, "subtree") == 0) {
-        g->filter = f;
-        return ERR_OK;
-    }
+    *type = dom_attr(f, "", "type");
+    *select = dom_attr(f, "", "select");
+    *type = *type != NULL ? *type : dom_attr(f, f->ns, "type");
+    *select = *select != NULL ? *select : dom_attr(f, f->ns, "select");
+    *type = *type != NULL ? *type : dom_attr(f, NS_NETCONF, "type");
+    *select = *select != NULL ? *select : dom_attr(f, NS_NETCONF, "select");
+}
+
+enum err_code nc_xpath_select(struct nc_rpc *r, const char *type, const char *select,
+                              struct err *e) {
     if (strcmp(type, "xpath") != 0) {
         return nc_fail(r, ERR_INVALID, "bad-attribute",
                        "<bad-attribute>type</bad-attribute><bad-element>filter</bad-element>", NULL,
@@ -105,6 +104,21 @@ static enum err_code filter_of(struct nc_rpc *r, struct nc_get *g, struct err *e
                        "<bad-attribute>select</bad-attribute><bad-element>filter</bad-element>",
                        NULL, e, "an XPath filter has the attribute select");
     }
+    return ERR_OK;
+}
+
+static enum err_code filter_of(struct nc_rpc *r, struct nc_get *g, struct err *e) {
+    const struct dom *f = dom_child(r->op, NS_NETCONF, "filter");
+    const char *type, *select;
+    if (f == NULL) {
+        return ERR_OK;
+    }
+    nc_filter_attributes(f, &type, &select);
+    if (type == NULL || strcmp(type, "subtree") == 0) {
+        g->filter = f;
+        return ERR_OK;
+    }
+    ERR_TRY(nc_xpath_select(r, type, select, e));
     return nc_xpath(r->n->model, f, select, r->a, &g->filter, &g->xpath, e);
 }
 
