@@ -32,7 +32,7 @@ enum {
     MODEL_BODY_MAX = 256 << 20, /* bytes of one edit's body */
     MODEL_PATH_MAX = 4096,      /* bytes of an instance path */
     MODEL_FILTER_MAX = 1024,    /* bytes of a filter of notifications */
-    MODEL_FILTER_DEPTH_MAX = 3, /* predicates inside predicates in one */
+    MODEL_XPATH_MAX = 4096,     /* bytes of one of configuration and state */
     MODEL_KEYS_MAX = 8          /* keys of one list */
 };
 
@@ -447,14 +447,15 @@ enum err_code model_write_buf(void *arg, const char *p, size_t n, struct err *e)
 /* ---- XPath filters ----------------------------------------------------------------------------
  */
 
-/* Is this an XPath expression on our data? Module names are the prefixes. */
-enum err_code model_xpath_check(const struct model *m, const char *expr, struct err *e);
+/* Is this an XPath 1.0 expression that selects nodes? Module names are the prefixes; a name without
+ * one is of any module. ERR_INVALID: it is none, or has more than MODEL_XPATH_MAX bytes. */
+enum err_code model_xpath_check(const char *expr, struct err *e);
 /* `xml`: one element at `depth` below the root, alone in its ancestors. Adds to `out` what the
  * expression selects of that element: nodes, all below them, and the way there with keys; nothing
  * when it selects nothing. The expression sees this one object only, so position() and count() over
- * objects count to one. */
-enum err_code model_xpath(const struct model *m, const char *expr, const char *xml, size_t len,
-                          unsigned depth, struct buf *out, struct err *e);
+ * objects count to one. ERR_TOO_BIG: it takes too long. */
+enum err_code model_xpath(const struct model *m, const char *expr, const char *xml, unsigned depth,
+                          struct buf *out, struct err *e);
 
 /* ---- differences ------------------------------------------------------------------------------
  */
@@ -513,13 +514,15 @@ enum err_code notification_print(const struct model *m, const struct node *notif
                                  const char *json, size_t len, int64_t unix_ns,
                                  const struct print_options *o, struct buf *out, struct err *e);
 
-/* An XPath 1.0 expression over "the notification document" (RFC 8040 4.8.4): prefixes are module
- * names, the context is the root, whose only child is the notification. ERR_INVALID: it is none, or
- * beyond MODEL_FILTER_MAX and MODEL_FILTER_DEPTH_MAX. */
-enum err_code model_filter_check(const struct model *m, const char *xpath, struct err *e);
-/* Is the expression, which was checked, true of this notification (`json` as for printing)? */
-bool model_filter_matches(const struct model *m, const char *xpath, const struct node *notification,
-                          const char *json, size_t len);
+/* An XPath 1.0 expression over "the notification document" (RFC 8040 4.8.4): the context is the
+ * root, whose only child is the notification; prefixes are module names. ERR_INVALID: it is none,
+ * or has more than MODEL_FILTER_MAX bytes. The caller frees it. */
+struct model_filter;
+enum err_code model_filter_new(const char *xpath, struct model_filter **out, struct err *e);
+void model_filter_free(struct model_filter *f); /* NULL is allowed */
+/* Is it true of this notification (`json` as for printing)? What takes too long to say is false. */
+bool model_filter_matches(const struct model *m, const struct model_filter *f,
+                          const struct node *notification, const char *json, size_t len);
 
 /* ---- yang-library (RFC 8525) ------------------------------------------------------------------
  */

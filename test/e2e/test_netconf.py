@@ -306,7 +306,9 @@ def test_filters(w):
     ("/a:apm/a:pool-domain-profile[a:name='f1']", ["f1"]),
     ("/a:apm/a:pool-domain-profile[a:apportion-threshold > 11]/a:name", ["f2"]),
     ("//a:pool-domain-profile[starts-with(a:name, 'f')]/a:name", ["f1", "f2"]),
+    ("//a:pool-domain-profile[1 mod 0]", []),
     ("/a:apm[", None),
+    ("1 mod 0", None),
     ("/b:apm", None),
 ])
 def test_xpath(w, expression, names):

@@ -100,8 +100,8 @@ static enum err_code by_xpath(struct walk *w) {
     for (size_t i = w->n_chain; i-- > 0;) {
         buf_printf(&whole, "</%s>", w->chain[i]->name);
     }
-    enum err_code rc = model_xpath(w->g->model, w->g->xpath, buf_cstr(&whole), whole.len,
-                                   (unsigned)w->n_chain, &left, w->e);
+    enum err_code rc =
+        model_xpath(w->g->model, w->g->xpath, buf_cstr(&whole), (unsigned)w->n_chain, &left, w->e);
     if (rc == ERR_OK && left.len > 0) {
         open_all(w);
         buf_add(&w->out, left.data, left.len);
@@ -395,7 +395,7 @@ enum err_code nc_xpath(const struct model *m, const struct dom *at, const char *
         if (*subtree != NULL) {
             *expr = NULL;
         } else {
-            rc = model_xpath_check(m, *expr, e);
+            rc = model_xpath_check(*expr, e);
         }
     }
     buf_free(&out);

@@ -19,9 +19,9 @@ struct nc_subscription {
     _Atomic unsigned refs; /* the session, and events on their way */
     int64_t start_s, stop_s;
     bool replay, has_stop, replayed;
-    struct arena *a;          /* of the filter */
-    const struct dom *filter; /* a subtree; NULL: none */
-    const char *xpath;        /* NULL: none */
+    struct arena *a;            /* of the filter */
+    const struct dom *filter;   /* a subtree; NULL: none */
+    struct model_filter *xpath; /* NULL: none */
     struct loop_timer *stop;
 };
 
@@ -33,6 +33,7 @@ struct delivery {
 
 static void release(struct nc_subscription *sub) {
     if (atomic_fetch_sub(&sub->refs, 1) == 1) {
+        model_filter_free(sub->xpath);
         arena_free(sub->a);
         mem_free(sub);
     }
@@ -217,13 +218,12 @@ static enum err_code subtree_filter(const struct dom *f, struct nc_subscription 
 }
 
 /* True or a node of the notification: it is sent (RFC 5277 2.1.1). */
-static enum err_code xpath_filter(const struct nc_rpc *r, const struct dom *f, const char *select,
+static enum err_code xpath_filter(const struct dom *f, const char *select,
                                   struct nc_subscription *sub, struct err *e) {
     struct buf text = BUF_INIT;
     enum err_code rc = nc_xpath_modules(f, select, &text, e);
     if (rc == ERR_OK) {
-        sub->xpath = arena_strndup(sub->a, buf_cstr(&text), text.len);
-        rc = model_filter_check(r->n->model, sub->xpath, e);
+        rc = model_filter_new(buf_cstr(&text), &sub->xpath, e);
     }
     buf_free(&text);
     return rc;
@@ -240,7 +240,7 @@ static enum err_code filter(struct nc_rpc *r, struct nc_subscription *sub, struc
         return subtree_filter(f, sub, e);
     }
     ERR_TRY(nc_xpath_select(r, type, select, e));
-    return xpath_filter(r, f, select, sub, e);
+    return xpath_filter(f, select, sub, e);
 }
 
 static enum err_code parameters(struct nc_rpc *r, struct nc_subscription *sub, struct err *e) {

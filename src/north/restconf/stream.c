@@ -22,8 +22,8 @@ struct stream_client {
     struct restconf *rc;
     struct actor who;
     enum model_format format;
-    char *filter;               /* XPath; NULL: everything */
-    struct http_events *events; /* NULL once closed; the loop's thread only */
+    struct model_filter *filter; /* NULL: everything */
+    struct http_events *events;  /* NULL once closed; the loop's thread only */
     uint64_t subscription;
     _Atomic unsigned in_flight; /* events posted and not delivered yet */
     bool closed;
@@ -41,7 +41,7 @@ struct delivery {
 
 static void client_release(struct stream_client *c) {
     if (c->closed && atomic_load(&c->in_flight) == 0) {
-        mem_free(c->filter);
+        model_filter_free(c->filter);
         mem_free(c);
     }
 }
@@ -151,7 +151,8 @@ static uint64_t replay_after(struct request *q, bool *stranger) {
     return q->uri.query.has_start ? 0 : UINT64_MAX;
 }
 
-static void start(struct request *q, enum model_format format) {
+/* Takes `filter` over. */
+static void start(struct request *q, enum model_format format, struct model_filter *filter) {
     struct restconf *rc = q->rc;
     struct stream_client *c = MEM_NEW(struct stream_client);
     bool stranger;
@@ -160,7 +161,7 @@ static void start(struct request *q, enum model_format format) {
     c->who = q->who;
     c->format = format;
     c->start_s = q->uri.query.has_start ? q->uri.query.start_s : 0;
-    c->filter = q->uri.query.filter != NULL ? mem_strdup(q->uri.query.filter) : NULL;
+    c->filter = filter;
     c->stop_s = q->uri.query.has_stop ? q->uri.query.stop_s : 0;
     rc->streams++;
     list_append(&rc->stream_clients, &c->link);
@@ -205,24 +206,24 @@ void get_stream(struct request *q) {
         answer_status(q, 400, "invalid-value", "\"start-time\" lies in the future");
         return;
     }
-    struct err e;
-    if (q->uri.query.filter != NULL &&
-        model_filter_check(q->rc->model, q->uri.query.filter, &e) != ERR_OK) {
-        answer_error(q, &e);
-        return;
-    }
-    if (q->uri.method == RC_HEAD) {
-        answer(q, 200, NULL, "text/event-stream", NULL, 0);
-        return;
-    }
-    if (q->rc->streams >= RESTCONF_STREAMS_MAX) {
+    if (q->uri.method != RC_HEAD && q->rc->streams >= RESTCONF_STREAMS_MAX) {
         answer_status(q, 503, "resource-denied", "too many event streams are open");
         return;
     }
-    if (streams_of(q->rc, q->who.user) >= RESTCONF_STREAMS_OF_USER) {
+    if (q->uri.method != RC_HEAD && streams_of(q->rc, q->who.user) >= RESTCONF_STREAMS_OF_USER) {
         answer_status(q, 503, "resource-denied", "%s has %d event streams open", q->who.user,
                       RESTCONF_STREAMS_OF_USER);
         return;
     }
-    start(q, xml ? FORMAT_XML : FORMAT_JSON);
+    struct model_filter *filter = NULL;
+    struct err e;
+    if (q->uri.query.filter != NULL &&
+        model_filter_new(q->uri.query.filter, &filter, &e) != ERR_OK) {
+        answer_error(q, &e);
+    } else if (q->uri.method == RC_HEAD) {
+        model_filter_free(filter);
+        answer(q, 200, NULL, "text/event-stream", NULL, 0);
+    } else {
+        start(q, xml ? FORMAT_XML : FORMAT_JSON, filter);
+    }
 }
