@@ -43,6 +43,15 @@ static void on_namespace(void *arg, const char *prefix, const char *uri) {
     p->declared = n;
 }
 
+static bool blank(const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] == '\0' || strchr(" \t\r\n", s[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_start(void *arg, const char *full, const char **attrs) {
     struct parser *p = arg;
     if (++p->depth > DOM_DEPTH_MAX) {
@@ -51,6 +60,10 @@ static void on_start(void *arg, const char *full, const char **attrs) {
     }
     if (++p->elements > DOM_ELEMENTS_MAX) {
         stop(p, ERR_TOO_BIG, "too many elements in one message");
+        return;
+    }
+    if (!blank((const char *)p->text.data, p->text.len)) {
+        stop(p, ERR_MALFORMED, "text between elements");
         return;
     }
     struct dom *d = arena_alloc(p->a, sizeof *d);
@@ -99,11 +112,8 @@ static void on_text(void *arg, const char *s, int n) {
         buf_add(&p->text, s, (size_t)n);
         return;
     }
-    for (int i = 0; i < n; i++) {
-        if (strchr(" \t\r\n", s[i]) == NULL || s[i] == '\0') {
-            stop(p, ERR_MALFORMED, "text between elements");
-            return;
-        }
+    if (!blank(s, (size_t)n)) {
+        stop(p, ERR_MALFORMED, "text between elements");
     }
 }
 

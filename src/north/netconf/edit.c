@@ -250,6 +250,10 @@ static enum err_code walk_one(struct walk *w, const struct dom *d, const struct 
     if (rc == ERR_OK && !n->config) {
         rc = err_set(w->e, ERR_INVALID, buf_cstr(&path), "is state, which can't be changed");
     }
+    if (rc == ERR_OK && (n->type == NODE_CONTAINER || n->type == NODE_LIST) &&
+        d->text[strspn(d->text, " \t\r\n")] != '\0') {
+        rc = err_set(w->e, ERR_INVALID, buf_cstr(&path), "holds elements, not text");
+    }
     if (rc == ERR_OK) {
         rc = operation(w, d, buf_cstr(&path), &op);
     }
