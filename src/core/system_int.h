@@ -35,5 +35,7 @@ enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, st
 enum err_code system_look(void *self, struct txn *t, struct look *l, struct err *e);
 /* Puts a jansson object into cl->json and releases it. */
 void call_answer_json(struct buf *out, json_t *o);
+/* A line of a table; the last cell has no width. */
+void call_table(struct buf *out, const char *const *cells, size_t n, const int *widths);
 
 #endif

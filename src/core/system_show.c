@@ -36,7 +36,7 @@ static json_t *time_json(const struct system *sys, int64_t s) {
     return json_string(time_format(s, sys->utc_offset, t));
 }
 
-static void table(struct buf *out, const char *const *cells, size_t n, const int *widths) {
+void call_table(struct buf *out, const char *const *cells, size_t n, const int *widths) {
     for (size_t i = 0; i < n; i++) {
         buf_printf(out, i + 1 < n ? "%-*s  " : "%-*s", i + 1 < n ? widths[i] : 0, cells[i]);
     }
@@ -136,7 +136,7 @@ static void show_commits(const struct system *sys, struct call *cl) {
     struct commit_info ci[COMMITS_SHOWN];
     size_t n = core_history(sys->core, ci, COMMITS_SHOWN);
     json_t *list = json_array();
-    table(&cl->text, head, 7, widths);
+    call_table(&cl->text, head, 7, widths);
     for (size_t i = 0; i < n; i++) {
         json_t *o = commit_json(sys, &ci[i]);
         char rollback[16];
@@ -149,7 +149,7 @@ static void show_commits(const struct system *sys, struct call *cl) {
                                json_string_value(json_object_get(o, "dialect")),
                                json_string_value(json_object_get(o, "status")),
                                comment ? comment : ""};
-        table(&cl->text, cells, 7, widths);
+        call_table(&cl->text, cells, 7, widths);
         json_object_set_new(o, "rollback", json_integer((json_int_t)i));
         json_array_append_new(list, o);
     }
@@ -231,7 +231,7 @@ static json_t *targets_json(const struct system *sys, const char *only, struct b
                                        "Applied", "Since", "Reason"};
     json_t *list = json_array();
     if (text != NULL) {
-        table(text, head, 7, widths);
+        call_table(text, head, 7, widths);
     }
     for (struct target_session *ts = target_next(sys->core, NULL); ts != NULL;
          ts = target_next(sys->core, ts)) {
@@ -247,7 +247,7 @@ static json_t *targets_json(const struct system *sys, const char *only, struct b
         const char *cells[] = {ti.name, ti.type,  target_state_name(ti.state), wanted, applied,
                                since,   ti.reason};
         if (text != NULL) {
-            table(text, cells, 7, widths);
+            call_table(text, cells, 7, widths);
         }
         json_t *o = json_object();
         json_object_set_new(o, "name", json_string(ti.name));
@@ -278,7 +278,7 @@ static void add_session(const struct session *s, void *arg) {
     const char *cells[] = {id,      s->user, s->dialect,
                            s->from, since,   s->configuring ? "configuring" : ""};
     if (out->text != NULL) {
-        table(out->text, cells, 6, session_widths);
+        call_table(out->text, cells, 6, session_widths);
     }
     json_t *o = json_object();
     json_object_set_new(o, "id", json_string(id));
@@ -293,8 +293,8 @@ static void add_session(const struct session *s, void *arg) {
 static json_t *sessions_json(const struct system *sys, struct buf *text) {
     struct sessions_out out = {sys, json_array(), text};
     if (text != NULL) {
-        table(text, (const char *const[]){"Id", "User", "By", "From", "Since", "Mode"}, 6,
-              session_widths);
+        call_table(text, (const char *const[]){"Id", "User", "By", "From", "Since", "Mode"}, 6,
+                   session_widths);
     }
     sessions_each(add_session, &out);
     return out.list;

@@ -25,6 +25,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "core/candidate.h"
+#include "core/job.h"
 #include "core/system.h"
 #include "net/http.h"
 #include "north/cli/http.h"
@@ -46,7 +47,8 @@ enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_P
 enum { APMI_CONNS_MAX = 20000 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
-static const struct service *const services[] = {&system_service, &pools_service, NULL};
+static const struct service *const services[] = {&system_service, &job_service, &pools_service,
+                                                 NULL};
 
 struct weftd {
     struct options options;

@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/http_auth.h"
+#include "core/job.h"
 #include "core/secrets.h"
 #include "core/system.h"
 #include "log/log.h"
@@ -158,7 +159,8 @@ static enum err_code open_whole(const char *data, const char *url, struct err *e
     char key[1200];
     snprintf(key, sizeof key, "%s/pki/secrets.key", data);
     ERR_TRY(secrets_load(key, false, e));
-    static const struct service *const services[] = {&system_service, &pools_service, NULL};
+    static const struct service *const services[] = {&system_service, &job_service, &pools_service,
+                                                     NULL};
     struct model *m;
     struct core *c;
     ERR_TRY(model_load(&m, e));

@@ -11,9 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/job.h"
 #include "core/system.h"
 #include "model/model.h"
 
+const struct service *rig_more;
 static struct model *model; /* one for the process; loading takes longer than a test */
 
 static void die(const char *what, const struct err *e) {
@@ -22,7 +24,8 @@ static void die(const char *what, const struct err *e) {
 }
 
 static void open_core(struct rig *r) {
-    static const struct service *const services[] = {&system_service, &pools_service, NULL};
+    const struct service *const services[] = {&system_service, &job_service, &pools_service,
+                                              rig_more, NULL};
     struct err e = {.code = ERR_OK};
     char store[160];
     snprintf(store, sizeof store, "sqlite:%s/%u/log.db", r->folder, r->generation);
@@ -317,7 +320,7 @@ enum err_code rig_call(struct rig *r, struct buf *text, struct buf *json, struct
     }
     va_end(ap);
     char full[64];
-    snprintf(full, sizeof full, "weft-apm:%s", rpc);
+    snprintf(full, sizeof full, "%s%s", strchr(rpc, ':') != NULL ? "" : "weft-apm:", rpc);
     char *cursor = NULL;
     enum err_code rc;
     do {

@@ -19,6 +19,8 @@ struct rig {
     struct buf before;   /* rig_dump at the crash; empty: not compared */
 };
 
+extern const struct service *rig_more; /* a test's own service beside the others; NULL: none */
+
 /* Fails the test (abort with the reason) when anything goes wrong. */
 void rig_open(struct rig *r, int64_t wall_s);
 void rig_close(struct rig *r);
@@ -56,7 +58,7 @@ void rig_match(struct rig *r, const char *system_id, const char *profile);
 enum err_code rig_dry_run(struct rig *r, const char *path, const char *json, struct buf *warnings,
                           size_t *targets, struct err *e);
 uint64_t rig_last_index(const struct rig *r);
-/* An rpc of weft-apm: names and values alternate, NULL ends. Text into `text` and JSON into `json`
+/* An rpc of weft-apm, or of another module that is named: names and values alternate, NULL ends. Text into `text` and JSON into `json`
  * (both may be NULL), all parts joined. */
 enum err_code rig_call(struct rig *r, struct buf *text, struct buf *json, struct err *e,
                        const char *rpc, ...) __attribute__((sentinel));
