@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/logger.h"
 #include "base/mem.h"
@@ -21,18 +20,17 @@ LOGGER_MODULE(system);
 
 enum { DELETE_OBJECTS_DEFAULT = 100 };
 
-static char backup_folder[1024] = ".";
-
-void system_set_backup_folder(const char *path) {
-    snprintf(backup_folder, sizeof backup_folder, "%s", path);
-}
-
 static void *create(struct core *c) {
     struct system *sys = MEM_NEW(struct system);
     sys->core = c;
     sys->started_s = clock_wall_s(core_clock(c));
     sys->delete_objects = DELETE_OBJECTS_DEFAULT;
     return sys;
+}
+
+static enum err_code start(void *self, struct err *e) {
+    system_backup_register(self);
+    return ERR_OK;
 }
 
 static void destroy(void *self) {
@@ -320,39 +318,7 @@ static void add_finding(const char *where, const char *text, void *arg) {
     json_array_append_new(arg, json_sprintf("%s: %s", where, text));
 }
 
-/* Backup and check read the whole store: in a worker, beside the writer. */
-static enum err_code run_backup(struct system *sys, struct call *cl, struct err *e) {
-    const struct system_backup_input *in = cl->in.data;
-    char path[2100];
-    uint64_t at = 0;
-    struct stat st = {0};
-    bool elsewhere = strchr(in->file, '/') != NULL;
-    if (elsewhere && !cl->who.superuser) {
-        return err_set(e, ERR_DENIED, in->file,
-                       "backups go into %s: give a name without a slash; only an administrator of "
-                       "the machine itself may write elsewhere",
-                       backup_folder);
-    }
-    if (elsewhere && in->file[0] != '/') { /* the daemon's own folder is nobody's business */
-        return err_set(e, ERR_INVALID, in->file,
-                       "a name without a slash goes into %s, a path begins with /", backup_folder);
-    }
-    if (in->file[0] == '.' && !elsewhere) {
-        return err_set(e, ERR_INVALID, in->file, "the name of a backup does not begin with a dot");
-    }
-    snprintf(path, sizeof path, "%s%s%s", elsewhere ? "" : backup_folder, elsewhere ? "" : "/",
-             in->file);
-    ERR_TRY(log_backup(sys->core->log, path, &at, e));
-    stat(path, &st);
-    say(cl, "Backup %s: %lld bytes, up to log entry %" PRIu64 ".", path, (long long)st.st_size, at);
-    json_t *o = json_object();
-    json_object_set_new(o, "file", json_string(path));
-    json_object_set_new(o, "size", json_sprintf("%lld", (long long)st.st_size));
-    json_object_set_new(o, "log-index", json_sprintf("%" PRIu64, at));
-    call_answer_json(&cl->json, o);
-    return ERR_OK;
-}
-
+/* Check, as backup, reads the whole store: in a worker, beside the writer. */
 static enum err_code run_check(struct system *sys, struct call *cl, struct err *e) {
     json_t *problems = json_array();
     size_t n = 0;
@@ -388,7 +354,7 @@ static bool slow(const struct node *rpc) {
 static enum err_code prepare(void *self, struct call *cl, struct err *e) {
     cl->outside = cl->in.rpc != system_password_rpc;
     if (cl->in.rpc == system_backup_rpc) {
-        return run_backup(self, cl, e);
+        return system_backup(self, cl, e);
     }
     if (cl->in.rpc == system_check_rpc) {
         return run_check(self, cl, e);
@@ -423,6 +389,10 @@ static enum err_code call(void *self, struct txn *t, struct call *cl, struct err
         const struct system_target_resume_input *in = cl->in.data;
         return hold(sys, t, cl, in->target, false, e);
     }
+    const struct system_backup_input *backup = cl->in.data;
+    if (rpc == system_backup_rpc && backup->background) {
+        return system_backup_job(t, cl, e);
+    }
     if (slow(rpc)) {
         return ERR_OK; /* done in prepare */
     }
@@ -456,6 +426,7 @@ const struct service system_service = {
     .module = "weft-system",
     .create = create,
     .destroy = destroy,
+    .start = start,
     .check = check,
     .config = config,
     .state_encode = state_encode,

@@ -33,6 +33,10 @@ struct system {
 /* system_show.c: the answers */
 enum err_code system_show(struct system *sys, struct txn *t, struct call *cl, struct err *e);
 enum err_code system_look(void *self, struct txn *t, struct look *l, struct err *e);
+/* system_backup.c; in the request's thread */
+enum err_code system_backup(struct system *sys, struct call *cl, struct err *e);
+enum err_code system_backup_job(struct txn *t, struct call *cl, struct err *e);
+void system_backup_register(struct system *sys);
 /* Puts a jansson object into cl->json and releases it. */
 void call_answer_json(struct buf *out, json_t *o);
 /* A line of a table; the last cell has no width. */
