@@ -134,8 +134,9 @@ static void post(struct jobs *js, const struct job_token *token, struct job_effe
         hold(x);
     }
     if (why != NULL) {
-        a->err = *why;
-        text_line(a->err.text, sizeof a->err.text, why->text);
+        a->err.path[0] = '\0';
+        text_linef(a->err.text, sizeof a->err.text, "%s%s%s", why->path,
+                   why->path[0] != '\0' ? ": " : "", why->text);
         a->err.code = why->code != ERR_OK ? why->code : ERR_INTERNAL;
     }
     pthread_mutex_lock(&js->lock);
@@ -326,20 +327,31 @@ void job_progress(struct job_effect *x, unsigned percent, const char *text) {
     }
 }
 
-bool job_take_progress(struct job *j, struct job_record *r) {
-    struct job_effect *x = j->effect;
-    int64_t now = job_mono(j->all);
-    if (x == NULL || x->token.epoch != r->epoch || !r->begun || now - j->said_ns < NS_PER_S) {
-        return false;
-    }
-    pthread_mutex_lock(&j->all->lock);
+static bool take_words(struct job_effect *x, struct job_record *r) {
+    pthread_mutex_lock(&x->all->lock);
     bool said = x->said;
     x->said = false;
     if (said) {
         r->percent = x->percent;
         job_set_text(&r->progress, x->progress);
-        j->said_ns = now;
     }
-    pthread_mutex_unlock(&j->all->lock);
+    pthread_mutex_unlock(&x->all->lock);
     return said;
+}
+
+bool job_take_progress(struct job *j, struct job_record *r) {
+    struct job_effect *x = j->effect;
+    int64_t now = job_mono(j->all);
+    if (x == NULL || x->token.epoch != r->epoch || !r->begun || now - j->said_ns < NS_PER_S ||
+        !take_words(x, r)) {
+        return false;
+    }
+    j->said_ns = now;
+    return true;
+}
+
+void job_last_words(struct job_effect *x, struct job_record *r) {
+    if (x != NULL) {
+        take_words(x, r);
+    }
 }

@@ -173,6 +173,8 @@ void job_stop_effect(struct job *j); /* tells it */
 void job_drop_effect(struct job *j); /* and forgets it */
 /* Moves what the effect said into the record; true: there was something, and it may be recorded. */
 bool job_take_progress(struct job *j, struct job_record *r);
+/* ... at the effect's end, when a record is written anyway. `x` may be NULL. */
+void job_last_words(struct job_effect *x, struct job_record *r);
 /* An effect has ended, perhaps one that nobody waits for any more. */
 void job_result_came(struct jobs *js, struct txn *t, const struct job_answer *a);
 

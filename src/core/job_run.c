@@ -519,6 +519,7 @@ void job_result_came(struct jobs *js, struct txn *t, const struct job_answer *a)
         return;
     }
     struct walk w = walk_of(js, t, j);
+    job_last_words(a->effect, w.r);
     if (a->err.code == ERR_OK) {
         succeeded(&w, a);
     } else {
@@ -605,10 +606,10 @@ static enum err_code find_root(struct txn *t, uint64_t id, const char *what, str
     struct jobs *js = core_service_state(txn_core(t), "jobs");
     struct job *j = js != NULL ? job_find(js, id) : NULL;
     if (j == NULL) {
-        return err_set(e, ERR_ABSENT, "id", "there is no job %" PRIu64, id);
+        return err_set(e, ERR_ABSENT, NULL, "there is no job %" PRIu64, id);
     }
     if (j->r->parent != 0) {
-        return err_set(e, ERR_INVALID, "id", "job %" PRIu64 " is part of job %" PRIu64 ": %s that",
+        return err_set(e, ERR_INVALID, NULL, "job %" PRIu64 " is part of job %" PRIu64 ": %s that",
                        id, j->r->parent, what);
     }
     *out = j;
@@ -620,7 +621,7 @@ enum err_code job_cancel(struct txn *t, uint64_t id, struct err *e) {
     ERR_TRY(find_root(t, id, "cancel", &j, e));
     if (job_is_over(j->r->state) || j->r->state == JOB_STATE_CANCELLING ||
         j->r->state == JOB_STATE_ROLLING_BACK) {
-        return err_set(e, ERR_REFUSED, "id", "job %" PRIu64 " is %s: there is nothing to cancel",
+        return err_set(e, ERR_REFUSED, NULL, "job %" PRIu64 " is %s: there is nothing to cancel",
                        id, job_state_name(j->r->state));
     }
     struct walk w = walk_of(j->all, t, j);
@@ -658,11 +659,11 @@ enum err_code job_retry(struct txn *t, uint64_t id, struct err *e) {
     struct jobs *js = j->all;
     const struct job_known *known = job_known(js, j->r->definition);
     if (j->r->state != JOB_STATE_FAILED) {
-        return err_set(e, ERR_REFUSED, "id", "job %" PRIu64 " is %s: only a failed one is retried",
+        return err_set(e, ERR_REFUSED, NULL, "job %" PRIu64 " is %s: only a failed one is retried",
                        id, job_state_name(j->r->state));
     }
     if (known == NULL) {
-        return err_set(e, ERR_UNSUPPORTED, "id", "there are no jobs \"%s\" here", j->r->definition);
+        return err_set(e, ERR_UNSUPPORTED, NULL, "there are no jobs \"%s\" here", j->r->definition);
     }
     if (js->n_live >= JOB_LIVE_MAX) {
         return err_set(e, ERR_LIMIT, NULL, "%d jobs have not ended yet; try again later",

@@ -33,7 +33,7 @@ static void add_time(const struct jobs *js, json_t *o, const char *name, int64_t
 /* The step that it is at: the one that runs or is undone, or the one that comes. */
 static const char *step_of(const struct job_record *r) {
     size_t i = r->n_did;
-    if (job_is_over(r->state) && !job_left_undone(r)) {
+    if (r->state == JOB_STATE_DONE || (job_is_over(r->state) && !job_left_undone(r))) {
         return "";
     }
     while (i > 0 && r->did[i - 1].undone) {
@@ -213,7 +213,7 @@ static enum err_code show(const struct jobs *js, struct call *cl, struct err *e)
         const struct job *j = job_find(js, in->id);
         if (j == NULL) {
             json_decref(o);
-            return err_set(e, ERR_ABSENT, "id", "there is no job %" PRIu64, in->id);
+            return err_set(e, ERR_ABSENT, NULL, "there is no job %" PRIu64, in->id);
         }
         json_array_append_new(list, whole(js, j->r));
         one_of(js, j->r, &cl->text);

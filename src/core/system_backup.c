@@ -152,7 +152,7 @@ static enum err_code give_name(struct job_effect *x, struct err *e) {
                        : err_errno(e, errno, job_input(x), "can't give %s its name", job_input(x));
         }
         if (!is_ours(x, &at, &st)) {
-            return err_set(e, ERR_REFUSED, job_input(x), "%s was changed meanwhile", job_input(x));
+            return err_set(e, ERR_REFUSED, job_input(x), "the file was changed meanwhile");
         }
     }
     ERR_TRY(file_sync_folder_of(job_input(x), e));
@@ -168,7 +168,7 @@ static enum err_code take_name(struct job_effect *x, struct err *e) {
     struct stat st;
     return !is_ours(x, &at, &st) || unlink(job_input(x)) == 0
                ? ERR_OK
-               : err_errno(e, errno, job_input(x), "%s can't be removed", job_input(x));
+               : err_errno(e, errno, job_input(x), "can't be removed");
 }
 
 static const struct job_step steps[] = {
