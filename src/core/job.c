@@ -21,6 +21,7 @@ enum {
     PRUNE_EVERY_S = 3600,
     PRUNED_AT_ONCE = 64, /* roots; what ends is more than pruned by that */
     AGAIN_S = 1,         /* after the store did not take something */
+    BLOCKED_S = 1,       /* until looking whether an overdue effect has come to an end */
 };
 
 /* ---- looking up -------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ static void saved(void *arg, bool committed) {
                 job_stop_effect(j);
             }
             job_launch(j);
-            job_arm(j);
+            job_arm(j, false);
         } else {
             timer_arm(core_timers(l->all->core), &j->timer, AGAIN_S * NS_PER_S);
         }
@@ -334,10 +335,17 @@ static bool waits_for_time(const struct job *j) {
     return !job_is_over(j->r->state) && !j->r->begun && j->r->due_s != 0;
 }
 
-/* Sets the timer to the next moment at which something may have to be done. */
-void job_arm(struct job *j) {
+bool job_blocked(const struct job *j) {
+    return j->effect != NULL && !atomic_load(&j->effect->returned);
+}
+
+void job_arm(struct job *j, bool looked) {
     int64_t now = job_mono(j->all), at = INT64_MAX;
-    if (waits_for_time(j)) {
+    if (job_is_over(j->r->state)) {
+        at = INT64_MAX;
+    } else if (!j->r->begun && job_blocked(j)) {
+        at = now + BLOCKED_S * NS_PER_S;
+    } else if (waits_for_time(j) && !(looked && job_due_ns(j) <= now)) {
         at = job_due_ns(j);
     } else if (j->r->begun && j->launched_epoch == j->r->epoch) {
         at = j->deadline_ns;

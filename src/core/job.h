@@ -96,7 +96,8 @@ const char *job_input(const struct job_effect *x);
 /* What this step, or the last one of that name before it, left; NULL: it was not done. */
 const char *job_result(const struct job_effect *x, const char *step);
 uint32_t job_attempt(const struct job_effect *x); /* 1: the first */
-/* Somebody cancelled the job, the deadline is over, or the controller stops: come to an end. */
+/* Somebody cancelled the job, the deadline is over, or the controller stops: come to an end. An
+ * error counts for nothing while it stops: the attempt is begun again at the next start. */
 bool job_told_to_stop(const struct job_effect *x);
 /* Kept at most once a second; the last one counts. `percent` 0..100. */
 void job_progress(struct job_effect *x, unsigned percent, const char *text);
@@ -108,7 +109,8 @@ void job_set_next(struct job_effect *x, const char *step);
 void job_add_child(struct job_effect *x, const struct job_definition *d, const char *input);
 
 /* Called by run() or undo() that then returns ERR_OK: it has only begun, and job_step_done tells
- * what came of it. Until job_release, `x` may be used. */
+ * what came of it, at the latest in the stop() of the service. Until job_release, `x` may be
+ * used. */
 struct job_effect *job_later(struct job_effect *x);
 void job_release(struct job_effect *x);
 /* `why` NULL: it is done, with what was set in `x`. Nothing happens when the token is an old one,

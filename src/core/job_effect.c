@@ -167,7 +167,9 @@ static void effect_main(void *arg) {
     atomic_store(&x->running, true);
     enum err_code rc = (x->undo ? x->step->undo : x->step->run)(x, &e);
     atomic_store(&x->returned, true);
-    if (rc != ERR_OK) {
+    if (rc != ERR_OK && atomic_load(&x->all->stopping)) {
+        /* Perhaps for that reason: the attempt is begun again at the next start. */
+    } else if (rc != ERR_OK) {
         e.code = rc;
         post(x->all, &x->token, x, NULL, &e);
     } else if (!atomic_load(&x->later)) {
@@ -300,7 +302,7 @@ static enum err_code said_work(struct txn *t, void *arg, struct err *e) {
     (void)t;
     (void)e;
     if (j != NULL && !s->all->stopping) {
-        job_arm(j); /* which fires when a second has passed since the last record */
+        job_arm(j, true); /* which fires when a second has passed since the last record */
     }
     return ERR_OK;
 }

@@ -136,7 +136,7 @@ struct jobs {
     size_t n_begun; /* effects that were begun and have no result */
     uint64_t last_id;
     struct workers *workers; /* NULL: in the caller's thread */
-    bool stopping;
+    _Atomic bool stopping;
     struct timer prune_timer, answer_timer;
     pthread_mutex_t lock;
     struct list answers;
@@ -154,7 +154,11 @@ void job_save(struct jobs *js, struct txn *t, struct job_record *r);
 void job_event(struct txn *t, const char *name, const struct job_record *r);
 /* Looks at a job soon: begins what is due, gives up what is late. Level-triggered. */
 void job_kick(struct job *j);
-void job_arm(struct job *j);
+/* Sets the timer to the next moment at which something may have to be done. `looked`: what is due
+ * by now was just looked at, and what it waits for will say so. */
+void job_arm(struct job *j, bool looked);
+/* An effect whose time is over still runs here: never two of one job at once. */
+bool job_blocked(const struct job *j);
 int64_t job_due_ns(struct job *j); /* monotonic; 0: at once */
 /* Takes ended jobs away that are too many or too old, and sees to it that it is called again. */
 void job_prune(struct jobs *js, struct txn *t);

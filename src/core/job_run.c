@@ -17,8 +17,7 @@
 LOGGER_MODULE(job_run);
 
 enum {
-    ROOM = 8192,   /* of a record, for what is added while it is undone */
-    BLOCKED_S = 1, /* until looking again whether an overdue effect has come to an end */
+    ROOM = 8192, /* of a record, for what is added while it is undone */
     REASON_MAX = 1024,
 };
 
@@ -44,7 +43,7 @@ static void walk_end(struct walk *w) {
     } else {
         job_record_free(w->r);
         if (!w->js->stopping) {
-            job_arm(w->j);
+            job_arm(w->j, true);
         }
     }
 }
@@ -157,16 +156,6 @@ static bool has_lock(struct walk *w) {
         }
     }
     w->r->holds = true;
-    return true;
-}
-
-/* An effect whose time is over may still run here: never two of one job at once. */
-static bool blocked(const struct walk *w) {
-    const struct job_effect *x = w->j->effect;
-    if (x == NULL || atomic_load(&x->returned)) {
-        return false;
-    }
-    timer_arm(core_timers(w->js->core), &w->j->timer, BLOCKED_S * NS_PER_S);
     return true;
 }
 
@@ -317,7 +306,7 @@ static bool go_on(struct walk *w) {
             job_state_name(bad->r->state), bad->r->reason);
         return roll_back(w, JOB_STATE_FAILED);
     }
-    if (!over || blocked(w) || !has_lock(w)) {
+    if (!over || job_blocked(w->j) || !has_lock(w)) {
         return false;
     }
     return r->next[0] == '\0' ? finish(w, JOB_STATE_DONE) : begin(w);
@@ -369,8 +358,8 @@ static bool undo_next(struct walk *w) {
     if (d == NULL) {
         return finish(w, r->end);
     }
-    if (w->js->stopping || job_known(w->js, r->definition) == NULL || too_early(w) || blocked(w) ||
-        !has_lock(w) || !children_undone(w, d, &stuck)) {
+    if (w->js->stopping || job_known(w->js, r->definition) == NULL || too_early(w) ||
+        job_blocked(w->j) || !has_lock(w) || !children_undone(w, d, &stuck)) {
         return false;
     }
     if (stuck != NULL) {

@@ -21,6 +21,7 @@
 #include "base/logger.h"
 #include "core/internal.h"
 #include "core/job_int.h"
+#include "log/vfs_power.h"
 #include "rig.h"
 
 enum { TOKENS_MAX = 512, THINGS_MAX = 64, LONGEST_S = 600 };
@@ -34,8 +35,8 @@ static struct {
 } world;
 
 static struct rig rig;
-static unsigned points, crash_at, cancel_at; /* 0: never */
-static bool crashed;                         /* what the old core still does, nobody sees */
+static unsigned points, crash_at, cancel_at, disk_fails_at; /* 0: never */
+static bool crashed; /* what the old core still does, nobody sees */
 static const char *mode;
 
 static enum err_code cancel(struct txn *t, void *arg, struct err *e) {
@@ -47,6 +48,8 @@ static void point(void) {
     if (!crashed && ++points == crash_at) {
         rig_crash_begin(&rig);
         crashed = true;
+    } else if (!crashed && points == disk_fails_at) {
+        vfs_power_set_faults(&(struct vfs_power_faults){.fail_sync = 1});
     } else if (!crashed && points == cancel_at) {
         core_run(rig.core, &actor_system, cancel, NULL, NULL);
     }
@@ -311,6 +314,7 @@ static void history(unsigned crash, unsigned cancelled, struct buf *out) {
     do {
         core_run(rig.core, &actor_system, order, NULL, &id);
         pump();
+        clock_fake_advance(&rig.clock, NS_PER_S);
         /* A crash before the order was durable: it is given again, as who had no answer does. */
     } while (job_find(core_service_state(rig.core, "jobs"), 1) == NULL);
     int64_t until = clock_mono(&rig.clock) + LONGEST_S * NS_PER_S;
@@ -377,6 +381,34 @@ static void test_back_from_a_child(void **state) {
     crash_everywhere("child fails", "[part(b) failed");
 }
 
+/* Each record once fails to be written: the job goes on when the store can be written again. */
+static void test_a_disk_that_fails_at_any_moment(void **state) {
+    vfs_power_register(false);
+    setenv("WEFT_SQLITE_VFS", VFS_POWER_NAME, 1);
+    for (const char *const *m = (const char *const[]){"good", "last fails", NULL}; *m; m++) {
+        struct buf plain_end = BUF_INIT, end = BUF_INIT;
+        mode = *m;
+        disk_fails_at = 0;
+        history(0, 0, &plain_end);
+        unsigned n = points;
+        for (unsigned k = 1; k <= n; k++) {
+            disk_fails_at = k;
+            vfs_power_set_faults(NULL);
+            history(0, 0, &end);
+            if (strcmp(buf_cstr(&plain_end), buf_cstr(&end)) != 0) {
+                fail_msg("%s, the disk fails at point %u of %u:\n%s\nand without it\n%s", mode, k,
+                         n, buf_cstr(&end), buf_cstr(&plain_end));
+            }
+            buf_clear(&end);
+        }
+        buf_free(&end);
+        buf_free(&plain_end);
+    }
+    disk_fails_at = 0;
+    vfs_power_set_faults(NULL);
+    unsetenv("WEFT_SQLITE_VFS");
+}
+
 /* Cancelled at any moment: all is undone, or it was over already; also with a crash behind it. */
 static void test_cancel_everywhere(void **state) {
     struct buf end = BUF_INIT;
@@ -412,6 +444,7 @@ int main(void) {
         cmocka_unit_test(test_to_the_end),
         cmocka_unit_test(test_back_from_the_last_step),
         cmocka_unit_test(test_back_from_a_child),
+        cmocka_unit_test(test_a_disk_that_fails_at_any_moment),
         cmocka_unit_test(test_cancel_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

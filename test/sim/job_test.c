@@ -414,6 +414,18 @@ static void test_one_that_waits_for_its_time_holds_up_nobody(void **state) {
     is(early, JOB_STATE_DONE);
 }
 
+/* Whoever waits for a lock when its time has come waits quietly. */
+static void test_time_comes_while_the_lock_is_held(void **state) {
+    did.later = true;
+    uint64_t a = begin(&one, "a", "disk"), b = begin_after(&one, "b", "disk", 5);
+    rig_pass(&rig, 10 * NS_PER_S);
+    is(b, JOB_STATE_WAITING);
+    assert_true(core_next_timer(rig.core) > 0);
+    answer(0, NULL, NULL);
+    is(a, JOB_STATE_DONE);
+    is(b, JOB_STATE_RUNNING);
+}
+
 /* ---- progress, limits
  * ---------------------------------------------------------------------------- */
 
@@ -710,6 +722,7 @@ int main(void) {
         T(test_not_before_its_time),
         T(test_one_lock_one_at_a_time_oldest_first),
         T(test_one_that_waits_for_its_time_holds_up_nobody),
+        T(test_time_comes_while_the_lock_is_held),
         T(test_progress_once_a_second),
         T(test_limits_of_a_step),
         T(test_orders_that_are_refused),

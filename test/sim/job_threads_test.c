@@ -56,6 +56,31 @@ static enum err_code unwork(struct job_effect *x, struct err *e) {
     return ERR_OK;
 }
 
+/* Does not hear that its time is over. */
+static _Atomic int deaf_at_once, deaf_runs;
+
+static enum err_code deaf(struct job_effect *x, struct err *e) {
+    assert_int_equal(atomic_fetch_add(&deaf_at_once, 1), 0);
+    if (atomic_fetch_add(&deaf_runs, 1) == 0) {
+        nap(2500);
+        assert_true(job_told_to_stop(x));
+    }
+    atomic_fetch_sub(&deaf_at_once, 1);
+    return ERR_OK;
+}
+
+/* Gives up when it is told, which must not count when only the controller stops. */
+static enum err_code polite(struct job_effect *x, struct err *e) {
+    for (int i = 0; i < 10000 && strcmp(job_input(x), "wait") == 0 && atomic_load(&made) == 0;
+         i++) {
+        if (job_told_to_stop(x)) {
+            return err_set(e, ERR_REFUSED, NULL, "told to stop");
+        }
+        nap(1);
+    }
+    return ERR_OK;
+}
+
 static enum err_code parent(struct job_effect *x, struct err *e);
 
 static const struct job_step steps[] = {
@@ -63,6 +88,13 @@ static const struct job_step steps[] = {
     {.name = "after", .run = work, .undo = unwork, .deadline_s = 60, .attempts = 2}};
 static const struct job_definition family = {"family", "With children", steps, 2};
 static const struct job_definition child = {"child", "A child", steps + 1, 1};
+
+static const struct job_step deaf_steps[] = {
+    {.name = "deaf", .run = deaf, .undo = unwork, .deadline_s = 1, .attempts = 2}};
+static const struct job_definition deaf_one = {"deaf", "Hears nothing", deaf_steps, 1};
+static const struct job_step polite_steps[] = {
+    {.name = "polite", .run = polite, .undo = unwork, .deadline_s = 60, .attempts = 1}};
+static const struct job_definition polite_one = {"polite", "Obeys", polite_steps, 1};
 
 static enum err_code parent(struct job_effect *x, struct err *e) {
     job_add_child(x, &child, NULL);
@@ -78,6 +110,8 @@ static void destroy(void *self) {
 static enum err_code start(void *self, struct err *e) {
     job_register(self, &family, NULL);
     job_register(self, &child, NULL);
+    job_register(self, &deaf_one, NULL);
+    job_register(self, &polite_one, NULL);
     return ERR_OK;
 }
 static void config(void *self, const struct object *old, const struct object *new_) {
@@ -168,6 +202,33 @@ static void test_many_with_stops_between(void **state) {
     open_core();
     assert_int_equal(figure("live"), 0);
     assert_true(figure("kept") >= JOBS);
+}
+
+static enum err_code order_one(struct txn *t, void *arg, struct err *e) {
+    const struct job_order o = {.definition = arg, .input = "wait"};
+    uint64_t id;
+    return job_start(t, &o, &id, e);
+}
+
+static void test_one_effect_at_a_time(void **state) {
+    core_run(core, &actor_system, order_one, NULL, (void *)(uintptr_t)&deaf_one);
+    nap(50);
+    wait_for_all();
+    assert_int_equal(atomic_load(&deaf_runs), 2);
+    assert_int_equal(figure("done_total"), 1);
+    assert_true(figure("refused_results_total") >= 1);
+}
+
+static void test_a_stop_is_no_failure(void **state) {
+    atomic_store(&made, 0);
+    core_run(core, &actor_system, order_one, NULL, (void *)(uintptr_t)&polite_one);
+    nap(50);
+    core_close(core);
+    open_core();
+    assert_int_equal(figure("live"), 1);
+    atomic_store(&made, 1);
+    wait_for_all();
+    assert_int_equal(figure("done_total"), 1);
 }
 
 /* ---- the backup ---------------------------------------------------------------------------------
@@ -263,8 +324,8 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        T(test_many_with_stops_between),
-        T(test_backup_in_the_background),
+        T(test_many_with_stops_between),    T(test_one_effect_at_a_time),
+        T(test_a_stop_is_no_failure),       T(test_backup_in_the_background),
         T(test_backup_that_cannot_be_made),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
