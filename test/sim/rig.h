@@ -58,8 +58,8 @@ void rig_match(struct rig *r, const char *system_id, const char *profile);
 enum err_code rig_dry_run(struct rig *r, const char *path, const char *json, struct buf *warnings,
                           size_t *targets, struct err *e);
 uint64_t rig_last_index(const struct rig *r);
-/* An rpc of weft-apm, or of another module that is named: names and values alternate, NULL ends. Text into `text` and JSON into `json`
- * (both may be NULL), all parts joined. */
+/* An rpc of weft-apm, or of another module that is named: names and values alternate, NULL ends.
+ * Text into `text` and JSON into `json` (both may be NULL), all parts joined. */
 enum err_code rig_call(struct rig *r, struct buf *text, struct buf *json, struct err *e,
                        const char *rpc, ...) __attribute__((sentinel));
 /* State data as JSON; checked to be JSON. */
