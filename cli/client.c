@@ -191,8 +191,8 @@ static int open_session(struct client *c, bool interactive, unsigned rows, unsig
     char body[128];
     struct buf answer = BUF_INIT;
     CURLcode why;
-    snprintf(body, sizeof body, "{\"interactive\":%s,\"rows\":%u,\"columns\":%u}",
-             interactive ? "true" : "false", rows, columns);
+    snprintf(body, sizeof body, "{\"interactive\":%s,\"rows\":%u,\"columns\":%u,\"json\":%s}",
+             interactive ? "true" : "false", rows, columns, c->o.json ? "true" : "false");
     long http = quick(c, "POST", "", body, strlen(body), &answer, &why);
     int status = WEFT_OK;
     if (http == 0 || (http == 503 && quietly)) { /* 503: it is stopping */

@@ -32,6 +32,7 @@ struct client_options {
     const char *token;                /* Bearer; may be NULL */
     const char *ca_file;              /* NULL: the system's trust store */
     const char *cert_file, *key_file; /* a client certificate and its key; may be NULL */
+    bool json;                        /* data as JSON where nothing else is asked for */
 };
 
 struct client_error {

@@ -205,12 +205,10 @@ static bool needs_quotes(const char *w) {
 }
 
 /* One argument is a line as it is; of several, each is a word, but | stays a pipe. */
-static char *join(char **args, int n, bool json) {
+static char *join(char **args, int n) {
     struct buf b = BUF_INIT;
-    bool display = n == 1 && strstr(args[0], "display") != NULL;
     for (int i = 0; i < n; i++) {
         buf_str(&b, i > 0 ? " " : "");
-        display = display || strcmp(args[i], "display") == 0;
         if (n == 1 || strcmp(args[i], "|") == 0 || !needs_quotes(args[i])) {
             buf_str(&b, args[i]);
             continue;
@@ -227,9 +225,6 @@ static char *join(char **args, int n, bool json) {
             }
         }
         buf_char(&b, '"');
-    }
-    if (json && !display) {
-        buf_str(&b, " | display json");
     }
     return buf_take(&b);
 }
@@ -442,8 +437,7 @@ static bool read_options(int argc, char **argv, struct options *o, int *status) 
 static int run_commands(struct program *p, const struct options *o, char **args, int n) {
     int first = WEFT_OK;
     for (size_t i = 0; i < o->n_commands + (n > 0) && !client_ended(p->client); i++) {
-        char *line = i < o->n_commands ? join((char *[]){o->commands[i]}, 1, o->json)
-                                       : join(args, n, o->json);
+        char *line = i < o->n_commands ? join((char *[]){o->commands[i]}, 1) : join(args, n);
         int status = execute(p, line);
         mem_free(line);
         first = first == WEFT_OK ? status : first;
@@ -459,7 +453,7 @@ static int run(struct options *o, char **args, int n) {
     struct program p = {0};
     terminal_init(&p.t);
     p.t.colour = p.t.colour && !o->no_colour;
-    p.t.json_errors = o->json;
+    p.t.json_errors = o->c.json = o->json;
     p.t.yes = o->yes;
     p.ops = terminal_ops;
     p.ops.arg = &p.t;

@@ -176,6 +176,9 @@ void target_synced(struct target_session *t) {
         set_state(t, TARGET_IN_STEP);
         pump(t);
     }
+    if (t->state == TARGET_IN_STEP) {
+        set_reason(t, ""); /* why it was away says nothing any more */
+    }
     targets_progress(t->core);
 }
 

@@ -113,6 +113,7 @@ static void test_a_lost_session_is_not_spoken_to(void **state) {
     assert_int_equal(testing.book->sends, 1);
     target_synced(testing.book->target);
     assert_true(info().applied >= n);
+    assert_string_equal(info().reason, "");
     testing_advance(LONGEST_S * NS_PER_S);
     assert_int_equal(testing.book->sends, 1);
 }

@@ -51,6 +51,15 @@ def test_from_set_to_commit(daemon):
     assert '<partition>' in ok(daemon.weft('show configuration | display xml'))
 
 
+def test_json_is_for_what_has_data(daemon):
+    out = ok(daemon.weft('--json', '-c', 'configure private', '-c', 'set toys box j size 1',
+                         '-c', 'show | compare', '-c', 'commit', '-c', 'exit', '-c', 'show configuration toys'))
+    data = json.loads(out[out.index('{\n  "weft-toy'):])
+    assert data['weft-toy:toys']['box'] == [{'name': 'j', 'size': '1'}]
+    assert json.loads(ok(daemon.weft('--json', stdin='show configuration toys\n'))) == data
+    assert ok(daemon.weft('--json', 'show configuration toys | display set')) == 'set toys box j size 1\n'
+
+
 # proves: APM-160
 def test_rollback(daemon):
     ok(daemon.script('configure', 'set toys box a size 1', 'commit'))
@@ -183,7 +192,7 @@ def test_bad_commands(daemon, line, status, why):
     (['set apm inet-pool partition a'], 0, ''),
     (['set apm inet-pool partition a min-prefix-len 20', 'commit'], 1, 'max-prefix-len is missing'),
     (['set apm inet-pool partition a min-prefix-len 24 max-prefix-len 20', 'commit'], 1,
-     'min-prefix-len is not above'),
+     'min-prefix-len is above'),
     (['set apm inet-pool partition a min-prefix-len 20 max-prefix-len 24 prefix 10.0.0.0/16', 'commit'], 1,
      '10.0.0.0/16'),
     (['set apm inet-pool partition a min-prefix-len 20 max-prefix-len 24 prefix 10.0.0.0/20',

@@ -133,14 +133,26 @@ def test_taken_back(weftd, crash):
 
 
 def test_a_saved_configuration(weftd, tmp_path):
-    """What was saved shows no secret, so it holds none that could come back."""
+    """What was saved shows masks for secrets: those of now stay, and none that was ended comes back."""
     ann = Ann(weftd)
     old = weftd.cli("show configuration")
     (tmp_path / "old").write_text(old)
     assert "old-password" not in old and "$y$" not in old and "********" in old
     ann.set_password("new-password")
     ann.revoke(ann.token)
-    said = weftd.cli("configure", f"load override {tmp_path}/old", "commit", status=None, keep_going=True)
-    assert "only shown as ********" in said and "load failed" in said, said
+    kept = ann.make_token()
+    for form in ("", " | display set"):
+        (tmp_path / "now").write_text(weftd.cli("show configuration" + form))
+        said = weftd.cli("configure", f"load override {tmp_path}/now", "show | compare")
+        assert "left out" not in said and "+" not in said and "-" not in said, said
+        weftd.cli("configure", "rollback 0")
+    said = weftd.cli("configure", f"load override {tmp_path}/old", "show | compare", "commit")
+    assert f"token {token_id(ann.token)} hash: a mask in the text, and no value now: left out" in said, said
+    assert "password-hash" not in said, said
     assert ann.password("old-password") == 401 and ann.password("new-password") == 200
     assert ann.bearer(ann.token) == 401
+    assert ann.bearer(kept) == 401, "the text didn't know it"
+    weftd.cli("configure", f"delete system user {ann.name}", "commit")
+    said = weftd.cli("configure", f"load override {tmp_path}/old", "commit")
+    assert f"user {ann.name} password-hash: a mask in the text" in said, said
+    assert ann.password("new-password") == 401

@@ -81,6 +81,7 @@ void cli_free(struct cli *c); /* no session may be left */
 struct cli_terminal {
     bool interactive; /* somebody can answer questions */
     unsigned rows, columns;
+    bool json; /* data comes as JSON where the command doesn't say "display" */
 };
 /* ERR_LIMIT beyond the bounds. Any thread. */
 enum err_code cli_session_new(struct cli *c, const struct actor *who, const struct cli_terminal *t,

@@ -262,10 +262,11 @@ static void tell_end(struct run *r, const struct commit_words *w, const struct p
         if (p->applied > APPLIED_SHOWN) {
             run_printf(r, "  and %zu more\n", p->applied - APPLIED_SHOWN);
         }
-        run_printf(r, "commit %" PRIu64 " %s: applied by every target concerned\n", p->index,
+        run_printf(r, "commit %" PRIu64 " %s: %s\n", p->index,
                    w->applied     ? "is confirmed"
                    : w->confirmed ? "stands for now"
-                                  : "complete");
+                                  : "complete",
+                   p->applied > 0 ? "applied by every target concerned" : "it concerns no target");
         break;
     case COMMIT_TAKEN_BACK:
         run_printf(r, "commit %" PRIu64 " was taken back; nothing of it is left%s\n", p->index,

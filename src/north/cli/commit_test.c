@@ -263,6 +263,9 @@ static void targets_have_their_say(void **state) {
     told(told_commit(), "commit N is made and being sent to 1 target\n"
                         "  shelf: applied\n"
                         "commit N complete: applied by every target concerned\n");
+    rig_ok("set system settings hostname here");
+    rig_ok("commit wait 5s");
+    told(told_commit(), "commit N complete: it concerns no target\n");
     rig_ok("set toys box a size 2");
     rig_ok("commit confirmed 1 applied");
     told(told_commit(), "commit N is made for now and being sent to 1 target\n"

@@ -415,6 +415,7 @@ static unsigned number(const json_t *o, const char *name, unsigned fallback) {
 
 static void open_session(struct request *q, const json_t *body) {
     struct cli_terminal t = {.interactive = json_is_true(json_object_get(body, "interactive")),
+                             .json = json_is_true(json_object_get(body, "json")),
                              .rows = number(body, "rows", 24),
                              .columns = number(body, "columns", 80)};
     struct cli_session *cs;

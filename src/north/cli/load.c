@@ -6,6 +6,8 @@
  * grammar as typed ones; so a file may be anything that `show` prints. For override and replace the
  * text is read into an empty configuration first: override puts it in the place of everything that
  * operators own, replace puts each of its objects in the place of the one with its name.
+ *
+ * What is shown leaves secrets out, so a mask in a text stands for the value of now.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -21,6 +23,8 @@ struct load {
     struct arena *arena; /* of one statement; renewed now and then */
     struct model_edit *edits;
     size_t n_edits, cap_edits;
+    struct place *masked; /* the leaves that the text has a mask for */
+    size_t n_masked, cap_masked;
     struct place start;
     struct model_view view;
     size_t line; /* at hand, 1.. */
@@ -48,6 +52,19 @@ static struct model_edit *keep_edit(struct load *l, enum edit_op op, const char 
                                 .len = body ? strlen(body) : 0,
                                 .format = FORMAT_VALUE};
     return edit;
+}
+
+static void keep_mask(struct load *l, const struct place *at) {
+    if (l->n_masked == l->cap_masked) {
+        l->cap_masked = l->cap_masked * 2 + 16;
+        struct place *more = arena_alloc(l->r->arena, l->cap_masked * sizeof *more);
+        if (l->n_masked > 0) {
+            memcpy(more, l->masked, l->n_masked * sizeof *more);
+        }
+        l->masked = more;
+    }
+    l->masked[l->n_masked] = *at;
+    l->masked[l->n_masked++].path = arena_strdup(l->r->arena, at->path);
 }
 
 enum verb { VERB_SET, VERB_DELETE, VERB_INSERT };
@@ -78,7 +95,12 @@ static bool take_words(struct load *l, enum verb verb, struct parse *p) {
         keep_edit(l, EDIT_DELETE, st.at.path, NULL);
     }
     for (size_t i = 0; i < st.n_values; i++) {
-        keep_edit(l, EDIT_MERGE, st.values[i].at.path, st.values[i].value);
+        const struct statement_value *v = &st.values[i];
+        if (v->at.node->secret && v->value != NULL && strcmp(v->value, MODEL_SECRET_MASK) == 0) {
+            keep_mask(l, &v->at);
+        } else {
+            keep_edit(l, EDIT_MERGE, v->at.path, v->value);
+        }
     }
     return true;
 }
@@ -95,6 +117,7 @@ static bool take_statement(struct load *l, enum verb verb, const char *text, siz
     }
     parse_init(&p, a, l->r->cli->model, &words, false);
     p.view = &l->view;
+    p.masks = true;
     if (p.end < words.n) {
         parse_fail(&p, p.end, ERR_MALFORMED, "a | has no meaning here; quote it");
     }
@@ -413,10 +436,65 @@ static enum err_code read_alone(struct load *l, struct snap **out, struct err *e
     return rc;
 }
 
+/* The object that holds `path` in s; *rest: what of the path is below it. NULL: none. */
+static const struct object *holder(const struct snap *s, char *path, const char **rest) {
+    for (char *slash = strrchr(path, '/'); slash != NULL && slash > path;) {
+        *slash = '\0';
+        const struct object *o = snap_get(s, path);
+        if (o != NULL) {
+            *rest = slash + 1;
+            return o;
+        }
+        char *above = strrchr(path, '/');
+        *slash = '/';
+        slash = above;
+    }
+    return NULL;
+}
+
+/* A credential as a whole that is not there now: it was ended, and the text doesn't bring it back.
+ */
+static void drop_ended(struct load *l, const char *leaf) {
+    size_t n = (size_t)(strrchr(leaf, '/') - leaf), kept = 0;
+    for (size_t i = 0; i < l->n_edits; i++) {
+        const char *t = l->edits[i].target;
+        if (strncmp(t, leaf, n) != 0 || (t[n] != '/' && t[n] != '\0')) {
+            l->edits[kept++] = l->edits[i];
+        }
+    }
+    l->n_edits = kept;
+}
+
+/* Each mask becomes the value that the candidate has, or goes, with a remark. */
+static void unmask(struct load *l) {
+    struct snap *now = candidate_snapshot(l->r->s->candidate);
+    for (size_t i = 0; i < l->n_masked; i++) {
+        const char *leaf = l->masked[i].path, *rest = NULL, *value = NULL;
+        char *path = arena_strdup(l->r->arena, leaf);
+        const struct object *o = holder(now, path, &rest);
+        if (o != NULL) {
+            value = doc_value(l->r->cli->model, o->doc, rest, l->r->arena);
+        }
+        if (value != NULL) {
+            keep_edit(l, EDIT_MERGE, leaf, value);
+            continue;
+        }
+        struct buf words = BUF_INIT;
+        place_words(l->r->cli->model, leaf, &words);
+        run_note(l->r, "%s: a mask in the text, and no value now: left out", buf_cstr(&words));
+        buf_free(&words);
+        if (l->masked[i].node->parent->no_history) {
+            drop_ended(l, leaf);
+        }
+    }
+    snap_release(now);
+}
+
 static enum err_code apply_load(struct load *l, enum load_mode mode, struct err *e) {
     struct candidate *c = l->r->s->candidate;
     const struct actor *who = &l->r->s->who;
     ERR_TRY(candidates_may_edit(l->r->cli->o.candidates, l->r->s->id, e));
+    unmask(l);
     if (mode == LOAD_MERGE || mode == LOAD_SET) {
         return candidate_edit(c, who, l->edits, l->n_edits, NULL, e);
     }

@@ -197,7 +197,9 @@ static const char *match_value(struct parse *p, const struct option *o, const st
             text = hit;
         }
     }
-    if (value_check(p->model, o->leaf, text, strlen(text), &canonical, e) == ERR_OK) {
+    if (p->masks && o->leaf->secret && strcmp(text, MODEL_SECRET_MASK) == 0) {
+        found = MODEL_SECRET_MASK;
+    } else if (value_check(p->model, o->leaf, text, strlen(text), &canonical, e) == ERR_OK) {
         found = arena_strdup(p->arena, buf_cstr(&canonical));
     }
     buf_free(&canonical);

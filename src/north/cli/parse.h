@@ -66,6 +66,7 @@ struct parse {
     size_t at, end;  /* the word at hand, one past the last before a pipe or the end */
     bool completing; /* the last word of the line is being typed */
     bool pipes;      /* `|` may follow */
+    bool masks;      /* a secret may stand as it is shown, MODEL_SECRET_MASK */
     const struct model_view *view; /* objects whose names are offered */
     void *ctx;                     /* the session */
     /* out */

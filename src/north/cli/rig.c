@@ -241,7 +241,7 @@ struct cli_session *rig_session(const char *user, bool interactive) {
     struct actor who = {.source = "cli test", .superuser = true};
     struct cli_session *s;
     struct err e;
-    struct cli_terminal t = {interactive, 24, 80};
+    struct cli_terminal t = {.interactive = interactive, .rows = 24, .columns = 80};
     snprintf(who.user, sizeof who.user, "%s", user);
     assert_int_equal(cli_session_new(rig.cli, &who, &t, &s, &e), ERR_OK);
     return s;

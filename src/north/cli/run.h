@@ -35,7 +35,7 @@ struct cli_session {
     uint64_t id;
     struct actor who;
     pthread_mutex_t lock; /* held by the command or completion that runs */
-    bool interactive;
+    bool interactive, json;
     _Atomic unsigned rows, columns;
     int64_t since_s;
     _Atomic int64_t used_s;

@@ -61,6 +61,7 @@ enum err_code cli_session_new(struct cli *c, const struct actor *who, const stru
         s->who = *who;
         pthread_mutex_init(&s->lock, NULL);
         s->interactive = t->interactive;
+        s->json = t->json;
         s->rows = t->rows;
         s->columns = t->columns;
         s->idle_timeout = -1;
@@ -432,6 +433,10 @@ bool run_ready(struct run *r, const struct pipe_allow *allow) {
     }
     if (!pipes_parse(r->p, allow ? allow : &nothing, &r->pipes) || r->p->completing) {
         return false;
+    }
+    if (r->s->json && allow != NULL && allow->display && !r->pipes.display && !r->pipes.compare) {
+        r->pipes.display = true;
+        r->pipes.format = FORMAT_JSON;
     }
     if (r->pipes.save != NULL) {
         r->sink->save(r->sink->arg, r->pipes.save);
