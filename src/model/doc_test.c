@@ -160,7 +160,7 @@ static void bad_values(void **state) {
     REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":\"20\",\"max-prefix-len\":27}", ERR_INVALID,
             P "=a/min-prefix-len", "a number without quotes");
     REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":24,\"max-prefix-len\":20}", ERR_CONSTRAINT,
-            P "=a", "not above");
+            P "=a", "is above max-prefix-len");
     REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":20,\"max-prefix-len\":27,\"name\":\"b\"}",
             ERR_MALFORMED, "", "duplicate");
     REFUSED(k,
