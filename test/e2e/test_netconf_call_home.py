@@ -10,8 +10,6 @@ import pytest
 from netconf_foreign import PROGRAM, Client
 from weftd_lab import Weftd
 
-pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM), reason="libnetconf2-dev was not there at the build")
-
 
 @pytest.fixture(scope="module")
 def w(tmp_path_factory):

@@ -4,7 +4,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,7 +17,6 @@ from weftd_lab import TOP, Weftd
 APM, SYS = "urn:weft:apm", "urn:weft:system"
 Q = {"nc": NC, "a": APM, "s": SYS, "y": "urn:ietf:params:xml:ns:yang:ietf-yang-library",
      "e": "urn:ietf:params:xml:ns:netmod:notification"}
-pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM), reason="libnetconf2-dev was not there at the build")
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +303,6 @@ class Yangcli:
         os.close(self.fd)
 
 
-@pytest.mark.skipif(shutil.which("yangcli") is None, reason="yangcli is not installed")
 def test_yangcli(w, tmp_path):
     y = Yangcli(tmp_path)
     try:
