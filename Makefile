@@ -6,7 +6,7 @@ PYTHON := /usr/bin/python3
 PROGRAMS := src/weftd/weftd cli/weft agents/bng/weft-bng
 CCACHE := $(shell command -v ccache)
 
-.PHONY: all run test tsan tsan-tests deps deps-run bench fuzz soak install format clean
+.PHONY: all run test tsan tsan-tests test-packages deps deps-run bench fuzz soak install deb format clean
 
 # The build that people run: optimised, no sanitizers.
 all: $(BUILD)/build.ninja | deps-run
@@ -43,6 +43,10 @@ tsan: deps
 	@ninja -C build-tsan --quiet
 	meson test -C build-tsan --no-rebuild --print-errorlogs -t 5 $(TSAN_TESTS)
 
+# The Debian packages, as a user meets them (root).
+test-packages: deps
+	@$(PYTHON) -m pytest -q -p no:cacheprovider test/packages
+
 bench: deps all
 	@bench/run.sh $(BUILD)
 
@@ -53,6 +57,10 @@ fuzz: deps
 install: $(BUILD)/build.ninja | deps-run
 	ninja -C $(BUILD) $(PROGRAMS) src/model/weft-model-man
 	meson install -C $(BUILD) --no-rebuild
+
+# Debian packages in build/deb.
+deb: deps
+	@packaging/deb.sh
 
 format:
 	git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # All tests, cheapest failures first. Ends with "N passed, N failed".
-#   test/run.sh [build] [lint] [unit] [tsan] [e2e] [tour] [fuzz]     (none: all of them)
+#   test/run.sh [build] [lint] [unit] [tsan] [e2e] [packages] [tour] [fuzz]     (none: all of them)
 cd "$(dirname "$0")/.." || exit 1
 # Everything that tests write to /tmp and /dev/shm stays inside the tree, and goes with it: they get folders
 # of the tree there, in a mount namespace of their own. (Not when the tree itself lies under /tmp.)
@@ -18,7 +18,7 @@ B=${WEFT_TEST_BUILD:-build-test}
 FUZZ_SECONDS=${FUZZ_SECONDS:-30}
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 passed=0 failed=0 started=$SECONDS
-wanted=" ${*:-build lint unit tsan e2e tour fuzz} "
+wanted=" ${*:-build lint unit tsan e2e packages tour fuzz} "
 want() { [[ $wanted == *" $1 "* ]]; }
 step() { printf '\n== %s (%d min)\n' "$*" $(((SECONDS - started) / 60)); }
 count() { # name, exit status
@@ -81,6 +81,11 @@ if want e2e; then
     WEFT_BUILD=$B /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider test/e2e 2>&1 |
         tee $B/e2e.log
     sums $B/e2e.log
+fi
+if want packages; then
+    step "Debian packages: installed, upgraded, purged"
+    /usr/bin/python3 -m pytest -q --durations=4 -p no:cacheprovider test/packages 2>&1 | tee $B/packages.log
+    sums $B/packages.log
 fi
 if want tour; then
     step "the tour of make run, twice"

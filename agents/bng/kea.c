@@ -228,10 +228,15 @@ static bool write_file(struct kea *k, const json_t *config, struct err *err) {
     char *slash = strrchr(dir, '/');
     snprintf(slash != NULL ? slash + 1 : dir, 2, "%s", slash != NULL ? "" : ".");
     struct stat st;
-    mode_t mode = stat(path, &st) == 0 ? st.st_mode & 0777 : 0640;
+    bool old = stat(path, &st) == 0;
+    mode_t mode = old ? st.st_mode & 0777 : 0640;
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    bool good = fd >= 0 && json_dumpfd(config, fd, JSON_INDENT(2)) == 0 && fsync(fd) == 0;
-    if (good && fchown(fd, st.st_uid, st.st_gid) != 0) {
+    /* Kea is another user: our umask may not keep it out. */
+    bool good = fd >= 0 && fchmod(fd, mode) == 0 && json_dumpfd(config, fd, JSON_INDENT(2)) == 0 &&
+                fsync(fd) == 0;
+    /* Who is not root can keep the group at least, by which Kea may read it. */
+    if (good && old && fchown(fd, st.st_uid, st.st_gid) != 0 &&
+        fchown(fd, (uid_t)-1, st.st_gid) != 0) {
         L_DBG("%s keeps our owner: %s", path, strerror(errno));
     }
     if (!good) {

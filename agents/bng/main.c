@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "base/text.h"
 #include "bng/state.h"
 #include "bng/status.h"
@@ -32,7 +33,7 @@ struct agent {
     struct kea *kea;
     struct frr *frr;
     struct http_server *http;
-    struct loop_timer *tick, *tidy;
+    struct loop_timer *tick, *tidy, *alive;
     struct loop_signal *term, *interrupt, *hup;
     struct loop_deferred poked;
     struct status_view view;
@@ -83,6 +84,11 @@ static void reload(void *arg) {
 
 static void tidy(void *arg) {
     state_tidy(((struct agent *)arg)->state);
+}
+
+static void alive(void *arg) {
+    (void)arg;
+    notify_manager("WATCHDOG=1");
 }
 
 static enum err_code listen_http(struct agent *a, struct err *err) {
@@ -148,7 +154,13 @@ static int run(const char *file) {
     }
     L_INFO("%s is up: %zu domains, state in %s", bng_engine_system_id(a.engine),
            bng_engine_domains(a.engine), a.config.state);
+    notify_manager("READY=1");
+    if (notify_watchdog_ms() > 0) {
+        a.alive = loop_timer_new(a.loop, alive, &a);
+        loop_timer_repeat(a.alive, notify_watchdog_ms());
+    }
     loop_run(a.loop);
+    notify_manager("STOPPING=1");
     /* The process ends here: what must last is in the state, Kea and FRR go on as they are. */
     L_INFO("ends");
     http_server_free(a.http);

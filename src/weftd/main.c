@@ -18,12 +18,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/notify.h"
 #include "core/candidate.h"
 #include "core/job.h"
 #include "core/system.h"
@@ -71,6 +71,7 @@ struct weftd {
     } safe, clear; /* TLS and local; clear text */
     struct metrics *metrics;
     struct loop_signal *term, *intr, *hup;
+    struct loop_timer *alive;
 };
 
 /* ---- requests: which dialect is it? ---------------------------------------------------------- */
@@ -140,25 +141,6 @@ static void harden(void) {
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Tells systemd, when it started us, how we are (sd_notify's protocol: one datagram). */
-static void notify(const char *state) {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    if (path == NULL || strlen(path) >= sizeof to.sun_path) {
-        return;
-    }
-    strncpy(to.sun_path, path, sizeof to.sun_path - 1);
-    if (to.sun_path[0] == '@') {
-        to.sun_path[0] = '\0';
-    }
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to,
-               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-        close(fd);
-    }
-}
-
 /* ---- stop and reload ------------------------------------------------------------------------- */
 
 static void server_done(void *arg) {
@@ -184,7 +166,7 @@ static void stop(void *arg) {
         return;
     }
     L_INFO("stopping");
-    notify("STOPPING=1");
+    notify_manager("STOPPING=1");
     struct http_server *servers[] = {w->tls_server, w->clear_server, w->unix_server};
     w->stopping = 3;
     for (size_t i = 0; i < 3; i++) {
@@ -431,6 +413,21 @@ static enum err_code start(struct weftd *w, struct err *e) {
     return rc;
 }
 
+/* A loop that turns is what the manager's watchdog is told of; a hung disk holds up the writer, and
+ * has a defined outcome of its own. */
+static void alive(void *arg) {
+    (void)arg;
+    notify_manager("WATCHDOG=1");
+}
+
+static void watch(struct weftd *w) {
+    int64_t ms = notify_watchdog_ms();
+    if (ms > 0) {
+        w->alive = loop_timer_new(w->loop, alive, w);
+        loop_timer_repeat(w->alive, ms);
+    }
+}
+
 static void finish(struct weftd *w) {
     if (w->n_apmi > 0) { /* the loop was cut short: let their goodbyes through */
         close_apmi(w);
@@ -456,6 +453,7 @@ static void finish(struct weftd *w) {
         loop_signal_free(w->term);
         loop_signal_free(w->intr);
         loop_signal_free(w->hup);
+        loop_timer_free(w->alive);
         loop_free(w->loop);
     }
     netconf_free(w->netconf);
@@ -485,7 +483,8 @@ int main(int argc, char **argv) {
     enum err_code rc = start(&w, &e);
     if (rc == ERR_OK) {
         L_INFO("weftd " WEFT_VERSION " is ready");
-        notify("READY=1");
+        notify_manager("READY=1");
+        watch(&w);
         loop_run(w.loop);
     } else {
         L_ERR("%s%s%s", e.path, e.path[0] != '\0' ? ": " : "", e.text);
