@@ -7,7 +7,7 @@ set -euo pipefail
 run=(
     # the compiler, the build, the libraries
     gcc libc6-dev meson ninja-build pkg-config git python3
-    libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev libssh-dev libexpat1-dev
+    libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev libssh-dev libexpat1-dev zlib1g-dev
     libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev
     libedit-dev libcrypt-dev libcmocka-dev man-db groff-base
     # what the lab runs
@@ -16,7 +16,7 @@ run=(
 all=(
     ccache g++ clang clang-14 libclang-rt-14-dev clang-format clang-tidy llvm-14 lld protobuf-compiler
     sqlite3 nghttp2-client curl openssl jq socat tcpdump
-    python3-pytest python3-ncclient libnetconf2-dev yangcli openssh-client python3-grpcio python3-grpc-tools python3-requests python3-yaml
+    python3-pytest python3-ncclient libnetconf2-dev yangcli openssh-client openssh-server python3-grpcio python3-grpc-tools python3-requests python3-yaml
     debhelper lintian debootstrap systemd systemd-container
     etcd-server etcd-client nodejs npm ca-certificates
 )

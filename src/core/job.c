@@ -509,6 +509,12 @@ void job_register(struct core *c, const struct job_definition *d, void *arg) {
     map_put(&js->known, d->name, known);
 }
 
+bool job_lives(struct core *c, uint64_t id) {
+    const struct jobs *js = core_service_state(c, "jobs");
+    const struct job *j = js != NULL ? job_find(js, id) : NULL;
+    return j != NULL && !job_is_over(j->r->state);
+}
+
 const struct service job_service = {
     .name = "jobs",
     .state_prefix = JOB_PREFIX,

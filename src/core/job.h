@@ -80,6 +80,8 @@ struct job_order {
 enum err_code job_start(struct txn *t, const struct job_order *o, uint64_t *id, struct err *e);
 enum err_code job_cancel(struct txn *t, uint64_t id, struct err *e);
 enum err_code job_retry(struct txn *t, uint64_t id, struct err *e);
+/* Is there such a job, and has it not ended? On the writer's thread. */
+bool job_lives(struct core *c, uint64_t id);
 
 /* ---- for steps; from any thread ---------------------------------------------------------------
  */

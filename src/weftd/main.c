@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/file.h"
 #include "base/logger.h"
 #include "base/mem.h"
@@ -47,8 +48,8 @@ enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_P
 enum { APMI_CONNS_MAX = 20000 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
-static const struct service *const services[] = {&system_service, &job_service, &pools_service,
-                                                 NULL};
+static const struct service *const services[] = {&system_service, &job_service, &admin_service,
+                                                 &pools_service, NULL};
 
 struct weftd {
     struct options options;

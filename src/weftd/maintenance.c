@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -159,8 +160,8 @@ static enum err_code open_whole(const char *data, const char *url, struct err *e
     char key[1200];
     snprintf(key, sizeof key, "%s/pki/secrets.key", data);
     ERR_TRY(secrets_load(key, false, e));
-    static const struct service *const services[] = {&system_service, &job_service, &pools_service,
-                                                     NULL};
+    static const struct service *const services[] = {&system_service, &job_service, &admin_service,
+                                                     &pools_service, NULL};
     struct model *m;
     struct core *c;
     ERR_TRY(model_load(&m, e));
