@@ -31,6 +31,8 @@ def may_know(unit):
         return set()
     if unit in ('model', 'log', 'net'):
         return {'base'}
+    if unit == 'etcd':
+        return {'base', 'log', 'net', 'proto'}
     if unit == 'core':
         return set(LOW)
     if unit.startswith('north/'):

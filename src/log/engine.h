@@ -17,6 +17,8 @@ struct log {
     const struct clock *clock;
     pthread_mutex_t watch_lock;
     struct list watches;
+    void (*on_turn)(void *arg); /* under watch_lock, like its argument */
+    void *on_turn_arg;
     pthread_rwlock_t in_use; /* held for reading by every call, for writing by log_reopen */
 };
 
@@ -50,11 +52,25 @@ struct log_engine {
     enum err_code (*backup)(struct log *log, const char *path, uint64_t *at, struct err *err);
     enum err_code (*check)(struct log *log, log_finding_fn *finding, void *arg, size_t *findings,
                            struct err *err);
+
+    /* Engines with several nodes; NULL in others, for which log.c answers. `turn` may be asked at
+     * any time, also while `reopen` runs. */
+    void (*turn)(struct log *log, struct log_turn *out);
+    enum err_code (*announce)(struct log *log, const void *about, size_t len, struct err *err);
+    enum err_code (*nodes)(struct log *log, log_node_fn *each, void *arg, struct err *err);
 };
 
 extern const struct log_engine log_sqlite;
 
+/* Makes log_open and log_restore know an engine that stands above this folder. At the start of the
+ * program, before threads; at most LOG_ENGINES_MAX in all. */
+enum { LOG_ENGINES_MAX = 4 };
+void log_engine_add(const struct log_engine *engine);
+
 /* Tells the watchers of a batch that has become durable. */
 void log_notify(struct log *log, const struct log_entry *entries, size_t n);
+
+/* Tells who asked by log_on_turn that log_turn answers something else now. */
+void log_turned(struct log *log);
 
 #endif

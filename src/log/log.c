@@ -8,10 +8,22 @@
 #include "base/mem.h"
 #include "log/engine.h"
 
-static const struct log_engine *const engines[] = {&log_sqlite};
+static const struct log_engine *engines[LOG_ENGINES_MAX] = {&log_sqlite};
+static size_t n_engines = 1;
+
+void log_engine_add(const struct log_engine *engine) {
+    for (size_t i = 0; i < n_engines; i++) {
+        if (engines[i] == engine) {
+            return;
+        }
+    }
+    if (n_engines < LOG_ENGINES_MAX) {
+        engines[n_engines++] = engine;
+    }
+}
 
 static const struct log_engine *engine_of(const char *url, const char **rest, struct err *err) {
-    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+    for (size_t i = 0; i < n_engines; i++) {
         size_t n = strlen(engines[i]->scheme);
         if (strncmp(url, engines[i]->scheme, n) == 0 && url[n] == ':') {
             *rest = url + n + 1;
@@ -38,6 +50,7 @@ enum err_code log_open(const char *url, const struct log_options *options, struc
     log->clock = options && options->clock ? options->clock : &clock_real;
     pthread_mutex_init(&log->watch_lock, NULL);
     list_init(&log->watches);
+    log->on_turn = NULL;
     pthread_rwlock_init(&log->in_use, NULL);
     *out = log;
     return ERR_OK;
@@ -117,6 +130,48 @@ enum err_code log_lease_renew(struct log *log, const struct log_lease *lease, st
 enum err_code log_lease_release(struct log *log, const struct log_lease *lease, struct err *err) {
     enter(log);
     return leave(log, log->engine->lease_release(log, lease, err));
+}
+
+/* A store of one node: whoever acquired the lease leads until it releases it. */
+static void turn_alone(struct log *log, struct log_turn *out) {
+    struct log_status st = {0};
+    log->engine->status(log, &st);
+    *out = (struct log_turn){.leads = true,
+                             .reached = true,
+                             .fence = st.fence,
+                             .heard_ns = clock_mono(log->clock),
+                             .until_ns = INT64_MAX};
+}
+
+void log_turn(struct log *log, struct log_turn *out) {
+    (log->engine->turn != NULL ? log->engine->turn : turn_alone)(log, out);
+}
+
+void log_on_turn(struct log *log, void (*fn)(void *arg), void *arg) {
+    pthread_mutex_lock(&log->watch_lock);
+    log->on_turn = fn;
+    log->on_turn_arg = arg;
+    pthread_mutex_unlock(&log->watch_lock);
+}
+
+void log_turned(struct log *log) {
+    pthread_mutex_lock(&log->watch_lock);
+    if (log->on_turn != NULL) {
+        log->on_turn(log->on_turn_arg);
+    }
+    pthread_mutex_unlock(&log->watch_lock);
+}
+
+enum err_code log_announce(struct log *log, const void *about, size_t len, struct err *err) {
+    if (len > LOG_ABOUT_MAX) {
+        return err_set(err, ERR_TOO_BIG, "node", "%zu bytes about a node; at most %d are allowed",
+                       len, LOG_ABOUT_MAX);
+    }
+    return log->engine->announce != NULL ? log->engine->announce(log, about, len, err) : ERR_OK;
+}
+
+enum err_code log_nodes(struct log *log, log_node_fn *each, void *arg, struct err *err) {
+    return log->engine->nodes != NULL ? log->engine->nodes(log, each, arg, err) : ERR_OK;
 }
 
 static enum err_code check_op(const struct log_op *op, struct err *err) {

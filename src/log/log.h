@@ -71,6 +71,8 @@ struct log_entry {
 
 struct log; /* opaque */
 
+enum { LOG_NODE_MAX = 63, LOG_ABOUT_MAX = 65536 };
+
 struct log_options {
     const struct clock *clock;  /* NULL: clock_real. Stamps entries, ages them for log_trim */
     bool must_exist;            /* don't create: ERR_ABSENT */
@@ -78,6 +80,9 @@ struct log_options {
     const char *sqlite_vfs;     /* name of a registered SQLite VFS; NULL: the default one */
     uint32_t sqlite_page_size;  /* for a new store; 0: the measured choice */
     uint32_t sqlite_checkpoint; /* WAL frames that start a checkpoint; 0: the measured choice */
+    /* Engines with several nodes: how this one is called, 1..LOG_NODE_MAX of a-z 0-9 . -, like no
+     * other node of the store. NULL: the machine's name. */
+    const char *node;
 };
 
 /* Opens or creates (mode 0600) the store `url` names: "sqlite:/path/file". `options` may be NULL.
@@ -114,6 +119,47 @@ struct log_lease {
 enum err_code log_lease_acquire(struct log *log, struct log_lease *lease, struct err *err);
 enum err_code log_lease_renew(struct log *log, const struct log_lease *lease, struct err *err);
 enum err_code log_lease_release(struct log *log, const struct log_lease *lease, struct err *err);
+
+/* ---- several nodes ---------------------------------------------------------------------------
+ *
+ * Some engines (etcd) let several nodes have one store open. Each reads, folds and watches it; the
+ * holder of the lease appends, and its fence goes with every append, so that nothing of a node that
+ * was paused, cut off or replaced becomes true, whatever it believes. What others append comes
+ * through log_watch on a thread of the engine's, in order and without gaps, after log_read shows
+ * it. log_reopen on such a store catches up with the others: entries beyond what was acknowledged
+ * here are no conflict but theirs (or an append of our own that was in doubt and came true), and
+ * come through log_watch as well. The sqlite engine has one node, which always leads once it has
+ * the lease. */
+struct log_turn {
+    bool shared;                   /* the engine has several nodes */
+    bool leads;                    /* this node holds the lease, and knows it to last */
+    bool reached;                  /* the others' storage answers */
+    char leader[LOG_NODE_MAX + 1]; /* as far as is known; "": nobody */
+    uint64_t fence;                /* the newest that is known */
+    int64_t heard_ns; /* monotonic: up to then what is read here was known to be the newest */
+    int64_t until_ns; /* monotonic: the lease lasts at least till then; 0: it is not ours */
+};
+void log_turn(struct log *log, struct log_turn *out);
+
+/* Calls `fn` from a thread of the engine's (or the one that acquires or releases) after shared,
+ * leads, reached, leader or fence have changed. One at a time; NULL ends it, and no call is under
+ * way when that returns. Don't call the log in it except log_turn. */
+void log_on_turn(struct log *log, void (*fn)(void *arg), void *arg);
+
+/* What this node tells the others of itself, at most LOG_ABOUT_MAX bytes, kept as long as it lives:
+ * a node that dies is gone from the list after its time to live. ERR_UNAVAILABLE: not reached; the
+ * engine says it itself when it can. */
+enum err_code log_announce(struct log *log, const void *about, size_t len, struct err *err);
+
+/* Calls `each` for the nodes that live, by name, this one included. */
+struct log_node {
+    const char *name;
+    const uint8_t *about;
+    size_t about_len;
+    bool leads, self;
+};
+typedef void log_node_fn(const struct log_node *node, void *arg);
+enum err_code log_nodes(struct log *log, log_node_fn *each, void *arg, struct err *err);
 
 /* Appends n (1..LOG_BATCH_MAX) entries as one durable batch under one sync; they get the indices
  * expected_head + 1 ... expected_head + n. On success fills in index, time_ns, fence, prev_config.
