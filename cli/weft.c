@@ -200,6 +200,15 @@ static int run_script(struct program *p, FILE *f, bool keep_going) {
     return first;
 }
 
+/* What is given all at once ends in configuration mode: leaving says what becomes of edits. */
+static void leave_mode(struct program *p, int status) {
+    bool there = status != WEFT_NOT_CONNECTED && status != WEFT_INTERRUPTED;
+    if (there && !client_ended(p->client) && client_way_back(p->client)[0] != '\0') {
+        p->t.script = NULL;
+        execute(p, "exit configuration-mode");
+    }
+}
+
 static bool needs_quotes(const char *w) {
     return *w == '\0' || strpbrk(w, " \t\n\"'|#") != NULL;
 }
@@ -476,10 +485,12 @@ static int run(struct options *o, char **args, int n) {
             status = print_completions(&p, o->complete, n > 0 ? args[0] : NULL);
         } else if (single) {
             status = run_commands(&p, o, args, n);
+            leave_mode(&p, status);
         } else if (interactive) {
             status = interact(&p);
         } else {
             status = run_script(&p, stdin, o->keep_going);
+            leave_mode(&p, status);
         }
     }
     client_free(p.client);

@@ -409,7 +409,7 @@ static enum err_code check_profile(struct pools *p, struct txn *t, const struct 
         uint64_t need = in->apportion_threshold + ip_prefix_usable(&px);
         if (in->reclaim_threshold <= need) {
             txn_warn(t,
-                     "warning: profile %s: reclaim-threshold %" PRIu32 " is not above %" PRIu64
+                     "profile %s: reclaim-threshold %" PRIu32 " is not above %" PRIu64
                      ", the apportion-threshold and one /%u (domain %s of %s): one reclaim would "
                      "cause the next apportionment",
                      in->name, in->reclaim_threshold, need, d->preferred_len, d->name,
@@ -522,8 +522,7 @@ static enum err_code check_guard(struct pools *p, struct txn *t, struct err *e) 
                            "it all the same.",
                            hit, all, percent));
         }
-        txn_warn(t, "warning: %" PRIu64 " of %" PRIu64 " subscribers are drained or cut off", hit,
-                 all);
+        txn_warn(t, "%" PRIu64 " of %" PRIu64 " subscribers are drained or cut off", hit, all);
     }
     return ERR_OK;
 }

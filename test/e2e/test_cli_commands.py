@@ -51,6 +51,17 @@ def test_from_set_to_commit(daemon):
     assert '<partition>' in ok(daemon.weft('show configuration | display xml'))
 
 
+def test_a_script_that_ends_with_edits_says_what_becomes_of_them(daemon):
+    status, _, err = daemon.script('configure private', 'set toys box lost size 1')
+    assert status == 0 and 'The edits were not committed and are lost' in err
+    status, _, err = daemon.weft('-c', 'configure', '-c', 'set toys box kept size 1')
+    assert status == 0 and 'they stay in the shared candidate' in err
+    _, out, _ = daemon.script('configure', 'show | compare', 'rollback')
+    assert 'kept' in out and 'lost' not in out
+    status, _, err = daemon.script('configure private', 'set toys box c size 1', 'commit')
+    assert status == 0 and 'edits' not in err
+
+
 def test_json_is_for_what_has_data(daemon):
     out = ok(daemon.weft('--json', '-c', 'configure private', '-c', 'set toys box j size 1',
                          '-c', 'show | compare', '-c', 'commit', '-c', 'exit', '-c', 'show configuration toys'))

@@ -154,3 +154,29 @@ def test_rights(w):
     assert w.get("/data/weft-job:jobs/job=1/state", session=olga).status_code == 200
     r = w.post("/operations/weft-job:job-cancel", {"weft-job:input": {"id": "1"}}, session=olga)
     assert r.status_code == 403, r.text
+
+
+def test_monitor_job(w):
+    out = must(w, "request system backup watched.db background")
+    number = out.split(" is job ")[1].split(":")[0]
+    lines = must(w, f"monitor job id {number}").splitlines()
+    assert lines[-1].endswith(" done, 100%") or " done, 100%: " in lines[-1], lines
+    # One that can't go on says why, and its end is the command's status, for scripts.
+    out = must(w, "request system backup /nowhere/watched.db background")
+    number = out.split(" is job ")[1].split(":")[0]
+    env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+    with subprocess.Popen([WEFT, "--socket", w.unix, "monitor", "job", "id", number], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as watch:
+        line = watch.stdout.readline()
+        while "backing-off, step copy" not in line:
+            assert line, watch.stderr.read()
+            line = watch.stdout.readline()
+        assert "nowhere" in line
+        must(w, f"request job cancel id {number}")
+        rest, fault = watch.communicate(timeout=60)
+        assert watch.returncode == 1 and "has been cancelled" in fault, rest + fault
+        assert " cancelled, " in rest
+    r = cli(w, "monitor job id 999")
+    assert r.returncode == 1 and "there is no job 999" in r.stderr
+    r = cli(w, "monitor job id x")
+    assert r.returncode == 2 and "id x" in r.stderr

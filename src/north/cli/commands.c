@@ -415,8 +415,36 @@ static size_t word_options(const struct entry *e, size_t n, size_t depth, struct
     return k;
 }
 
+/* "set apm ..." outside configuration mode: says where that belongs. */
+static bool belongs_in_configuration(struct run *r, const struct command_word *table) {
+    struct parse *p = r->p;
+    const char *first = parse_peek(p);
+    if (table != operational_commands || r->s->config != CONFIG_NONE || first == NULL ||
+        p->completing) {
+        return false;
+    }
+    bool there = false;
+    for (const struct command_word *w = configuration_commands; w->words != NULL && !there; w++) {
+        there = !w->hidden && strcmp(w->words, first) == 0;
+    }
+    for (const struct command_word *w = table; w->words != NULL && there; w++) {
+        size_t n = strcspn(w->words, " ");
+        bool same = strlen(first) == n && memcmp(w->words, first, n) == 0;
+        there = !same || strcmp(first, "set") == 0;
+    }
+    if (there && strcmp(first, "set") == 0) { /* "set cli ..." is ours */
+        const char *second = p->at + 1 < p->end ? p->line->words[p->at + 1].text : "cli";
+        there = strncmp("cli", second, strlen(second)) != 0;
+    }
+    return there && !parse_fail(p, p->at, ERR_UNKNOWN,
+                                "this is a command of configuration mode: enter that by configure");
+}
+
 void run_commands(struct run *r, const struct command_word *table, bool rpcs) {
     struct parse *p = r->p;
+    if (belongs_in_configuration(r, table)) {
+        return;
+    }
     if (r->depth++ >= DEPTH_MAX) {
         parse_fail(p, p->at, ERR_TOO_BIG, "commands inside one another too deep");
         return;

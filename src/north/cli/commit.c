@@ -142,7 +142,7 @@ static void show_warnings(struct run *r, const struct change *ch) {
         char *text = arena_strndup(r->arena, (const char *)ch->warnings.data, ch->warnings.len);
         for (char *save = NULL, *l = strtok_r(text, "\n", &save); l != NULL;
              l = strtok_r(NULL, "\n", &save)) {
-            run_note(r, "%s%s", strncmp(l, "warning", 7) == 0 ? "" : "warning: ", l);
+            run_note(r, "warning: %s", l);
         }
     }
 }

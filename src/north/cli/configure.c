@@ -240,6 +240,8 @@ static void really_leave(struct run *r) {
     }
     if (changed && shared) {
         run_note(r, "The edits are not committed; they stay in the shared candidate");
+    } else if (changed && !s->interactive) { /* nobody was asked */
+        run_note(r, "The edits were not committed and are lost");
     }
     leave_configuration(r);
     run_mode(r, "Exiting configuration mode");

@@ -406,6 +406,11 @@ static void pipes(void **state) {
     rig_ok("show configuration | save some.conf");
     assert_string_equal(rig.saved, "some.conf");
     rig_wrong("help | display json", "display", "unknown");
+    rig_wrong("set toys box a", "set", "configuration mode");
+    rig_wrong("commit", "commit", "enter that by configure");
+    rig_wrong("set nonsense", "set", "configuration mode");
+    rig_ok("set cli screen-width 80");
+    rig_wrong("comit", "comit", "unknown word");
     rig_wrong("help | refresh", "refresh", "unknown");
     rig_wrong("show configuration | refresh 0", "0", "from 1 to 3600");
     rig.stop_after = 12;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What happens, as it happens, until somebody presses Ctrl-C. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -8,6 +9,7 @@
 #include "base/text.h"
 #include "core/rights.h"
 #include "core/system.h"
+#include "model/kinds.h"
 #include "north/cli/run.h"
 
 /* ---- events */
@@ -124,4 +126,116 @@ void cmd_monitor_log(struct run *r) {
         buf_free(&out);
         run_pause(r->s);
     }
+}
+
+/* ---- a job */
+
+static const struct node *job_id_leaf(void) {
+    for (size_t i = 0; i < job_show_job_rpc->n_children; i++) {
+        const struct node *n = job_show_job_rpc->children[i];
+        if (n->type == NODE_INPUT) {
+            return node_child(n, "id", 2);
+        }
+    }
+    return NULL;
+}
+
+static void suggest_jobs(struct parse *p, const struct option *o) {
+    struct run *r = p->ctx;
+    struct values *v = values_new(&r->s->who, o->leaf);
+    run_values(r, v);
+    char *save = NULL, *text = arena_strdup(p->arena, buf_cstr(&v->out));
+    for (char *l = strtok_r(text, "\n", &save); l != NULL; l = strtok_r(NULL, "\n", &save)) {
+        char *tab = strchr(l, '\t');
+        if (tab != NULL) {
+            *tab = '\0';
+        }
+        parse_suggest(p, SUGGEST_VALUE, l, tab ? tab + 1 : NULL);
+    }
+    values_free(v);
+}
+
+/* The job as `show job id` has it; NULL: a fault was shown. */
+static json_t *look_at_job(struct run *r, const char *id) {
+    static const char *const names[] = {"id"};
+    struct call *cl = call_new(&r->s->who);
+    json_t *all = NULL, *job = NULL;
+    if (rpc_input_words(r->cli->model, job_show_job_rpc, names, &id, 1, cl->arena, &cl->in,
+                        &cl->err) == ERR_OK) {
+        run_call(r, cl);
+    }
+    if (cl->err.code != ERR_OK) {
+        run_fault(r, &cl->err);
+    } else {
+        all = json_loadb((const char *)cl->json.data, cl->json.len, 0, NULL);
+        job = json_incref(json_array_get(json_object_get(all, "job"), 0));
+    }
+    json_decref(all);
+    call_free(cl);
+    return job;
+}
+
+static const char *member(const json_t *job, const char *name) {
+    const char *text = json_string_value(json_object_get(job, name));
+    return text != NULL ? text : "";
+}
+
+/* State, step, how far it is, and why: what a line shows, without the time. */
+static void job_line(const json_t *job, struct buf *out) {
+    buf_printf(out, "%s", member(job, "state"));
+    if (member(job, "step")[0] != '\0') {
+        buf_printf(out, ", step %s", member(job, "step"));
+    }
+    if (json_integer_value(json_object_get(job, "attempt")) > 1) {
+        buf_printf(out, ", attempt %" PRId64,
+                   (int64_t)json_integer_value(json_object_get(job, "attempt")));
+    }
+    buf_printf(out, ", %" PRId64 "%%",
+               (int64_t)json_integer_value(json_object_get(job, "percent")));
+    const char *why = member(job, "reason")[0] != '\0' ? "reason" : "progress";
+    if (member(job, why)[0] != '\0') {
+        buf_printf(out, ": %s", member(job, why));
+    }
+}
+
+/* A line whenever it has moved, until it has ended; the status says how. */
+void cmd_monitor_job(struct run *r) {
+    const struct option word = {.word = "id", .help = "Which job"};
+    const struct option number = {
+        .leaf = job_id_leaf(), .help = "Number of the job", .values = suggest_jobs};
+    if (parse_pick(r->p, &word, 1) < 0 || parse_pick(r->p, &number, 1) < 0) {
+        return;
+    }
+    const char *id = arena_strdup(r->arena, r->p->value);
+    if (!run_ready(r, NULL)) {
+        return;
+    }
+    struct buf last = BUF_INIT, now = BUF_INIT;
+    bool over = false;
+    while (!over && !run_stopped(r)) {
+        json_t *job = look_at_job(r, id);
+        if (job == NULL) {
+            break;
+        }
+        over = json_object_get(job, "ended") != NULL;
+        buf_clear(&now);
+        job_line(job, &now);
+        if (strcmp(buf_cstr(&now), buf_cstr(&last)) != 0) {
+            char time[TIME_TEXT_MAX];
+            time_format(clock_wall_s(core_clock(r->cli->core)), 0, time);
+            run_printf(r, "%s %s\n", time, buf_cstr(&now));
+            buf_clear(&last);
+            buf_str(&last, buf_cstr(&now));
+        }
+        if (over && strcmp(member(job, "state"), "done") != 0) {
+            run_fail(r, ERR_REFUSED, "job %s has %s", id,
+                     strcmp(member(job, "state"), "failed") == 0 ? "failed" : "been cancelled");
+        }
+        json_decref(job);
+        if (!over) {
+            run_pause(r->s);
+        }
+    }
+    buf_free(&last);
+    buf_free(&now);
 }

@@ -288,7 +288,7 @@ void cmd_help(struct run *r) {
         "\n"
         "  show ...        look at something: show apm entity, show configuration\n"
         "  request ...     make the system do something\n"
-        "  monitor events  watch what happens\n"
+        "  monitor events  watch what happens              monitor job     ... and one job\n"
         "  explain ...     ask why something is as it is\n"
         "  configure       change the configuration; there:\n"
         "    set ...         add or change a statement       delete ...      take one away\n"
@@ -432,6 +432,8 @@ const struct command_word operational_commands[] = {
      false},
     {"monitor log", NULL, "Shows lines of the log as they come, until interrupted.",
      cmd_monitor_log, false},
+    {"monitor job", "id NUMBER", "Shows how a job goes on, until it has ended.", cmd_monitor_job,
+     false},
     {"request system logout", "SESSION", "Ends a session.", cmd_logout, false},
     {"configure", "[private | exclusive]", "Changes the configuration.", cmd_configure, false},
     {"edit", NULL, "Changes the configuration.", cmd_configure, true},

@@ -146,6 +146,7 @@ void cmd_help_apropos(struct run *r);
 void cmd_help_statement(struct run *r);
 void cmd_monitor_events(struct run *r);
 void cmd_monitor_log(struct run *r);
+void cmd_monitor_job(struct run *r);
 void leave_configuration(struct run *r);
 void suggest_rollbacks(struct parse *p, const struct option *o);
 /* A line for each session in configuration mode but `except`. */
