@@ -76,9 +76,26 @@ void admin_json(struct buf *out, json_t *o) {
     json_decref(o);
 }
 
+static bool slow(const struct node *rpc) {
+    return rpc == admin_save_config_rpc;
+}
+
+static enum err_code prepare(void *self, struct call *cl, struct err *e) {
+    struct admin *ad = self;
+    cl->outside = true;
+    return save_config(ad->core, cl, e);
+}
+
 static enum err_code call(void *self, struct txn *t, struct call *cl, struct err *e) {
     struct admin *ad = self;
-    return archive_call(&ad->archive, t, cl, e);
+    const struct node *rpc = cl->in.rpc;
+    if (rpc == admin_archive_rpc || rpc == admin_show_archival_rpc) {
+        return archive_call(&ad->archive, t, cl, e);
+    }
+    if (slow(rpc)) {
+        return ERR_OK; /* done in prepare */
+    }
+    return maintenance_call(ad->core, t, cl, e);
 }
 
 static void metrics(void *self, struct buf *out) {
@@ -99,6 +116,8 @@ const struct service admin_service = {
     .changed = changed,
     .state_encode = state_encode,
     .state_fold = state_fold,
+    .slow = slow,
+    .prepare = prepare,
     .call = call,
     .metrics = metrics,
 };

@@ -507,6 +507,26 @@ static enum err_code transfer(struct job_effect *x, struct err *e) {
     return rc;
 }
 
+enum err_code archive_site_open(const struct snap *s, const char *name, unsigned seconds,
+                                struct scp **out, struct err *e) {
+    const struct object *o = snap_get(s, OBJECT);
+    const struct admin_archival *a = o != NULL ? o->doc->data : NULL;
+    for (size_t i = 0; a != NULL && i < a->configuration.n_archive_site; i++) {
+        const struct admin_archival_configuration_archive_site *site =
+            &a->configuration.archive_site[i];
+        struct scp_config cfg = {.password = site->password,
+                                 .private_key = site->private_key,
+                                 .host_keys = site->host_key,
+                                 .n_host_keys = site->n_host_key,
+                                 .seconds = seconds};
+        if (strcmp(site->name, name) == 0) {
+            ERR_TRY(scp_url_parse(site->url, &cfg.url, e));
+            return scp_open(&cfg, out, e);
+        }
+    }
+    return err_set(e, ERR_ABSENT, "site", "there is no archive-site \"%s\"", name);
+}
+
 /* ---- requests ----------------------------------------------------------------------------------
  */
 

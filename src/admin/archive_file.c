@@ -44,15 +44,21 @@ enum err_code archive_gzip(const void *p, size_t n, struct buf *out, struct err 
     return rc == Z_STREAM_END ? ERR_OK : err_set(e, ERR_INTERNAL, NULL, "compressing failed");
 }
 
+enum err_code archive_text(const struct model *m, const struct snap *s,
+                           const struct commit_info *commit, bool secrets, struct buf *out,
+                           struct err *e) {
+    const struct print_options o = {.format = FORMAT_TEXT, .pretty = true, .secrets = secrets};
+    struct model_view view = snap_view(s);
+    char when[TIME_TEXT_MAX];
+    buf_printf(out, "# commit %" PRIu64 " at %s by %s\n", commit->index,
+               time_format(commit->time_s, 0, when), commit->user);
+    return model_print(m, &view, NULL, "/", &o, model_write_buf, out, e);
+}
+
 enum err_code archive_content(const struct model *m, const struct snap *s,
                               const struct commit_info *commit, struct buf *out, struct err *e) {
-    const struct print_options o = {.format = FORMAT_TEXT, .pretty = true};
-    struct model_view view = snap_view(s);
     struct buf text = BUF_INIT;
-    char when[TIME_TEXT_MAX];
-    buf_printf(&text, "# commit %" PRIu64 " at %s by %s\n", commit->index,
-               time_format(commit->time_s, 0, when), commit->user);
-    enum err_code rc = model_print(m, &view, NULL, "/", &o, model_write_buf, &text, e);
+    enum err_code rc = archive_text(m, s, commit, false, &text, e);
     if (rc == ERR_OK) {
         rc = archive_gzip(text.data, text.len, out, e);
     }

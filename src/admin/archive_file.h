@@ -23,9 +23,12 @@ struct archive_naming {
  * configuration itself. */
 void archive_name(const struct archive_naming *n, unsigned rollback, char out[ARCHIVE_NAME_MAX]);
 
-/* The configuration `s`, as `show configuration` prints it for an administrator, secrets masked,
- * after a line about the commit, in gzip's format (RFC 1952). The same input gives the same bytes.
- */
+/* The configuration `s`, as `show configuration` prints it for an administrator, after a line about
+ * the commit. `secrets`: in clear; otherwise masked. */
+enum err_code archive_text(const struct model *m, const struct snap *s,
+                           const struct commit_info *commit, bool secrets, struct buf *out,
+                           struct err *e);
+/* The same, masked, in gzip's format (RFC 1952). The same input gives the same bytes. */
 enum err_code archive_content(const struct model *m, const struct snap *s,
                               const struct commit_info *commit, struct buf *out, struct err *e);
 /* Adds `n` bytes in gzip's format. */

@@ -12,6 +12,7 @@
 #include "core/job.h"
 #include "core/txn.h"
 #include "model/kinds.h"
+#include "net/scp.h"
 
 /* ---- archival ----------------------------------------------------------------------------------
  */
@@ -52,6 +53,21 @@ bool archive_encode(struct archive *a, struct buf *out);
 enum err_code archive_fold(struct archive *a, const void *value, size_t len, struct err *e);
 enum err_code archive_call(struct archive *a, struct txn *t, struct call *cl, struct err *e);
 void archive_metrics(struct archive *a, struct buf *out);
+
+/* Connects to the archive site of that name, for `seconds`. */
+enum err_code archive_site_open(const struct snap *s, const char *name, unsigned seconds,
+                                struct scp **out, struct err *e);
+
+/* ---- saving ------------------------------------------------------------------------------------
+ */
+
+/* In the request's thread. */
+enum err_code save_config(struct core *c, struct call *cl, struct err *e);
+
+/* ---- maintenance -------------------------------------------------------------------------------
+ */
+
+enum err_code maintenance_call(struct core *c, struct txn *t, struct call *cl, struct err *e);
 
 struct admin {
     struct core *core;

@@ -68,6 +68,9 @@ static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
         return r->prepared;
     }
     ERR_TRY(rights_check(t->core->tip, &r->call->who, right_of(rpc), path, e));
+    if (right_of(rpc) != RIGHT_READ) {
+        ERR_TRY(maintenance_allows(t->core, rpc, e));
+    }
     struct service_slot *s = owner_of(t->core, rpc->module);
     if (s == NULL || s->service->call == NULL) {
         return not_here(e, path);
@@ -114,6 +117,9 @@ static void run_slow(struct call_run *r) {
     struct snap *now = core_snapshot(r->core);
     r->prepared = rights_check(now, &cl->who, right_of(cl->in.rpc), path, &r->err);
     snap_release(now);
+    if (r->prepared == ERR_OK && right_of(cl->in.rpc) != RIGHT_READ) {
+        r->prepared = maintenance_allows(r->core, cl->in.rpc, &r->err);
+    }
     if (r->prepared == ERR_OK) {
         r->prepared = s->service->prepare(s->self, cl, &r->err);
     }
@@ -332,6 +338,8 @@ static enum err_code metrics_work(struct txn *t, void *arg, struct err *e) {
     one(m->out, "store_unwritable_since_seconds", "gauge",
         "Since when the store can't be written, in seconds since 1970; 0 while it can.",
         (uint64_t)s.unwritable_since_s);
+    one(m->out, "maintenance", "gauge", "1 while changes are refused for maintenance.",
+        core_maintenance(c, NULL));
     one(m->out, "store_outages_total", "counter", "Times that the store could not be written.",
         s.store_outages);
     one(m->out, "store_reopens_total", "counter", "Times that the log was opened again.",

@@ -543,6 +543,9 @@ static enum err_code change_work(struct txn *t, void *arg, struct err *e) {
     text_line(t->label, sizeof t->label, ch->label ? ch->label : "");
     ERR_TRY(apply_ops(t, ch, e));
     if (t->n_changes > 0) {
+        if (!t->dry_run) {
+            ERR_TRY(core_maintenance_refusal(t->core, e));
+        }
         ERR_TRY(change_finish(t, e));
     }
     ch->unchanged = t->n_changes == 0;

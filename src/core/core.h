@@ -288,6 +288,20 @@ uint64_t core_subscribe(struct core *c, uint64_t since,
 /* No call of fn begins after this has returned. Not from inside fn. */
 void core_unsubscribe(struct core *c, uint64_t handle);
 
+/* ---- maintenance ----------------------------------------------------------------------------- */
+
+struct core_maintenance {
+    bool on;
+    int64_t since_s; /* UTC */
+    char user[64], reason[256];
+};
+/* Is nothing to be changed for now? `out` may be NULL. From any thread. */
+bool core_maintenance(struct core *c, struct core_maintenance *out);
+/* ERR_UNAVAILABLE with the reason and who has said so; ERR_OK when it is not so. */
+enum err_code core_maintenance_refusal(struct core *c, struct err *e);
+/* Inside work: begins it, in the actor's name, or ends it (NULL). */
+void core_maintenance_set(struct txn *t, const char *reason);
+
 /* ---- figures -------------------------------------------------------------------------------- */
 
 struct core_stats {

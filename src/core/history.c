@@ -308,6 +308,9 @@ enum err_code history_fold(struct core *c, const char *key, size_t key_len, cons
         targets_held(c, key + skip, key_len - skip, value != NULL);
         return ERR_OK;
     }
+    if (has_prefix(key, key_len, MAINTENANCE_KEY)) {
+        return maintenance_fold(c, value, len, e);
+    }
     return err_set(e, ERR_UNSUPPORTED, NULL, "\"%.*s\" is not a record of this version",
                    (int)key_len, key);
 }
@@ -350,6 +353,12 @@ bool history_encode(struct core *c, const char *key, size_t key_len, struct buf 
         }
         confirm_encode(&c->confirm, out);
         return true;
+    }
+    if (has_prefix(key, key_len, MAINTENANCE_KEY)) {
+        if (c->maintenance.on) {
+            maintenance_encode(c, out);
+        }
+        return c->maintenance.on;
     }
     size_t skip = strlen(HELD_KEY);
     return has_prefix(key, key_len, HELD_KEY) &&

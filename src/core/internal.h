@@ -31,6 +31,7 @@ enum {
 };
 
 #define CORE_STATE_PREFIX "core/"
+#define MAINTENANCE_KEY   CORE_STATE_PREFIX "maintenance"
 
 /* A piece of work in the queue. */
 struct work {
@@ -214,6 +215,7 @@ struct core {
     struct list queue;
     size_t queued, queue_peak;
     struct core_stats shown_stats;        /* those of the last batch */
+    struct core_maintenance maintenance;  /* only the writer writes it */
     struct snap *published;               /* newest durable */
     struct commit_record **shown_history; /* for other threads, newest first; references held */
     size_t n_shown;
@@ -316,6 +318,12 @@ void confirm_recovered(struct core *c);
 void confirm_by_targets_done(struct core *c); /* queues the confirmation, once */
 /* The configuration before commit `index`; release it. */
 enum err_code history_before(struct core *c, uint64_t index, struct snap **out, struct err *e);
+
+/* maintenance.c */
+/* ERR_UNAVAILABLE while it is on, but for requests that maintenance is for. */
+enum err_code maintenance_allows(struct core *c, const struct node *rpc, struct err *e);
+void maintenance_encode(const struct core *c, struct buf *out);
+enum err_code maintenance_fold(struct core *c, const void *value, size_t len, struct err *e);
 
 /* target.c */
 void targets_committed(struct txn *t); /* after durability */

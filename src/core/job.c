@@ -515,6 +515,11 @@ bool job_lives(struct core *c, uint64_t id) {
     return j != NULL && !job_is_over(j->r->state);
 }
 
+size_t jobs_live(struct core *c) {
+    const struct jobs *js = core_service_state(c, "jobs");
+    return js != NULL ? js->n_live : 0;
+}
+
 const struct service job_service = {
     .name = "jobs",
     .state_prefix = JOB_PREFIX,

@@ -82,6 +82,8 @@ enum err_code job_cancel(struct txn *t, uint64_t id, struct err *e);
 enum err_code job_retry(struct txn *t, uint64_t id, struct err *e);
 /* Is there such a job, and has it not ended? On the writer's thread. */
 bool job_lives(struct core *c, uint64_t id);
+/* How many have not ended. On the writer's thread. */
+size_t jobs_live(struct core *c);
 
 /* ---- for steps; from any thread ---------------------------------------------------------------
  */

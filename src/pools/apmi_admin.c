@@ -226,6 +226,7 @@ static enum err_code admin_work(struct txn *t, void *arg, struct err *e) {
     ERR_TRY(
         rights_check(txn_snap(t), &a->who, methods[a->method].right, methods[a->method].path, e));
     if (a->method >= DRAIN) {
+        ERR_TRY(core_maintenance_refusal(txn_core(t), e));
         return operate(a, p, t, e);
     }
     if (a->method == GET_DOMAIN) {

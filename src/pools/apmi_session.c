@@ -721,6 +721,10 @@ static enum err_code item_work(struct txn *t, void *arg, struct err *e) {
         delete_domain(p, t, s, m->msg_id, m->delete_domain);
         break;
     case OPENAPMI__V1__ENTITY_MSG__BODY_ALARM:
+        /* Kept by the entity, which raises it again: nothing is given out or taken for now. */
+        if (m->alarm->type != OPENAPMI__V1__ALARM_TYPE__ABATE) {
+            ERR_TRY(core_maintenance_refusal(s->core, e));
+        }
         alarm_handle(p, t, s, m->msg_id, m->alarm, it->receipt_s);
         break;
     case OPENAPMI__V1__ENTITY_MSG__BODY_ORDER_RESULT:
@@ -752,13 +756,15 @@ static void item_failed(struct item *it, const struct err *e) {
     snprintf(text, sizeof text, "nothing was done: %.150s", e->text);
     s->pools->stats.store_unavailable++;
     if (it->m->body_case == OPENAPMI__V1__ENTITY_MSG__BODY_ALARM && s->phase != PHASE_OVER) {
+        /* Maintenance takes its time: once in a while will do. */
+        const int wait_s = core_maintenance(s->core, NULL) ? 10 : 1;
         Openapmi__V1__AlarmResponse r = OPENAPMI__V1__ALARM_RESPONSE__INIT;
         manager_msg m = OPENAPMI__V1__MANAGER_MSG__INIT;
         r.alarm_id = it->m->alarm->alarm_id;
         r.result = OPENAPMI__V1__ALARM_RESULT__ALARM_NACK;
         r.action = OPENAPMI__V1__ACTION__NOOP;
         r.reason = OPENAPMI__V1__REASON__STORE_UNAVAILABLE;
-        r.retry_at = it->receipt_s + 1;
+        r.retry_at = it->receipt_s + wait_s;
         r.text = text;
         m.in_reply_to = it->m->msg_id;
         m.body_case = OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE;

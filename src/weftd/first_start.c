@@ -32,6 +32,7 @@ void first_start_paths(const char *data, struct first_start *f) {
     f->server_key = mem_printf("%s/pki/server.key", data);
     f->password_file = mem_printf("%s/admin-password", data);
     f->backups = mem_printf("%s/backup", data);
+    f->configs = mem_printf("%s/config", data);
 }
 
 void first_start_free(struct first_start *f) {
@@ -46,6 +47,7 @@ void first_start_free(struct first_start *f) {
     mem_free(f->server_key);
     mem_free(f->password_file);
     mem_free(f->backups);
+    mem_free(f->configs);
 }
 
 /* Before anything in it is touched: the log's own lock would come too late for keys and

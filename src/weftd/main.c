@@ -36,6 +36,7 @@
 #include "pools/apmi_server.h"
 #include "pools/pools.h"
 #include "weftd/first_start.h"
+#include "weftd/initial.h"
 #include "weftd/maintenance.h"
 #include "weftd/options.h"
 
@@ -195,6 +196,7 @@ static void reload(void *arg) {
 
 static enum err_code open_core(struct weftd *w, struct err *e) {
     system_set_backup_folder(w->files.backups);
+    admin_set_config_folder(w->files.configs);
     ERR_TRY(model_load(&w->model, e));
     struct core_options o = {.store = w->options.store,
                              .clock = &clock_real,
@@ -398,6 +400,9 @@ static enum err_code start(struct weftd *w, struct err *e) {
     w->intr = loop_signal_new(w->loop, SIGINT, stop, w);
     w->hup = loop_signal_new(w->loop, SIGHUP, reload, w);
     make_all_dialects(w);
+    if (o->initial != NULL) {
+        ERR_TRY(initial_config(w->core, w->cli, o->initial, e));
+    }
     FILE *ports = fopen(o->port_file != NULL ? o->port_file : "/dev/null", "we");
     if (ports == NULL) {
         return err_errno(e, errno, o->port_file, "can't be written");

@@ -17,7 +17,8 @@ enum {
     OPT_APMI_CLEAR,
     OPT_NETCONF,
     OPT_NETCONF_TLS,
-    OPT_PORT_FILE
+    OPT_PORT_FILE,
+    OPT_INITIAL
 };
 
 static const struct option names[] = {
@@ -34,6 +35,7 @@ static const struct option names[] = {
     {"user", required_argument, NULL, 'U'},
     {"hostname", required_argument, NULL, 'n'},
     {"port-file", required_argument, NULL, OPT_PORT_FILE},
+    {"initial-config", required_argument, NULL, OPT_INITIAL},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -71,6 +73,8 @@ static const char usage[] =
     "                           (default: this machine's name)\n"
     "  -U, --user NAME          become this user when started as root\n"
     "  -c, --config FILE        the same options from a file, one \"name value\" a line\n"
+    "      --initial-config FILE\n"
+    "                           what a new store begins with, as load merge takes it\n"
     "      --port-file FILE     write the ports that were bound here\n"
     "      --help, --version\n"
     "The first start makes an authority, a server certificate and an administrator's password\n"
@@ -181,6 +185,9 @@ static void take(struct parse *p, int opt, const char *value) {
     case OPT_PORT_FILE:
         set(&o->port_file, value);
         break;
+    case OPT_INITIAL:
+        set(&o->initial, value);
+        break;
     case OPT_HELP:
         fputs(usage, stdout);
         exit(0);
@@ -253,4 +260,5 @@ void options_free(struct options *o) {
     mem_free(o->user);
     mem_free(o->hostname);
     mem_free(o->port_file);
+    mem_free(o->initial);
 }

@@ -125,6 +125,9 @@ static void cmd_configure(struct run *r) {
     if (candidates_may_edit(all, s->id, &e) != ERR_OK) {
         run_note(r, "warning: %s", e.text);
     }
+    if (core_maintenance_refusal(r->cli->core, &e) != ERR_OK) {
+        run_note(r, "warning: %s", e.text);
+    }
     tell_of_others(r);
     int64_t deadline;
     uint64_t pending = core_confirm_pending(r->cli->core, &deadline);

@@ -200,7 +200,12 @@ static void work(void *arg) {
         buf_free(&writer);
         core_stats(c, &s);
         a->status = s.writable ? 200 : 503;
-        if (s.writable) {
+        struct core_maintenance mt;
+        if (s.writable && core_maintenance(c, &mt)) { /* it serves, and that is meant */
+            char since[TIME_TEXT_MAX];
+            buf_printf(&a->out, "ready, in maintenance since %s by %s: %s\n",
+                       time_format(mt.since_s, 0, since), mt.user, mt.reason);
+        } else if (s.writable) {
             buf_str(&a->out, "ready\n");
         } else {
             char since[TIME_TEXT_MAX];
