@@ -337,6 +337,23 @@ static void test_stores_of_earlier_releases(void **state) {
     assert_int_equal(findings(s, NULL), 0);
 }
 
+/* What somebody put into a backup's schema is neither run nor taken over. */
+static void test_a_backup_with_triggers(void **state) {
+    struct store *s = *state;
+    char backup[160], url[160];
+    open_store(s);
+    append(s, 3);
+    snprintf(backup, sizeof backup, "%s/backup", s->dir);
+    snprintf(url, sizeof url, "sqlite:%s/copy", s->dir);
+    OK(log_backup(s->log, backup, NULL, &e_));
+    sql(backup, "CREATE TRIGGER t AFTER UPDATE ON meta BEGIN DELETE FROM log; END");
+    FAILS(log_restore(backup, url, &e_), ERR_INVALID);
+    assert_non_null(strstr(e_.text, "triggers"));
+    assert_int_not_equal(access(strchr(url, ':') + 1, F_OK), 0);
+    sql(backup, "DROP TRIGGER t");
+    OK(log_restore(backup, url, &e_));
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     testing_quiet();
@@ -353,6 +370,7 @@ int main(void) {
         T(test_flipped_bits),
         T(test_decoder_refuses_damage),
         T(test_stores_of_earlier_releases),
+        T(test_a_backup_with_triggers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

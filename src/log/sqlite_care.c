@@ -359,7 +359,7 @@ static enum err_code copy_file(const char *from, const char *to, struct err *err
 }
 
 static enum err_code check_backup(sqlite3 *db, const char *path, struct err *err) {
-    int64_t app, version, folded;
+    int64_t app, version, folded, foreign;
     ERR_TRY(sq_int(db, path, "PRAGMA application_id", &app, err));
     ERR_TRY(sq_int(db, path, "PRAGMA user_version", &version, err));
     if (app != SQ_APPLICATION_ID) {
@@ -376,6 +376,12 @@ static enum err_code check_backup(sqlite3 *db, const char *path, struct err *err
     if (folded != 1) {
         return err_set(err, ERR_INVALID, path,
                        "the file is a Weft log itself, not a backup made by Weft");
+    }
+    ERR_TRY(sq_int(db, path, "SELECT count(*) FROM sqlite_schema WHERE type IN('trigger','view')",
+                   &foreign, err));
+    if (foreign > 0) {
+        return err_set(err, ERR_INVALID, path,
+                       "somebody has put triggers or views into the backup; Weft makes none");
     }
     return ERR_OK;
 }

@@ -59,6 +59,10 @@ enum err_code sq_connect(const char *path, const char *vfs, int flags, sqlite3 *
     sqlite3_busy_timeout(db, BUSY_MS);
     int on = 1;
     sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
+    /* A backup may come from anywhere: what its schema would have SQLite do is not done. */
+    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
     *out = db;
     return ERR_OK;
 }
