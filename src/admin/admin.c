@@ -25,6 +25,7 @@ static void destroy(void *self) {
 static enum err_code start(void *self, struct err *e) {
     struct admin *ad = self;
     (void)e;
+    log_files_start();
     archive_start(&ad->archive);
     return ERR_OK;
 }

@@ -58,6 +58,11 @@ void archive_metrics(struct archive *a, struct buf *out);
 enum err_code archive_site_open(const struct snap *s, const char *name, unsigned seconds,
                                 struct scp **out, struct err *e);
 
+/* ---- log files ---------------------------------------------------------------------------------
+ */
+
+void log_files_start(void);
+
 /* ---- saving ------------------------------------------------------------------------------------
  */
 

@@ -7,12 +7,19 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/logger_out.h"
 #include "base/text.h"
 
 static struct logger_module *modules;
 static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*sink_fn)(enum logger_level, const char *, const char *, void *);
 static void *sink_arg;
+
+static struct {    /* under sink_lock: lines that may still be written */
+    unsigned rate; /* a second; 0: as many as come */
+    int64_t since_ns, tokens_ns;
+    uint64_t left_out;
+} flood;
 
 static const char *const level_names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
 
@@ -66,19 +73,57 @@ static void escape(const char *in, char *out, size_t size) {
     out[n] = '\0';
 }
 
+void logger_set_rate(unsigned lines_per_s) {
+    pthread_mutex_lock(&sink_lock);
+    flood.rate = lines_per_s;
+    flood.since_ns = clock_mono(&clock_real);
+    flood.tokens_ns = NS_PER_S;
+    pthread_mutex_unlock(&sink_lock);
+}
+
+/* A second's worth may come at once. Errors go on for another one. */
+static bool passes(enum logger_level level) {
+    if (flood.rate == 0) {
+        return true;
+    }
+    int64_t now = clock_mono(&clock_real), cost = NS_PER_S / flood.rate;
+    flood.tokens_ns += now - flood.since_ns;
+    flood.since_ns = now;
+    if (flood.tokens_ns > NS_PER_S) {
+        flood.tokens_ns = NS_PER_S;
+    }
+    if (flood.tokens_ns - cost < (level == LOGGER_ERROR ? -NS_PER_S : 0)) {
+        flood.left_out++;
+        return false;
+    }
+    flood.tokens_ns -= cost;
+    return true;
+}
+
+static void emit(enum logger_level level, const char *module, const char *line) {
+    if (sink_fn != NULL) {
+        sink_fn(level, module, line, sink_arg);
+    } else {
+        logger_out(level, module, line);
+    }
+}
+
 void logger_write(struct logger_module *m, enum logger_level level, const char *fmt, ...) {
-    char raw[1536], line[2048], when[TIME_TEXT_MAX];
+    char raw[1536], line[2048];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
     escape(raw, line, sizeof line);
     pthread_mutex_lock(&sink_lock);
-    if (sink_fn != NULL) {
-        sink_fn(level, m->name, line, sink_arg);
-    } else {
-        time_format(clock_wall_s(&clock_real), 0, when);
-        fprintf(stderr, "%s %s %s: %s\n", when, level_names[level], m->name, line);
+    if (passes(level)) {
+        if (flood.left_out > 0) {
+            snprintf(raw, sizeof raw, "%llu lines were left out, as more than %u a second came",
+                     (unsigned long long)flood.left_out, flood.rate);
+            flood.left_out = 0;
+            emit(LOGGER_WARN, "logger", raw);
+        }
+        emit(level, m->name, line);
     }
     pthread_mutex_unlock(&sink_lock);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The one logger. A file names its module once with LOGGER_MODULE(pools) and then writes
- * L_INFO("entity %s is reachable", id). Levels are set per module at run time. Lines go to standard
- * error: "2026-01-02T03:04:05Z INFO pools: text"; control characters in what peers sent are
+ * L_INFO("entity %s is reachable", id). Levels are set per module at run time. Lines go where
+ * base/logger_out.h is told, at first to standard error: "2026-01-02T03:04:05Z INFO pools: text";
+ * control characters in what peers sent are
  * escaped. L_*_RL(seconds, ...) logs at most once in that many seconds at that place and counts the
  * rest. Secrets never go in; there is no way to mark them, so don't pass them.
  */
@@ -29,6 +30,9 @@ const struct logger_module *logger_modules(void);
 void logger_set_sink(void (*sink)(enum logger_level level, const char *module, const char *line,
                                   void *arg),
                      void *arg);
+/* No more lines than so many a second, of all modules together; 0: as many as come, as at first.
+ * What is left out is counted, and said when lines pass again. */
+void logger_set_rate(unsigned lines_per_s);
 void logger_write(struct logger_module *m, enum logger_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

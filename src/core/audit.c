@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "base/logger.h"
+#include "base/logger_out.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/internal.h"
@@ -189,7 +190,7 @@ static void keep_line(enum logger_level level, const char *module, const char *l
     (void)arg;
     time_format(clock_wall_s(&clock_real), 0, when);
     char *whole = mem_printf("%s %s %s: %s", when, names[level], module, line);
-    fprintf(stderr, "%s\n", whole);
+    logger_out(level, module, line);
     pthread_mutex_lock(&lines.lock);
     size_t i = lines.written++ % LOGRING_KEPT;
     mem_free(lines.ring[i].line);

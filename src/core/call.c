@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/logger_out.h"
 #include "core/internal.h"
 #include "core/rights.h"
 #include "core/system.h"
@@ -338,6 +339,12 @@ static enum err_code metrics_work(struct txn *t, void *arg, struct err *e) {
     one(m->out, "store_unwritable_since_seconds", "gauge",
         "Since when the store can't be written, in seconds since 1970; 0 while it can.",
         (uint64_t)s.unwritable_since_s);
+    struct logger_counts lines;
+    logger_counts(&lines);
+    one(m->out, "log_lines_unwritten_total", "counter", "Log lines that the log file did not take.",
+        lines.not_written);
+    one(m->out, "log_lines_unsent_total", "counter", "Log lines that a syslog server did not take.",
+        lines.not_sent);
     one(m->out, "maintenance", "gauge", "1 while changes are refused for maintenance.",
         core_maintenance(c, NULL));
     one(m->out, "store_outages_total", "counter", "Times that the store could not be written.",

@@ -29,7 +29,11 @@ static void *create(struct core *c) {
 }
 
 static enum err_code start(void *self, struct err *e) {
-    system_backup_register(self);
+    struct system *sys = self;
+    system_backup_register(sys);
+    if (snap_get(sys->core->tip, "/weft-system:system/logging") == NULL) {
+        system_fold_logging(NULL); /* the defaults */
+    }
     return ERR_OK;
 }
 
@@ -42,18 +46,6 @@ static void destroy(void *self) {
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
-static const char *const level_names[] = {"error", "warn", "info", "debug"};
-
-static void fold_logging(const struct object *o) {
-    const struct system_logging *l = o ? o->doc->data : NULL;
-    logger_set_level(NULL, level_names[l ? l->level : TYPES_LOG_LEVEL_INFO]);
-    for (size_t i = 0; l != NULL && i < l->n_module; i++) {
-        if (!logger_set_level(l->module[i].name, level_names[l->module[i].level])) {
-            L_WARN("logging: there is no module \"%s\"", l->module[i].name);
-        }
-    }
-}
-
 static void fold_settings(struct system *sys, const struct object *o) {
     const struct system_settings *s = o ? o->doc->data : NULL;
     sys->utc_offset = s ? s->utc_offset : 0;
@@ -64,7 +56,7 @@ static void fold_settings(struct system *sys, const struct object *o) {
 static void config(void *self, const struct object *old, const struct object *new_) {
     const struct kind *k = (new_ ? new_ : old)->doc->kind;
     if (k == &system_logging_kind) {
-        fold_logging(new_);
+        system_fold_logging(new_);
     } else if (k == &system_settings_kind) {
         fold_settings(self, new_);
     }

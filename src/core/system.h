@@ -13,6 +13,9 @@ extern const struct service system_service;
 /* Where `request system backup NAME` puts files given without a slash; before core_open. */
 void system_set_backup_folder(const char *path);
 
+/* Where log files go; before core_open. Without it none are written. */
+void system_set_log_folder(const char *path);
+
 /* ---- sessions: who is logged in; from any thread --------------------------------------------- */
 
 /* Returns a number to close it with. `dialect` "cli", "rest"; `from` an address or "local". */

@@ -37,6 +37,8 @@ enum err_code system_look(void *self, struct txn *t, struct look *l, struct err 
 enum err_code system_backup(struct system *sys, struct call *cl, struct err *e);
 enum err_code system_backup_job(struct txn *t, struct call *cl, struct err *e);
 void system_backup_register(struct system *sys);
+/* system_logging.c */
+void system_fold_logging(const struct object *o);
 /* Puts a jansson object into cl->json and releases it. */
 void call_answer_json(struct buf *out, json_t *o);
 /* A line of a table; the last cell has no width. */

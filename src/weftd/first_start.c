@@ -33,6 +33,7 @@ void first_start_paths(const char *data, struct first_start *f) {
     f->password_file = mem_printf("%s/admin-password", data);
     f->backups = mem_printf("%s/backup", data);
     f->configs = mem_printf("%s/config", data);
+    f->logs = mem_printf("%s/log", data);
 }
 
 void first_start_free(struct first_start *f) {
@@ -48,6 +49,7 @@ void first_start_free(struct first_start *f) {
     mem_free(f->password_file);
     mem_free(f->backups);
     mem_free(f->configs);
+    mem_free(f->logs);
 }
 
 /* Before anything in it is touched: the log's own lock would come too late for keys and

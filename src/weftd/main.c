@@ -23,6 +23,7 @@
 #include "admin/admin.h"
 #include "base/file.h"
 #include "base/logger.h"
+#include "base/logger_out.h"
 #include "base/mem.h"
 #include "base/notify.h"
 #include "core/candidate.h"
@@ -184,6 +185,7 @@ static void stop(void *arg) {
 static void reload(void *arg) {
     struct weftd *w = arg;
     struct err e;
+    logger_reopen();
     if (tls_reload(w->tls, &e) != ERR_OK || tls_reload(w->apmi_tls, &e) != ERR_OK ||
         (w->netconf_tls != NULL && tls_reload(w->netconf_tls, &e) != ERR_OK)) {
         L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
@@ -197,6 +199,7 @@ static void reload(void *arg) {
 static enum err_code open_core(struct weftd *w, struct err *e) {
     system_set_backup_folder(w->files.backups);
     admin_set_config_folder(w->files.configs);
+    system_set_log_folder(w->files.logs);
     ERR_TRY(model_load(&w->model, e));
     struct core_options o = {.store = w->options.store,
                              .clock = &clock_real,
