@@ -181,3 +181,33 @@ uint64_t ip_prefix_usable(const struct ip_prefix *p) {
     }
     return total > 2 ? total - 2 : 0;
 }
+
+struct ip_prefix ip_prefix_of(const struct ip_addr *a, unsigned len) {
+    struct ip_prefix p = {.addr = *a, .len = (uint8_t)len};
+    for (unsigned i = len; i < ip_bits(a->family); i++) {
+        ip_set_bit(&p.addr, i, false);
+    }
+    return p;
+}
+
+bool ip_prefix_before(const struct ip_prefix *p, struct ip_prefix *out) {
+    unsigned bits = ip_bits(p->addr.family);
+    *out = (struct ip_prefix){.addr = p->addr, .len = (uint8_t)bits};
+    for (size_t i = bits / 8; i-- > 0;) { /* less one: borrow from the byte before */
+        if (out->addr.bytes[i]-- != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t ip_prefix_parts(const struct ip_prefix *p, unsigned unit) {
+    if (p->len > unit) {
+        return 0;
+    }
+    return unit - p->len >= 64 ? UINT64_MAX : UINT64_C(1) << (unit - p->len);
+}
+
+uint64_t ip_count_add(uint64_t a, uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}

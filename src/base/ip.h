@@ -47,10 +47,18 @@ bool ip_bit(const struct ip_addr *a, unsigned i); /* i counts from the most sign
 void ip_set_bit(struct ip_addr *a, unsigned i, bool v);
 bool ip_prefix_aligned(const struct ip_prefix *p); /* length in range, no host bits */
 struct ip_addr ip_prefix_last(const struct ip_prefix *p);
+/* The prefix of length `len` (0..bits of the family) that `a` lies in. */
+struct ip_prefix ip_prefix_of(const struct ip_addr *a, unsigned len);
+/* The single address just before the first one of `p`; false: there is none. */
+bool ip_prefix_before(const struct ip_prefix *p, struct ip_prefix *out);
 
 /* Usable addresses as planning counts them (APM-023): 2^(32-len)-2; IPv6: 2^(128-len), saturated.
  */
 uint64_t ip_prefix_usable(const struct ip_prefix *p);
 uint64_t ip_prefix_total(const struct ip_prefix *p); /* 2^(bits-len), saturated at UINT64_MAX */
+/* Prefixes of length `unit` (0..128) in `p`, saturated; 0 when `p` is longer than that. */
+uint64_t ip_prefix_parts(const struct ip_prefix *p, unsigned unit);
+/* a + b, or UINT64_MAX when that is more than 64 bits hold. */
+uint64_t ip_count_add(uint64_t a, uint64_t b);
 
 #endif

@@ -171,12 +171,62 @@ static void relations(void **state) {
     }
 }
 
+static struct ip_prefix prefix_at(const char *text) {
+    struct ip_prefix p;
+    assert_int_equal(ip_prefix_parse(text, &p, NULL), ERR_OK);
+    return p;
+}
+
+static void parts(void **state) {
+    char text[IP_TEXT_MAX];
+    static const struct {
+        const char *prefix;
+        unsigned unit;
+        uint64_t n;
+    } rows[] = {
+        {"2001:db8::/40", 56, 65536},       {"2001:db8::/56", 56, 1},
+        {"2001:db8::/57", 56, 0},           {"2001:db8::/64", 128, UINT64_MAX},
+        {"2001:db8::/65", 128, 1ULL << 63}, {"2001:db8::1/128", 128, 1},
+        {"192.0.2.0/24", 32, 256},          {"::/0", 128, UINT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct ip_prefix p = prefix_at(rows[i].prefix);
+        assert_true(ip_prefix_parts(&p, rows[i].unit) == rows[i].n);
+    }
+    assert_true(ip_count_add(1, 2) == 3);
+    assert_true(ip_count_add(UINT64_MAX - 1, 1) == UINT64_MAX);
+    assert_true(ip_count_add(UINT64_MAX, UINT64_MAX) == UINT64_MAX);
+
+    static const char *const before[][2] = {{"192.0.2.0/24", "192.0.1.255/32"},
+                                            {"1.0.0.0/8", "0.255.255.255/32"},
+                                            {"2001:db8::/32", "2001:db7:ffff:ffff:ffff:ffff:ffff:"
+                                                              "ffff/128"},
+                                            {"::1:0/112", "::ffff/128"}};
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        struct ip_prefix p = prefix_at(before[i][0]), at;
+        assert_true(ip_prefix_before(&p, &at));
+        assert_string_equal(ip_prefix_format(&at, text), before[i][1]);
+    }
+    struct ip_prefix first = prefix_at("::/8"), at;
+    assert_false(ip_prefix_before(&first, &at));
+    first = prefix_at("0.0.0.0/8");
+    assert_false(ip_prefix_before(&first, &at));
+
+    struct ip_addr a;
+    assert_int_equal(ip_addr_parse("2001:db8:ff0f:7::9", &a, NULL), ERR_OK);
+    struct ip_prefix of = ip_prefix_of(&a, 45);
+    assert_string_equal(ip_prefix_format(&of, text), "2001:db8:ff08::/45");
+    of = ip_prefix_of(&a, 128);
+    assert_true(ip_addr_cmp(&of.addr, &a) == 0);
+    a = ip4(0xc0000281);
+    of = ip_prefix_of(&a, 25);
+    assert_string_equal(ip_prefix_format(&of, text), "192.0.2.128/25");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(prefixes),
-        cmocka_unit_test(sizes),
-        cmocka_unit_test(relations),
+        cmocka_unit_test(addresses), cmocka_unit_test(prefixes), cmocka_unit_test(sizes),
+        cmocka_unit_test(relations), cmocka_unit_test(parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,8 +150,8 @@ static void every_type(void **state) {
 static void bad_values(void **state) {
 #define P "/weft-apm:apm/inet-pool/partition"
     const struct kind *k = &apm_partition_kind;
-    REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":31,\"max-prefix-len\":27}", ERR_INVALID,
-            P "=a/min-prefix-len", "a number from 8 to 30 is wanted");
+    REFUSED(k, "{\"name\":\"a\",\"min-prefix-len\":129,\"max-prefix-len\":27}", ERR_INVALID,
+            P "=a/min-prefix-len", "a number from 8 to 128 is wanted");
     REFUSED(k, "{\"name\":\"a\",\"max-prefix-len\":27}", ERR_MISSING, P "=a",
             "min-prefix-len is missing");
     REFUSED(k, "{\"min-prefix-len\":20,\"max-prefix-len\":27}", ERR_MISSING, P, "key name");

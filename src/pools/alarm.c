@@ -106,6 +106,11 @@ static void why_not(const struct domain *d, unsigned len, const struct prefix_co
                     char text[256]) {
     if (d->partition->cfg == NULL) {
         snprintf(text, 256, "partition %s is not configured", d->partition->name);
+    } else if (!domain_fits(d)) {
+        char its[POOLS_UNIT_TEXT_MAX], holds[POOLS_UNIT_TEXT_MAX];
+        snprintf(text, 256, "partition %s is for %s, the domain is for %s", d->partition->name,
+                 pools_unit_text(d->partition->cfg->family, d->partition->cfg->unit, holds),
+                 pools_unit_text(d->family, d->unit, its));
     } else if (d->n_pools >= POOLS_PER_DOMAIN_MAX) {
         snprintf(text, 256, "the domain has %d pools, which is the most it may have",
                  POOLS_PER_DOMAIN_MAX);
@@ -248,6 +253,10 @@ void alarm_handle(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     if (d == NULL) {
         alarm_answer_noop(t, s, msg_id, a->alarm_id, OPENAPMI__V1__REASON__UNKNOWN_DOMAIN,
                           receipt_s + 1, "no such domain: create it first");
+        return;
+    }
+    if (a->preferred_length > d->unit) {
+        apmi_end(t, s, CODE_INVALID_ARGUMENT, "the preferred length is longer than what is given");
         return;
     }
     if (d->resync_asked) {

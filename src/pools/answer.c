@@ -33,13 +33,14 @@ void offers_add(struct offers *os, const struct domain *d, const struct pool *po
     openapmi__v1__prefix__init(&o->prefix);
     struct ip_prefix px = pool_prefix(po);
     o->addr = px.addr;
-    o->prefix.af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
-    o->prefix.address = (ProtobufCBinaryData){4, o->addr.bytes};
+    bool wide = px.addr.family == 6;
+    o->prefix.af = wide ? OPENAPMI__V1__ADDRESS_FAMILY__IPV6 : OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+    o->prefix.address = (ProtobufCBinaryData){wide ? 16 : 4, o->addr.bytes};
     o->prefix.length = px.len;
     pool_name(d, po, o->name);
     o->pool.name = o->name;
     o->pool.prefix = &o->prefix;
-    o->pool.total = ip_prefix_usable(&px);
+    o->pool.total = pool_units(&px, d->unit);
     o->pool.state = OPENAPMI__V1__POOL_STATE__ACTIVE;
     os->add[os->n++] = &o->pool;
 }

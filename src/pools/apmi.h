@@ -2,7 +2,7 @@
 /*
  * Sessions of entities: openapmi without I/O. A transport (the gRPC binding of apmi_server.h, or a
  * simulation) opens a session, hands in what it receives, and is told what to send; the protocol's
- * state machine (rules P-01..P-14 of proto/README.md) and all decisions run on core's writer.
+ * state machine (rules P-01..P-23 of proto/README.md) and all decisions run on core's writer.
  *
  *     transport's thread                     writer thread
  *     apmi_open                              (nothing)
@@ -23,7 +23,8 @@
 struct apmi_session;
 
 enum {
-    APMI_VERSION = 1, /* of the protocol (APM-044) */
+    APMI_VERSION_MIN = 1, /* of the protocol (APM-044) */
+    APMI_VERSION = 2,     /* the newest; 2 knows IPv6 (P-23) */
     APMI_PORT = 20557,
     APMI_IN_FLIGHT_MAX = 64, /* P-07: stop reading above it */
     APMI_MESSAGE_MAX = 1 << 20,

@@ -152,10 +152,11 @@ static enum err_code get_domain(struct admin *a, struct pools *p,
         openapmi__v1__pool__init(m);
         openapmi__v1__prefix__init(px);
         pool_name(d, po, name);
-        *addr = ip4(po->address);
-        px->af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
-        px->address = (ProtobufCBinaryData){4, addr->bytes};
-        px->length = po->len;
+        *addr = po->prefix.addr;
+        px->af = d->family == 6 ? OPENAPMI__V1__ADDRESS_FAMILY__IPV6
+                                : OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+        px->address = (ProtobufCBinaryData){d->family == 6 ? 16 : 4, addr->bytes};
+        px->length = po->prefix.len;
         m->name = arena_strdup(ar, name);
         m->prefix = px;
         m->total = po->total;
@@ -174,6 +175,9 @@ static enum err_code get_domain(struct admin *a, struct pools *p,
     info.thresholds = &th;
     info.n_pool = d->n_pools;
     info.pool = pools;
+    info.af =
+        d->family == 6 ? OPENAPMI__V1__ADDRESS_FAMILY__IPV6 : OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+    info.delegated_length = d->unit != ip_bits(d->family) ? d->unit : 0;
     info.allocations = d->stats.allocations;
     info.reclamations = d->stats.reclamations;
     enum err_code rc = ERR_OK;

@@ -62,30 +62,45 @@ static enum err_code partition_name(const char *s, bool required, struct err *e)
     return ERR_OK;
 }
 
-static enum err_code prefix_length(uint32_t len, struct err *e) {
-    if (len > 32) {
-        return err_set(e, ERR_INVALID, NULL, "a preferred length is at most 32");
+/* Which family a domain is of only the session knows: it looks again. */
+static enum err_code prefix_length(uint32_t len, unsigned most, struct err *e) {
+    if (len > most) {
+        return err_set(e, ERR_INVALID, NULL, "a preferred length is at most %u", most);
+    }
+    return ERR_OK;
+}
+
+static enum err_code family(Openapmi__V1__AddressFamily af, uint32_t delegated, struct err *e) {
+    if (af != OPENAPMI__V1__ADDRESS_FAMILY__AF_UNSPECIFIED &&
+        af != OPENAPMI__V1__ADDRESS_FAMILY__IPV4 && af != OPENAPMI__V1__ADDRESS_FAMILY__IPV6) {
+        return err_set(e, ERR_INVALID, NULL, "the address family is unknown");
+    }
+    if (delegated > 127 || (delegated > 0 && af != OPENAPMI__V1__ADDRESS_FAMILY__IPV6)) {
+        return err_set(e, ERR_INVALID, NULL,
+                       "delegated_length is 0 to 127, and 0 unless the family is IPv6");
     }
     return ERR_OK;
 }
 
 static enum err_code pool(const Openapmi__V1__Pool *p, struct err *e) {
     ERR_TRY(label(p->name, 1, POOLS_NAME_MAX, "a pool name", e));
-    if (p->total > UINT32_MAX || p->used > p->total) {
+    const Openapmi__V1__Prefix *px = p->prefix;
+    bool wide = px != NULL && px->af == OPENAPMI__V1__ADDRESS_FAMILY__IPV6;
+    if ((!wide && p->total > UINT32_MAX) || p->used > p->total) {
         return err_set(e, ERR_INVALID, NULL, "pool %s: used is above total, or total above 2^32",
                        p->name);
     }
     if (p->local) {
         return ERR_OK; /* whatever it is, it is not ours */
     }
-    const Openapmi__V1__Prefix *px = p->prefix;
-    if (px == NULL || px->af != OPENAPMI__V1__ADDRESS_FAMILY__IPV4 || px->address.len != 4 ||
-        px->length < 1 || px->length > 32) {
-        return err_set(e, ERR_INVALID, NULL, "pool %s has no IPv4 prefix", p->name);
+    struct ip_prefix check = {.addr.family = wide ? 6 : 4};
+    if (px == NULL || (!wide && px->af != OPENAPMI__V1__ADDRESS_FAMILY__IPV4) ||
+        px->address.len != (wide ? 16 : 4) || px->length < 1 ||
+        px->length > ip_bits(check.addr.family)) {
+        return err_set(e, ERR_INVALID, NULL, "pool %s has no IPv4 or IPv6 prefix", p->name);
     }
-    const uint8_t *a = px->address.data;
-    struct ip_prefix check = ip4_prefix(
-        (uint32_t)a[0] << 24 | (uint32_t)a[1] << 16 | (uint32_t)a[2] << 8 | a[3], px->length);
+    memcpy(check.addr.bytes, px->address.data, px->address.len);
+    check.len = (uint8_t)px->length;
     if (!ip_prefix_aligned(&check)) {
         return err_set(e, ERR_INVALID, NULL, "the prefix of pool %s has host bits set", p->name);
     }
@@ -106,7 +121,8 @@ static enum err_code hello(const Openapmi__V1__Hello *h, struct err *e) {
 static enum err_code pool_sync(const Openapmi__V1__PoolSync *ps, struct err *e) {
     ERR_TRY(label(ps->domain, 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e));
     ERR_TRY(partition_name(ps->partition, false, e));
-    ERR_TRY(prefix_length(ps->preferred_length, e));
+    ERR_TRY(prefix_length(ps->preferred_length, ip_bits(6), e));
+    ERR_TRY(family(ps->af, ps->delegated_length, e));
     if (ps->digest.len != 0 && ps->digest.len != 32) {
         return err_set(e, ERR_INVALID, NULL, "a digest has 32 bytes");
     }
@@ -122,13 +138,15 @@ static enum err_code create_domain(const Openapmi__V1__CreateDomain *cd, struct 
     ERR_TRY(label(cd->subscriber_group, 0, POOLS_NAME_MAX, "a subscriber group", e));
     ERR_TRY(label(cd->routing_instance, 0, POOLS_NAME_MAX, "a routing instance", e));
     ERR_TRY(partition_name(cd->partition, true, e));
-    return prefix_length(cd->preferred_length, e);
+    ERR_TRY(family(cd->af, cd->delegated_length, e));
+    bool six = cd->af == OPENAPMI__V1__ADDRESS_FAMILY__IPV6;
+    return prefix_length(cd->preferred_length, ip_bits(six ? 6 : 4), e);
 }
 
 static enum err_code alarm(const Openapmi__V1__Alarm *a, struct err *e) {
     ERR_TRY(label(a->alarm_id, 1, 64, "an alarm id", e));
     ERR_TRY(label(a->domain, 1, POOLS_DOMAIN_NAME_MAX, "a domain name", e));
-    ERR_TRY(prefix_length(a->preferred_length, e));
+    ERR_TRY(prefix_length(a->preferred_length, ip_bits(6), e));
     if (a->type < OPENAPMI__V1__ALARM_TYPE__APPORTION ||
         a->type > OPENAPMI__V1__ALARM_TYPE__ABATE) {
         return err_set(e, ERR_INVALID, NULL, "the type of alarm %s is unknown", a->alarm_id);

@@ -279,15 +279,15 @@ static uint8_t security_of(const struct apmi_session *s) {
 static struct entity *hello_record(struct pools *p, struct txn *t, const struct apmi_session *s,
                                    const Openapmi__V1__Hello *h) {
     struct entity *en = pools_entity(p, h->system_id);
-    struct entity_rec r = {.system_id = h->system_id,
-                           .address =
-                               h->address[0] ? h->address : (char *)(uintptr_t)s->peer.address,
-                           .software = h->software,
-                           .kind = (uint8_t)h->kind,
-                           .security = security_of(s),
-                           .version = APMI_VERSION,
-                           .boot_epoch = h->boot_epoch,
-                           .first_s = en ? en->first_s : txn_now_s(t)};
+    struct entity_rec r = {
+        .system_id = h->system_id,
+        .address = h->address[0] ? h->address : (char *)(uintptr_t)s->peer.address,
+        .software = h->software,
+        .kind = (uint8_t)h->kind,
+        .security = security_of(s),
+        .version = (uint8_t)(h->max_version < APMI_VERSION ? h->max_version : APMI_VERSION),
+        .boot_epoch = h->boot_epoch,
+        .first_s = en ? en->first_s : txn_now_s(t)};
     bool same = en != NULL && strcmp(en->address, r.address) == 0 &&
                 strcmp(en->software, r.software) == 0 && en->kind == r.kind &&
                 en->security == r.security && en->version == r.version &&
@@ -316,10 +316,10 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
         hello_refuse(p, t, s, msg_id, CODE_PERMISSION_DENIED, text);
         return;
     }
-    if (h->min_version > APMI_VERSION || h->max_version < APMI_VERSION) {
+    if (h->min_version > APMI_VERSION || h->max_version < APMI_VERSION_MIN) {
         snprintf(text, sizeof text,
-                 "versions %" PRIu32 " to %" PRIu32 " are not spoken here, %d is", h->min_version,
-                 h->max_version, APMI_VERSION);
+                 "versions %" PRIu32 " to %" PRIu32 " are not spoken here, %d to %d are",
+                 h->min_version, h->max_version, APMI_VERSION_MIN, APMI_VERSION);
         hello_refuse(p, t, s, msg_id, CODE_FAILED_PRECONDITION, text);
         return;
     }
@@ -347,7 +347,7 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     manager_msg m = OPENAPMI__V1__MANAGER_MSG__INIT;
     Openapmi__V1__HelloAck ack = OPENAPMI__V1__HELLO_ACK__INIT;
     Openapmi__V1__Status st = OPENAPMI__V1__STATUS__INIT;
-    ack.version = APMI_VERSION;
+    ack.version = en->version;
     ack.status = &st;
     ack.manager_epoch = p->manager_epoch;
     ack.stats_interval_s = POOLS_STATS_INTERVAL_S;
@@ -451,6 +451,43 @@ static void thresholds_given(struct domain *d, const Openapmi__V1__Thresholds *t
     d->thresholds_refused = NULL;
 }
 
+/* What an entity says of a domain's kind (P-23): the family, and the length of what it gives. */
+static void kind_of(Openapmi__V1__AddressFamily af, uint32_t delegated, uint8_t *family,
+                    uint8_t *unit) {
+    *family = af == OPENAPMI__V1__ADDRESS_FAMILY__IPV6 ? 6 : 4;
+    *unit = (uint8_t)(delegated != 0 ? delegated : ip_bits(*family));
+}
+
+/* 0, or why a domain of this kind can't be had, in `text`. */
+static uint32_t kind_refused(struct pools *p, const struct entity *en, const struct domain *d,
+                             const Openapmi__V1__CreateDomain *cd, uint8_t family, uint8_t unit,
+                             char text[300]) {
+    char its[POOLS_UNIT_TEXT_MAX], other[POOLS_UNIT_TEXT_MAX];
+    const struct partition *pt = partition_get(p, cd->partition, false);
+    const struct partition_cfg *c = pt != NULL ? pt->cfg : NULL;
+    pools_unit_text(family, unit, its);
+    if (family == 6 && en->version < 2) {
+        snprintf(text, 300, "IPv6 domains need version 2 of the protocol");
+        return CODE_INVALID_ARGUMENT;
+    }
+    if (cd->preferred_length > unit) {
+        snprintf(text, 300, "preferred length %" PRIu32 " leaves no room for %s",
+                 cd->preferred_length, its);
+        return CODE_INVALID_ARGUMENT;
+    }
+    if (d != NULL && d->n_pools > 0 && (d->family != family || d->unit != unit)) {
+        snprintf(text, 300, "domain %s has pools of %s", cd->domain,
+                 pools_unit_text(d->family, d->unit, other));
+        return CODE_FAILED_PRECONDITION;
+    }
+    if (c != NULL && (c->family != family || c->unit != unit)) {
+        snprintf(text, 300, "partition %s is for %s, the domain is for %s", cd->partition,
+                 pools_unit_text(c->family, c->unit, other), its);
+        return CODE_FAILED_PRECONDITION;
+    }
+    return CODE_OK;
+}
+
 static void create_domain(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                           Openapmi__V1__CreateDomain *cd) {
     struct entity *en = s->entity;
@@ -458,10 +495,11 @@ static void create_domain(struct pools *p, struct txn *t, struct apmi_session *s
     Openapmi__V1__Status st = OPENAPMI__V1__STATUS__INIT;
     Openapmi__V1__Thresholds th = OPENAPMI__V1__THRESHOLDS__INIT;
     char text[300] = "";
-    if (cd->af != OPENAPMI__V1__ADDRESS_FAMILY__IPV4 &&
-        cd->af != OPENAPMI__V1__ADDRESS_FAMILY__AF_UNSPECIFIED) {
-        st.code = CODE_INVALID_ARGUMENT; /* APM-005 */
-        snprintf(text, sizeof text, "only IPv4 domains are managed here");
+    uint8_t family, unit;
+    kind_of(cd->af, cd->delegated_length, &family, &unit);
+    st.code = kind_refused(p, en, d, cd, family, unit, text);
+    if (st.code != CODE_OK) {
+        L_WARN("%s domain %s is refused: %s", en->system_id, cd->domain, text);
     } else if (d != NULL && d->n_pools > 0 && strcmp(d->partition->name, cd->partition) != 0) {
         st.code = CODE_FAILED_PRECONDITION; /* APM-015 */
         snprintf(text, sizeof text, "domain %s has pools of partition %s", cd->domain,
@@ -478,6 +516,8 @@ static void create_domain(struct pools *p, struct txn *t, struct apmi_session *s
                                .profile = cd->domain_profile,
                                .group = cd->subscriber_group,
                                .instance = cd->routing_instance,
+                               .family = family,
+                               .unit = unit,
                                .preferred_len = (uint8_t)cd->preferred_length,
                                .next_seq = d ? d->next_seq : 0,
                                .next_ordinal = d ? d->next_ordinal : 0,
@@ -560,6 +600,50 @@ static bool has_conflicts(const struct domain *d) {
     return false;
 }
 
+/* The family of the listed pools: 0 when there are none, 46 when there are some of each. */
+static unsigned listed_family(Openapmi__V1__Pool *const *all, size_t n) {
+    bool four = false, six = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!all[i]->local) {
+            *(all[i]->prefix->address.len == 16 ? &six : &four) = true;
+        }
+    }
+    return four && six ? 46 : six ? 6 : four ? 4 : 0;
+}
+
+/* P-23. The entity made the domain anew, of another kind, and lists nothing of the old one: that
+ * one goes. False: the session is over, or the domain is gone and it was told. */
+static bool kind_agreed(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
+                        struct domain *d, const Openapmi__V1__PoolSync *last,
+                        Openapmi__V1__Pool *const *all, size_t n) {
+    uint8_t family, unit;
+    unsigned listed = listed_family(all, n);
+    kind_of(last->af, last->delegated_length, &family, &unit);
+    if ((listed != 0 && listed != family) || last->preferred_length > unit) {
+        char text[POOLS_DOMAIN_NAME_MAX + 80];
+        snprintf(text, sizeof text, "domain %s is of IPv%u, its pools or preferred length are not",
+                 d->name, family);
+        apmi_end(t, s, CODE_INVALID_ARGUMENT, text);
+        return false;
+    }
+    if (family == d->family && unit == d->unit) {
+        return true;
+    }
+    if (listed != 0 && listed == d->family) { /* which of its pools are of the old kind? */
+        apmi_end(t, s, CODE_INVALID_ARGUMENT, "a domain with pools changed its delegated length");
+        return false;
+    }
+    L_INFO("%s made domain %s anew, of another kind: its %" PRIu32 " pools are free again",
+           d->entity->system_id, d->name, d->n_pools);
+    char name[POOLS_NAME_MAX + 1];
+    snprintf(name, sizeof name, "%s", d->name);
+    domain_delete(p, t, d);
+    Openapmi__V1__PoolSyncResult r = OPENAPMI__V1__POOL_SYNC_RESULT__INIT;
+    pool_sync_reply(t, s, msg_id, &r, name, CODE_NOT_FOUND,
+                    "the domain was of another kind: create it");
+    return false;
+}
+
 /* All parts are there. */
 static void pool_sync_whole(struct pools *p, struct txn *t, struct apmi_session *s, uint64_t msg_id,
                             struct domain *d, const Openapmi__V1__PoolSync *last) {
@@ -570,6 +654,20 @@ static void pool_sync_whole(struct pools *p, struct txn *t, struct apmi_session 
     r.thresholds = &th;
     size_t n = s->n_part_pools + last->n_pool, at = 0;
     uint8_t ours[32];
+    Openapmi__V1__Pool **all = arena_alloc(a, (n + 1) * sizeof *all);
+    for (size_t i = 0; i < s->n_parts; i++) {
+        const Openapmi__V1__PoolSync *part = s->parts[i]->m->pool_sync;
+        for (size_t k = 0; k < part->n_pool; k++) {
+            all[at++] = part->pool[k];
+        }
+    }
+    for (size_t k = 0; k < last->n_pool; k++) {
+        all[at++] = last->pool[k];
+    }
+    if (!kind_agreed(p, t, s, msg_id, d, last, all, n)) {
+        arena_free(a);
+        return;
+    }
     adjust_partition(p, t, d, last);
     if (n == 0 && last->digest.len == 32) {
         domain_digest(d, ours);
@@ -583,16 +681,6 @@ static void pool_sync_whole(struct pools *p, struct txn *t, struct apmi_session 
         }
         sync_domain_agreed(p, t, s, d);
     } else {
-        Openapmi__V1__Pool **all = arena_alloc(a, (n + 1) * sizeof *all);
-        for (size_t i = 0; i < s->n_parts; i++) {
-            const Openapmi__V1__PoolSync *part = s->parts[i]->m->pool_sync;
-            for (size_t k = 0; k < part->n_pool; k++) {
-                all[at++] = part->pool[k];
-            }
-        }
-        for (size_t k = 0; k < last->n_pool; k++) {
-            all[at++] = last->pool[k];
-        }
         sync_domain(p, t, s, d, all, n, &r, a);
     }
     if (d->n_pools == 0 && !d->created_here && s->phase != PHASE_IN_STEP) {

@@ -17,6 +17,8 @@ LOGGER_MODULE(pools);
 struct partition_cfg *partition_cfg_of(const struct object *o) {
     const struct apm_partition *in = o->doc->data;
     struct partition_cfg *c = MEM_NEW(struct partition_cfg);
+    c->family = in->address_family == APM_ADDRESS_FAMILY_IPV6 ? 6 : 4;
+    c->unit = in->has_delegated_prefix_len ? in->delegated_prefix_len : (uint8_t)ip_bits(c->family);
     c->min_len = in->min_prefix_len;
     c->max_len = in->max_prefix_len;
     c->low_percent = in->has_free_prefix_utilization ? in->free_prefix_utilization : 0;

@@ -70,33 +70,73 @@ static enum err_code check_reservations(const char *name, const struct partition
 /* Ranges that no host may have as its address (RFC 6890). */
 static enum err_code check_range(const char *name, const struct ip_prefix *px, struct err *e) {
     static const struct {
-        uint32_t first;
-        uint8_t len;
-        const char *what;
-    } ranges[] = {
-        {0, 8, "\"this network\""}, {127u << 24, 8, "loopback"}, {224u << 24, 4, "multicast"}};
+        const char *range, *what;
+    } ranges[] = {{"0.0.0.0/8", "\"this network\""},
+                  {"127.0.0.0/8", "loopback"},
+                  {"224.0.0.0/4", "multicast"},
+                  {"::/96", "the unspecified address, loopback and IPv4-compatible addresses"},
+                  {"::ffff:0:0/96", "IPv4-mapped addresses"},
+                  {"fe80::/10", "link-local addresses"},
+                  {"ff00::/8", "multicast"}};
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
-        struct ip_prefix no = {ip4(ranges[i].first), ranges[i].len};
-        char text[IP_TEXT_MAX], range[IP_TEXT_MAX];
-        if (ip_prefix_overlaps(px, &no)) {
+        struct ip_prefix no;
+        char text[IP_TEXT_MAX];
+        if (ip_prefix_parse(ranges[i].range, &no, NULL) == ERR_OK && ip_prefix_overlaps(px, &no)) {
             return at_root(e, ERR_INVALID, name, px,
                            "The root prefix %s has no addresses for subscribers: %s is for %s.",
-                           ip_prefix_format(px, text), ip_prefix_format(&no, range),
-                           ranges[i].what);
+                           ip_prefix_format(px, text), ranges[i].range, ranges[i].what);
         }
+    }
+    return ERR_OK;
+}
+
+/* What a partition is for goes together: lengths, family, delegation. */
+static enum err_code check_kind(const char *name, const struct partition_cfg *c, struct err *e) {
+    enum { IPV4_LEN_MAX = 30 }; /* longer ones have no address between the lowest and the highest */
+    char path[ERR_PATH_MAX];
+    if (c->family == 4 && c->max_len > IPV4_LEN_MAX) {
+        snprintf(path, sizeof path, "/weft-apm:apm/inet-pool/partition=%s/max-prefix-len", name);
+        return err_set(e, ERR_INVALID, path,
+                       "max-prefix-len is from 8 to %d in a partition of IPv4, not %u.",
+                       IPV4_LEN_MAX, c->max_len);
+    }
+    snprintf(path, sizeof path, "/weft-apm:apm/inet-pool/partition=%s/delegated-prefix-len", name);
+    if (c->family == 4 && c->unit != ip_bits(4)) {
+        return err_set(e, ERR_INVALID, path,
+                       "Only IPv6 prefixes are delegated: "
+                       "delegated-prefix-len needs address-family ipv6.");
+    }
+    if (c->unit < c->max_len) {
+        return err_set(
+            e, ERR_INVALID, path,
+            "delegated-prefix-len %u is below max-prefix-len %u: the smallest pool would "
+            "hold no prefix to delegate.",
+            c->unit, c->max_len);
     }
     return ERR_OK;
 }
 
 static enum err_code check_roots(const char *name, const struct partition_cfg *c, struct err *e) {
     char text[IP_TEXT_MAX];
+    ERR_TRY(check_kind(name, c, e));
     for (size_t i = 0; i < c->n_roots; i++) {
         const struct ip_prefix *px = &c->roots[i].prefix;
+        if (px->addr.family != c->family) {
+            return at_root(e, ERR_INVALID, name, px,
+                           "The root prefix %s is not of the partition's address-family, ipv%u.",
+                           ip_prefix_format(px, text), c->family);
+        }
         if (px->len < c->min_len || px->len > c->max_len) {
             return at_root(e, ERR_INVALID, name, px,
                            "The root prefix %s is outside the partition's limits: its length must "
                            "be from min-prefix-len %u to max-prefix-len %u.",
                            ip_prefix_format(px, text), c->min_len, c->max_len);
+        }
+        if (c->max_len - px->len > PREFIX_TREE_DEPTH_MAX) {
+            return at_root(
+                e, ERR_INVALID, name, px,
+                "The root prefix %s is more than %d bits shorter than max-prefix-len %u.",
+                ip_prefix_format(px, text), PREFIX_TREE_DEPTH_MAX, c->max_len);
         }
         ERR_TRY(check_range(name, px, e));
         ERR_TRY(check_reservations(name, c, &c->roots[i], e));
@@ -210,15 +250,11 @@ static uint64_t allocated_outside(const struct prefix_tree *tree, const struct i
     struct ip_prefix at = *root;
     uint64_t n = 0;
     *wider = false;
-    bool more = false;
+    bool more;
     /* The tree is walked from the root's beginning: a cursor just before it. */
     struct ip_prefix before;
-    if (ip4_value(&root->addr) > 0) {
-        before = ip4_prefix(ip4_value(&root->addr) - 1, 32);
-        more = prefix_tree_next(tree, &before, PREFIX_SEE_ALLOCATED, &info);
-    } else {
-        more = prefix_tree_next(tree, NULL, PREFIX_SEE_ALLOCATED, &info);
-    }
+    more = prefix_tree_next(tree, ip_prefix_before(root, &before) ? &before : NULL,
+                            PREFIX_SEE_ALLOCATED, &info);
     for (; more && ip_prefix_contains(root, &info.prefix);
          more = prefix_tree_next(tree, &at, PREFIX_SEE_ALLOCATED, &info)) {
         at = info.prefix;
@@ -297,7 +333,7 @@ static enum err_code check_limits(const struct partition *pt, const struct parti
                                   struct err *e) {
     struct prefix_stats st;
     prefix_tree_stats(pt->tree, &st);
-    for (unsigned len = c->max_len + 1u; len <= 32; len++) {
+    for (unsigned len = c->max_len + 1u; len <= ip_bits(c->family); len++) {
         uint64_t n = st.allocated_blocks[len];
         if (n > 0) {
             char path[ERR_PATH_MAX];
@@ -324,8 +360,7 @@ static enum err_code check_held(struct pools *p, const struct partition *pt,
             enum prefix_state state = prefix_tree_lookup(pt->tree, &rc->prefix, &info);
             bool more = state == PREFIX_ALLOCATED || state == PREFIX_SPLIT;
             if (more && state == PREFIX_SPLIT) {
-                at = ip4_prefix(ip4_value(&rc->prefix.addr) - 1, 32);
-                more = prefix_tree_next(pt->tree, ip4_value(&rc->prefix.addr) > 0 ? &at : NULL,
+                more = prefix_tree_next(pt->tree, ip_prefix_before(&rc->prefix, &at) ? &at : NULL,
                                         PREFIX_SEE_ALLOCATED, &info);
             }
             for (; more && ip_prefix_overlaps(&rc->prefix, &info.prefix);
@@ -370,6 +405,16 @@ static enum err_code check_in_use(struct pools *p, struct txn *t, const char *na
     if (c == NULL) {
         return ERR_OK;
     }
+    if (pt->n_pools > 0 &&
+        (prefix_tree_family(pt->tree) != c->family || (pt->unit != 0 && pt->unit != c->unit))) {
+        char path[ERR_PATH_MAX], is[POOLS_UNIT_TEXT_MAX], to[POOLS_UNIT_TEXT_MAX];
+        snprintf(path, sizeof path, "/weft-apm:apm/inet-pool/partition=%s", name);
+        return err_set(e, ERR_IN_USE, path,
+                       "%zu %s of it allocated as %s: it can't be made one of %s.", pt->n_pools,
+                       pt->n_pools == 1 ? "prefix is" : "prefixes are",
+                       pools_unit_text(prefix_tree_family(pt->tree), pt->unit, is),
+                       pools_unit_text(c->family, c->unit, to));
+    }
     ERR_TRY(check_merges(pt, c, e));
     ERR_TRY(check_limits(pt, c, e));
     return check_held(p, pt, c, e);
@@ -405,8 +450,8 @@ static enum err_code check_profile(struct pools *p, struct txn *t, const struct 
         if (m == NULL || strcmp(m->profile, in->name) != 0 || d->preferred_len == 0) {
             continue;
         }
-        struct ip_prefix px = ip4_prefix(0, d->preferred_len);
-        uint64_t need = in->apportion_threshold + ip_prefix_usable(&px);
+        struct ip_prefix px = {.addr.family = d->family, .len = d->preferred_len};
+        uint64_t need = ip_count_add(in->apportion_threshold, pool_units(&px, d->unit));
         if (in->reclaim_threshold <= need) {
             txn_warn(t,
                      "profile %s: reclaim-threshold %" PRIu32 " is not above %" PRIu64
@@ -424,7 +469,7 @@ static enum err_code check_profile(struct pools *p, struct txn *t, const struct 
  */
 
 static int by_number(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
 }
 
@@ -434,7 +479,7 @@ static uint64_t would_drain(const struct domain *d, const struct profile *pr) {
     if (pr == NULL || !pr->automatic || !d->have_stats) {
         return 0;
     }
-    uint32_t *used = mem_array(NULL, d->n_pools + 1, sizeof *used);
+    uint64_t *used = mem_array(NULL, d->n_pools + 1, sizeof *used);
     uint32_t n = 0;
     uint64_t hit = 0, free = d->free;
     for (uint32_t i = 0; i < d->n_pools; i++) {
@@ -452,7 +497,7 @@ static uint64_t would_drain(const struct domain *d, const struct profile *pr) {
             break;
         }
         hit += used[i];
-        free -= total;
+        free -= total < free ? total : free;
     }
     mem_free(used);
     return hit;
@@ -513,7 +558,7 @@ static enum err_code check_guard(struct pools *p, struct txn *t, struct err *e) 
     if (o != NULL) {
         percent = ((const struct system_settings *)o->doc->data)->guard_rails.drain_percent;
     }
-    if (hit > 0 && hit * 100 > all * percent) {
+    if (hit > 0 && (prefix_count)hit * 100 > (prefix_count)all * percent) {
         if (!txn_force(t)) {
             return err_rail(
                 e, err_set(e, ERR_REFUSED, "/weft-apm:apm",
@@ -584,9 +629,8 @@ static void retire(struct txn *t, const struct partition *pt, const struct ip_pr
 static void retire_rest(struct txn *t, const struct partition *pt, const struct ip_prefix *root,
                         const struct ip_prefix *to) {
     for (unsigned len = root->len + 1u; len <= to->len; len++) {
-        uint32_t bit = UINT32_C(1) << (32 - len);
-        uint32_t mask = len == 32 ? UINT32_MAX : ~(bit - 1);
-        struct ip_prefix half = ip4_prefix((ip4_value(&to->addr) & mask) ^ bit, len);
+        struct ip_prefix half = ip_prefix_of(&to->addr, len);
+        ip_set_bit(&half.addr, len - 1, !ip_bit(&half.addr, len - 1));
         retire(t, pt, &half);
     }
 }

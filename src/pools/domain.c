@@ -20,6 +20,19 @@ const char *pool_state_name(uint8_t state) {
     return state >= 1 && state <= POOL_STATE_MAX ? names[state] : "unknown";
 }
 
+char *pools_unit_text(unsigned family, unsigned unit, char out[POOLS_UNIT_TEXT_MAX]) {
+    if (unit == ip_bits(family)) {
+        snprintf(out, POOLS_UNIT_TEXT_MAX, "IPv%u addresses", family);
+    } else {
+        snprintf(out, POOLS_UNIT_TEXT_MAX, "IPv%u prefixes of length %u", family, unit);
+    }
+    return out;
+}
+
+uint64_t pool_units(const struct ip_prefix *px, unsigned unit) {
+    return px->addr.family == 4 ? ip_prefix_usable(px) : ip_prefix_parts(px, unit);
+}
+
 /* ---- names (APM-033..035) -------------------------------------------------------------------- */
 
 void pool_name_make(const char *domain, uint32_t seq, char out[POOLS_NAME_MAX + 16]) {
@@ -94,7 +107,7 @@ struct pool *domain_pool_named(struct domain *d, const char *name) {
 
 struct pool *domain_pool_prefix(struct domain *d, const struct ip_prefix *px) {
     for (uint32_t i = 0; i < d->n_pools; i++) {
-        if (d->pools[i].address == ip4_value(&px->addr) && d->pools[i].len == px->len) {
+        if (ip_prefix_eq(&d->pools[i].prefix, px)) {
             return &d->pools[i];
         }
     }
@@ -149,7 +162,7 @@ static bool choose(struct pools *p, struct domain *d, unsigned len, struct ip_pr
                    struct prefix_conflict *why) {
     struct partition *pt = d->partition;
     *why = (struct prefix_conflict){.reason = PREFIX_WHY_EXHAUSTED};
-    if (pt->tree == NULL || pt->cfg == NULL || d->n_pools >= POOLS_PER_DOMAIN_MAX) {
+    if (pt->tree == NULL || !domain_fits(d) || d->n_pools >= POOLS_PER_DOMAIN_MAX) {
         return false;
     }
     const struct profile *prof = pools_profile_of(p, d->entity);
@@ -179,7 +192,7 @@ unsigned domain_wanted_length(const struct domain *d, uint32_t asked) {
     if (d->preferred_len != 0) {
         return d->preferred_len;
     }
-    return d->partition->cfg != NULL ? d->partition->cfg->max_len : 32;
+    return d->partition->cfg != NULL ? d->partition->cfg->max_len : d->unit;
 }
 
 struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, unsigned len,
@@ -199,15 +212,11 @@ struct pool *domain_apportion(struct pools *p, struct txn *t, struct domain *d, 
     }
     domain_put(p, t, &dr, d->id);
     uint32_t now = (uint32_t)txn_now_s(t);
-    struct pool_rec r = {.address = ip4_value(&px.addr),
-                         .len = px.len,
-                         .state = POOL_ALLOCATING,
-                         .seq = seq,
-                         .allocated_at = now,
-                         .since = now};
+    struct pool_rec r = {
+        .prefix = px, .state = POOL_ALLOCATING, .seq = seq, .allocated_at = now, .since = now};
     pool_put(p, t, d, ordinal, &r);
     struct pool *po = domain_pool(d, ordinal);
-    po->total = (uint32_t)ip_prefix_usable(&px); /* until the entity says what it counts */
+    po->total = pool_units(&px, d->unit); /* until the entity says what it counts */
     d->stats.allocations++;
     d->stats.last_allocation = txn_now_s(t);
     p->stats.allocations++;

@@ -218,6 +218,8 @@ static enum err_code fold_domain(struct pools *p, uint32_t id, const void *v, si
     set_text(&d->profile, r.profile);
     set_text(&d->group, r.group);
     set_text(&d->instance, r.instance);
+    d->family = r.family;
+    d->unit = r.unit;
     d->preferred_len = r.preferred_len;
     d->next_seq = r.next_seq;
     d->next_ordinal = r.next_ordinal;
@@ -307,7 +309,11 @@ static enum err_code fold_pool(struct pools *p, uint32_t domain, uint32_t ordina
     struct pool_rec r;
     ERR_TRY(pool_rec_decode(v, n, &r, e));
     struct pool *po = there ? &d->pools[i] : pool_insert(p, d, i, ordinal);
-    bool same = there && po->address == r.address && po->len == r.len &&
+    if (r.prefix.addr.family != d->family) {
+        pool_rec_free(&r);
+        return err_set(e, ERR_MALFORMED, NULL, "a pool of domain %s is of another family", d->name);
+    }
+    bool same = there && ip_prefix_eq(&po->prefix, &r.prefix) &&
                 pool_state_managed(po->state) == pool_state_managed(r.state);
     if (there) {
         pool_count(d, po, -1);
@@ -315,8 +321,7 @@ static enum err_code fold_pool(struct pools *p, uint32_t domain, uint32_t ordina
     if (there && !same) {
         tree_leave(d, po);
     }
-    po->address = r.address;
-    po->len = r.len;
+    po->prefix = r.prefix;
     po->state = r.state;
     po->flags = r.flags;
     po->code = r.code;
@@ -444,14 +449,22 @@ static bool split_name(const char *key, size_t len, size_t tail, const char **re
     return true;
 }
 
+/* The name ends at the first NUL: an address of 4 or 16 bytes and a length follow. */
+static bool retiring_key(const char *key, size_t len, struct ip_prefix *px) {
+    const char *rest;
+    size_t n = strnlen(key, len) + 6 == len ? 4 : 16;
+    if (!split_name(key, len, n + 1, &rest)) {
+        return false;
+    }
+    *px = (struct ip_prefix){.addr.family = n == 4 ? 4 : 6, .len = (uint8_t)rest[n]};
+    memcpy(px->addr.bytes, rest, n);
+    return ip_prefix_aligned(px);
+}
+
 static enum err_code fold_retiring(struct pools *p, const char *key, size_t len, const void *v,
                                    struct err *e) {
-    const char *rest;
-    if (!split_name(key, len, 5, &rest) || (uint8_t)rest[4] > 32) {
-        return err_set(e, ERR_MALFORMED, NULL, "the key of the retiring root is damaged");
-    }
-    struct ip_prefix px = ip4_prefix(be32(rest), (uint8_t)rest[4]);
-    if (!ip_prefix_aligned(&px)) {
+    struct ip_prefix px;
+    if (!retiring_key(key, len, &px)) {
         return err_set(e, ERR_MALFORMED, NULL, "the key of the retiring root is damaged");
     }
     struct partition *pt = partition_get(p, key, v != NULL);
@@ -591,8 +604,8 @@ bool pools_state_encode(void *self, const char *key, size_t key_len, struct buf 
         }
         return a != NULL;
     }
-    if (key[6] == REC_RETIRING && split_name(k, n, 5, &rest)) {
-        struct ip_prefix px = ip4_prefix(be32(rest), (uint8_t)rest[4] & 63);
+    struct ip_prefix px;
+    if (key[6] == REC_RETIRING && retiring_key(k, n, &px)) {
         struct partition *pt = partition_get(p, k, false);
         bool there = pt != NULL && partition_retiring(pt, &px) != NULL;
         if (there) {

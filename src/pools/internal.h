@@ -80,6 +80,8 @@ struct root_cfg {
 };
 
 struct partition_cfg {
+    uint8_t family; /* 4 or 6 */
+    uint8_t unit;   /* length of what is counted: 32, 128, or that of delegated prefixes */
     uint8_t min_len, max_len;
     uint8_t low_percent; /* 0: no warning */
     struct root_cfg *roots;
@@ -108,7 +110,7 @@ struct holder {
 
 struct sample {
     uint32_t time_s; /* 0: none */
-    uint32_t total, allocated, used;
+    uint64_t total, allocated, used;
 };
 
 /* A partition that is configured, or that some domain names or some pool lies in. */
@@ -116,6 +118,7 @@ struct partition {
     char *name;
     struct partition_cfg *cfg; /* NULL: not configured */
     struct prefix_tree *tree;  /* NULL: neither configured nor anything allocated */
+    uint8_t unit;              /* as configured last; 0: never, single addresses are counted */
     struct list retiring;      /* struct retiring: removed roots that still hold pools */
     size_t n_domains;          /* that name it */
     size_t n_pools;            /* in its tree */
@@ -163,16 +166,17 @@ struct pool_extra {
     char *note; /* the conflict in a sentence */
 };
 
-/* 40 bytes: there may be a million. */
+/* 64 bytes: there may be a million. */
 struct pool {
-    uint32_t address; /* host order */
-    uint32_t ordinal; /* place in the domain's order; names the record */
+    uint64_t total, used;     /* volatile: as the entity reports */
+    struct pool_extra *extra; /* NULL: nothing special */
+    uint32_t ordinal;         /* place in the domain's order; names the record */
     uint32_t seq;
-    uint32_t total, used;            /* volatile: as the entity reports */
-    uint32_t allocated_at, since;    /* UTC seconds; `since`: of the state */
-    uint8_t len, state, flags, code; /* code: 1..7 for C1..C7 */
-    struct pool_extra *extra;        /* NULL: nothing special */
+    uint32_t allocated_at, since; /* UTC seconds; `since`: of the state */
+    struct ip_prefix prefix;
+    uint8_t state, flags, code; /* code: 1..7 for C1..C7 */
 };
+_Static_assert(sizeof(struct pool) == 64, "a pool fills a cache line");
 
 enum alarm_type { ALARM_APPORTION, ALARM_RECLAIM, ALARM_TYPES }; /* stored */
 
@@ -197,6 +201,8 @@ struct domain {
     char *name;
     struct partition *partition;
     char *profile, *group, *instance; /* the entity's own words; "" when not given */
+    uint8_t family;                   /* 4 or 6 */
+    uint8_t unit; /* length of what it gives to subscribers: 32, 128, or of delegated prefixes */
     uint8_t preferred_len;
     uint32_t next_seq, next_ordinal;
     int64_t created_s;
@@ -316,7 +322,7 @@ struct pools {
 enum {
     REC_ENTITY = 'a',   /* be32 id */
     REC_DOMAIN = 'b',   /* be32 id */
-    REC_RETIRING = 'c', /* partition name, 0, be32 address, length */
+    REC_RETIRING = 'c', /* partition name, 0, address of 4 or 16 bytes, length */
     REC_POOL = 'd',     /* be32 domain, be32 ordinal */
     REC_ALARM = 'e',    /* be32 domain, type */
     REC_ANSWER = 'f',   /* be32 entity, alarm id */
@@ -344,13 +350,15 @@ struct entity_rec {
 struct domain_rec {
     uint32_t entity;
     char *name, *partition, *profile, *group, *instance;
+    uint8_t family, unit; /* as in struct domain */
     uint8_t preferred_len;
     uint32_t next_seq, next_ordinal;
     int64_t created_s;
 };
 struct pool_rec {
-    uint32_t address, seq, allocated_at, since;
-    uint8_t len, state, flags, code;
+    struct ip_prefix prefix;
+    uint32_t seq, allocated_at, since;
+    uint8_t state, flags, code;
     char *name, *note; /* NULL unless SEQ_FOREIGN, or a conflict */
 };
 struct alarm_rec {
@@ -463,6 +471,10 @@ void partition_release(struct partition *pt, const struct ip_prefix *px);
 void partition_retire_add(struct partition *pt, const struct ip_prefix *px);
 void partition_retire_del(struct partition *pt, const struct ip_prefix *px);
 struct retiring *partition_retiring(struct partition *pt, const struct ip_prefix *px);
+unsigned partition_family(const struct partition *pt); /* 4 or 6 */
+/* A number of single addresses as what the partition counts: addresses or delegated prefixes;
+ * saturated. */
+uint64_t partition_units(const struct partition *pt, prefix_count addresses);
 /* Edge-triggered low-water warning (APM-016). `t` may be NULL: no event. */
 void partition_check_low(struct pools *p, struct txn *t, struct partition *pt);
 /* Tells the domains that wait for prefixes where there is space again (P-22); the clock's work. */
@@ -489,8 +501,18 @@ const struct profile *pools_profile_of(const struct pools *p, const struct entit
  */
 
 static inline struct ip_prefix pool_prefix(const struct pool *po) {
-    return ip4_prefix(po->address, po->len);
+    return po->prefix;
 }
+/* Does the partition hold what the domain gives to its subscribers? */
+static inline bool domain_fits(const struct domain *d) {
+    const struct partition_cfg *c = d->partition->cfg;
+    return c != NULL && c->family == d->family && c->unit == d->unit;
+}
+/* "IPv4 addresses", "IPv6 addresses" or "IPv6 prefixes of length 56". */
+enum { POOLS_UNIT_TEXT_MAX = 48 };
+char *pools_unit_text(unsigned family, unsigned unit, char out[POOLS_UNIT_TEXT_MAX]);
+/* What planning counts in a pool: addresses (APM-023), or delegated prefixes; saturated. */
+uint64_t pool_units(const struct ip_prefix *px, unsigned unit);
 /* Does its prefix take part in the partition's tree? */
 static inline bool pool_state_managed(uint8_t state) {
     return state >= POOL_ALLOCATING && state <= POOL_REMOVING;

@@ -31,6 +31,16 @@ static const char *const order_words[] = {
     [OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL] = "rm",
 };
 
+/* The address in an order's id: of IPv6 the four words in one. */
+static uint32_t address_tag(const struct pool *po) {
+    uint32_t tag = 0;
+    for (size_t i = 0; i < sizeof po->prefix.addr.bytes; i += 4) {
+        const uint8_t *b = po->prefix.addr.bytes + i;
+        tag ^= (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+    }
+    return tag;
+}
+
 void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct pool *po,
                 Openapmi__V1__OrderType type) {
     if (d->entity->session == NULL) {
@@ -38,7 +48,7 @@ void order_pool(struct pools *p, struct txn *t, struct domain *d, const struct p
     }
     char id[96], name[POOLS_NAME_MAX + 16];
     snprintf(id, sizeof id, "o.%s.%" PRIu32 ".%" PRIu32 ".%" PRIx32 ".%" PRIu32 ".%" PRIu64,
-             order_words[type], d->id, po->ordinal, po->address, po->since, ++p->order_seq);
+             order_words[type], d->id, po->ordinal, address_tag(po), po->since, ++p->order_seq);
     pool_name(d, po, name);
     order_msg o = OPENAPMI__V1__ORDER__INIT;
     o.order_id = id;
@@ -328,7 +338,7 @@ static void order_id_result(struct pools *p, struct txn *t, struct apmi_session 
     }
     struct domain *d = id < p->n_domains ? p->domains[id] : NULL;
     struct pool *po = d && d->entity == apmi_entity(s) ? domain_pool(d, ordinal) : NULL;
-    if (po == NULL || po->address != address || po->since != since) {
+    if (po == NULL || address_tag(po) != address || po->since != since) {
         L_DBG("order %s is answered late: nothing fits it", r->order_id);
         return;
     }
@@ -341,8 +351,9 @@ static void order_id_result(struct pools *p, struct txn *t, struct apmi_session 
 }
 
 static bool has_prefix(const struct pool *po, const Openapmi__V1__Prefix *px) {
-    return px != NULL && px->address.len == 4 && px->length == po->len &&
-           memcmp(px->address.data, ip4(po->address).bytes, 4) == 0;
+    return px != NULL && px->address.len == (po->prefix.addr.family == 6 ? 16 : 4) &&
+           px->length == po->prefix.len &&
+           memcmp(px->address.data, po->prefix.addr.bytes, px->address.len) == 0;
 }
 
 /* Results may be repeated, and come late; names of pools come again (APM-035). What was said of an
@@ -434,18 +445,19 @@ void stats_handle(struct pools *p, struct txn *t, struct apmi_session *s,
     if (d == NULL) {
         return;
     }
-    if (m->free <= UINT32_MAX && m->used <= UINT32_MAX) {
-        domain_set_usage(d, m->free, m->free + m->used, m->used);
+    uint64_t most = d->family == 4 ? UINT32_MAX : UINT64_MAX;
+    if (m->free <= most && m->used <= most) {
+        domain_set_usage(d, m->free, ip_count_add(m->free, m->used), m->used);
         d->have_stats = true;
     }
     for (size_t i = 0; i < m->n_pool; i++) {
         const Openapmi__V1__Pool *pm = m->pool[i];
         struct pool *po = pm->local ? NULL : domain_pool_named(d, pm->name);
-        if (po == NULL || pm->total > UINT32_MAX || pm->used > pm->total) {
+        if (po == NULL || pm->total > most || pm->used > pm->total) {
             continue;
         }
-        po->total = (uint32_t)pm->total;
-        po->used = (uint32_t)pm->used;
+        po->total = pm->total;
+        po->used = pm->used;
         if (po->state == POOL_ALLOCATING) {
             pool_confirmed(p, t, d, po->ordinal);
         } else if (po->state == POOL_DRAIN && (pm->state == OPENAPMI__V1__POOL_STATE__DRAINING ||

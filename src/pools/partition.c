@@ -11,7 +11,37 @@
 
 LOGGER_MODULE(pools);
 
-enum { LEN_MIN = 1, LEN_MAX = 32 }; /* of a partition that isn't configured any more */
+enum { LEN_MIN = 1 }; /* of a partition that isn't configured any more */
+
+unsigned partition_family(const struct partition *pt) {
+    return pt->cfg != NULL ? pt->cfg->family : pt->tree != NULL ? prefix_tree_family(pt->tree) : 4;
+}
+
+uint64_t partition_units(const struct partition *pt, prefix_count addresses) {
+    unsigned bits = ip_bits(partition_family(pt));
+    prefix_count n = addresses >> (pt->unit != 0 && pt->unit < bits ? bits - pt->unit : 0);
+    return n > UINT64_MAX ? UINT64_MAX : (uint64_t)n;
+}
+
+/* A tree of the family for what was allocated: it is as wide as the family. One of another family
+ * that holds nothing goes. */
+static enum err_code tree_make(struct partition *pt, unsigned family, struct err *e) {
+    if (pt->tree != NULL && prefix_tree_family(pt->tree) != family && pt->n_pools == 0) {
+        prefix_tree_free(pt->tree);
+        pt->tree = NULL;
+    }
+    return pt->tree != NULL ? ERR_OK
+                            : prefix_tree_new(family, LEN_MIN, ip_bits(family), &pt->tree, e);
+}
+
+static unsigned lower(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
+/* A tree's root may be divided by so many bits only, which limits how long its prefixes may be. */
+static unsigned deepest(const struct ip_prefix *root) {
+    return root->len + (unsigned)PREFIX_TREE_DEPTH_MAX;
+}
 
 struct partition *partition_get(struct pools *p, const char *name, bool make) {
     struct partition *pt = map_get(&p->partitions, name);
@@ -265,6 +295,8 @@ static void converge_retiring(struct partition *pt) {
             continue;
         }
         if (!prefix_tree_root_find(pt->tree, &r->prefix, &info)) {
+            prefix_tree_set_limits(pt->tree, prefix_tree_min_len(pt->tree),
+                                   lower(prefix_tree_max_len(pt->tree), deepest(&r->prefix)), &e);
             prefix_tree_root_add(pt->tree, &r->prefix, UINT32_MAX, &e);
         } else if (!info.retiring && info.prefixes > 0) {
             prefix_tree_root_retire(pt->tree, &r->prefix, &e);
@@ -273,19 +305,36 @@ static void converge_retiring(struct partition *pt) {
 }
 
 static void converge(struct pools *p, struct partition *pt) {
-    unsigned min = pt->cfg ? pt->cfg->min_len : LEN_MIN;
-    unsigned max = pt->cfg ? pt->cfg->max_len : LEN_MAX;
     struct err e;
-    if (pt->tree == NULL) {
-        if (prefix_tree_new(4, min, max, &pt->tree, &e) != ERR_OK) {
-            L_ERR("partition %s: %s", pt->name, e.text);
-            prefix_tree_new(4, LEN_MIN, LEN_MAX, &pt->tree, &e);
-        }
+    unsigned family = partition_family(pt);
+    if (pt->tree != NULL && pt->cfg != NULL && pt->n_pools == 0 &&
+        prefix_tree_max_len(pt->tree) != pt->cfg->max_len) {
+        prefix_tree_free(pt->tree); /* nothing in it: no way from the old limits is needed */
+        pt->tree = NULL;
+    }
+    if (tree_make(pt, family, &e) != ERR_OK) {
+        L_ERR("partition %s: %s", pt->name, e.text);
+        return;
+    }
+    unsigned min = pt->cfg ? pt->cfg->min_len : LEN_MIN;
+    unsigned max = pt->cfg ? pt->cfg->max_len : ip_bits(family);
+    size_t n_roots = prefix_tree_root_count(pt->tree);
+    struct prefix_root_info root;
+    for (size_t i = 0; pt->cfg == NULL && i < n_roots; i++) {
+        prefix_tree_root_at(pt->tree, i, &root);
+        max = lower(max, deepest(&root.prefix));
     }
     /* As wide as both while roots change, then what is configured. */
     unsigned had_min = prefix_tree_min_len(pt->tree), had_max = prefix_tree_max_len(pt->tree);
-    prefix_tree_set_limits(pt->tree, min < had_min ? min : had_min, max > had_max ? max : had_max,
-                           &e);
+    unsigned wide = max > had_max ? max : had_max;
+    for (size_t i = 0; i < n_roots; i++) {
+        prefix_tree_root_at(pt->tree, i, &root);
+        wide = lower(wide, deepest(&root.prefix));
+    }
+    for (size_t i = 0; pt->cfg != NULL && i < pt->cfg->n_roots; i++) {
+        wide = lower(wide, deepest(&pt->cfg->roots[i].prefix));
+    }
+    prefix_tree_set_limits(pt->tree, lower(min, had_min), wide, &e);
     converge_old_roots(pt);
     converge_new_roots(pt);
     converge_retiring(pt);
@@ -299,6 +348,9 @@ static void converge(struct pools *p, struct partition *pt) {
 void partition_configure(struct pools *p, struct partition *pt, struct partition_cfg *cfg) {
     partition_cfg_free(pt->cfg);
     pt->cfg = cfg;
+    if (cfg != NULL) {
+        pt->unit = cfg->unit;
+    }
     converge(p, pt);
     if (cfg == NULL) {
         pt->low = false;
@@ -312,9 +364,10 @@ void partition_retire_add(struct partition *pt, const struct ip_prefix *px) {
         r->prefix = *px;
         list_append(&pt->retiring, &r->link);
     }
-    if (pt->tree == NULL) {
-        struct err e;
-        prefix_tree_new(4, LEN_MIN, LEN_MAX, &pt->tree, &e);
+    struct err e;
+    if (tree_make(pt, px->addr.family, &e) != ERR_OK) {
+        L_ERR("partition %s: %s", pt->name, e.text);
+        return;
     }
     /* A root that is still configured is about to be removed: that fold retires it. */
     converge_retiring(pt);
@@ -341,7 +394,7 @@ enum err_code partition_restore(struct partition *pt, const struct ip_prefix *px
                                 prefix_owner owner, prefix_tag tag, struct err *e) {
     struct prefix_conflict why;
     if (pt->tree == NULL) {
-        ERR_TRY(prefix_tree_new(4, LEN_MIN, LEN_MAX, &pt->tree, e));
+        ERR_TRY(tree_make(pt, px->addr.family, e));
     }
     ERR_TRY(prefix_tree_restore(pt->tree, px, tag, owner, &why, e));
     pt->n_pools++;

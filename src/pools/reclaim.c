@@ -108,10 +108,9 @@ void reclaim_decide(struct pools *p, struct txn *t, struct domain *d, const alar
     const char *first = a->n_candidate_pool > 0 ? a->candidate_pool[0] : "";
     snprintf(out->pool, sizeof out->pool, "%s", first);
     struct pool *po = domain_pool_named(d, first);
-    if (po != NULL && a->candidate_total > 0 && a->candidate_used <= a->candidate_total &&
-        a->candidate_total <= UINT32_MAX) {
-        po->used = (uint32_t)a->candidate_used;
-        po->total = (uint32_t)a->candidate_total;
+    if (po != NULL && a->candidate_total > 0 && a->candidate_used <= a->candidate_total) {
+        po->used = a->candidate_used;
+        po->total = a->candidate_total;
     }
     if (prof == NULL || !prof->automatic) {
         out->result = OPENAPMI__V1__ALARM_RESULT__ALARM_PENDING;

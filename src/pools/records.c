@@ -11,6 +11,9 @@
 enum {
     REC_VERSION = 1,
     ANSWER_VERSION = 2, /* 1: with its pools */
+    /* Of domains, pools and samples: 1 is IPv4, and counts of 32 bits. What is IPv4 is written as
+     * it always was. */
+    WIDE_VERSION = 2,
 };
 
 static void key_start(struct rec_key *k, char letter) {
@@ -61,7 +64,7 @@ struct rec_key rec_key_retiring(const char *partition, const struct ip_prefix *p
     struct rec_key k;
     key_start(&k, REC_RETIRING);
     key_bytes(&k, partition, strlen(partition) + 1);
-    key_be32(&k, ip4_value(&p->addr));
+    key_bytes(&k, (const char *)p->addr.bytes, p->addr.family == 6 ? 16 : 4);
     k.bytes[k.len++] = (char)p->len;
     return k;
 }
@@ -177,7 +180,7 @@ void entity_rec_free(struct entity_rec *r) {
 }
 
 void domain_rec_encode(const struct domain_rec *r, struct buf *out) {
-    buf_u8(out, REC_VERSION);
+    buf_u8(out, r->family == 6 ? WIDE_VERSION : REC_VERSION);
     buf_var(out, r->entity);
     buf_blob_str(out, r->name);
     buf_blob_str(out, r->partition);
@@ -188,12 +191,17 @@ void domain_rec_encode(const struct domain_rec *r, struct buf *out) {
     buf_var(out, r->next_seq);
     buf_var(out, r->next_ordinal);
     put_time(out, r->created_s);
+    if (r->family == 6) {
+        buf_u8(out, r->unit);
+    }
 }
 
 enum err_code domain_rec_decode(const void *p, size_t n, struct domain_rec *r, struct err *e) {
     *r = (struct domain_rec){.entity = 0};
     struct cur c = cur_of(p, n);
-    ERR_TRY(version_check(&c, e));
+    uint8_t version;
+    ERR_TRY(version_upto(&c, WIDE_VERSION, &version, e));
+    r->family = version == 1 ? 4 : 6;
     r->entity = get_u32(&c);
     r->name = get_text(&c, POOLS_NAME_MAX);
     r->partition = get_text(&c, POOLS_NAME_MAX);
@@ -204,8 +212,10 @@ enum err_code domain_rec_decode(const void *p, size_t n, struct domain_rec *r, s
     r->next_seq = get_u32(&c);
     r->next_ordinal = get_u32(&c);
     r->created_s = get_time(&c);
+    r->unit = version == 1 ? 32 : cur_u8(&c);
     enum err_code rc = finish(&c, "domain", e);
-    if (rc == ERR_OK && (r->name[0] == '\0' || r->preferred_len > 32)) {
+    if (rc == ERR_OK && (r->name[0] == '\0' || r->preferred_len > r->unit || r->unit < 1 ||
+                         r->unit > ip_bits(r->family))) {
         rc = err_set(e, ERR_MALFORMED, NULL, "the domain record is damaged");
     }
     if (rc != ERR_OK) {
@@ -224,9 +234,10 @@ void domain_rec_free(struct domain_rec *r) {
 }
 
 void pool_rec_encode(const struct pool_rec *r, struct buf *out) {
-    buf_u8(out, REC_VERSION);
-    buf_u32(out, r->address);
-    buf_u8(out, r->len);
+    bool wide = r->prefix.addr.family == 6;
+    buf_u8(out, wide ? WIDE_VERSION : REC_VERSION);
+    buf_add(out, r->prefix.addr.bytes, wide ? 16 : 4);
+    buf_u8(out, r->prefix.len);
     buf_u8(out, r->state);
     buf_u8(out, r->flags);
     buf_u8(out, r->code);
@@ -241,11 +252,16 @@ void pool_rec_encode(const struct pool_rec *r, struct buf *out) {
 }
 
 enum err_code pool_rec_decode(const void *p, size_t n, struct pool_rec *r, struct err *e) {
-    *r = (struct pool_rec){.len = 0};
+    *r = (struct pool_rec){.seq = 0};
     struct cur c = cur_of(p, n);
-    ERR_TRY(version_check(&c, e));
-    r->address = cur_u32(&c);
-    r->len = cur_u8(&c);
+    uint8_t version;
+    ERR_TRY(version_upto(&c, WIDE_VERSION, &version, e));
+    r->prefix.addr.family = version == 1 ? 4 : 6;
+    const uint8_t *bytes = cur_bytes(&c, version == 1 ? 4 : 16);
+    if (bytes != NULL) {
+        memcpy(r->prefix.addr.bytes, bytes, version == 1 ? 4 : 16);
+    }
+    r->prefix.len = cur_u8(&c);
     r->state = cur_u8(&c);
     r->flags = cur_u8(&c);
     r->code = cur_u8(&c);
@@ -257,9 +273,8 @@ enum err_code pool_rec_decode(const void *p, size_t n, struct pool_rec *r, struc
         r->note = get_text(&c, 512);
     }
     enum err_code rc = finish(&c, "pool", e);
-    struct ip_prefix px = ip4_prefix(r->address, r->len <= 32 ? r->len : 32);
     bool foreign = r->seq == SEQ_FOREIGN;
-    if (rc == ERR_OK && (r->len < 1 || r->len > 32 || !ip_prefix_aligned(&px) ||
+    if (rc == ERR_OK && (r->prefix.len < 1 || !ip_prefix_aligned(&r->prefix) ||
                          r->state < POOL_ALLOCATING || r->state > POOL_STATE_MAX || r->code > 7 ||
                          foreign != (r->name != NULL && r->name[0] != '\0'))) {
         rc = err_set(e, ERR_MALFORMED, NULL, "the pool record is damaged");
@@ -273,7 +288,7 @@ enum err_code pool_rec_decode(const void *p, size_t n, struct pool_rec *r, struc
 void pool_rec_free(struct pool_rec *r) {
     mem_free(r->name);
     mem_free(r->note);
-    *r = (struct pool_rec){.len = 0};
+    *r = (struct pool_rec){.seq = 0};
 }
 
 void alarm_rec_encode(const struct alarm *a, struct buf *out) {
@@ -357,20 +372,28 @@ enum err_code answer_rec_decode(const void *p, size_t n, struct answer_rec *r, s
 }
 
 void sample_rec_encode(const struct sample *s, struct buf *out) {
-    buf_u8(out, REC_VERSION);
+    bool wide = (s->total | s->allocated | s->used) > UINT32_MAX;
+    buf_u8(out, wide ? WIDE_VERSION : REC_VERSION);
     buf_u32(out, s->time_s);
-    buf_u32(out, s->total);
-    buf_u32(out, s->allocated);
-    buf_u32(out, s->used);
+    if (wide) {
+        buf_u64(out, s->total);
+        buf_u64(out, s->allocated);
+        buf_u64(out, s->used);
+    } else {
+        buf_u32(out, (uint32_t)s->total);
+        buf_u32(out, (uint32_t)s->allocated);
+        buf_u32(out, (uint32_t)s->used);
+    }
 }
 
 enum err_code sample_rec_decode(const void *p, size_t n, struct sample *s, struct err *e) {
     *s = (struct sample){.time_s = 0};
     struct cur c = cur_of(p, n);
-    ERR_TRY(version_check(&c, e));
+    uint8_t version;
+    ERR_TRY(version_upto(&c, WIDE_VERSION, &version, e));
     s->time_s = cur_u32(&c);
-    s->total = cur_u32(&c);
-    s->allocated = cur_u32(&c);
-    s->used = cur_u32(&c);
+    s->total = version == 1 ? cur_u32(&c) : cur_u64(&c);
+    s->allocated = version == 1 ? cur_u32(&c) : cur_u64(&c);
+    s->used = version == 1 ? cur_u32(&c) : cur_u64(&c);
     return finish(&c, "sample", e);
 }

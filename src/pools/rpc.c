@@ -150,17 +150,17 @@ static enum err_code show_tree(struct show *sh, struct call *cl, const struct pa
             if (prefix_tree_lookup(pt->tree, &root, &whole) == PREFIX_SPLIT ||
                 !ip_prefix_eq(&whole.prefix, &info.prefix)) {
                 whole.prefix = whole.root = root;
-                text_block(sh, &cl->text, &whole);
+                text_block(sh, &cl->text, pt, &whole);
                 buf_printf(&cl->json, "%s{", comma);
-                json_block(sh, &cl->json, &whole);
+                json_block(sh, &cl->json, pt, &whole);
                 buf_char(&cl->json, '}');
                 comma = ",";
             }
         }
         char text[IP_TEXT_MAX];
-        text_block(sh, &cl->text, &info);
+        text_block(sh, &cl->text, pt, &info);
         buf_printf(&cl->json, "%s{", comma);
-        json_block(sh, &cl->json, &info);
+        json_block(sh, &cl->json, pt, &info);
         if (!ip_prefix_eq(&info.prefix, &info.root)) {
             buf_printf(&cl->json, ",\"root\":\"%s\"", ip_prefix_format(&info.root, text));
         }
@@ -283,13 +283,13 @@ static enum err_code show_utilization(struct show *sh, struct txn *t, struct cal
         for (size_t k = 0; k < n; k++) {
             char when[TIME_TEXT_MAX];
             time_format(s[k].time_s, sh->offset_min, when);
-            buf_printf(&cl->text, "%-24s  %-25s  %12" PRIu32 "  %12" PRIu32 "  %12" PRIu32 "\n",
+            buf_printf(&cl->text, "%-24s  %-25s  %12" PRIu64 "  %12" PRIu64 "  %12" PRIu64 "\n",
                        all[i]->name, when, s[k].total, s[k].allocated, s[k].used);
             buf_printf(&cl->json, "%s{\"partition\":", comma);
             text_json(&cl->json, all[i]->name);
             buf_printf(&cl->json,
-                       ",\"time\":\"%s\",\"allocated-addresses\":\"%" PRIu32
-                       "\",\"used-addresses\":\"%" PRIu32 "\",\"total-addresses\":\"%" PRIu32 "\"}",
+                       ",\"time\":\"%s\",\"allocated-addresses\":\"%" PRIu64
+                       "\",\"used-addresses\":\"%" PRIu64 "\",\"total-addresses\":\"%" PRIu64 "\"}",
                        when, s[k].allocated, s[k].used, s[k].total);
             comma = ",";
         }
@@ -334,11 +334,11 @@ static enum err_code show_prefix(struct show *sh, struct txn *t, struct call *cl
             const struct holder *h = (const struct holder *)(uintptr_t)info.tag;
             buf_printf(&cl->text, "Entity     :  %s\nPool Domain:  %s\n", h->entity, h->domain);
         }
-        buf_printf(&cl->text, "Usable     :  %" PRIu64 "\n", ip_prefix_usable(&in->prefix));
+        buf_printf(&cl->text, "Usable     :  %" PRIu64 "\n", block_units(pt, &in->prefix));
         buf_str(&cl->json, "{\"partition\":");
         text_json(&cl->json, pt->name);
         buf_printf(&cl->json, ",\"root\":\"%s\",", root);
-        json_block(sh, &cl->json, &info);
+        json_block(sh, &cl->json, pt, &info);
         buf_char(&cl->json, '}');
         return ERR_OK;
     }
@@ -587,7 +587,7 @@ static void values_pools(struct values *v, struct domain *d) {
     for (uint32_t i = 0; i < d->n_pools && i < VALUES_MAX; i++) {
         char name[POOLS_NAME_MAX + 16];
         pool_name(d, &d->pools[i], name);
-        buf_printf(&v->out, "%s\t%s, %" PRIu32 " of %" PRIu32 " in use\n", name,
+        buf_printf(&v->out, "%s\t%s, %" PRIu64 " of %" PRIu64 " in use\n", name,
                    pool_state_name(d->pools[i].state), d->pools[i].used, d->pools[i].total);
     }
 }

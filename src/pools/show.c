@@ -161,9 +161,15 @@ void text_domain(const struct show *sh, struct buf *b, const struct domain *d) {
                "  Pool Domain Statistics:\n"
                "    Pool Domain     :  %s\n"
                "    Source Partition:  %s\n"
-               "    Free Addresses  :  %" PRIu64 "\n"
+               "    %s:  %" PRIu64 "\n"
                "    Pools           :  %" PRIu32 "\n",
-               d->name, d->partition->name, d->free, d->n_pools);
+               d->name, d->partition->name,
+               d->unit == ip_bits(d->family) ? "Free Addresses  " : "Free Prefixes   ", d->free,
+               d->n_pools);
+    if (d->family == 6) {
+        char text[POOLS_UNIT_TEXT_MAX];
+        buf_printf(b, "    Gives           :  %s\n", pools_unit_text(d->family, d->unit, text));
+    }
     text_thresholds(sh, b, d);
     buf_str(b, "    Events:\n");
     text_event(sh, b, "Last Discovery", s->last_discovery);
@@ -178,19 +184,23 @@ void text_domain(const struct show *sh, struct buf *b, const struct domain *d) {
                "      Pool-drained:  %" PRIu32 "\n",
                s->allocations, s->reclamations, s->apportion_alarms, s->reclaim_alarms,
                s->drained_alarms);
-    size_t width = 28;
+    size_t width = 28, wide = 17;
     char name[POOLS_NAME_MAX + 16], text[IP_TEXT_MAX];
     for (uint32_t i = 0; i < d->n_pools; i++) {
+        struct ip_prefix px = pool_prefix(&d->pools[i]);
         pool_name(d, &d->pools[i], name);
+        ip_prefix_format(&px, text);
         width = strlen(name) > width ? strlen(name) : width;
+        wide = strlen(text) > wide ? strlen(text) : wide;
     }
-    buf_printf(b, "    %-*s  %-17s  %-13s  %s\n", (int)width, "Pool", "Prefix", "Total Addrs",
-               "Used Addrs");
+    bool delegates = d->unit != ip_bits(d->family);
+    buf_printf(b, "    %-*s  %-*s  %-13s  %s\n", (int)width, "Pool", (int)wide, "Prefix",
+               delegates ? "Total Pfxs" : "Total Addrs", delegates ? "Used Pfxs" : "Used Addrs");
     for (uint32_t i = 0; i < d->n_pools; i++) {
         const struct pool *po = &d->pools[i];
         struct ip_prefix px = pool_prefix(po);
         pool_name(d, po, name);
-        buf_printf(b, "    %-*s  %-17s  %-13" PRIu32 "  %" PRIu32 "\n", (int)width, name,
+        buf_printf(b, "    %-*s  %-*s  %-13" PRIu64 "  %" PRIu64 "\n", (int)width, name, (int)wide,
                    ip_prefix_format(&px, text), po->total, po->used);
     }
 }
@@ -309,10 +319,10 @@ void text_reclaim_events(const struct show *sh, struct buf *b) {
                 if (po->state < POOL_DRAIN || po->state > POOL_REMOVING) {
                     continue;
                 }
-                char name[POOLS_NAME_MAX + 16], text[IP_TEXT_MAX], since[TIME_TEXT_MAX], used[16];
+                char name[POOLS_NAME_MAX + 16], text[IP_TEXT_MAX], since[TIME_TEXT_MAX], used[24];
                 struct ip_prefix px = pool_prefix(po);
                 pool_name(d, po, name);
-                snprintf(used, sizeof used, "%" PRIu32, po->used);
+                snprintf(used, sizeof used, "%" PRIu64, po->used);
                 table_row(&tb,
                           (const char *[]){d->entity->system_id, d->name, name,
                                            ip_prefix_format(&px, text), pool_state_name(po->state),
@@ -346,18 +356,23 @@ void text_partition(const struct show *sh, struct buf *b, const struct partition
     buf_printf(b,
                "%-24s  %12" PRIu64 "  %12" PRIu64 "  %12" PRIu64 "  %12" PRIu64
                "  %4u.%02u  %9" PRIu64 "  %s%s\n",
-               pt->name, (uint64_t)st.total, (uint64_t)st.free, (uint64_t)st.allocated,
-               (uint64_t)st.reserved, free / 100, free % 100, st.prefixes, status,
-               st.retiring_roots > 0 ? ", roots retiring" : "");
+               pt->name, partition_units(pt, st.total), partition_units(pt, st.free),
+               partition_units(pt, st.allocated), partition_units(pt, st.reserved), free / 100,
+               free % 100, st.prefixes, status, st.retiring_roots > 0 ? ", roots retiring" : "");
 }
 
-void text_block(const struct show *sh, struct buf *b, const struct prefix_info *info) {
+uint64_t block_units(const struct partition *pt, const struct ip_prefix *px) {
+    return pool_units(px, pt->unit != 0 ? pt->unit : ip_bits(px->addr.family));
+}
+
+void text_block(const struct show *sh, struct buf *b, const struct partition *pt,
+                const struct prefix_info *info) {
     char text[IP_TEXT_MAX];
     unsigned depth = info->prefix.len - info->root.len;
     ip_prefix_format(&info->prefix, text);
     buf_printf(b, "%*s%-*s  %-9s  %10" PRIu64, (int)depth, "",
                (int)(34 - (depth < 16 ? depth : 16)), text, block_state_name(info),
-               ip_prefix_usable(&info->prefix));
+               block_units(pt, &info->prefix));
     if (info->state == PREFIX_ALLOCATED) {
         struct domain *d = pools_owner_domain(sh->p, info->owner);
         struct pool *po = d ? domain_pool(d, (uint32_t)info->owner) : NULL;
@@ -399,7 +414,7 @@ void forecast_of(const struct partition *pt, int64_t now_s, struct forecast *out
     if (pt->tree != NULL) {
         struct prefix_stats st;
         prefix_tree_stats(pt->tree, &st);
-        out->free = (uint64_t)st.free;
+        out->free = partition_units(pt, st.free);
     }
     if (n < 2 || s[n - 1].time_s == s[0].time_s) {
         return;
@@ -440,6 +455,11 @@ static void fact(struct buf *b, struct buf *json, const char *fmt, ...) {
     buf_free(&line);
 }
 
+static const char *units_word(const struct domain *d, uint64_t n) {
+    return d->unit == ip_bits(d->family) ? text_plural(n, "address", "addresses")
+                                         : text_plural(n, "prefix", "prefixes");
+}
+
 static void explain_thresholds(const struct show *sh, struct buf *b, struct buf *json,
                                const struct domain *d) {
     const char *name;
@@ -450,9 +470,9 @@ static void explain_thresholds(const struct show *sh, struct buf *b, struct buf 
         return;
     }
     fact(b, json,
-         "It asks for prefixes at %" PRIu32
-         " free addresses or fewer, and offers a pool at %" PRIu32 " or more (profile %s).",
-         pr->apportion, pr->reclaim, name);
+         "It asks for prefixes at %" PRIu32 " free %s or fewer, and offers a pool at %" PRIu32
+         " or more (profile %s).",
+         pr->apportion, units_word(d, 0), pr->reclaim, name);
     if (d->thresholds_refused != NULL) {
         fact(b, json,
              d->thresholds_later ? "The entity could not take these thresholds yet: %s."
@@ -488,10 +508,10 @@ static void explain_pools(const struct show *sh, struct buf *b, struct buf *json
                  po->state == POOL_CONFLICT ? "drained" : "not managed",
                  po->extra && po->extra->note ? po->extra->note : "");
         } else {
-            fact(b, json, "Pool %s is %s since %s, %s, with %" PRIu32 " %s in use.", name,
+            fact(b, json, "Pool %s is %s since %s, %s, with %" PRIu64 " %s in use.", name,
                  pool_state_name(po->state), when(sh, po->since, text),
                  (po->flags & POOL_MANUAL) ? "by an operator" : "by itself", po->used,
-                 text_plural(po->used, "address", "addresses"));
+                 units_word(d, po->used));
         }
     }
 }
@@ -501,6 +521,9 @@ void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct
     const struct entity *en = d->entity;
     fact(b, json, "Domain %s of %s draws /%u prefixes from partition %s.", d->name, en->system_id,
          d->preferred_len, d->partition->name);
+    if (d->unit != ip_bits(d->family)) {
+        fact(b, json, "It delegates prefixes of length /%u to its subscribers.", d->unit);
+    }
     if (en->session == NULL) {
         fact(b, json, "The entity is unreachable since %s (%s): what it has stays allocated.",
              when(sh, en->since_s, text), en->lost_why ? en->lost_why : "no session yet");
@@ -508,8 +531,8 @@ void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct
         fact(b, json, "The entity is being synchronised: alarms wait until that is over.");
     }
     if (d->have_stats) {
-        fact(b, json, "%" PRIu64 " of %" PRIu64 " addresses are free in %" PRIu32 " %s.", d->free,
-             d->total, d->n_pools, text_plural(d->n_pools, "pool", "pools"));
+        fact(b, json, "%" PRIu64 " of %" PRIu64 " %s are free in %" PRIu32 " %s.", d->free,
+             d->total, units_word(d, 0), d->n_pools, text_plural(d->n_pools, "pool", "pools"));
     }
     explain_thresholds(sh, b, json, d);
     for (int i = 0; i < ALARM_TYPES; i++) {
@@ -525,6 +548,12 @@ void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct
     explain_pools(sh, b, json, d);
     if (d->partition->cfg == NULL) {
         fact(b, json, "Partition %s is not configured: nothing can be given.", d->partition->name);
+    } else if (!domain_fits(d)) {
+        char its[POOLS_UNIT_TEXT_MAX], holds[POOLS_UNIT_TEXT_MAX];
+        fact(b, json, "Partition %s is for %s, the domain is for %s: nothing can be given.",
+             d->partition->name,
+             pools_unit_text(d->partition->cfg->family, d->partition->cfg->unit, holds),
+             pools_unit_text(d->family, d->unit, its));
     } else if (d->partition->tree != NULL) {
         unsigned len = d->preferred_len ? d->preferred_len : d->partition->cfg->max_len;
         char n[PREFIX_COUNT_TEXT_MAX];

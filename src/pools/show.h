@@ -40,7 +40,8 @@ void json_alarms(const struct show *sh, struct buf *b, const struct entity *only
 void json_reclaim_events(const struct show *sh, struct buf *b);
 void json_partition(const struct show *sh, struct buf *b, const struct partition *pt, bool tree);
 /* Members (no braces) of one block: prefix, state and owner. */
-void json_block(const struct show *sh, struct buf *b, const struct prefix_info *info);
+void json_block(const struct show *sh, struct buf *b, const struct partition *pt,
+                const struct prefix_info *info);
 
 /* ---- text ---- */
 void text_entities(const struct show *sh, struct buf *b);
@@ -52,7 +53,10 @@ void text_partition(const struct show *sh, struct buf *b, const struct partition
 void text_partition_head(struct buf *b);
 void text_statistics(const struct show *sh, struct buf *b);
 /* One line of `tree`. */
-void text_block(const struct show *sh, struct buf *b, const struct prefix_info *info);
+void text_block(const struct show *sh, struct buf *b, const struct partition *pt,
+                const struct prefix_info *info);
+/* What planning counts in a block of the partition (APM-023); saturated. */
+uint64_t block_units(const struct partition *pt, const struct ip_prefix *px);
 void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct domain *d);
 
 /* Utilisation and forecast. */

@@ -18,6 +18,19 @@ static void member_time(const struct show *sh, struct buf *b, const char *name, 
     }
 }
 
+/* YANG's pool-count: a number, or text where that would need more than 32 bits (RFC 7951, 6.1). */
+static void member_count(struct buf *b, const char *name, uint64_t n) {
+    const char *quote = n > UINT32_MAX ? "\"" : "";
+    buf_printf(b, ",\"%s\":%s%" PRIu64 "%s", name, quote, n, quote);
+}
+
+static void member_family(struct buf *b, unsigned family, unsigned unit) {
+    buf_printf(b, ",\"address-family\":\"ipv%u\"", family);
+    if (unit != 0 && unit != ip_bits(family)) {
+        buf_printf(b, ",\"delegated-prefix-len\":%u", unit);
+    }
+}
+
 static void json_pool(const struct show *sh, struct buf *b, const struct domain *d,
                       const struct pool *po) {
     char name[POOLS_NAME_MAX + 16], text[IP_TEXT_MAX];
@@ -25,10 +38,10 @@ static void json_pool(const struct show *sh, struct buf *b, const struct domain 
     pool_name(d, po, name);
     buf_str(b, "{\"name\":");
     text_json(b, name);
-    buf_printf(b,
-               ",\"prefix\":\"%s\",\"total-addresses\":%" PRIu32 ",\"used-addresses\":%" PRIu32
-               ",\"state\":\"%s\"",
-               ip_prefix_format(&px, text), po->total, po->used, pool_state_name(po->state));
+    buf_printf(b, ",\"prefix\":\"%s\"", ip_prefix_format(&px, text));
+    member_count(b, "total-addresses", po->total);
+    member_count(b, "used-addresses", po->used);
+    buf_printf(b, ",\"state\":\"%s\"", pool_state_name(po->state));
     if ((po->flags & POOL_MANUAL) != 0) {
         buf_str(b, ",\"manual\":true");
     }
@@ -76,8 +89,9 @@ void json_domain(const struct show *sh, struct buf *b, const struct domain *d, b
     if (profile != NULL) {
         member_text(b, "profile", profile);
     }
+    member_family(b, d->family, d->unit);
     buf_printf(b,
-               ",\"address-family\":\"ipv4\",\"preferred-prefix-len\":%u,\"synchronised\":%s,"
+               ",\"preferred-prefix-len\":%u,\"synchronised\":%s,"
                "\"total-addresses\":\"%" PRIu64 "\",\"free-addresses\":\"%" PRIu64
                "\",\"pools\":%" PRIu32 ",\"thresholds\":{\"apportion\":%" PRIu64
                ",\"reclamation\":%" PRIu64,
@@ -230,11 +244,10 @@ void json_reclaim_events(const struct show *sh, struct buf *b) {
                 text_json(b, d->entity->system_id);
                 member_text(b, "pool-domain", d->name);
                 member_text(b, "pool", name);
-                buf_printf(b,
-                           ",\"prefix\":\"%s\",\"state\":\"%s\",\"manual\":%s,"
-                           "\"used-addresses\":%" PRIu32,
+                buf_printf(b, ",\"prefix\":\"%s\",\"state\":\"%s\",\"manual\":%s",
                            ip_prefix_format(&px, text), pool_state_name(po->state),
-                           (po->flags & POOL_MANUAL) ? "true" : "false", po->used);
+                           (po->flags & POOL_MANUAL) ? "true" : "false");
+                member_count(b, "used-addresses", po->used);
                 member_time(sh, b, "since", po->since);
                 buf_char(b, '}');
             }
@@ -244,7 +257,8 @@ void json_reclaim_events(const struct show *sh, struct buf *b) {
     mem_free(all);
 }
 
-void json_block(const struct show *sh, struct buf *b, const struct prefix_info *info) {
+void json_block(const struct show *sh, struct buf *b, const struct partition *pt,
+                const struct prefix_info *info) {
     char text[IP_TEXT_MAX];
     buf_printf(b, "\"prefix\":\"%s\",\"state\":\"%s\"", ip_prefix_format(&info->prefix, text),
                block_state_name(info));
@@ -263,7 +277,7 @@ void json_block(const struct show *sh, struct buf *b, const struct prefix_info *
         member_text(b, "entity", h->entity);
         member_text(b, "pool-domain", h->domain);
     }
-    buf_printf(b, ",\"usable-addresses\":%" PRIu64, ip_prefix_usable(&info->prefix));
+    member_count(b, "usable-addresses", block_units(pt, &info->prefix));
 }
 
 static void json_tree(const struct show *sh, struct buf *b, const struct partition *pt) {
@@ -279,20 +293,20 @@ static void json_tree(const struct show *sh, struct buf *b, const struct partiti
         info.prefix = r.prefix;
         buf_printf(b, "%s{", comma);
         comma = ",";
-        json_block(sh, b, &info);
+        json_block(sh, b, pt, &info);
         buf_char(b, '}');
         if (info.state != PREFIX_SPLIT) {
             continue;
         }
-        struct ip_prefix at = ip4_prefix(ip4_value(&r.prefix.addr) - 1, 32);
-        bool more = prefix_tree_next(pt->tree, ip4_value(&r.prefix.addr) ? &at : NULL,
+        struct ip_prefix at;
+        bool more = prefix_tree_next(pt->tree, ip_prefix_before(&r.prefix, &at) ? &at : NULL,
                                      PREFIX_SEE_ALLOCATED | PREFIX_SEE_RESERVED, &info);
         for (; more && ip_prefix_contains(&r.prefix, &info.prefix);
              more = prefix_tree_next(pt->tree, &at, PREFIX_SEE_ALLOCATED | PREFIX_SEE_RESERVED,
                                      &info)) {
             at = info.prefix;
             buf_str(b, ",{");
-            json_block(sh, b, &info);
+            json_block(sh, b, pt, &info);
             buf_printf(b, ",\"root\":\"%s\"}", root);
         }
     }
@@ -307,13 +321,15 @@ void json_partition(const struct show *sh, struct buf *b, const struct partition
     if (pt->tree != NULL) {
         struct prefix_stats st;
         prefix_tree_stats(pt->tree, &st);
+        member_family(b, partition_family(pt), pt->unit);
         buf_printf(b,
                    ",\"total-addresses\":\"%" PRIu64 "\",\"free-addresses\":\"%" PRIu64
                    "\",\"allocated-addresses\":\"%" PRIu64 "\",\"reserved-addresses\":\"%" PRIu64
                    "\",\"free-percent\":%u,\"low\":%s,\"prefixes\":%" PRIu64,
-                   (uint64_t)st.total, (uint64_t)st.free, (uint64_t)st.allocated,
-                   (uint64_t)st.reserved, prefix_tree_free_permyriad(pt->tree) / 100,
-                   pt->low ? "true" : "false", st.prefixes);
+                   partition_units(pt, st.total), partition_units(pt, st.free),
+                   partition_units(pt, st.allocated), partition_units(pt, st.reserved),
+                   prefix_tree_free_permyriad(pt->tree) / 100, pt->low ? "true" : "false",
+                   st.prefixes);
         if (st.largest_free > 0) {
             buf_printf(b, ",\"largest-free\":%u", st.largest_free);
         }

@@ -129,8 +129,12 @@ static void metrics_partitions(const struct pools *p, struct buf *out) {
             if (pt->tree != NULL) {
                 prefix_tree_stats(pt->tree, &st);
             }
-            uint64_t v[] = {(uint64_t)st.total,    (uint64_t)st.free, (uint64_t)st.allocated,
-                            (uint64_t)st.reserved, pt->used_reported, pt->low};
+            uint64_t v[] = {partition_units(pt, st.total),
+                            partition_units(pt, st.free),
+                            partition_units(pt, st.allocated),
+                            partition_units(pt, st.reserved),
+                            pt->used_reported,
+                            pt->low};
             buf_printf(out, "weft_apm_partition_%s{partition=\"%s\"} %" PRIu64 "\n", gauges[g].name,
                        pt->name, v[g]);
         }

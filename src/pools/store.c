@@ -62,6 +62,8 @@ void domain_rec_of(const struct domain *d, struct domain_rec *out) {
                                .profile = d->profile,
                                .group = d->group,
                                .instance = d->instance,
+                               .family = d->family,
+                               .unit = d->unit,
                                .preferred_len = d->preferred_len,
                                .next_seq = d->next_seq,
                                .next_ordinal = d->next_ordinal,
@@ -91,11 +93,10 @@ void domain_delete(struct pools *p, struct txn *t, struct domain *d) {
 }
 
 void pool_rec_of(const struct pool *po, struct pool_rec *out) {
-    *out = (struct pool_rec){.address = po->address,
+    *out = (struct pool_rec){.prefix = po->prefix,
                              .seq = po->seq,
                              .allocated_at = po->allocated_at,
                              .since = po->since,
-                             .len = po->len,
                              .state = po->state,
                              .flags = po->flags,
                              .code = po->code,

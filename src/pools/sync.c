@@ -30,9 +30,10 @@ struct sync {
 };
 
 static struct ip_prefix prefix_of(const pool_msg *m) {
-    const uint8_t *a = m->prefix->address.data;
-    return ip4_prefix((uint32_t)a[0] << 24 | (uint32_t)a[1] << 16 | (uint32_t)a[2] << 8 | a[3],
-                      m->prefix->length);
+    struct ip_prefix px = {.addr.family = m->prefix->address.len == 16 ? 6 : 4,
+                           .len = (uint8_t)m->prefix->length};
+    memcpy(px.addr.bytes, m->prefix->address.data, m->prefix->address.len);
+    return px;
 }
 
 static void verdict(struct sync *sy, const pool_msg *m, Openapmi__V1__PoolVerdict__Verdict v,
@@ -98,7 +99,8 @@ static const char *code_text(struct sync *sy, const struct ip_prefix *px, uint8_
         return arena_printf(sy->arena, "C6: /%u is outside the limits /%u to /%u of partition %s",
                             px->len, pt->cfg->min_len, pt->cfg->max_len, pt->name);
     default:
-        return arena_printf(sy->arena, "C7: partition %s is not configured", pt->name);
+        return arena_printf(sy->arena, "C7: partition %s is %s", pt->name,
+                            pt->cfg == NULL ? "not configured" : "for something else");
     }
 }
 
@@ -148,7 +150,7 @@ static uint8_t conflict_of(struct sync *sy, const pool_msg *m, const struct ip_p
     if (duplicate || entity_pool_name_taken(d->entity, m->name, d)) {
         return 5;
     }
-    if (d->partition->cfg == NULL || d->partition->tree == NULL) {
+    if (!domain_fits(d) || d->partition->tree == NULL) {
         return 7;
     }
     prefix_tag tag = pools_tag(sy->p, d->entity->system_id, d->name, false);
@@ -177,8 +179,7 @@ static void record_new(struct sync *sy, const pool_msg *m, const struct ip_prefi
     struct domain *d = sy->d;
     uint32_t now = (uint32_t)txn_now_s(sy->t);
     uint32_t seq = code == 5 ? SEQ_FOREIGN : pool_name_seq(d->name, m->name);
-    struct pool_rec r = {.address = ip4_value(&px->addr),
-                         .len = px->len,
+    struct pool_rec r = {.prefix = *px,
                          .seq = seq,
                          .allocated_at = now,
                          .since = now,
@@ -200,8 +201,8 @@ static void record_new(struct sync *sy, const pool_msg *m, const struct ip_prefi
     domain_put(sy->p, sy->t, &dr, d->id);
     pool_put(sy->p, sy->t, d, ordinal, &r);
     struct pool *po = domain_pool(d, ordinal);
-    po->total = (uint32_t)m->total;
-    po->used = (uint32_t)m->used;
+    po->total = m->total;
+    po->used = m->used;
 }
 
 static void unknown_here(struct sync *sy, const pool_msg *m, bool duplicate) {
@@ -234,8 +235,8 @@ static void known_to_both(struct sync *sy, const pool_msg *m, struct pool *po) {
     uint32_t ordinal = po->ordinal;
     bool draining = m->state == OPENAPMI__V1__POOL_STATE__DRAINING ||
                     m->state == OPENAPMI__V1__POOL_STATE__DRAINED;
-    po->total = (uint32_t)m->total;
-    po->used = (uint32_t)m->used;
+    po->total = m->total;
+    po->used = m->used;
     switch (po->state) {
     case POOL_UNMANAGED:
     case POOL_CONFLICT: {
@@ -384,8 +385,8 @@ void sync_domain(struct pools *p, struct txn *t, struct apmi_session *s, struct 
     bool *duplicate = arena_alloc(arena, n + 1);
     uint64_t total = 0, used = 0;
     for (size_t i = 0; i < n; i++) {
-        total += pools[i]->total;
-        used += pools[i]->used;
+        total = ip_count_add(total, pools[i]->total);
+        used = ip_count_add(used, pools[i]->used);
         if (pools[i]->local) {
             continue; /* of its own reserve: counted, never managed (APM-152) */
         }

@@ -58,18 +58,13 @@ static void overdue(struct pools *p, struct txn *t) {
     }
 }
 
-static uint32_t saturate(prefix_count n) {
-    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
-}
-
 void partition_sample(struct pools *p, struct txn *t, struct partition *pt, int64_t now_s) {
     struct prefix_stats st;
     prefix_tree_stats(pt->tree, &st);
     struct sample s = {.time_s = (uint32_t)now_s,
-                       .total = saturate(st.total),
-                       .allocated = saturate(st.allocated),
-                       .used = pt->used_reported > UINT32_MAX ? UINT32_MAX
-                                                              : (uint32_t)pt->used_reported};
+                       .total = partition_units(pt, st.total),
+                       .allocated = partition_units(pt, st.allocated),
+                       .used = pt->used_reported};
     struct rec_key k = rec_key_sample(pt->name, (unsigned)(now_s / POOLS_SAMPLE_S % POOLS_SAMPLES));
     struct buf b = BUF_INIT;
     sample_rec_encode(&s, &b);

@@ -255,11 +255,12 @@ def test_an_unknown_system_id(weftd, peers):
 # proves: APM-044 P-01
 def test_versions_that_do_not_meet(weftd, peers):
     e = peers()
-    for low, high in ((2, 9), (0, 0)):
+    for low, high in ((3, 9), (0, 0)):
         ack = e.hello(min_version=low, max_version=high)
         assert ack.status.code == 9, ack
         assert e.stream.end()[0] == 9
-    assert e.hello(min_version=0, max_version=7).version == 1
+    assert e.hello(min_version=0, max_version=7).version == 2
+    assert e.hello(min_version=1, max_version=1).version == 1
 
 
 # proves: P-02

@@ -95,12 +95,26 @@ struct sim_domain *sim_add_domain(struct sim_bng *b, const char *name, const cha
     snprintf(d->name, sizeof d->name, "%s", name);
     snprintf(d->partition, sizeof d->partition, "%s", partition);
     d->preferred = preferred;
+    d->family = 4;
     if (b->n_domains == b->cap_domains) {
         b->cap_domains = b->cap_domains ? b->cap_domains * 2 : 4;
         b->domains = mem_array(b->domains, b->cap_domains, sizeof(struct sim_domain *));
     }
     b->domains[b->n_domains++] = d;
     return d;
+}
+
+struct sim_domain *sim_add_domain6(struct sim_bng *b, const char *name, const char *partition,
+                                   unsigned preferred, unsigned delegated) {
+    struct sim_domain *d = sim_add_domain(b, name, partition, preferred);
+    d->family = 6;
+    d->delegated = delegated;
+    b->version = 2;
+    return d;
+}
+
+static Openapmi__V1__AddressFamily wire_family(const struct sim_domain *d) {
+    return d->family == 6 ? OPENAPMI__V1__ADDRESS_FAMILY__IPV6 : OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
 }
 
 static struct sim_pool *find_pool(struct sim_domain *d, const char *name) {
@@ -138,14 +152,14 @@ static void spread(struct sim_domain *d) {
         struct sim_pool *p = d->pools[i];
         p->used = 0;
         if (!p->draining) {
-            p->used = left < p->total ? (uint32_t)left : p->total;
+            p->used = left < p->total ? left : p->total;
             left -= p->used;
         }
     }
     for (size_t i = 0; i < d->n_pools && left > 0; i++) {
         struct sim_pool *p = d->pools[i];
         if (p->draining) {
-            p->used = left < p->total ? (uint32_t)left : p->total;
+            p->used = left < p->total ? left : p->total;
             left -= p->used;
         }
     }
@@ -164,8 +178,7 @@ static const char *held_key(const struct ip_prefix *px, char text[IP_TEXT_MAX]) 
 static void hold(struct sim_bng *b, const struct ip_prefix *px) {
     char text[IP_TEXT_MAX];
     for (unsigned len = 1; len <= px->len; len++) {
-        struct ip_prefix up =
-            ip4_prefix(ip4_value(&px->addr) & ~(uint32_t)((UINT64_C(1) << (32 - len)) - 1), len);
+        struct ip_prefix up = ip_prefix_of(&px->addr, len);
         if (map_get(&b->world->held, held_key(&up, text)) != NULL) {
             die(b, "ADDRESS GIVEN TWICE:", text);
         }
@@ -181,10 +194,11 @@ static void let_go(struct sim_bng *b, const struct ip_prefix *px) {
 }
 
 static void add_pool(struct sim_domain *d, const Openapmi__V1__Pool *m) {
-    const uint8_t *a = m->prefix->address.data;
-    struct ip_prefix px =
-        ip4_prefix((uint32_t)a[0] << 24 | (uint32_t)a[1] << 16 | (uint32_t)a[2] << 8 | a[3],
-                   m->prefix->length);
+    struct ip_prefix px = {.addr.family = (uint8_t)d->family, .len = (uint8_t)m->prefix->length};
+    if (m->prefix->af != wire_family(d) || m->prefix->address.len != ip_bits(d->family) / 8) {
+        die(d->bng, "a prefix of another family:", m->name);
+    }
+    memcpy(px.addr.bytes, m->prefix->address.data, m->prefix->address.len);
     struct sim_pool *p = find_pool(d, m->name);
     if (p != NULL) {
         if (!ip_prefix_eq(&p->prefix, &px)) {
@@ -196,7 +210,7 @@ static void add_pool(struct sim_domain *d, const Openapmi__V1__Pool *m) {
     p = MEM_NEW(struct sim_pool);
     snprintf(p->name, sizeof p->name, "%s", m->name);
     p->prefix = px;
-    p->total = (uint32_t)m->total;
+    p->total = m->total;
     if (d->n_pools == d->cap_pools) {
         d->cap_pools = d->cap_pools ? d->cap_pools * 2 : 4;
         d->pools = mem_array(d->pools, d->cap_pools, sizeof(struct sim_pool *));
@@ -308,7 +322,8 @@ static void connect_now(struct sim_bng *b) {
     b->phase = SIM_HELLO;
     Openapmi__V1__Hello h = OPENAPMI__V1__HELLO__INIT;
     h.system_id = b->id;
-    h.min_version = h.max_version = 1;
+    h.min_version = 1;
+    h.max_version = b->version > 1 ? b->version : 1;
     h.kind = OPENAPMI__V1__HELLO__KIND__BNG;
     h.boot_epoch = b->boot_epoch;
     EMIT(b, HELLO, hello, &h);
@@ -335,7 +350,8 @@ static void create_domain(struct sim_domain *d) {
     Openapmi__V1__CreateDomain cd = OPENAPMI__V1__CREATE_DOMAIN__INIT;
     cd.domain = d->name;
     cd.partition = d->partition;
-    cd.af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+    cd.af = wire_family(d);
+    cd.delegated_length = d->delegated;
     cd.preferred_length = d->preferred;
     d->creating = true;
     EMIT(d->bng, CREATE_DOMAIN, create_domain, &cd);
@@ -353,8 +369,8 @@ static size_t fill(const struct sim_domain *d, struct filled **out, Openapmi__V1
         struct sim_pool *sp = d->pools[i];
         openapmi__v1__pool__init(&f[i].pool);
         openapmi__v1__prefix__init(&f[i].prefix);
-        f[i].prefix.af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
-        f[i].prefix.address = (ProtobufCBinaryData){4, sp->prefix.addr.bytes};
+        f[i].prefix.af = wire_family(d);
+        f[i].prefix.address = (ProtobufCBinaryData){ip_bits(d->family) / 8, sp->prefix.addr.bytes};
         f[i].prefix.length = sp->prefix.len;
         f[i].pool.name = sp->name;
         f[i].pool.prefix = &f[i].prefix;
@@ -378,6 +394,8 @@ static void send_pools(struct sim_domain *d, bool by_digest) {
     ps.domain = d->name;
     ps.partition = d->partition;
     ps.preferred_length = d->preferred;
+    ps.af = wire_family(d);
+    ps.delegated_length = d->delegated;
     if (by_digest) {
         /* The manager's own function on a copy of the list: the format is agreed on elsewhere
          * (agents/bng has its own, and the two meet in the lab). */
@@ -387,10 +405,8 @@ static void send_pools(struct sim_domain *d, bool by_digest) {
         struct pool_extra *extra = mem_alloc((d->n_pools + 1) * sizeof *extra);
         for (size_t i = 0; i < d->n_pools; i++) {
             extra[i].name = d->pools[i]->name;
-            copy.pools[i] = (struct pool){.address = ip4_value(&d->pools[i]->prefix.addr),
-                                          .len = d->pools[i]->prefix.len,
-                                          .seq = SEQ_FOREIGN,
-                                          .extra = &extra[i]};
+            copy.pools[i] = (struct pool){
+                .prefix = d->pools[i]->prefix, .seq = SEQ_FOREIGN, .extra = &extra[i]};
         }
         domain_digest(&copy, digest);
         mem_free(copy.pools);

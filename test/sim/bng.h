@@ -18,7 +18,7 @@
 struct sim_pool {
     char name[POOLS_NAME_MAX + 16];
     struct ip_prefix prefix;
-    uint32_t total, used;
+    uint64_t total, used;
     bool draining;
     /* volatile: the pool-drained alarm */
     char alarm[64];
@@ -32,6 +32,7 @@ struct sim_domain {
     struct sim_bng *bng;
     char name[POOLS_NAME_MAX + 1], partition[64];
     unsigned preferred;
+    unsigned family, delegated; /* delegated: length of the prefixes it delegates; 0: addresses */
     struct sim_pool **pools;
     size_t n_pools, cap_pools;
     uint64_t want_used; /* subscribers that want an address */
@@ -63,6 +64,7 @@ struct sim_bng {
     char id[POOLS_SYSTEM_ID_MAX + 1];
     /* on its disk */
     uint64_t boot_epoch, alarm_counter;
+    unsigned version; /* of openapmi, the newest it speaks */
     struct sim_domain **domains;
     size_t n_domains, cap_domains;
     /* volatile */
@@ -89,6 +91,9 @@ void sim_close(struct sim_world *w);
 struct sim_bng *sim_add(struct sim_world *w, const char *id);
 struct sim_domain *sim_add_domain(struct sim_bng *b, const char *name, const char *partition,
                                   unsigned preferred);
+/* Of IPv6; the gateway speaks version 2 from its next session on. */
+struct sim_domain *sim_add_domain6(struct sim_bng *b, const char *name, const char *partition,
+                                   unsigned preferred, unsigned delegated);
 struct sim_domain *sim_domain(struct sim_bng *b, const char *name);
 void sim_subscribers(struct sim_domain *d, uint64_t n); /* how many want an address from now on */
 uint64_t sim_free(const struct sim_domain *d);

@@ -45,13 +45,16 @@ static void dump_partition(const struct partition *pt, struct buf *out) {
     uint64_t retiring = 0; /* their order is that of their coming */
     LIST_FOREACH (l, &pt->retiring) {
         const struct retiring *r = CONTAINER_OF(l, struct retiring, link);
-        retiring += (uint64_t)ip4_value(&r->prefix.addr) * 64 + r->prefix.len;
+        for (size_t k = 0; k < sizeof r->prefix.addr.bytes; k++) {
+            retiring += (uint64_t)r->prefix.addr.bytes[k] * (k * k + 129);
+        }
+        retiring += r->prefix.len;
     }
     buf_printf(out, " retiring %" PRIu64 "\n", retiring);
     for (unsigned k = 0; pt->samples != NULL && k < POOLS_SAMPLES; k++) {
         const struct sample *s = &pt->samples[k];
         if (s->time_s != 0) {
-            buf_printf(out, " sample %u: %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32 "\n", k,
+            buf_printf(out, " sample %u: %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", k,
                        s->time_s, s->total, s->allocated, s->used);
         }
     }
@@ -59,19 +62,21 @@ static void dump_partition(const struct partition *pt, struct buf *out) {
 
 static void dump_domain(const struct domain *d, struct buf *out) {
     buf_printf(out,
-               " domain %" PRIu32 " %s of %s, partition %s, words %s/%s/%s, /%u, next %" PRIu32
+               " domain %" PRIu32
+               " %s of %s, partition %s, words %s/%s/%s, IPv%u by /%u, /%u, next %" PRIu32
                " and %" PRIu32 ", made %" PRId64 "\n",
                d->id, d->name, d->entity->system_id, d->partition->name, d->profile, d->group,
-               d->instance, d->preferred_len, d->next_seq, d->next_ordinal, d->created_s);
+               d->instance, d->family, d->unit, d->preferred_len, d->next_seq, d->next_ordinal,
+               d->created_s);
     for (uint32_t i = 0; i < d->n_pools; i++) {
         const struct pool *po = &d->pools[i];
-        char name[POOLS_NAME_MAX + 16];
+        char name[POOLS_NAME_MAX + 16], prefix[IP_TEXT_MAX];
         pool_name(d, po, name);
         buf_printf(out,
-                   "  pool %" PRIu32 " %s %08" PRIx32 "/%u state %u flags %u code %u at %" PRIu32
+                   "  pool %" PRIu32 " %s %s state %u flags %u code %u at %" PRIu32
                    " since %" PRIu32 " note %s\n",
-                   po->ordinal, name, po->address, po->len, po->state, po->flags, po->code,
-                   po->allocated_at, po->since,
+                   po->ordinal, name, ip_prefix_format(&po->prefix, prefix), po->state, po->flags,
+                   po->code, po->allocated_at, po->since,
                    po->extra != NULL && po->extra->note != NULL ? po->extra->note : "-");
     }
     for (int i = 0; i < ALARM_TYPES; i++) {

@@ -40,6 +40,11 @@ static void chaos(struct sim_world *w, struct rng *rng) {
     } else if (dice < 27) {
         /* A root goes, forced, and comes back. */
         struct err e;
+        rig_try_partition6(&w->rig, "links", 100, 122, 0,
+                           rng_chance(rng, 50) ? "{\"prefix\":\"2001:db8:ffff::/108\"}"
+                                               : "{\"prefix\":\"2001:db8:ffff::/108\"},"
+                                                 "{\"prefix\":\"2001:db8:fffe::/108\"}",
+                           true, &e);
         rig_try_partition(&w->rig, "metro", 12, 28,
                           rng_chance(rng, 50)
                               ? "{\"prefix\":\"10.0.0.0/16\"}"
@@ -81,6 +86,9 @@ static void a_day_of_many_gateways(void **state) {
     rig_profile(&w.rig, "p", 10, 120, ",\"auto-reclamation\":{}");
     rig_partition(&w.rig, "metro", 12, 28,
                   "{\"prefix\":\"10.0.0.0/16\"},{\"prefix\":\"10.1.0.0/16\"}");
+    rig_partition6(&w.rig, "homes", 32, 52, 56, "{\"prefix\":\"2001:db8::/36\"}");
+    rig_partition6(&w.rig, "links", 100, 122, 0,
+                   "{\"prefix\":\"2001:db8:ffff::/108\"},{\"prefix\":\"2001:db8:fffe::/108\"}");
     for (unsigned i = 0; i < bngs; i++) {
         char id[32];
         snprintf(id, sizeof id, "bng%u", i);
@@ -90,7 +98,13 @@ static void a_day_of_many_gateways(void **state) {
         for (unsigned k = 0; k < domains; k++) {
             char name[32];
             snprintf(name, sizeof name, "pd-%u", k);
-            sim_add_domain(b, name, "metro", 25 + k % 4);
+            if (k % 5 == 3) { /* a fifth delegates prefixes, a fifth gives IPv6 addresses */
+                sim_add_domain6(b, name, "homes", 50 + k % 3, 56);
+            } else if (k % 5 == 4) {
+                sim_add_domain6(b, name, "links", 120 + k % 3, 0);
+            } else {
+                sim_add_domain(b, name, "metro", 25 + k % 4);
+            }
         }
     }
     for (unsigned minute = 0; minute < minutes; minute++) {

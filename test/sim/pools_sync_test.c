@@ -72,7 +72,7 @@ static void hello_admits_and_refuses(void **state) {
     assert_true(x.released);
 
     probe_open(&a);
-    ack = probe_hello_raw(&a, 2, 3);
+    ack = probe_hello_raw(&a, 3, 4);
     assert_int_equal(ack->status->code, 9);
     assert_int_equal(a.end_code, 9);
     probe_connect(&a);

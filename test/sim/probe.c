@@ -120,6 +120,10 @@ const Openapmi__V1__Order *probe_order(struct probe *p) {
         ptr;                                                                                       \
     } while (0)
 
+static Openapmi__V1__AddressFamily family_of(const struct probe *p) {
+    return p->six ? OPENAPMI__V1__ADDRESS_FAMILY__IPV6 : OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+}
+
 Openapmi__V1__HelloAck *probe_hello_raw(struct probe *p, uint32_t min, uint32_t max) {
     entity_msg m = OPENAPMI__V1__ENTITY_MSG__INIT;
     Openapmi__V1__Hello h = OPENAPMI__V1__HELLO__INIT;
@@ -136,7 +140,7 @@ Openapmi__V1__HelloAck *probe_hello_raw(struct probe *p, uint32_t min, uint32_t 
 }
 
 void probe_hello(struct probe *p) {
-    Openapmi__V1__HelloAck *ack = probe_hello_raw(p, 1, 1);
+    Openapmi__V1__HelloAck *ack = probe_hello_raw(p, 1, p->six ? 2 : 1);
     if (ack == NULL || ack->status->code != 0) {
         fprintf(stderr, "probe %s: hello is refused: %s\n", p->system_id,
                 ack ? ack->status->text : "no answer");
@@ -183,7 +187,8 @@ const Openapmi__V1__DomainCreated *probe_create(struct probe *p, const char *dom
     Openapmi__V1__CreateDomain cd = OPENAPMI__V1__CREATE_DOMAIN__INIT;
     cd.domain = (char *)(uintptr_t)domain;
     cd.partition = (char *)(uintptr_t)partition;
-    cd.af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+    cd.af = family_of(p);
+    cd.delegated_length = p->delegated;
     cd.preferred_length = length;
     BODY(m, CREATE_DOMAIN, m.create_domain = &cd);
     probe_send(p, &m);
@@ -211,8 +216,10 @@ static struct filled *fill(size_t n, const struct probe_pool *pools) {
             if (ip_prefix_parse(pools[i].prefix, &f->px[i], &e) != ERR_OK) {
                 abort();
             }
-            f->prefix[i].af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
-            f->prefix[i].address = (ProtobufCBinaryData){4, f->px[i].addr.bytes};
+            bool six = f->px[i].addr.family == 6;
+            f->prefix[i].af =
+                six ? OPENAPMI__V1__ADDRESS_FAMILY__IPV6 : OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+            f->prefix[i].address = (ProtobufCBinaryData){six ? 16 : 4, f->px[i].addr.bytes};
             f->prefix[i].length = f->px[i].len;
             f->pool[i].prefix = &f->prefix[i];
         }
@@ -229,6 +236,8 @@ const Openapmi__V1__PoolSyncResult *probe_pools(struct probe *p, const char *dom
     struct filled *f = fill(n, pools);
     ps.domain = (char *)(uintptr_t)domain;
     ps.partition = (char *)(uintptr_t)partition;
+    ps.af = family_of(p);
+    ps.delegated_length = p->delegated;
     ps.n_pool = n;
     ps.pool = f->ptr;
     BODY(m, POOL_SYNC, m.pool_sync = &ps);
@@ -242,6 +251,8 @@ const Openapmi__V1__PoolSyncResult *probe_digest(struct probe *p, const char *do
     entity_msg m = OPENAPMI__V1__ENTITY_MSG__INIT;
     Openapmi__V1__PoolSync ps = OPENAPMI__V1__POOL_SYNC__INIT;
     ps.domain = (char *)(uintptr_t)domain;
+    ps.af = family_of(p);
+    ps.delegated_length = p->delegated;
     ps.digest = (ProtobufCBinaryData){32, (uint8_t *)(uintptr_t)digest};
     BODY(m, POOL_SYNC, m.pool_sync = &ps);
     probe_send(p, &m);
@@ -344,9 +355,8 @@ const answer_msg *probe_drained(struct probe *p, const char *id, const char *dom
 }
 
 const char *prefix_text(const Openapmi__V1__Pool *pool, char out[IP_TEXT_MAX]) {
-    const uint8_t *a = pool->prefix->address.data;
-    struct ip_prefix px =
-        ip4_prefix((uint32_t)a[0] << 24 | (uint32_t)a[1] << 16 | (uint32_t)a[2] << 8 | a[3],
-                   pool->prefix->length);
+    const Openapmi__V1__Prefix *m = pool->prefix;
+    struct ip_prefix px = {.addr.family = m->address.len == 16 ? 6 : 4, .len = (uint8_t)m->length};
+    memcpy(px.addr.bytes, m->address.data, m->address.len);
     return ip_prefix_format(&px, out);
 }

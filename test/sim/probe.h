@@ -16,6 +16,9 @@ struct probe {
     struct apmi_session *session; /* NULL: not connected */
     char system_id[POOLS_SYSTEM_ID_MAX + 1];
     uint64_t msg_id, boot_epoch;
+    /* What CreateDomain and PoolSync say: IPv6, the length of delegated prefixes. Version 2. */
+    bool six;
+    uint32_t delegated;
     unsigned silent_max_s; /* of the transport; 0: it may be silent for ever */
     manager_msg **inbox;   /* in order */
     size_t n_inbox, cap_inbox;

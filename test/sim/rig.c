@@ -282,6 +282,28 @@ void rig_partition(struct rig *r, const char *name, unsigned min, unsigned max, 
     }
 }
 
+enum err_code rig_try_partition6(struct rig *r, const char *name, unsigned min, unsigned max,
+                                 unsigned delegated, const char *roots, bool force, struct err *e) {
+    char path[128], json[4096], more[64] = "";
+    snprintf(path, sizeof path, "/weft-apm:apm/inet-pool/partition=%s", name);
+    if (delegated != 0) {
+        snprintf(more, sizeof more, ",\"delegated-prefix-len\":%u", delegated);
+    }
+    snprintf(json, sizeof json,
+             "{\"weft-apm:partition\":[{\"name\":\"%s\",\"address-family\":\"ipv6\","
+             "\"min-prefix-len\":%u,\"max-prefix-len\":%u%s,\"prefix\":[%s]}]}",
+             name, min, max, more, roots);
+    return rig_put(r, path, json, force, e);
+}
+
+void rig_partition6(struct rig *r, const char *name, unsigned min, unsigned max, unsigned delegated,
+                    const char *roots) {
+    struct err e = {.code = ERR_OK};
+    if (rig_try_partition6(r, name, min, max, delegated, roots, false, &e) != ERR_OK) {
+        die(name, &e);
+    }
+}
+
 enum err_code rig_try_profile(struct rig *r, const char *name, unsigned apportion, unsigned reclaim,
                               const char *more, bool force, struct err *e) {
     char path[128], json[1024];

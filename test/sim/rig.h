@@ -48,6 +48,11 @@ void rig_must_put(struct rig *r, const char *path, const char *json);
 /* Objects of weft-apm. `roots`: {"prefix":"10.0.0.0/8"},...; `more`: further members. */
 enum err_code rig_try_partition(struct rig *r, const char *name, unsigned min, unsigned max,
                                 const char *roots, bool force, struct err *e);
+/* Of IPv6; `delegated` 0: its pools hold single addresses. */
+enum err_code rig_try_partition6(struct rig *r, const char *name, unsigned min, unsigned max,
+                                 unsigned delegated, const char *roots, bool force, struct err *e);
+void rig_partition6(struct rig *r, const char *name, unsigned min, unsigned max, unsigned delegated,
+                    const char *roots);
 void rig_partition(struct rig *r, const char *name, unsigned min, unsigned max, const char *roots);
 enum err_code rig_try_profile(struct rig *r, const char *name, unsigned apportion, unsigned reclaim,
                               const char *more, bool force, struct err *e);

@@ -79,7 +79,11 @@ static void configure(struct rig *r) {
                 ",\"hold-down\":30,\"allow-larger\":true,\"auto-reclamation\":{\"active\":\"window"
                 "\",\"window-start\":\"04:00-0500\",\"window-duration\":90,\"delay\":5}");
     rig_profile(r, "hand", 10, 300, "");
+    rig_partition6(r, "homes", 32, 52, 56,
+                   "{\"prefix\":\"2001:db8::/40\"},{\"prefix\":\"2001:db8:1000::/40\"}");
+    rig_partition6(r, "links", 48, 64, 0, "{\"prefix\":\"2001:db8:2000::/48\"}");
     rig_match(r, "bng1", "hand");
+    rig_match(r, "bng3", "hand");
     rig_match(r, "bng2", "p");
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
         rig_must_put(r, objects[i][0], objects[i][1]);
@@ -116,8 +120,28 @@ static void drain_by_hand(struct rig *r, struct probe *a, const char *pool) {
     probe_result(a, probe_order(a)->order_id, 0, "");
 }
 
+/* Of IPv6: addresses without end, and prefixes to delegate, one of them in a root given up. */
+static void live6(struct rig *r, struct probe *c) {
+    struct err e = {.code = ERR_OK};
+    probe_init(c, r, "bng3");
+    c->six = true;
+    probe_connect_empty(c);
+    probe_create(c, "na", "links", 64);
+    probe_apportion(c, "na", "na", 2, 64);
+    probe_result(c, "na", 0, "");
+    c->delegated = 56;
+    probe_create(c, "pd", "homes", 48);
+    probe_apportion(c, "pd", "pd", 2, 48);
+    probe_result(c, "pd", 0, "");
+    probe_stats(c, "na", UINT64_MAX, 3, 0, NULL);
+    assert_int_equal(
+        rig_try_partition6(r, "homes", 32, 52, 56, "{\"prefix\":\"2001:db8:1000::/40\"}", true, &e),
+        ERR_OK);
+}
+
 static void live(struct rig *r) {
-    struct probe a, b;
+    struct probe a, b, c;
+    live6(r, &c);
     probe_init(&a, r, "bng1");
     probe_init(&b, r, "bng2");
     probe_connect_empty(&a);
@@ -165,6 +189,7 @@ static void live(struct rig *r) {
     rig_crash_begin(r);
     probe_free(&a);
     probe_free(&b);
+    probe_free(&c);
     rig_crash_end(r);
 }
 
