@@ -71,6 +71,7 @@ clean:
 # kill -9 at random moments under load, 300 rounds of weftd and 300 of a gateway's agent, weftd and Kea (root,
 # for the namespaces), over the ordinary file system and again over the one that loses what was not synced.
 soak: all
+	SIM_SEEDS=$${SEEDS:-1000} $(BUILD)/test/sim/cluster_test
 	for power in never always; do \
 		WEFT_BUILD=$(BUILD) $(PYTHON) -u test/crash/weftd_crash.py --rounds $${ROUNDS:-300} --power $$power && \
 		WEFT_BUILD=$(BUILD) WEFT_CRASH_ROUNDS=$${ROUNDS:-300} WEFT_CRASH_POWER=$$power $(PYTHON) -m pytest \

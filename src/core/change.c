@@ -406,6 +406,9 @@ enum err_code change_finish(struct txn *t, struct err *e) {
     for (size_t i = 0; i < t->n_changes; i++) {
         txn_fold_object(t, t->changes[i].old, t->changes[i].new_);
     }
+    if (!t->dry_run) {
+        txn_encode_changes(t);
+    }
     for (size_t i = 0; i < c->n_services; i++) {
         if (c->services[i].service->changed != NULL) {
             c->services[i].service->changed(c->services[i].self, t);

@@ -11,13 +11,15 @@ LOGGER_MODULE(core);
 
 const struct actor actor_system = {.user = "system", .source = "weftd", .superuser = true};
 
-enum { LEASE_TTL_S = 10 };
+enum { LEASE_TTL_S = 5, LEASE_RENEW_S = 1 };
 
 struct recovery {
     struct core *core;
     struct err *err;
     enum err_code rc;
     uint64_t folded;
+    uint64_t config_at, state_at; /* the index that each space was read at */
+    bool caught_up;
 };
 
 static bool recover_object(const uint8_t *key, size_t key_len, const uint8_t *value,
@@ -39,27 +41,75 @@ static bool recover_object(const uint8_t *key, size_t key_len, const uint8_t *va
     return r->rc == ERR_OK;
 }
 
+static bool recover_commit(const struct log_entry *en, void *arg) {
+    struct recovery *r = arg;
+    if (en->index != r->config_at + 1) {
+        r->rc =
+            err_set(r->err, ERR_UNAVAILABLE, NULL, "the log was cut while it was read; try again");
+    } else {
+        r->rc = role_fold_config(r->core, en, r->err);
+    }
+    r->config_at = en->index;
+    return r->rc == ERR_OK;
+}
+
+/* State stands on configuration: what was committed between the reading of the two comes first. */
+static enum err_code catch_up_config(struct recovery *r) {
+    if (!r->caught_up && r->state_at > r->config_at) {
+        enum err_code rc =
+            log_read(r->core->log, r->config_at + 1, r->state_at, recover_commit, r, r->err);
+        r->rc = rc != ERR_OK ? rc : r->rc;
+    }
+    r->caught_up = true;
+    return r->rc;
+}
+
+static bool config_before(const struct log_entry *en, void *arg) {
+    *(uint64_t *)arg = en->prev_config;
+    return false;
+}
+
 static bool recover_state(const uint8_t *key, size_t key_len, const uint8_t *value,
                           size_t value_len, uint64_t modified, void *arg) {
     struct recovery *r = arg;
     (void)modified;
+    if (catch_up_config(r) != ERR_OK) {
+        return false;
+    }
     r->rc = core_fold_state(r->core, key, key_len, value, value_len, r->err);
     r->folded++;
     return r->rc == ERR_OK;
 }
 
+/* The newest commit up to the index that was read; others may have appended since. */
+static enum err_code newest_commit(struct recovery *r, uint64_t *index) {
+    *index = log_config_head(r->core->log);
+    while (*index > r->state_at) {
+        uint64_t before = *index;
+        ERR_TRY(log_read(r->core->log, before, before, config_before, index, r->err));
+        if (*index == before) {
+            return err_set(r->err, ERR_UNAVAILABLE, NULL,
+                           "the log was cut while it was read; try again");
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err_code recover(struct core *c, struct err *e) {
     struct recovery r = {.core = c, .err = e};
-    uint64_t at = 0;
+    uint64_t newest;
     int64_t start = clock_mono(&clock_real);
-    ERR_TRY(log_snapshot(c->log, LOG_CONFIG, "", 0, &at, recover_object, &r, e));
+    ERR_TRY(log_snapshot(c->log, LOG_CONFIG, "", 0, &r.config_at, recover_object, &r, e));
     ERR_TRY(r.rc);
-    ERR_TRY(log_snapshot(c->log, LOG_STATE, "", 0, NULL, recover_state, &r, e));
+    ERR_TRY(log_snapshot(c->log, LOG_STATE, "", 0, &r.state_at, recover_state, &r, e));
     ERR_TRY(r.rc);
+    ERR_TRY(catch_up_config(&r)); /* there was no state at all */
+    ERR_TRY(newest_commit(&r, &newest));
+    atomic_store(&c->head, r.state_at);
     /* The configuration's index is that of its last commit, whatever state was written since. */
-    snap_set_index(c->tip, log_config_head(c->log));
+    snap_set_index(c->tip, newest);
     L_INFO("%zu objects and %llu records in all, up to log index %llu, read in %lld ms",
-           snap_count(c->tip), (unsigned long long)r.folded, (unsigned long long)at,
+           snap_count(c->tip), (unsigned long long)r.folded, (unsigned long long)r.state_at,
            (long long)((clock_mono(&clock_real) - start) / NS_PER_MS));
     return ERR_OK;
 }
@@ -67,15 +117,15 @@ static enum err_code recover(struct core *c, struct err *e) {
 static void lease_fire(struct timer *t, void *arg) {
     struct core *c = arg;
     struct err e;
-    if (c->store.writable && log_lease_renew(c->log, &c->lease, &e) != ERR_OK) {
+    if (c->store.writable && role_of(c) == CORE_LEADS &&
+        log_lease_renew(c->log, &c->lease, &e) != ERR_OK) {
         L_WARN_RL(10, "the lease of the log was not renewed: %s", e.text);
     }
-    timer_arm(&c->timers, t, LEASE_TTL_S * NS_PER_S / 3);
+    timer_arm(&c->timers, t, LEASE_RENEW_S * NS_PER_S);
 }
 
 static void publish_first(struct core *c) {
     c->published = snap_hold(c->tip);
-    atomic_store(&c->head, log_head(c->log));
     history_publish(c);
 }
 
@@ -89,11 +139,24 @@ static enum err_code start_services(struct core *c, struct err *e) {
     return ERR_OK;
 }
 
-static void stop_services(struct core *c) {
+enum err_code core_start(struct core *c, struct err *e) {
+    timer_arm(&c->timers, &c->lease_timer, LEASE_RENEW_S * NS_PER_S);
+    targets_recovered(c);
+    confirm_start(c);
+    ERR_TRY(start_services(c, e));
+    targets_started(c);
+    confirm_recovered(c);
+    return ERR_OK;
+}
+
+void core_stop(struct core *c) {
     c->closing = true;
-    for (size_t i = c->n_started; i-- > 0;) {
-        if (c->services[i].service->stop != NULL) {
-            c->services[i].service->stop(c->services[i].self);
+    timer_disarm(&c->timers, &c->lease_timer);
+    timer_disarm(&c->timers, &c->confirm_timer);
+    for (; c->n_started > 0; c->n_started--) {
+        const struct service_slot *s = &c->services[c->n_started - 1];
+        if (s->service->stop != NULL) {
+            s->service->stop(s->self);
         }
     }
 }
@@ -120,6 +183,9 @@ static void core_free(struct core *c) {
     timers_free(&c->timers);
     snap_release(c->tip);
     snap_release(c->published);
+    if (c->log != NULL) {
+        role_close(c);
+    }
     log_close(c->log);
     mem_free(c->services);
     pthread_mutex_destroy(&c->lock);
@@ -170,30 +236,32 @@ enum err_code core_open(const struct core_options *o, struct core **out, struct 
     c->logins = logins_new(c);
 
     enum err_code rc;
-    struct log_options lo = {.clock = c->clock};
+    struct log_options lo = {.clock = c->clock, .node = o->node};
     const char *vfs = getenv("WEFT_SQLITE_VFS"); /* fault injection in tests */
     lo.sqlite_vfs = vfs != NULL && vfs[0] != '\0' ? vfs : NULL;
     ERR_GOTO(rc, log_open(o->store, &lo, &c->log, e), fail);
-    c->lease = (struct log_lease){.holder = "weftd", .ttl_ns = LEASE_TTL_S * NS_PER_S};
-    ERR_GOTO(rc, log_lease_acquire(c->log, &c->lease, e), fail);
+    c->lease = (struct log_lease){.holder = o->node != NULL ? o->node : "weftd",
+                                  .ttl_ns = LEASE_TTL_S * NS_PER_S};
+    c->lease_timer = (struct timer){.fire = lease_fire, .arg = c};
+    if (!role_open(c)) {
+        ERR_GOTO(rc, log_lease_acquire(c->log, &c->lease, e), fail);
+    }
     create_services(c);
     index_start(c);
     ERR_GOTO(rc, recover(c, e), fail);
     publish_first(c);
-    c->lease_timer = (struct timer){.fire = lease_fire, .arg = c};
-    timer_arm(&c->timers, &c->lease_timer, LEASE_TTL_S * NS_PER_S / 3);
-    targets_recovered(c);
-    confirm_start(c);
-    ERR_GOTO(rc, start_services(c, e), fail);
-    targets_started(c);
-    confirm_recovered(c);
+    if (c->role.shared) {
+        role_start(c);
+    } else {
+        ERR_GOTO(rc, core_start(c, e), fail);
+    }
     if (o->threaded) {
         ERR_GOTO(rc, start_threads(c, e), fail);
     }
     *out = c;
     return ERR_OK;
 fail:
-    stop_services(c);
+    core_stop(c);
     core_free(c);
     return rc;
 }
@@ -214,7 +282,7 @@ void core_close(struct core *c) {
         pthread_join(c->thread, NULL);
         pthread_join(c->folder, NULL);
     }
-    stop_services(c);
+    core_stop(c);
     while (writer_batch(c) > 0) {
     }
     logins_flush(c->logins, true);
@@ -227,7 +295,9 @@ void core_close(struct core *c) {
 size_t core_step(struct core *c) {
     size_t ran = 0, n;
     do {
+        role_look(c); /* before the timers of one that should lead no more */
         timers_run(&c->timers);
+        role_look(c);
         n = writer_batch(c);
         ran += n;
     } while (n > 0);

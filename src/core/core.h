@@ -51,6 +51,14 @@ struct actor {
 };
 extern const struct actor actor_system;
 
+/* On a store of one node: leads, always. */
+enum core_role {
+    CORE_FOLLOWS, /* folds what the leader appends; changes and calls are refused and name it */
+    CORE_LEADS,
+    CORE_LOST, /* led, or could not follow: to be closed and opened anew. Until then looks are
+                  answered from what was there last */
+};
+
 struct core_options {
     const char *store;                     /* log URL, e.g. "sqlite:/var/lib/weft/log.db" */
     const struct clock *clock;             /* &clock_real, or a fake one; outlives the core */
@@ -59,9 +67,15 @@ struct core_options {
     const struct service *const *services; /* NULL-terminated; outlive the core */
     uint32_t history;                      /* commits kept for rollback; 0: 50 */
     uint64_t log_kept;                     /* newest log entries kept; 0: 1,000,000 */
+    const char *node; /* of a shared store: see log_options; NULL: the machine's name */
+    /* The role has changed. On the writer's thread, or in core_open; must not call core. NULL: none
+     */
+    void (*on_role)(enum core_role role, void *arg);
+    void *role_arg;
 };
 
-/* Opens the log, folds it into memory, starts services and the writer. */
+/* Opens the log, folds it into memory, starts the writer, and services where this node leads: on a
+ * shared store it does so at once when nobody else does. */
 enum err_code core_open(const struct core_options *o, struct core **out, struct err *e);
 /* Finishes queued work, stops services, closes the log. */
 void core_close(struct core *c);
@@ -302,6 +316,18 @@ enum err_code core_maintenance_refusal(struct core *c, struct err *e);
 /* Inside work: begins it, in the actor's name, or ends it (NULL). */
 void core_maintenance_set(struct txn *t, const char *reason);
 
+/* ---- several nodes -------------------------------------------------------------------------- */
+
+struct core_turn {
+    enum core_role role;
+    bool shared;     /* there may be other nodes */
+    bool reached;    /* the store that they share answers */
+    char leader[64]; /* as far as is known; "": nobody */
+    uint64_t fence;
+    int64_t stale_ns; /* so long ago what is shown here was known to be the newest */
+};
+void core_turn(struct core *c, struct core_turn *out); /* from any thread */
+
 /* ---- figures -------------------------------------------------------------------------------- */
 
 struct core_stats {
@@ -309,6 +335,7 @@ struct core_stats {
         objects;
     uint64_t state_ops, config_ops, redecoded;
     uint64_t store_outages, store_reopens;
+    uint64_t followed;          /* entries of other nodes' */
     bool writable;              /* false from a failed append until one works again */
     int64_t unwritable_since_s; /* UTC; 0 while it is writable */
     char unwritable_why[256];

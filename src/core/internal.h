@@ -167,6 +167,19 @@ struct store { /* can it be written? see store.c */
     struct timer retry;
 };
 
+struct role {       /* of this node; see role.c */
+    bool shared;    /* there may be others */
+    _Atomic int is; /* enum core_role; the writer changes it */
+    bool stop_due;  /* services are still to be stopped */
+    char node[LOG_NODE_MAX + 1];
+    struct log_watch *watch;
+    struct timer timer;
+    /* under core's lock */
+    bool news; /* others appended, or the turn may have changed */
+    char why[256];
+    int64_t lost_ns; /* monotonic */
+};
+
 struct service_slot {
     const struct service *service;
     void *self;
@@ -181,6 +194,7 @@ struct core {
     struct log *log;
     struct log_lease lease;
     struct store store;
+    struct role role;
     struct timers timers;
     struct service_slot *services;
     size_t n_services;
@@ -247,6 +261,9 @@ void trim_log(struct core *c);
 /* Puts an object into (or out of) the tree; the services' folds follow by txn_fold_object. */
 void txn_apply_object(struct txn *t, const struct object *old, const struct object *new_);
 void txn_fold_object(struct txn *t, const struct object *old, const struct object *new_);
+/* The change's objects become operations of the log entry; between their folds and what services
+ * put because of them, as followers fold in this order. */
+void txn_encode_changes(struct txn *t);
 void txn_free(struct txn *t);
 /* One piece of memory for both directions: tree, indexes. */
 void core_swap_object(struct core *c, const struct object *old, const struct object *new_);
@@ -255,6 +272,26 @@ enum err_code core_fold_state(struct core *c, const void *key, size_t key_len, c
 
 /* Lets other threads see the figures as they are now. */
 void stats_show(struct core *c);
+
+void core_fold_config(struct core *c, const struct object *old, const struct object *new_);
+
+/* core.c: what begins and ends with leading */
+enum err_code core_start(struct core *c, struct err *e);
+void core_stop(struct core *c);
+
+/* role.c; on the writer's thread, but for role_of */
+bool role_open(struct core *c); /* true: there may be other nodes, and role_start comes later */
+void role_start(struct core *c);
+void role_close(struct core *c);
+enum core_role role_of(const struct core *c);
+void role_look(struct core *c); /* follows, leads or stops as it is its turn */
+void role_lost(struct core *c, const char *why);
+/* Why nothing may be changed here. */
+enum err_code role_refusal(struct core *c, struct err *e);
+/* ... to one whose append failed with the lead. */
+enum err_code role_refusal_in_doubt(struct core *c, struct err *e);
+/* Folds an entry's configuration only. */
+enum err_code role_fold_config(struct core *c, const struct log_entry *en, struct err *e);
 
 /* store.c; on the writer's thread */
 void store_start(struct core *c);

@@ -163,7 +163,7 @@ static void retry_fire(struct timer *t, void *arg) {
     struct core *c = arg;
     struct err e;
     (void)t;
-    if (c->store.writable) {
+    if (c->store.writable || role_of(c) != CORE_LEADS) {
         return;
     }
     enum err_code rc = try_again(c, &e);

@@ -170,7 +170,7 @@ void txn_apply_object(struct txn *t, const struct object *old, const struct obje
     core_swap_object(t->core, old, new_);
 }
 
-static void fold_config(struct core *c, const struct object *old, const struct object *new_) {
+void core_fold_config(struct core *c, const struct object *old, const struct object *new_) {
     for (size_t i = 0; i < c->n_services; i++) {
         c->services[i].service->config(c->services[i].self, old, new_);
     }
@@ -180,7 +180,7 @@ void txn_fold_object(struct txn *t, const struct object *old, const struct objec
     struct undo *u = add_undo(t, UNDO_FOLD);
     u->old = object_hold(old);
     u->new_ = object_hold(new_);
-    fold_config(t->core, old, new_);
+    core_fold_config(t->core, old, new_);
 }
 
 static struct service_slot *slot_of(struct core *c, const void *key, size_t len) {
@@ -266,7 +266,7 @@ static void txn_undo(struct txn *t) {
         if (u->what == UNDO_TREE) {
             core_swap_object(c, u->new_, u->old);
         } else if (u->what == UNDO_FOLD) {
-            fold_config(c, u->new_, u->old);
+            core_fold_config(c, u->new_, u->old);
         } else if (u->had_value) {
             must_fold(c, u->key.data, u->key.len, buf_cstr(&u->value), u->value.len);
         } else {
@@ -279,7 +279,7 @@ static void txn_undo(struct txn *t) {
 /* ---- one piece of work ----------------------------------------------------------------------- */
 
 /* Turns the change's objects into log operations, once it is known that it stands. */
-static void encode_changes(struct txn *t) {
+void txn_encode_changes(struct txn *t) {
     struct buf b = BUF_INIT;
     for (size_t i = 0; i < t->n_changes; i++) {
         struct txn_op *op = &t->changes[i];
@@ -315,7 +315,6 @@ static enum err_code run_to_the_end(struct txn *t) {
         t->is_commit = t->n_changes > 0;
     }
     if (t->is_commit) {
-        encode_changes(t);
         history_record(t);
     }
     return check_size(t);
@@ -323,18 +322,24 @@ static enum err_code run_to_the_end(struct txn *t) {
 
 /* True when it has something for the log. */
 static bool run_work(struct txn *t) {
-    t->rc = run_to_the_end(t);
+    enum core_role role = role_of(t->core);
+    /* Where services don't run, neither does their work. One that lost the lead goes on like one
+     * whose store is broken: services get to know what has ended, and nothing is written. */
+    t->rc =
+        role != CORE_FOLLOWS || t->work->looks ? run_to_the_end(t) : role_refusal(t->core, &t->err);
     if (t->rc != ERR_OK || t->dry_run) {
         txn_undo(t);
         t->core->stats.refused += t->rc != ERR_OK;
         return false;
     }
-    if (t->n_ops > 0 && (t->core->store.needs_reopen || t->work->looks)) {
+    if (t->n_ops > 0 &&
+        (t->core->store.needs_reopen || t->work->looks || role_of(t->core) == CORE_LOST)) {
         /* Nothing can be appended: refused before anybody sees it. */
         txn_undo(t);
         t->rc = t->work->looks
                     ? err_set(&t->err, ERR_INTERNAL, NULL, "what only looks has tried to write")
-                    : store_refusal(t->core, &t->err);
+                : role_of(t->core) == CORE_LOST ? role_refusal(t->core, &t->err)
+                                                : store_refusal(t->core, &t->err);
         return false;
     }
     t->entry = (struct log_entry){.time_ns = t->now_ns,
@@ -385,11 +390,20 @@ static bool is_storage(enum err_code rc) {
     return rc != ERR_INVALID && rc != ERR_TOO_BIG;
 }
 
+/* A full store is no reason for another node to lead. */
+static bool still_leads(struct core *c) {
+    struct log_turn t;
+    log_turn(c->log, &t);
+    return t.leads;
+}
+
 static void batch_failed(struct core *c, struct batch *b, const struct err *why) {
     L_WARN_RL(5, "a batch of %zu requests was not written: %s", b->n, why->text);
     c->stats.append_errors++;
     bool storage = is_storage(why->code), after_write = false;
-    if (storage) {
+    if (storage && c->role.shared && (why->code != ERR_LIMIT || !still_leads(c))) {
+        role_lost(c, why->text);
+    } else if (storage) {
         store_failed(c, why, b->bytes);
     }
     for (size_t i = 0; i < b->n; i++) {
@@ -401,9 +415,10 @@ static void batch_failed(struct core *c, struct batch *b, const struct err *why)
         struct txn *t = b->txns[i];
         if (t->failed) { /* it wrote, or saw what had been written */
             txn_undo(t);
-            t->rc = storage ? store_refusal_in_doubt(c, &t->err)
-                            : err_set(&t->err, ERR_INTERNAL, NULL, "the log does not take this: %s",
-                                      why->text);
+            t->rc = role_of(c) == CORE_LOST ? role_refusal_in_doubt(c, &t->err)
+                    : storage               ? store_refusal_in_doubt(c, &t->err)
+                                            : err_set(&t->err, ERR_INTERNAL, NULL,
+                                                      "the log does not take this: %s", why->text);
         }
     }
     /* The same objects as in the published one, but the index of what failed must go as well. */
@@ -497,7 +512,9 @@ size_t writer_batch(struct core *c) {
         answer(c, b.txns[i]);
     }
     stats_show(c);
-    targets_progress(c);
+    if (role_of(c) == CORE_LEADS) {
+        targets_progress(c);
+    }
     mem_free(b.txns);
     return b.n;
 }
@@ -528,7 +545,7 @@ static bool wait_for_work(struct core *c) {
         give_back(c);
     }
     pthread_mutex_lock(&c->lock);
-    while (!c->stop && list_empty(&c->queue)) {
+    while (!c->stop && list_empty(&c->queue) && !c->role.news) {
         if (ns < 0) {
             pthread_cond_wait(&c->wake, &c->lock);
         } else if (pthread_cond_timedwait(&c->wake, &c->lock, &until) == ETIMEDOUT) {
@@ -543,9 +560,12 @@ static bool wait_for_work(struct core *c) {
 void *writer_main(void *arg) {
     struct core *c = arg;
     do {
+        role_look(c); /* before the timers of one that should lead no more */
         timers_run(&c->timers);
+        role_look(c);
         while (writer_batch(c) > 0) {
             timers_run(&c->timers);
+            role_look(c);
         }
     } while (wait_for_work(c));
     return NULL;

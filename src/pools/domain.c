@@ -89,13 +89,12 @@ struct pool *domain_pool(struct domain *d, uint32_t ordinal) {
 /* Lists come in the order of the last one, so the search goes on where the last one ended. */
 struct pool *domain_pool_named(struct domain *d, const char *name) {
     uint32_t seq = pool_name_seq(d->name, name);
+    if (d->hint >= d->n_pools) { /* the list has become shorter */
+        d->hint = 0;
+    }
     for (uint32_t i = 0; i < d->n_pools; i++) {
         uint32_t at = d->hint + i;
         at = at >= d->n_pools ? at - d->n_pools : at;
-        if (at >= d->n_pools) { /* the list has become shorter */
-            d->hint = 0;
-            at = i;
-        }
         struct pool *po = &d->pools[at];
         if (po->seq == seq && (seq != SEQ_FOREIGN || strcmp(po->extra->name, name) == 0)) {
             d->hint = at + 1 < d->n_pools ? at + 1 : 0;

@@ -14,6 +14,7 @@ struct sim_conn {
     struct apmi_session *session;
     struct list up, down;
     bool ended;
+    struct rig *rig; /* whose */
 };
 
 char sim_context[160];
@@ -21,6 +22,10 @@ char sim_context[160];
 static void die(const struct sim_bng *b, const char *what, const char *more) {
     fprintf(stderr, "sim: %s: %s %s (%s)\n", b ? b->id : "-", what, more, sim_context);
     abort();
+}
+
+static int64_t now_of(const struct sim_bng *b) {
+    return clock_wall_s(b->world->clock != NULL ? b->world->clock : &b->world->manager->clock);
 }
 
 static void queue_clear(struct list *l) {
@@ -256,19 +261,24 @@ static void forget_session(struct sim_bng *b) {
     }
 }
 
+const struct rig *sim_connected(const struct sim_bng *b) {
+    return b->conn != NULL ? b->conn->rig : NULL;
+}
+
 void sim_break(struct sim_bng *b) {
     struct sim_conn *c = b->conn;
     if (c == NULL) {
         return;
     }
+    struct rig *rig = c->rig;
     b->conn = NULL;
     c->bng = NULL;
     queue_clear(&c->up);
     queue_clear(&c->down);
     apmi_closed(c->session, "broken by the test");
-    rig_step(&b->world->rig);
+    rig_step(rig);
     forget_session(b);
-    b->connect_at_s = rig_now(&b->world->rig) + 1;
+    b->connect_at_s = now_of(b) + 1;
 }
 
 void sim_crash_bng(struct sim_bng *b) {
@@ -316,7 +326,8 @@ static void connect_now(struct sim_bng *b) {
     list_init(&c->up);
     list_init(&c->down);
     c->bng = b;
-    c->session = apmi_open(b->world->rig.core, &transport, c, &peer);
+    c->rig = b->world->manager;
+    c->session = apmi_open(b->world->manager->core, &transport, c, &peer);
     b->conn = c;
     b->msg_id = 0;
     b->phase = SIM_HELLO;
@@ -660,7 +671,7 @@ static void raise(struct sim_domain *d, Openapmi__V1__AlarmType type, char id[64
     a.free_addresses = sim_free(d);
     a.total_addresses = sim_free(d) + sim_used(d);
     a.attempt = *attempt;
-    a.raised_at = rig_now(&b->world->rig);
+    a.raised_at = now_of(b);
     a.preferred_length = d->preferred;
     a.candidate_pool = candidates;
     if (type == OPENAPMI__V1__ALARM_TYPE__APPORTION) {
@@ -725,7 +736,7 @@ static void domain_tick(struct sim_domain *d, int64_t now) {
 }
 
 void sim_tick(struct sim_bng *b) {
-    int64_t now = rig_now(&b->world->rig);
+    int64_t now = now_of(b);
     if (b->conn != NULL && b->conn->ended && list_empty(&b->conn->down)) {
         sim_break(b);
     }
@@ -752,9 +763,10 @@ bool sim_deliver_up(struct sim_bng *b) {
     struct sim_msg *m = CONTAINER_OF(l, struct sim_msg, link);
     list_remove(l);
     b->world->deliveries++;
-    apmi_receive(b->conn->session, m->bytes, m->n, rig_now(&b->world->rig));
+    struct rig *rig = b->conn->rig;
+    apmi_receive(b->conn->session, m->bytes, m->n, rig_now(rig));
     mem_free(m);
-    rig_step(&b->world->rig);
+    rig_step(rig);
     return true;
 }
 
@@ -817,7 +829,7 @@ bool sim_settle(struct sim_world *w, int64_t quiet_s, int64_t max_s) {
         if (quiet >= quiet_s) {
             return true;
         }
-        rig_pass(&w->rig, NS_PER_S);
+        rig_pass(w->manager, NS_PER_S);
     }
     return false;
 }
@@ -835,6 +847,7 @@ struct sim_bng *sim_add(struct sim_world *w, const char *id) {
 void sim_open(struct sim_world *w, int64_t wall_s) {
     memset(w, 0, sizeof *w);
     rig_open(&w->rig, wall_s);
+    w->manager = &w->rig;
 }
 
 void sim_close(struct sim_world *w) {
@@ -853,7 +866,9 @@ void sim_close(struct sim_world *w) {
     }
     mem_free(w->bngs);
     map_free(&w->held, NULL);
-    rig_close(&w->rig);
+    if (w->manager == &w->rig) {
+        rig_close(&w->rig);
+    }
 }
 
 /* ---- verification ---- */
@@ -864,13 +879,13 @@ static void verify_held(struct sim_world *w, const struct sim_bng *b) {
         const struct sim_domain *d = b->domains[i];
         for (size_t k = 0; k < d->n_pools; k++) {
             struct prefix_info info;
-            const struct partition *pt = partition_get(w->rig.pools, d->partition, false);
+            const struct partition *pt = partition_get(w->manager->pools, d->partition, false);
             if (pt == NULL || pt->tree == NULL ||
                 prefix_tree_lookup(pt->tree, &d->pools[k]->prefix, &info) != PREFIX_ALLOCATED ||
                 !ip_prefix_eq(&info.prefix, &d->pools[k]->prefix)) {
                 die(b, "the manager thinks that a used prefix is free: pool", d->pools[k]->name);
             }
-            const struct domain *owner = pools_owner_domain(w->rig.pools, info.owner);
+            const struct domain *owner = pools_owner_domain(w->manager->pools, info.owner);
             if (owner == NULL || strcmp(owner->entity->system_id, b->id) != 0 ||
                 strcmp(owner->name, d->name) != 0) {
                 die(b, "the manager thinks that a prefix is somebody else's: pool",
@@ -881,7 +896,7 @@ static void verify_held(struct sim_world *w, const struct sim_bng *b) {
 }
 
 static void verify_agreed(struct sim_world *w, struct sim_bng *b) {
-    struct entity *en = pools_entity(w->rig.pools, b->id);
+    struct entity *en = pools_entity(w->manager->pools, b->id);
     if (en == NULL || en->session == NULL || !apmi_in_step(en->session)) {
         die(b, "is not in step", "");
     }
@@ -919,7 +934,7 @@ static void verify_agreed(struct sim_world *w, struct sim_bng *b) {
 }
 
 void sim_verify(struct sim_world *w, bool in_step) {
-    rig_verify(&w->rig);
+    rig_verify(w->manager);
     for (size_t i = 0; i < w->n_bngs; i++) {
         verify_held(w, w->bngs[i]);
         if (in_step) {

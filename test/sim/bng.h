@@ -77,6 +77,8 @@ struct sim_bng {
 
 struct sim_world {
     struct rig rig;
+    const struct clock *clock; /* the gateways' own; NULL: the manager's */
+    struct rig *manager;       /* whom gateways dial: `rig`, or the node of a cluster that leads */
     struct sim_bng **bngs;
     size_t n_bngs;
     struct map held; /* "address/len" of pools on all gateways -> struct sim_bng */
@@ -108,6 +110,8 @@ bool sim_up_empty(const struct sim_bng *b);
 bool sim_down_empty(const struct sim_bng *b);
 bool sim_idle(const struct sim_world *w); /* no message anywhere */
 
+/* Whom it is connected to; NULL: nobody. */
+const struct rig *sim_connected(const struct sim_bng *b);
 void sim_break(struct sim_bng *b);           /* the connection; what was under way is lost */
 void sim_crash_bng(struct sim_bng *b);       /* the gateway; its disk stays */
 void sim_crash_manager(struct sim_world *w); /* what was durable stays */

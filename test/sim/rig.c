@@ -38,8 +38,11 @@ static void open_core(struct rig *r) {
     struct err e = {.code = ERR_OK};
     char store[160];
     snprintf(store, sizeof store, "sqlite:%s/%u/log.db", r->folder, r->generation);
-    struct core_options o = {
-        .store = store, .clock = &r->clock, .model = model, .services = services};
+    struct core_options o = {.store = r->store != NULL ? r->store : store,
+                             .node = r->node,
+                             .clock = &r->clock,
+                             .model = model,
+                             .services = services};
     if (core_open(&o, &r->core, &e) != ERR_OK) {
         die("open", &e);
     }
@@ -56,12 +59,33 @@ static void make_folder(const struct rig *r) {
     }
 }
 
-void rig_open(struct rig *r, int64_t wall_s) {
+static void start(struct rig *r, int64_t wall_s) {
     struct err e = {.code = ERR_OK};
     memset(r, 0, sizeof *r);
     if (model == NULL && model_load(&model, &e) != ERR_OK) {
         die("model", &e);
     }
+    clock_fake_init(&r->clock, wall_s * NS_PER_S);
+}
+
+void rig_open_node(struct rig *r, const char *store, const char *node, int64_t wall_s) {
+    start(r, wall_s);
+    r->store = store;
+    r->node = node;
+    open_core(r);
+}
+
+void rig_node_end(struct rig *r) {
+    core_close(r->core);
+    r->core = NULL;
+}
+
+void rig_node_begin(struct rig *r) {
+    open_core(r);
+}
+
+void rig_open(struct rig *r, int64_t wall_s) {
+    start(r, wall_s);
     bool shm = access("/dev/shm", W_OK) == 0;
     snprintf(r->folder, sizeof r->folder, "%s/weft-sim-XXXXXX", shm ? "/dev/shm" : "/tmp");
     if (mkdtemp(r->folder) == NULL) {
@@ -69,7 +93,6 @@ void rig_open(struct rig *r, int64_t wall_s) {
         abort();
     }
     make_folder(r);
-    clock_fake_init(&r->clock, wall_s * NS_PER_S);
     open_core(r);
 }
 
@@ -120,8 +143,10 @@ static void each_file(const struct rig *r, unsigned from, unsigned to) {
 
 void rig_close(struct rig *r) {
     core_close(r->core);
-    each_file(r, r->generation, UINT_MAX);
-    rmdir(r->folder);
+    if (r->store == NULL) {
+        each_file(r, r->generation, UINT_MAX);
+        rmdir(r->folder);
+    }
     buf_free(&r->before);
     r->core = NULL;
 }
@@ -175,14 +200,14 @@ void rig_crash_end(struct rig *r) {
 }
 
 void rig_step(struct rig *r) {
-    while (core_step(r->core) > 0) {
+    while (!r->halted && core_step(r->core) > 0) {
     }
 }
 
 void rig_pass(struct rig *r, int64_t ns) {
     rig_step(r);
     while (ns > 0) {
-        int64_t next = core_next_timer(r->core);
+        int64_t next = r->halted ? -1 : core_next_timer(r->core);
         int64_t leap = next < 0 || next > ns ? ns : next;
         clock_fake_advance(&r->clock, leap);
         ns -= leap;

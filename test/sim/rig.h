@@ -17,6 +17,9 @@ struct rig {
     char folder[64];
     unsigned generation; /* of the store: +1 with each crash */
     struct buf before;   /* rig_dump at the crash; empty: not compared */
+    const char *store;   /* of a node: the URL that it shares with others; NULL: its own files */
+    const char *node;
+    bool halted; /* paused: rig_step and rig_pass let nothing run */
 };
 
 extern const struct service *rig_more; /* a test's own service beside the others; NULL: none */
@@ -24,6 +27,11 @@ extern const struct service *rig_more; /* a test's own service beside the others
 /* Fails the test (abort with the reason) when anything goes wrong. */
 void rig_open(struct rig *r, int64_t wall_s);
 void rig_close(struct rig *r);
+/* A node of a store that others have open too; the names stay the caller's. rig_close as ever, and
+ * for what follows its two halves: the process ends, and begins anew. */
+void rig_open_node(struct rig *r, const char *store, const char *node, int64_t wall_s);
+void rig_node_end(struct rig *r);
+void rig_node_begin(struct rig *r);
 /* An orderly stop and start. */
 void rig_restart(struct rig *r);
 /* What was not durable is gone, and so is whatever was queued: the store as it is now is opened by
