@@ -8,7 +8,7 @@ run=(
     # the compiler, the build, the libraries
     gcc libc6-dev meson ninja-build pkg-config git python3
     libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev libssh-dev libexpat1-dev zlib1g-dev
-    libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev
+    libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev libsnmp-dev
     libedit-dev libcrypt-dev libcmocka-dev man-db groff-base
     # what the lab runs
     kea-dhcp4-server kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client procps
@@ -17,6 +17,7 @@ all=(
     ccache g++ clang clang-14 libclang-rt-14-dev clang-format clang-tidy llvm-14 lld protobuf-compiler
     sqlite3 nghttp2-client curl openssl jq socat tcpdump
     python3-pytest python3-ncclient libnetconf2-dev yangcli openssh-client openssh-server python3-grpcio python3-grpc-tools python3-requests python3-yaml
+    snmp snmptrapd rsyslog rsyslog-gnutls
     debhelper lintian debootstrap systemd systemd-container
     etcd-server etcd-client nodejs npm ca-certificates
 )

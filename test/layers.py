@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-SERVICES = ('admin', 'pools', 'onboard', 'network', 'fabric', 'vnfm')
+SERVICES = ('admin', 'forward', 'pools', 'onboard', 'network', 'fabric', 'vnfm')
 LOW = {'base', 'model', 'log', 'net'}
 CORE = LOW | {'core'}
 AGENT = LOW | {'proto'}

@@ -288,6 +288,7 @@ struct event {
     uint64_t seq;   /* +1 per event, survives only as long as the process */
     uint64_t index; /* log index it belongs to */
     int64_t time_s;
+    bool unstored;    /* raised beside the log, because that can't be written or is again */
     const char *name; /* notification: "weft-apm:alarm-raised" */
     const char *json; /* members "{...}" */
 };

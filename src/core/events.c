@@ -21,13 +21,14 @@ static void tell(struct core *c, const struct event *ev) {
 }
 
 static void publish(struct core *c, uint64_t index, int64_t time_s, const char *name,
-                    const char *json) {
+                    const char *json, bool unstored) {
     if (c->ring == NULL) {
         c->ring = mem_alloc(CORE_EVENTS_KEPT * sizeof *c->ring);
     }
     struct event ev = {.seq = ++c->event_seq,
                        .index = index,
                        .time_s = time_s,
+                       .unstored = unstored,
                        .name = mem_strdup(name),
                        .json = mem_strdup(json)};
     struct event *slot = &c->ring[ev.seq % CORE_EVENTS_KEPT];
@@ -54,28 +55,55 @@ static void commit_json(const struct txn *t, struct buf *b) {
     buf_printf(b, ",\"objects\":%zu}", t->n_changes);
 }
 
+void events_seal(struct txn *t) {
+    struct core *c = t->core;
+    if (t->is_commit) { /* comes before what came of it */
+        struct buf b = BUF_INIT;
+        commit_json(t, &b);
+        txn_event(t, "weft-system:commit", buf_cstr(&b));
+        struct pending_event commit = t->events[t->n_events - 1];
+        memmove(t->events + 1, t->events, (t->n_events - 1) * sizeof *t->events);
+        t->events[0] = commit;
+        buf_free(&b);
+    }
+    /* What tells and writes nothing goes on while the store can't be written. */
+    bool stored =
+        t->n_events > 0 && !t->work->looks && !t->dry_run && (t->n_ops > 0 || c->store.writable);
+    for (size_t i = 0; i < c->n_services && stored; i++) {
+        if (c->services[i].service->seal != NULL) {
+            c->services[i].service->seal(c->services[i].self, t);
+        }
+    }
+}
+
+size_t txn_n_events(struct txn *t) {
+    return t->n_events;
+}
+
+const char *txn_event_name(struct txn *t, size_t i) {
+    return t->events[i].name;
+}
+
+const char *txn_event_json(struct txn *t, size_t i) {
+    return t->events[i].json;
+}
+
 void events_publish(struct txn *t) {
     struct core *c = t->core;
-    if (t->n_events == 0 && !t->is_commit) {
+    if (t->n_events == 0) {
         return;
     }
     pthread_mutex_lock(&c->events_lock);
     int64_t now = t->now_ns / NS_PER_S;
-    if (t->is_commit) {
-        struct buf b = BUF_INIT;
-        commit_json(t, &b);
-        publish(c, t->index, now, "weft-system:commit", buf_cstr(&b));
-        buf_free(&b);
-    }
     for (size_t i = 0; i < t->n_events; i++) {
-        publish(c, t->index, now, t->events[i].name, t->events[i].json);
+        publish(c, t->index, now, t->events[i].name, t->events[i].json, false);
     }
     pthread_mutex_unlock(&c->events_lock);
 }
 
 void events_tell(struct core *c, const char *name, const char *json) {
     pthread_mutex_lock(&c->events_lock);
-    publish(c, core_head(c), clock_wall_s(c->clock), name, json);
+    publish(c, core_head(c), clock_wall_s(c->clock), name, json, true);
     pthread_mutex_unlock(&c->events_lock);
 }
 

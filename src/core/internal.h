@@ -373,6 +373,8 @@ void targets_held(struct core *c, const char *name, size_t len, bool held);
 enum commit_phase commit_phase_of(struct core *c, uint64_t index, struct buf *text);
 
 /* events.c */
+/* The work stands: what it has to tell is known, and may go into the same entry of the log. */
+void events_seal(struct txn *t);
 void events_publish(struct txn *t);
 /* One that belongs to no transaction. `json` members "{...}". On the writer's thread. */
 void events_tell(struct core *c, const char *name, const char *json);

@@ -35,6 +35,10 @@ struct service {
     void (*config)(void *self, const struct object *old, const struct object *new_);
     void (*changed)(void *self, struct txn *t); /* may be NULL */
 
+    /* Once for work that stands and has events, whatever it is: may put state, so that it is in the
+     * log exactly when the events are told. Raises none itself. May be NULL. */
+    void (*seal)(void *self, struct txn *t);
+
     /* Appends the stored form of the record at `key` to `out`; false: there is none. */
     bool (*state_encode)(void *self, const char *key, size_t key_len, struct buf *out);
     /* `value` NULL: the record is deleted. A record that can't be read (a newer version, damage)

@@ -46,6 +46,10 @@ void txn_after(struct txn *t, void (*fn)(void *arg, bool committed), void *arg);
 
 /* An event for subscribers, sent after durability. `json` members "{...}" are copied. */
 void txn_event(struct txn *t, const char *name, const char *json);
+/* Those raised so far, in order; the commit's own is the first. For seal(). */
+size_t txn_n_events(struct txn *t);
+const char *txn_event_name(struct txn *t, size_t i);
+const char *txn_event_json(struct txn *t, size_t i);
 /* A line for the person who asked ("warning: ..."), kept in change.warnings. */
 void txn_warn(struct txn *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -317,6 +317,7 @@ static enum err_code run_to_the_end(struct txn *t) {
     if (t->is_commit) {
         history_record(t);
     }
+    events_seal(t);
     return check_size(t);
 }
 

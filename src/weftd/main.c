@@ -29,6 +29,7 @@
 #include "core/candidate.h"
 #include "core/job.h"
 #include "core/system.h"
+#include "forward/forward.h"
 #include "net/http.h"
 #include "north/cli/http.h"
 #include "north/metrics/metrics.h"
@@ -50,8 +51,8 @@ enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_P
 enum { APMI_CONNS_MAX = 20000 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
-static const struct service *const services[] = {&system_service, &job_service, &admin_service,
-                                                 &pools_service, NULL};
+static const struct service *const services[] = {&system_service, &job_service,   &forward_service,
+                                                 &admin_service,  &pools_service, NULL};
 
 struct weftd {
     struct options options;

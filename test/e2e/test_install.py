@@ -18,5 +18,6 @@ def test_modules_and_protocol_are_installed(tmp_path):
     for name in ("weft-apm", "weft-system"):
         subprocess.run(["yanglint", "-p", f"{share}/yang", f"{share}/yang/{name}.yang"], check=True, capture_output=True,
                        cwd=tmp_path)
+    assert os.path.exists(f"{share}/mibs/WEFT-MIB.txt")
     subprocess.run(["protoc", f"--proto_path={share}/proto", f"--descriptor_set_out={tmp_path}/set",
                     "openapmi.proto"], check=True, capture_output=True)
