@@ -26,6 +26,10 @@ struct log_engine {
     const char *scheme; /* "sqlite" in "sqlite:/path" */
     enum err_code (*open)(const char *rest, const struct log_options *options, struct log **out,
                           struct err *err);
+    /* May be NULL. The log is complete: threads of the engine's may begin to use it. After an error
+     * it is closed. */
+    enum err_code (*started)(struct log *log, struct err *err);
+    void (*stop)(struct log *log); /* may be NULL: what `started` began ends, before `close` */
     void (*close)(struct log *log);
     /* No other call runs meanwhile. */
     enum err_code (*reopen)(struct log *log, struct err *err);

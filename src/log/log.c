@@ -52,6 +52,13 @@ enum err_code log_open(const char *url, const struct log_options *options, struc
     list_init(&log->watches);
     log->on_turn = NULL;
     pthread_rwlock_init(&log->in_use, NULL);
+    if (engine->started != NULL) {
+        enum err_code rc = engine->started(log, err);
+        if (rc != ERR_OK) {
+            log_close(log);
+            return rc;
+        }
+    }
     *out = log;
     return ERR_OK;
 }
@@ -65,6 +72,9 @@ struct log_watch {
 void log_close(struct log *log) {
     if (log == NULL) {
         return;
+    }
+    if (log->engine->stop != NULL) {
+        log->engine->stop(log);
     }
     LIST_FOREACH_SAFE (l, &log->watches) {
         mem_free(CONTAINER_OF(l, struct log_watch, link));

@@ -80,6 +80,9 @@ struct log_options {
     const char *sqlite_vfs;     /* name of a registered SQLite VFS; NULL: the default one */
     uint32_t sqlite_page_size;  /* for a new store; 0: the measured choice */
     uint32_t sqlite_checkpoint; /* WAL frames that start a checkpoint; 0: the measured choice */
+    const uint8_t *sqlite_id;   /* for a new store: its id (LOG_ID_LEN bytes); NULL: a random one */
+    bool sqlite_lazy; /* a copy of what is durable elsewhere: a crash may take its end away, and
+                         nothing else */
     /* Engines with several nodes: how this one is called, 1..LOG_NODE_MAX of a-z 0-9 . -, like no
      * other node of the store. NULL: the machine's name. */
     const char *node;

@@ -13,6 +13,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "log/replica.h"
 #include "log/sqlite_int.h"
 
 LOGGER_MODULE(log)
@@ -317,6 +318,59 @@ static enum err_code sq_append(struct log *log, uint64_t expected_head, uint64_t
         L_WARN_RL(10, "can't fold: %s: %s", e.path, e.text);
     }
     pthread_mutex_unlock(&s->fold_lock);
+    return rc;
+}
+
+/* ---- a copy of another log (log/replica.h) ---- */
+
+static enum err_code write_given(struct sq_store *s, const struct log_entry *entries, size_t n,
+                                 struct err *err) {
+    ERR_TRY(sq_run(s->begin, s->path, "can't begin", err));
+    for (size_t i = 0; i < n; i++) {
+        buf_clear(&s->row);
+        log_entry_encode(&s->row, &entries[i]);
+        sqlite3_bind_int64(s->insert, 1, (sqlite3_int64)entries[i].index);
+        sqlite3_bind_blob64(s->insert, 2, s->row.data, s->row.len, SQLITE_STATIC);
+        ERR_TRY(sq_run(s->insert, s->path, "can't append", err));
+    }
+    if (entries[n - 1].fence > s->fence) { /* it grows: a backup of the copy must know it */
+        ERR_TRY(sq_set_meta(s->db, s->path, "fence", (int64_t)entries[n - 1].fence, err));
+    }
+    return sq_run(s->commit, s->path, "can't keep the batch", err);
+}
+
+static enum err_code given_locked(struct sq_store *s, const struct log_entry *entries, size_t n,
+                                  struct err *err) {
+    if (s->broken) {
+        return sq_broken(s, true, err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].index != s->head + 1 + i) {
+            return err_set(err, ERR_CONFLICT, s->path,
+                           "entry %" PRIu64 " does not follow on %" PRIu64, entries[i].index,
+                           s->head + i);
+        }
+    }
+    checkpoint_before(s);
+    if (s->broken) {
+        return sq_broken(s, true, err);
+    }
+    ERR_TRY(sq_committed(s, write_given(s, entries, n, err)));
+    for (size_t i = 0; i < n; i++) {
+        s->unfolded_ops += entries[i].n_ops;
+        s->config_head = log_entry_has_config(&entries[i]) ? entries[i].index : s->config_head;
+    }
+    s->fence = entries[n - 1].fence > s->fence ? entries[n - 1].fence : s->fence;
+    s->head += n;
+    return ERR_OK;
+}
+
+enum err_code log_replica_append(struct log *log, const struct log_entry *entries, size_t n,
+                                 struct err *err) {
+    struct sq_store *s = store_of(log);
+    pthread_mutex_lock(&s->lock);
+    enum err_code rc = given_locked(s, entries, n, err);
+    pthread_mutex_unlock(&s->lock);
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "log/replica.h"
 #include "log/sqlite_int.h"
 
 LOGGER_MODULE(log_care)
@@ -386,14 +387,18 @@ static enum err_code check_backup(sqlite3 *db, const char *path, struct err *err
     return ERR_OK;
 }
 
-/* Takes the tables out of the backup into their own file, and makes the log a new one. */
+/* Takes the tables out of the backup into their own file. `same` NULL: makes the log a new one. */
 static enum err_code split(sqlite3 *db, const char *path, const char *tables_path,
-                           struct err *err) {
+                           const uint8_t *same, struct err *err) {
     uint8_t id[LOG_ID_LEN];
     int64_t folded, fence;
     sqlite3 *tdb = NULL;
     sqlite3_stmt *stmt = NULL;
-    rng_secure(id, sizeof id);
+    if (same != NULL) {
+        memcpy(id, same, sizeof id);
+    } else {
+        rng_secure(id, sizeof id);
+    }
     ERR_TRY(sq_int(db, path, "SELECT value FROM meta WHERE name='folded'", &folded, err));
     ERR_TRY(sq_int(db, path, "SELECT value FROM meta WHERE name='fence'", &fence, err));
     enum err_code rc;
@@ -408,7 +413,7 @@ static enum err_code split(sqlite3 *db, const char *path, const char *tables_pat
 
     ERR_GOTO(rc, sq_exec(db, path, "PRAGMA journal_mode=WAL; BEGIN; DROP TABLE folded", err), out);
     ERR_GOTO(rc, sq_exec(db, path, "DELETE FROM meta WHERE name='folded'", err), out);
-    ERR_GOTO(rc, sq_set_meta(db, path, "fence", fence + FENCE_JUMP, err), out);
+    ERR_GOTO(rc, sq_set_meta(db, path, "fence", same ? fence : fence + FENCE_JUMP, err), out);
     ERR_GOTO(rc, sq_prepare(db, path, "UPDATE meta SET value=?1 WHERE name='id'", &stmt, err), out);
     sqlite3_bind_blob(stmt, 1, id, sizeof id, SQLITE_STATIC);
     ERR_GOTO(rc, sq_run(stmt, path, "can't give the log its id", err), out);
@@ -463,7 +468,8 @@ static void unlink_all(const char *path, bool all) {
     }
 }
 
-enum err_code sq_restore(const char *path, const char *rest, struct err *err) {
+static enum err_code restore(const char *path, const char *rest, const uint8_t *same,
+                             struct err *err) {
     if (access(rest, F_OK) == 0) {
         return err_set(err, ERR_EXISTS, rest, "there is a log already; move it away first");
     }
@@ -477,7 +483,7 @@ enum err_code sq_restore(const char *path, const char *rest, struct err *err) {
     ERR_GOTO(rc, copy_file(path, made, err), out);
     ERR_GOTO(rc, sq_connect(made, NULL, SQLITE_OPEN_READWRITE, &db, err), out);
     ERR_GOTO(rc, check_backup(db, path, err), out);
-    ERR_GOTO(rc, split(db, made, made_tables, err), out);
+    ERR_GOTO(rc, split(db, made, made_tables, same, err), out);
     sqlite3_close(db);
     db = NULL;
     ERR_GOTO(rc, check_restored(made, err), out);
@@ -491,4 +497,13 @@ out:
     mem_free(made_tables);
     mem_free(tables);
     return rc;
+}
+
+enum err_code sq_restore(const char *path, const char *rest, struct err *err) {
+    return restore(path, rest, NULL, err);
+}
+
+enum err_code log_replica_adopt(const char *backup, const char *path, const uint8_t id[LOG_ID_LEN],
+                                struct err *err) {
+    return restore(backup, path, id, err);
 }

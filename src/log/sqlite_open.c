@@ -83,8 +83,10 @@ static enum err_code create_file(const char *path, bool must_exist, struct err *
     return ERR_OK;
 }
 
-static enum err_code create_schema(struct sq_store *s, uint32_t page_size, struct err *err) {
+static enum err_code create_schema(struct sq_store *s, const struct log_options *options,
+                                   struct err *err) {
     char sql[192];
+    uint32_t page_size = options->sqlite_page_size ? options->sqlite_page_size : PAGE_SIZE_DEFAULT;
     snprintf(sql, sizeof sql, "PRAGMA page_size=%u; PRAGMA journal_mode=WAL", page_size);
     ERR_TRY(sq_exec(s->db, s->path, sql, err));
     snprintf(sql, sizeof sql, "BEGIN; PRAGMA application_id=%d; PRAGMA user_version=%d;",
@@ -97,7 +99,11 @@ static enum err_code create_schema(struct sq_store *s, uint32_t page_size, struc
     sqlite3_stmt *stmt;
     ERR_TRY(sq_prepare(s->db, s->path, "INSERT INTO meta VALUES('id', ?1)", &stmt, err));
     uint8_t id[LOG_ID_LEN];
-    rng_secure(id, sizeof id);
+    if (options->sqlite_id != NULL) {
+        memcpy(id, options->sqlite_id, sizeof id);
+    } else {
+        rng_secure(id, sizeof id);
+    }
     sqlite3_bind_blob(stmt, 1, id, sizeof id, SQLITE_STATIC);
     enum err_code rc = sq_run(stmt, s->path, "can't create the log", err);
     sqlite3_finalize(stmt);
@@ -117,8 +123,7 @@ static enum err_code check_format(struct sq_store *s, const struct log_options *
         if (options->must_exist) {
             return err_set(err, ERR_ABSENT, s->path, "the file holds no log");
         }
-        return create_schema(
-            s, options->sqlite_page_size ? options->sqlite_page_size : PAGE_SIZE_DEFAULT, err);
+        return create_schema(s, options, err);
     }
     if (app != SQ_APPLICATION_ID) {
         return err_set(err, ERR_INVALID, s->path, "the file is a database, but not a Weft log");
@@ -260,6 +265,9 @@ static enum err_code open_log_file(struct sq_store *s, const struct log_options 
                     "PRAGMA journal_mode=WAL; PRAGMA synchronous=" SQ_SYNC_LOG
                     "; PRAGMA cache_size=-8192",
                     err));
+    if (options->sqlite_lazy) {
+        ERR_TRY(sq_exec(s->db, s->path, "PRAGMA synchronous=" SQ_SYNC_TABLES, err));
+    }
     sq_wal_watch(s->db, &s->wal);
     int64_t page_size;
     ERR_TRY(sq_int(s->db, s->path, "PRAGMA page_size", &page_size, err));

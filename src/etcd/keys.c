@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "etcd/engine_int.h"
+
+enum { HEAD_VERSION = 1 };
+
+int key_of(const struct etcd_log *s, char out[KEY_MAX], const char *fmt, ...) {
+    int n = snprintf(out, KEY_MAX, "%s", s->prefix);
+    va_list ap;
+    va_start(ap, fmt);
+    n += vsnprintf(out + n, (size_t)(KEY_MAX - n), fmt, ap);
+    va_end(ap);
+    return n;
+}
+
+void head_encode(const struct head *h, struct buf *out) {
+    buf_u8(out, HEAD_VERSION);
+    buf_add(out, h->id, LOG_ID_LEN);
+    buf_u64(out, h->index);
+    buf_u64(out, h->fence_base);
+}
+
+enum err_code head_decode(const Weft__Etcd__KeyValue *kv, struct head *out, struct err *e) {
+    struct cur c = cur_of(kv->value.data, kv->value.len);
+    if (cur_u8(&c) != HEAD_VERSION) {
+        return err_set(e, c.bad ? ERR_MALFORMED : ERR_UNSUPPORTED, NULL,
+                       "the store in etcd is damaged, or was written by a newer Weft");
+    }
+    const uint8_t *id = cur_bytes(&c, LOG_ID_LEN);
+    if (id != NULL) {
+        memcpy(out->id, id, LOG_ID_LEN);
+    }
+    out->index = cur_u64(&c);
+    out->fence_base = cur_u64(&c);
+    out->mod = kv->mod_revision;
+    return !c.bad && out->mod > 0
+               ? ERR_OK
+               : err_set(e, ERR_MALFORMED, NULL, "the head of the store in etcd is damaged");
+}
+
+/* ---- transactions -----------------------------------------------------------------------------
+ */
+
+void txn_begin(struct txn_build *b) {
+    memset(b, 0, sizeof *b);
+    b->arena = arena_new();
+    weft__etcd__txn_request__init(&b->q);
+    b->q.compare = b->compares;
+    b->q.success = b->success;
+    b->q.failure = b->failure;
+}
+
+void txn_free_build(struct txn_build *b) {
+    arena_free(b->arena);
+}
+
+static ProtobufCBinaryData key_bytes(struct txn_build *b, const char *key) {
+    return etcd_bytes(arena_strdup(b->arena, key), strlen(key));
+}
+
+void txn_if_mod(struct txn_build *b, const char *key, int64_t mod) {
+    Weft__Etcd__Compare *c = arena_alloc(b->arena, sizeof *c);
+    weft__etcd__compare__init(c);
+    c->key = key_bytes(b, key);
+    c->result = WEFT__ETCD__COMPARE__RESULT__EQUAL;
+    c->target = WEFT__ETCD__COMPARE__TARGET__MOD;
+    c->target_union_case = WEFT__ETCD__COMPARE__TARGET_UNION_MOD_REVISION;
+    c->mod_revision = mod;
+    b->compares[b->q.n_compare++] = c;
+}
+
+void txn_put(struct txn_build *b, const char *key, const void *value, size_t n, int64_t lease) {
+    Weft__Etcd__RequestOp *op = arena_alloc(b->arena, sizeof *op);
+    Weft__Etcd__PutRequest *p = arena_alloc(b->arena, sizeof *p);
+    weft__etcd__request_op__init(op);
+    weft__etcd__put_request__init(p);
+    p->key = key_bytes(b, key);
+    p->value = etcd_bytes(n > 0 ? memcpy(arena_alloc(b->arena, n), value, n) : "", n);
+    p->lease = lease;
+    op->request_case = WEFT__ETCD__REQUEST_OP__REQUEST_PUT;
+    op->put = p;
+    b->success[b->q.n_success++] = op;
+}
+
+void txn_del(struct txn_build *b, const char *key) {
+    Weft__Etcd__RequestOp *op = arena_alloc(b->arena, sizeof *op);
+    Weft__Etcd__DeleteRangeRequest *d = arena_alloc(b->arena, sizeof *d);
+    weft__etcd__request_op__init(op);
+    weft__etcd__delete_range_request__init(d);
+    d->key = key_bytes(b, key);
+    op->request_case = WEFT__ETCD__REQUEST_OP__REQUEST_DELETE_RANGE;
+    op->delete_range = d;
+    b->success[b->q.n_success++] = op;
+}
+
+void txn_get(struct txn_build *b, bool on_success, const char *key) {
+    Weft__Etcd__RequestOp *op = arena_alloc(b->arena, sizeof *op);
+    Weft__Etcd__RangeRequest *r = arena_alloc(b->arena, sizeof *r);
+    weft__etcd__request_op__init(op);
+    weft__etcd__range_request__init(r);
+    r->key = key_bytes(b, key);
+    op->request_case = WEFT__ETCD__REQUEST_OP__REQUEST_RANGE;
+    op->range = r;
+    if (on_success) {
+        b->success[b->q.n_success++] = op;
+    } else {
+        b->failure[b->q.n_failure++] = op;
+    }
+}
+
+const Weft__Etcd__KeyValue *txn_got(const Weft__Etcd__TxnResponse *r, size_t n) {
+    const Weft__Etcd__ResponseOp *op = n < r->n_responses ? r->responses[n] : NULL;
+    return op != NULL && op->response_case == WEFT__ETCD__RESPONSE_OP__RESPONSE_RANGE &&
+                   op->range->n_kvs > 0
+               ? op->range->kvs[0]
+               : NULL;
+}
+
+/* ---- single keys -------------------------------------------------------------------------------
+ */
+
+enum err_code key_put(struct etcd_log *s, const char *key, const void *value, size_t n,
+                      int64_t lease, struct err *e) {
+    struct txn_build b;
+    Weft__Etcd__TxnResponse *r;
+    txn_begin(&b);
+    txn_put(&b, key, value, n, lease);
+    enum err_code rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
+    txn_free_build(&b);
+    if (rc == ERR_OK) {
+        weft__etcd__txn_response__free_unpacked(r, NULL);
+    }
+    return rc;
+}
+
+enum err_code key_delete_range(struct etcd_log *s, const char *from, const char *to,
+                               struct err *e) {
+    struct txn_build b;
+    Weft__Etcd__TxnResponse *r;
+    txn_begin(&b);
+    txn_del(&b, from);
+    b.success[0]->delete_range->range_end = etcd_bytes(to, strlen(to));
+    enum err_code rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
+    txn_free_build(&b);
+    if (rc == ERR_OK) {
+        weft__etcd__txn_response__free_unpacked(r, NULL);
+    }
+    return rc;
+}
+
+enum err_code key_get(struct etcd_log *s, const char *key, struct buf *out, bool *found,
+                      struct err *e) {
+    Weft__Etcd__RangeRequest q = WEFT__ETCD__RANGE_REQUEST__INIT;
+    Weft__Etcd__RangeResponse *r;
+    q.key = etcd_bytes(key, strlen(key));
+    buf_clear(out);
+    ERR_TRY(etcd_range(s->etcd, &q, CALL_MS, &r, e));
+    *found = r->n_kvs > 0;
+    if (*found) {
+        buf_add(out, r->kvs[0]->value.data, r->kvs[0]->value.len);
+    }
+    weft__etcd__range_response__free_unpacked(r, NULL);
+    return ERR_OK;
+}
