@@ -194,16 +194,16 @@ static enum err_code new_base(struct etcd_log *s, const struct mine *m, struct e
     unlink(path);
     mem_free(path);
     if (rc == ERR_OK) {
-        struct txn_build b;
+        struct et_txn b;
         Weft__Etcd__TxnResponse *r;
         char key[KEY_MAX];
-        txn_begin(&b);
+        et_begin(&b);
         key_of(s, key, "leader");
-        txn_if_mod(&b, key, m->leader_mod);
+        et_if_mod(&b, key, m->leader_mod);
         key_of(s, key, "base");
-        txn_put(&b, key, value.data, value.len, 0);
+        et_put_key(&b, key, value.data, value.len, 0);
         rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
-        txn_free_build(&b);
+        et_end(&b);
         if (rc == ERR_OK && !r->succeeded) {
             rc = err_set(e, ERR_UNAVAILABLE, NULL, "another node leads");
         }
@@ -222,7 +222,7 @@ static enum err_code new_base(struct etcd_log *s, const struct mine *m, struct e
 }
 
 enum err_code base_care(struct etcd_log *s, struct err *e) {
-    struct mine m = mine_now(s);
+    struct mine m = et_mine(s);
     pthread_mutex_lock(&s->lock);
     bool base = s->base_bytes >= BASE_EVERY, compact = s->appends >= COMPACT_EVERY;
     int64_t revision = s->head.mod;

@@ -41,7 +41,7 @@ static void et_turn(struct log *log, struct log_turn *out) {
     *out = s->view;
     pthread_mutex_unlock(&s->view_lock);
     out->shared = true;
-    if (out->leads && mono_now() >= out->until_ns) {
+    if (out->leads && et_now() >= out->until_ns) {
         out->leads = false;
         out->until_ns = 0;
     }
@@ -66,7 +66,7 @@ static void took(struct etcd_log *s, const struct looked *was, int64_t mod, int6
     pthread_mutex_lock(&s->view_lock);
     s->leader_mod = mod;
     s->fence = was->head.fence_base + (uint64_t)mod;
-    s->taken_ns = mono_now();
+    s->taken_ns = et_now();
     s->view.leads = true;
     s->view.reached = true;
     s->view.fence = s->fence;
@@ -79,15 +79,15 @@ static void took(struct etcd_log *s, const struct looked *was, int64_t mod, int6
 /* Puts `leader` in place of what `was` there. ERR_LOCKED: another one was faster. */
 static enum err_code take(struct etcd_log *s, const struct looked *was, int64_t session,
                           int64_t *mod, struct err *e) {
-    struct txn_build b;
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
     char key[KEY_MAX];
     key_of(s, key, "leader");
-    txn_begin(&b);
-    txn_if_mod(&b, key, was->leader_mod);
-    txn_put(&b, key, s->node, strlen(s->node), session);
+    et_begin(&b);
+    et_if_mod(&b, key, was->leader_mod);
+    et_put_key(&b, key, s->node, strlen(s->node), session);
     enum err_code rc = etcd_txn(s->etcd, &b.q, false, APPEND_MS, &r, e);
-    txn_free_build(&b);
+    et_end(&b);
     ERR_TRY(rc);
     if (!r->succeeded) {
         rc = err_set(e, ERR_LOCKED, NULL, "another node has begun to lead");
@@ -100,8 +100,8 @@ static enum err_code take(struct etcd_log *s, const struct looked *was, int64_t 
 /* A lease that was just shown to live, so that leading has its full time. */
 static enum err_code live_session(struct etcd_log *s, int64_t *session, int64_t *sent_ns,
                                   struct err *e) {
-    *session = mine_now(s).session;
-    *sent_ns = mono_now();
+    *session = et_mine(s).session;
+    *sent_ns = et_now();
     enum err_code rc = *session != 0 ? etcd_keep_alive(s->etcd, *session, CALL_MS, e) : ERR_ABSENT;
     if (rc == ERR_ABSENT) {
         rc = etcd_grant(s->etcd, SESSION_TTL_S, CALL_MS, session, e);
@@ -133,8 +133,8 @@ static enum err_code acquire_locked(struct etcd_log *s, struct log_lease *lease,
         return err_set(e, ERR_UNAVAILABLE, NULL, "the log must be opened again: %s", s->reason);
     }
     ERR_TRY(live_session(s, &session, &sent, e));
-    ERR_TRY(look(s, &was, e));
-    view_update(s, &was);
+    ERR_TRY(et_look(s, &was, e));
+    et_view_update(s, &was);
     /* What bears our name is ours: a former run of this node, whose copy we hold locked. */
     if (was.leader_mod != 0 && strcmp(was.leader, s->node) != 0) {
         return err_set(e, ERR_LOCKED, NULL, "node %s leads", was.leader);
@@ -142,14 +142,14 @@ static enum err_code acquire_locked(struct etcd_log *s, struct log_lease *lease,
     ERR_TRY(take(s, &was, session, &mod, e));
     /* From here on nobody else appends. */
     struct looked now;
-    ERR_TRY(look(s, &now, e));
+    ERR_TRY(et_look(s, &now, e));
     if (now.leader_mod != mod || memcmp(now.head.id, s->head.id, LOG_ID_LEN) != 0) {
         return err_set(e, ERR_LOCKED, NULL, "node %s leads",
                        now.leader[0] != '\0' ? now.leader : "(nobody)");
     }
-    ERR_TRY(catch_up(s, &now.head, e));
+    ERR_TRY(et_catch_up(s, &now.head, e));
     if (log_head(s->rep) != now.head.index) {
-        break_log(s, "this node's copy is ahead of etcd");
+        et_break(s, "this node's copy is ahead of etcd");
         return err_set(e, ERR_CONFLICT, NULL, "%s", s->reason);
     }
     s->head = now.head;
@@ -174,28 +174,28 @@ static enum err_code et_lease_acquire(struct log *log, struct log_lease *lease, 
 
 static enum err_code et_lease_renew(struct log *log, const struct log_lease *lease, struct err *e) {
     struct etcd_log *s = log_of(log);
-    struct mine m = mine_now(s);
+    struct mine m = et_mine(s);
     return m.leads && m.fence == lease->fence ? ERR_OK : stale(s, lease->fence, e);
 }
 
 static enum err_code et_lease_release(struct log *log, const struct log_lease *lease,
                                       struct err *e) {
     struct etcd_log *s = log_of(log);
-    struct mine m = mine_now(s);
+    struct mine m = et_mine(s);
     if (!m.leads || m.fence != lease->fence) {
         return stale(s, lease->fence, e);
     }
     pthread_mutex_lock(&s->lock); /* no append is under way */
-    lost_lease(s);
-    struct txn_build b;
+    et_lost_lease(s);
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
     char key[KEY_MAX];
     key_of(s, key, "leader");
-    txn_begin(&b);
-    txn_if_mod(&b, key, m.leader_mod);
-    txn_del(&b, key);
+    et_begin(&b);
+    et_if_mod(&b, key, m.leader_mod);
+    et_del_key(&b, key);
     enum err_code rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
-    txn_free_build(&b);
+    et_end(&b);
     if (rc == ERR_OK) {
         weft__etcd__txn_response__free_unpacked(r, NULL);
     }
@@ -275,20 +275,20 @@ static bool is_ours(struct etcd_log *s, uint64_t index, const struct buf *value,
 /* Moves the head's revision, so that the append can't come true any more. False: not done, or not
  * known to be. */
 static bool void_append(struct etcd_log *s, const struct mine *m) {
-    struct txn_build b;
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
     struct buf value = BUF_INIT;
     char key[KEY_MAX];
     struct err e;
     head_encode(&s->head, &value);
-    txn_begin(&b);
+    et_begin(&b);
     key_of(s, key, "leader");
-    txn_if_mod(&b, key, m->leader_mod);
+    et_if_mod(&b, key, m->leader_mod);
     key_of(s, key, "head");
-    txn_if_mod(&b, key, s->head.mod);
-    txn_put(&b, key, value.data, value.len, 0);
+    et_if_mod(&b, key, s->head.mod);
+    et_put_key(&b, key, value.data, value.len, 0);
     bool done = etcd_txn(s->etcd, &b.q, false, APPEND_MS, &r, &e) == ERR_OK;
-    txn_free_build(&b);
+    et_end(&b);
     buf_free(&value);
     if (done) {
         done = r->succeeded;
@@ -305,10 +305,10 @@ static enum outcome find_out(struct etcd_log *s, const struct mine *m, uint64_t 
     struct err e;
     bool known;
     do {
-        if (look(s, &l, &e) != ERR_OK) {
+        if (et_look(s, &l, &e) != ERR_OK) {
             continue;
         }
-        view_update(s, &l);
+        et_view_update(s, &l);
         if (l.leader_mod != m->leader_mod) { /* it can't come true any more */
             bool ours = l.head.mod != s->head.mod && is_ours(s, s->head.index + 1, value, &known);
             if (l.head.mod == s->head.mod || known) {
@@ -323,7 +323,7 @@ static enum outcome find_out(struct etcd_log *s, const struct mine *m, uint64_t 
             s->head.mod = l.head.mod;
             return done ? APPENDED : NOT_APPENDED;
         }
-    } while (mono_now() < m->until_ns);
+    } while (et_now() < m->until_ns);
     return NOBODY_KNOWS;
 }
 
@@ -331,21 +331,21 @@ static enum outcome write_batch(struct etcd_log *s, const struct mine *m, uint64
                                 const struct buf *value, struct err *e) {
     struct head next = s->head;
     struct buf head = BUF_INIT;
-    struct txn_build b;
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
     char key[KEY_MAX];
     next.index = upto;
     head_encode(&next, &head);
-    txn_begin(&b);
+    et_begin(&b);
     key_of(s, key, "leader");
-    txn_if_mod(&b, key, m->leader_mod);
+    et_if_mod(&b, key, m->leader_mod);
     key_of(s, key, "head");
-    txn_if_mod(&b, key, s->head.mod);
-    txn_put(&b, key, head.data, head.len, 0);
+    et_if_mod(&b, key, s->head.mod);
+    et_put_key(&b, key, head.data, head.len, 0);
     key_of(s, key, "e/%016" PRIx64, s->head.index + 1);
-    txn_put(&b, key, value->data, value->len, 0);
+    et_put_key(&b, key, value->data, value->len, 0);
     enum err_code rc = etcd_txn(s->etcd, &b.q, false, APPEND_MS, &r, e);
-    txn_free_build(&b);
+    et_end(&b);
     buf_free(&head);
     if (rc == ERR_OK) {
         bool done = r->succeeded;
@@ -369,7 +369,7 @@ static void appended(struct etcd_log *s, const struct log_entry *entries, size_t
     if (log_replica_append(s->rep, entries, n, &e) != ERR_OK) {
         char why[256];
         snprintf(why, sizeof why, "this node's copy can't be written: %.200s", e.text);
-        break_log(s, why);
+        et_break(s, why);
     }
     s->shown_head = s->head.index;
     log_notify(&s->log, entries, n);
@@ -377,7 +377,7 @@ static void appended(struct etcd_log *s, const struct log_entry *entries, size_t
 
 static enum err_code append_locked(struct etcd_log *s, uint64_t expected_head, uint64_t fence,
                                    struct log_entry *entries, size_t n, struct err *e) {
-    struct mine m = mine_now(s);
+    struct mine m = et_mine(s);
     struct buf value = BUF_INIT;
     size_t bytes;
     struct err why = {.code = ERR_OK};
@@ -408,8 +408,8 @@ static enum err_code append_locked(struct etcd_log *s, uint64_t expected_head, u
             break;
         case NOBODY_KNOWS:
             s->in_doubt = true;
-            break_log(s, "etcd did not answer, and nobody knows whether the last batch is there");
-            lost_lease(s);
+            et_break(s, "etcd did not answer, and nobody knows whether the last batch is there");
+            et_lost_lease(s);
             rc = err_set(e, ERR_UNAVAILABLE, NULL, "%s", s->reason);
         }
     }
@@ -574,7 +574,7 @@ static enum err_code et_nodes(struct log *log, log_node_fn *each, void *arg, str
     key_of(s, to, "node0");
     q.key = etcd_bytes(from, skip);
     q.range_end = etcd_bytes(to, strlen(to));
-    ERR_TRY(look(s, &l, e));
+    ERR_TRY(et_look(s, &l, e));
     ERR_TRY(etcd_range(s->etcd, &q, CALL_MS, &r, e));
     for (size_t i = 0; i < r->n_kvs; i++) {
         const Weft__Etcd__KeyValue *kv = r->kvs[i];

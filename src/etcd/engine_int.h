@@ -80,8 +80,8 @@ struct mine { /* our right to write, as it is now */
     uint64_t fence;
     int64_t leader_mod, until_ns, session;
 };
-struct mine mine_now(struct etcd_log *s);
-int64_t mono_now(void);
+struct mine et_mine(struct etcd_log *s);
+int64_t et_now(void);
 
 /* keys.c: keys, values, and the requests made of them */
 int key_of(const struct etcd_log *s, char out[KEY_MAX], const char *fmt, ...)
@@ -90,20 +90,20 @@ void head_encode(const struct head *h, struct buf *out);
 enum err_code head_decode(const Weft__Etcd__KeyValue *kv, struct head *out, struct err *e);
 
 /* A transaction under construction; keys and values are copied. */
-struct txn_build {
+struct et_txn {
     struct arena *arena;
     Weft__Etcd__TxnRequest q;
     Weft__Etcd__Compare *compares[4];
     Weft__Etcd__RequestOp *success[6], *failure[6];
 };
-void txn_begin(struct txn_build *b);
-void txn_free_build(struct txn_build *b);
-void txn_if_mod(struct txn_build *b, const char *key, int64_t mod); /* 0: it must not exist */
-void txn_put(struct txn_build *b, const char *key, const void *value, size_t n, int64_t lease);
-void txn_del(struct txn_build *b, const char *key);
-void txn_get(struct txn_build *b, bool on_success, const char *key);
+void et_begin(struct et_txn *b);
+void et_end(struct et_txn *b);
+void et_if_mod(struct et_txn *b, const char *key, int64_t mod); /* 0: it must not exist */
+void et_put_key(struct et_txn *b, const char *key, const void *value, size_t n, int64_t lease);
+void et_del_key(struct et_txn *b, const char *key);
+void et_get_key(struct et_txn *b, bool on_success, const char *key);
 /* The only pair of the n-th answer, a range of one key; NULL: there is none. */
-const Weft__Etcd__KeyValue *txn_got(const Weft__Etcd__TxnResponse *r, size_t n);
+const Weft__Etcd__KeyValue *et_got(const Weft__Etcd__TxnResponse *r, size_t n);
 
 /* One key with a plain value. */
 enum err_code key_put(struct etcd_log *s, const char *key, const void *value, size_t n,
@@ -121,15 +121,15 @@ struct looked {
     char leader[LOG_NODE_MAX + 1];
     int64_t asked_ns;
 };
-enum err_code look(struct etcd_log *s, struct looked *out, struct err *e);
-void view_update(struct etcd_log *s, const struct looked *l); /* not with view_lock held */
+enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e);
+void et_view_update(struct etcd_log *s, const struct looked *l); /* not with view_lock held */
 /* Copies what is missing here up to h->index, and tells the watchers. */
-enum err_code catch_up(struct etcd_log *s, const struct head *h, struct err *e);
-void *keeper_main(void *arg);
+enum err_code et_catch_up(struct etcd_log *s, const struct head *h, struct err *e);
+void *et_keeper(void *arg);
 /* We lead no more. Takes view_lock. */
-void lost_lease(struct etcd_log *s);
+void et_lost_lease(struct etcd_log *s);
 /* Says that it takes no more entries until it is opened again; with `lock`. */
-void break_log(struct etcd_log *s, const char *why);
+void et_break(struct etcd_log *s, const char *why);
 
 /* open.c */
 enum err_code etcd_log_open(const char *rest, const struct log_options *options, struct log **out,

@@ -15,16 +15,16 @@ LOGGER_MODULE(etcd_log)
 
 enum { BATCHES_AT_ONCE = 16, ANNOUNCE_MS = 2000, NODE_VERSION = 1 };
 
-int64_t mono_now(void) {
+int64_t et_now(void) {
     return clock_mono(&clock_real);
 }
 
 /* ---- whose turn it is --------------------------------------------------------------------------
  */
 
-struct mine mine_now(struct etcd_log *s) {
+struct mine et_mine(struct etcd_log *s) {
     pthread_mutex_lock(&s->view_lock);
-    struct mine m = {.leads = s->view.leads && mono_now() < s->view.until_ns,
+    struct mine m = {.leads = s->view.leads && et_now() < s->view.until_ns,
                      .fence = s->fence,
                      .leader_mod = s->leader_mod,
                      .until_ns = s->view.until_ns,
@@ -33,7 +33,7 @@ struct mine mine_now(struct etcd_log *s) {
     return m;
 }
 
-void lost_lease(struct etcd_log *s) {
+void et_lost_lease(struct etcd_log *s) {
     pthread_mutex_lock(&s->view_lock);
     bool led = s->view.leads;
     s->view.leads = false;
@@ -45,27 +45,27 @@ void lost_lease(struct etcd_log *s) {
     }
 }
 
-void break_log(struct etcd_log *s, const char *why) {
+void et_break(struct etcd_log *s, const char *why) {
     L_ERR("%s takes no more entries until it is opened again: %s", s->prefix, why);
     snprintf(s->reason, sizeof s->reason, "%s", why);
     s->broken = true;
 }
 
-enum err_code look(struct etcd_log *s, struct looked *out, struct err *e) {
-    struct txn_build b;
+enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e) {
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
     char key[KEY_MAX];
     memset(out, 0, sizeof *out);
-    out->asked_ns = mono_now();
-    txn_begin(&b);
+    out->asked_ns = et_now();
+    et_begin(&b);
     key_of(s, key, "head");
-    txn_get(&b, true, key);
+    et_get_key(&b, true, key);
     key_of(s, key, "leader");
-    txn_get(&b, true, key);
+    et_get_key(&b, true, key);
     enum err_code rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
-    txn_free_build(&b);
+    et_end(&b);
     ERR_TRY(rc);
-    const Weft__Etcd__KeyValue *head = txn_got(r, 0), *leader = txn_got(r, 1);
+    const Weft__Etcd__KeyValue *head = et_got(r, 0), *leader = et_got(r, 1);
     if (head == NULL) {
         rc = err_set(e, ERR_ABSENT, NULL, "there is no store %s in etcd", s->prefix);
     } else {
@@ -81,7 +81,7 @@ enum err_code look(struct etcd_log *s, struct looked *out, struct err *e) {
     return rc;
 }
 
-void view_update(struct etcd_log *s, const struct looked *l) {
+void et_view_update(struct etcd_log *s, const struct looked *l) {
     pthread_mutex_lock(&s->view_lock);
     struct log_turn before = s->view;
     s->view.reached = true;
@@ -210,7 +210,7 @@ static enum err_code take_batch(struct etcd_log *s, const Weft__Etcd__KeyValue *
                  "this node was away for too long: it needs entry %" PRIu64
                  ", and the oldest in etcd is %" PRIu64 "; start it again",
                  want, index);
-        break_log(s, text);
+        et_break(s, text);
         return err_set(e, ERR_CONFLICT, NULL, "%s", text);
     }
     ERR_TRY(batch_decode(s, index, kv->value.data, kv->value.len, b, e));
@@ -221,7 +221,7 @@ static enum err_code take_batch(struct etcd_log *s, const Weft__Etcd__KeyValue *
     return ERR_OK;
 }
 
-enum err_code catch_up(struct etcd_log *s, const struct head *h, struct err *e) {
+enum err_code et_catch_up(struct etcd_log *s, const struct head *h, struct err *e) {
     struct batch b = {.n = 0};
     int64_t at_once = BATCHES_AT_ONCE;
     enum err_code rc = ERR_OK;
@@ -275,13 +275,13 @@ static void session_over(struct etcd_log *s) {
     pthread_mutex_lock(&s->view_lock);
     s->session = 0;
     pthread_mutex_unlock(&s->view_lock);
-    lost_lease(s);
+    et_lost_lease(s);
 }
 
 static void renew(struct etcd_log *s) {
-    struct mine m = mine_now(s);
+    struct mine m = et_mine(s);
     struct err e;
-    int64_t sent = mono_now(), id = m.session;
+    int64_t sent = et_now(), id = m.session;
     enum err_code rc = id == 0 ? etcd_grant(s->etcd, SESSION_TTL_S, CALL_MS, &id, &e)
                                : etcd_keep_alive(s->etcd, id, LEADS_MS, &e);
     if (rc == ERR_OK) {
@@ -319,17 +319,17 @@ static void announce(struct etcd_log *s) {
 /* Is our own time over? Others may not lead for 2 s yet. */
 static void mind_the_clock(struct etcd_log *s) {
     pthread_mutex_lock(&s->view_lock);
-    bool over = s->view.leads && mono_now() >= s->view.until_ns;
+    bool over = s->view.leads && et_now() >= s->view.until_ns;
     pthread_mutex_unlock(&s->view_lock);
     if (over) {
-        lost_lease(s);
+        et_lost_lease(s);
     }
 }
 
 static void look_around(struct etcd_log *s) {
     struct looked l;
     struct err e;
-    enum err_code rc = look(s, &l, &e);
+    enum err_code rc = et_look(s, &l, &e);
     if (rc != ERR_OK) {
         if (rc == ERR_UNAVAILABLE || rc == ERR_TIMEOUT) {
             not_reached(s, &e);
@@ -338,15 +338,15 @@ static void look_around(struct etcd_log *s) {
         }
         return;
     }
-    view_update(s, &l);
-    if (l.head.index <= s->shown_head || mine_now(s).leads) {
+    et_view_update(s, &l);
+    if (l.head.index <= s->shown_head || et_mine(s).leads) {
         return;
     }
     pthread_mutex_lock(&s->lock);
     if (!s->broken && memcmp(l.head.id, s->head.id, LOG_ID_LEN) != 0) {
-        break_log(s, "another store has taken the place of ours in etcd");
+        et_break(s, "another store has taken the place of ours in etcd");
     }
-    rc = s->broken ? ERR_OK : catch_up(s, &l.head, &e);
+    rc = s->broken ? ERR_OK : et_catch_up(s, &l.head, &e);
     pthread_mutex_unlock(&s->lock);
     if (rc != ERR_OK) {
         L_WARN_RL(10, "%s: what others wrote could not be read: %s", s->prefix, e.text);
@@ -355,7 +355,7 @@ static void look_around(struct etcd_log *s) {
 
 /* Waits for LOOK_MS, or until somebody wants something; false: the end. */
 static bool keeper_waits(struct etcd_log *s, bool *asked) {
-    int64_t due = mono_now() + LOOK_MS * NS_PER_MS;
+    int64_t due = et_now() + LOOK_MS * NS_PER_MS;
     const struct timespec until = {.tv_sec = due / NS_PER_S, .tv_nsec = due % NS_PER_S};
     pthread_mutex_lock(&s->view_lock);
     if (!s->stop && !(s->announce && s->session != 0)) {
@@ -367,13 +367,13 @@ static bool keeper_waits(struct etcd_log *s, bool *asked) {
     return go_on;
 }
 
-void *keeper_main(void *arg) {
+void *et_keeper(void *arg) {
     struct etcd_log *s = arg;
     int64_t renew_at = 0, look_at = 0, announce_at = 0;
     uint64_t announced = 0;
     bool asked = true;
     do {
-        int64_t now = mono_now();
+        int64_t now = et_now();
         if (now >= renew_at) {
             renew_at = now + RENEW_MS * NS_PER_MS;
             renew(s);
@@ -385,7 +385,7 @@ void *keeper_main(void *arg) {
             announce(s);
         }
         if (now >= look_at) {
-            look_at = now + (mine_now(s).leads ? RENEW_MS : LOOK_MS) * NS_PER_MS;
+            look_at = now + (et_mine(s).leads ? RENEW_MS : LOOK_MS) * NS_PER_MS;
             look_around(s);
         }
     } while (keeper_waits(s, &asked));

@@ -46,7 +46,7 @@ enum err_code head_decode(const Weft__Etcd__KeyValue *kv, struct head *out, stru
 /* ---- transactions -----------------------------------------------------------------------------
  */
 
-void txn_begin(struct txn_build *b) {
+void et_begin(struct et_txn *b) {
     memset(b, 0, sizeof *b);
     b->arena = arena_new();
     weft__etcd__txn_request__init(&b->q);
@@ -55,15 +55,15 @@ void txn_begin(struct txn_build *b) {
     b->q.failure = b->failure;
 }
 
-void txn_free_build(struct txn_build *b) {
+void et_end(struct et_txn *b) {
     arena_free(b->arena);
 }
 
-static ProtobufCBinaryData key_bytes(struct txn_build *b, const char *key) {
+static ProtobufCBinaryData key_bytes(struct et_txn *b, const char *key) {
     return etcd_bytes(arena_strdup(b->arena, key), strlen(key));
 }
 
-void txn_if_mod(struct txn_build *b, const char *key, int64_t mod) {
+void et_if_mod(struct et_txn *b, const char *key, int64_t mod) {
     Weft__Etcd__Compare *c = arena_alloc(b->arena, sizeof *c);
     weft__etcd__compare__init(c);
     c->key = key_bytes(b, key);
@@ -74,7 +74,7 @@ void txn_if_mod(struct txn_build *b, const char *key, int64_t mod) {
     b->compares[b->q.n_compare++] = c;
 }
 
-void txn_put(struct txn_build *b, const char *key, const void *value, size_t n, int64_t lease) {
+void et_put_key(struct et_txn *b, const char *key, const void *value, size_t n, int64_t lease) {
     Weft__Etcd__RequestOp *op = arena_alloc(b->arena, sizeof *op);
     Weft__Etcd__PutRequest *p = arena_alloc(b->arena, sizeof *p);
     weft__etcd__request_op__init(op);
@@ -87,7 +87,7 @@ void txn_put(struct txn_build *b, const char *key, const void *value, size_t n, 
     b->success[b->q.n_success++] = op;
 }
 
-void txn_del(struct txn_build *b, const char *key) {
+void et_del_key(struct et_txn *b, const char *key) {
     Weft__Etcd__RequestOp *op = arena_alloc(b->arena, sizeof *op);
     Weft__Etcd__DeleteRangeRequest *d = arena_alloc(b->arena, sizeof *d);
     weft__etcd__request_op__init(op);
@@ -98,7 +98,7 @@ void txn_del(struct txn_build *b, const char *key) {
     b->success[b->q.n_success++] = op;
 }
 
-void txn_get(struct txn_build *b, bool on_success, const char *key) {
+void et_get_key(struct et_txn *b, bool on_success, const char *key) {
     Weft__Etcd__RequestOp *op = arena_alloc(b->arena, sizeof *op);
     Weft__Etcd__RangeRequest *r = arena_alloc(b->arena, sizeof *r);
     weft__etcd__request_op__init(op);
@@ -113,7 +113,7 @@ void txn_get(struct txn_build *b, bool on_success, const char *key) {
     }
 }
 
-const Weft__Etcd__KeyValue *txn_got(const Weft__Etcd__TxnResponse *r, size_t n) {
+const Weft__Etcd__KeyValue *et_got(const Weft__Etcd__TxnResponse *r, size_t n) {
     const Weft__Etcd__ResponseOp *op = n < r->n_responses ? r->responses[n] : NULL;
     return op != NULL && op->response_case == WEFT__ETCD__RESPONSE_OP__RESPONSE_RANGE &&
                    op->range->n_kvs > 0
@@ -126,12 +126,12 @@ const Weft__Etcd__KeyValue *txn_got(const Weft__Etcd__TxnResponse *r, size_t n) 
 
 enum err_code key_put(struct etcd_log *s, const char *key, const void *value, size_t n,
                       int64_t lease, struct err *e) {
-    struct txn_build b;
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
-    txn_begin(&b);
-    txn_put(&b, key, value, n, lease);
+    et_begin(&b);
+    et_put_key(&b, key, value, n, lease);
     enum err_code rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
-    txn_free_build(&b);
+    et_end(&b);
     if (rc == ERR_OK) {
         weft__etcd__txn_response__free_unpacked(r, NULL);
     }
@@ -140,13 +140,13 @@ enum err_code key_put(struct etcd_log *s, const char *key, const void *value, si
 
 enum err_code key_delete_range(struct etcd_log *s, const char *from, const char *to,
                                struct err *e) {
-    struct txn_build b;
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
-    txn_begin(&b);
-    txn_del(&b, from);
+    et_begin(&b);
+    et_del_key(&b, from);
     b.success[0]->delete_range->range_end = etcd_bytes(to, strlen(to));
     enum err_code rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
-    txn_free_build(&b);
+    et_end(&b);
     if (rc == ERR_OK) {
         weft__etcd__txn_response__free_unpacked(r, NULL);
     }

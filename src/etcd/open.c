@@ -19,21 +19,21 @@ LOGGER_MODULE(etcd_open)
 /* Makes it when it is not there; several nodes may try at once. */
 static enum err_code create(struct etcd_log *s, const struct head *h, const struct buf *base,
                             bool *made, struct err *e) {
-    struct txn_build b;
+    struct et_txn b;
     Weft__Etcd__TxnResponse *r;
     struct buf value = BUF_INIT;
     char key[KEY_MAX];
     head_encode(h, &value);
-    txn_begin(&b);
+    et_begin(&b);
     key_of(s, key, "head");
-    txn_if_mod(&b, key, 0);
-    txn_put(&b, key, value.data, value.len, 0);
+    et_if_mod(&b, key, 0);
+    et_put_key(&b, key, value.data, value.len, 0);
     if (base != NULL) {
         key_of(s, key, "base");
-        txn_put(&b, key, base->data, base->len, 0);
+        et_put_key(&b, key, base->data, base->len, 0);
     }
     enum err_code rc = etcd_txn(s->etcd, &b.q, false, CALL_MS, &r, e);
-    txn_free_build(&b);
+    et_end(&b);
     buf_free(&value);
     ERR_TRY(rc);
     *made = r->succeeded;
@@ -44,7 +44,7 @@ static enum err_code create(struct etcd_log *s, const struct head *h, const stru
 /* What etcd says; a store that is not there is made, unless it must exist. */
 static enum err_code find_store(struct etcd_log *s, const struct log_options *o, struct looked *l,
                                 struct err *e) {
-    enum err_code rc = look(s, l, e);
+    enum err_code rc = et_look(s, l, e);
     if (rc != ERR_ABSENT || o->must_exist) {
         return rc;
     }
@@ -58,7 +58,7 @@ static enum err_code find_store(struct etcd_log *s, const struct log_options *o,
     bool made;
     rng_secure(h.id, sizeof h.id);
     ERR_TRY(create(s, &h, NULL, &made, e));
-    return look(s, l, e);
+    return et_look(s, l, e);
 }
 
 /* ---- the copy ----------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ static enum err_code bring_copy(struct etcd_log *s, const struct log_options *o,
     s->head = *h;
     s->head.index = log_head(s->rep);
     s->shown_head = s->head.index;
-    return catch_up(s, h, e);
+    return et_catch_up(s, h, e);
 }
 
 /* ---- open and close ----------------------------------------------------------------------------
@@ -241,7 +241,7 @@ failed:
 enum err_code etcd_log_started(struct log *log, struct err *err) {
     struct etcd_log *s = CONTAINER_OF(log, struct etcd_log, log);
     s->announce = true;
-    if (pthread_create(&s->keeper, NULL, keeper_main, s) != 0) {
+    if (pthread_create(&s->keeper, NULL, et_keeper, s) != 0) {
         return err_set(err, ERR_LIMIT, NULL, "the thread that keeps the lease could not be made");
     }
     pthread_setname_np(s->keeper, "etcd-keeper");
@@ -280,13 +280,13 @@ static enum err_code reopen_locked(struct etcd_log *s, struct err *e) {
     if (st.needs_reopen) {
         ERR_TRY(log_reopen(s->rep, e));
     }
-    ERR_TRY(look(s, &l, e));
-    view_update(s, &l);
+    ERR_TRY(et_look(s, &l, e));
+    et_view_update(s, &l);
     ERR_TRY(match_copy(s, &l.head, e));
     bool was = s->broken;
     s->broken = false;
     s->head.index = log_head(s->rep);
-    enum err_code rc = catch_up(s, &l.head, e);
+    enum err_code rc = et_catch_up(s, &l.head, e);
     s->broken = s->broken || (rc != ERR_OK && was);
     if (rc == ERR_OK) {
         s->in_doubt = false;
@@ -297,7 +297,7 @@ static enum err_code reopen_locked(struct etcd_log *s, struct err *e) {
 
 enum err_code etcd_log_reopen(struct log *log, struct err *err) {
     struct etcd_log *s = CONTAINER_OF(log, struct etcd_log, log);
-    lost_lease(s);
+    et_lost_lease(s);
     pthread_mutex_lock(&s->lock);
     enum err_code rc = reopen_locked(s, err);
     pthread_mutex_unlock(&s->lock);
@@ -309,7 +309,7 @@ enum err_code etcd_log_reopen(struct log *log, struct err *err) {
 
 static enum err_code restore_here(struct etcd_log *s, const char *path, struct err *e) {
     struct looked l;
-    enum err_code rc = look(s, &l, e);
+    enum err_code rc = et_look(s, &l, e);
     if (rc == ERR_OK) {
         return err_set(e, ERR_EXISTS, NULL, "there is a store %s in etcd already", s->prefix);
     }

@@ -29,6 +29,7 @@
 #include "core/candidate.h"
 #include "core/job.h"
 #include "core/system.h"
+#include "etcd/engine.h"
 #include "forward/forward.h"
 #include "net/http.h"
 #include "north/cli/http.h"
@@ -485,6 +486,7 @@ int main(int argc, char **argv) {
     struct err e;
     setlocale(LC_ALL, "C.UTF-8");
     int status;
+    log_engine_add(&log_etcd);
     if (maintenance(argc, argv, &status)) {
         return status;
     }
