@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct bng_profile profile = {.name = "home",
                                                .routing_instance = "default",
                                                .partition = "p",
+                                               .family = 4,
                                                .preferred_length = 24,
                                                .gateway_octet = 1,
                                                .lease_s = 100,
@@ -26,8 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                                .server_address = {4, {100, 64, 0, 1}},
                                                .interface = "e0"};
     struct bng_subnet want[2] = {
-        {1000, ip4_prefix(0x0a010000, 24), false, &profile, "home-default"},
-        {1001, ip4_prefix(0x0a010100, 24), true, &profile, "home-default"},
+        {1000, ip4_prefix(0x0a010000, 24), false, &profile, &profile, "home-default"},
+        {1001, ip4_prefix(0x0a010100, 24), true, &profile, &profile, "home-default"},
     };
     char *text = mem_strndup((const char *)data, size);
     struct bng_route routes[8];

@@ -55,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct bng_profile profile = {.name = "home",
                                                .routing_instance = "default",
                                                .partition = "p",
+                                               .family = 4,
                                                .preferred_length = 24,
                                                .gateway_octet = 1,
                                                .hold_down_s = 1,
@@ -86,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             bng_engine_routes_applied(e, bng_engine_generation(e));
         }
         if (head & 0x4000) {
-            bng_engine_dhcp_applied(e, bng_engine_generation(e));
+            bng_engine_dhcp_applied(e, 4, bng_engine_generation(e));
         }
         if (head & 0x2000) {
             clock_fake_advance(&clock, 40 * NS_PER_S);

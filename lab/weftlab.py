@@ -402,6 +402,26 @@ class Lab:
                           [self.unconfined("dhclient"), "-4", "-d", "-cf", conf, "-sf", script, "-lf", f"{d}/leases",
                            "-pf", f"{d}/pid", ifname])
 
+    def dhclient6(self, node, ifname, *wants):
+        """A real DHCPv6 client; `wants`: "-N" an address, "-P" a delegated prefix. What it has is in lease6_of()."""
+        d = self.path("dhclient6", node)
+        os.makedirs(d, exist_ok=True)
+        script = self.write(os.path.join("dhclient6", node, "script"),
+                            DHCLIENT6_SCRIPT.replace("FOLDER", d), 0o755)
+        conf = self.write(os.path.join("dhclient6", node, "conf"), "timeout 10; retry 2;\n")
+        return self.spawn(node, f"dhclient6-{node}",
+                          [self.unconfined("dhclient"), "-6", *wants, "-d", "-cf", conf, "-sf", script, "-lf",
+                           f"{d}/leases", "-pf", f"{d}/pid", ifname])
+
+    def lease6_of(self, node):
+        """{"address": ..., "prefix": ...} of a node's DHCPv6 client: what it has at this moment."""
+        found = {}
+        for what in ("address", "prefix"):
+            with contextlib.suppress(OSError):
+                with open(self.path("dhclient6", node, what), encoding="ascii") as f:
+                    found[what] = f.read().strip()
+        return {k: v for k, v in found.items() if v}
+
     def address_of(self, node, ifname):
         """The IPv4 address on an interface, or None."""
         for entry in json.loads(self.ip(node, "-j", "-4", "address", "show", "dev", ifname)):
@@ -415,6 +435,33 @@ class Lab:
                            check=False)
         return r.returncode == 0
 
+
+DHCLIENT6_SCRIPT = """#!/bin/sh
+# Called by dhclient -6 on every event, for an address and for a prefix by itself.
+case "$reason" in
+BOUND6|RENEW6|REBIND6)
+    if [ -n "$old_ip6_address" ] && [ "$old_ip6_address" != "$new_ip6_address" ]; then
+        ip -6 address del "$old_ip6_address/128" dev "$interface"
+    fi
+    if [ -n "$new_ip6_address" ]; then
+        ip -6 address replace "$new_ip6_address/128" dev "$interface"
+        echo "$new_ip6_address" >FOLDER/address
+    fi
+    [ -n "$new_ip6_prefix" ] && echo "$new_ip6_prefix" >FOLDER/prefix
+    ;;
+EXPIRE6|RELEASE6|STOP6)
+    if [ -n "$old_ip6_address" ]; then
+        ip -6 address del "$old_ip6_address/128" dev "$interface"
+        [ "$(cat FOLDER/address)" = "$old_ip6_address" ] && : >FOLDER/address
+    fi
+    [ -n "$old_ip6_prefix" ] && [ "$(cat FOLDER/prefix)" = "$old_ip6_prefix" ] && : >FOLDER/prefix
+    ;;
+PREINIT6)
+    ip link set "$interface" up
+    ;;
+esac
+exit 0
+"""
 
 DHCLIENT_SCRIPT = """#!/bin/sh
 # Called by dhclient on every event: sets address and default route, never a file of this machine.

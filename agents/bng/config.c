@@ -108,7 +108,7 @@ static void take_interface(struct obj *x, char *out, size_t size) {
 }
 
 /* "192.0.2.53, 192.0.2.54": what Kea takes as the data of option 6. */
-static void check_addresses(struct obj *x, const char *key, const char *list) {
+static void check_addresses(struct obj *x, const char *key, const char *list, unsigned family) {
     while (*list != '\0') {
         char one[IP_TEXT_MAX];
         struct ip_addr a;
@@ -116,10 +116,10 @@ static void check_addresses(struct obj *x, const char *key, const char *list) {
         size_t n = strcspn(list, ", ");
         snprintf(one, sizeof one, "%.*s", (int)(n < sizeof one ? n : sizeof one - 1), list);
         list += n + strspn(list + n, " ");
-        if (ip_addr_parse(one, &a, NULL) != ERR_OK || a.family != 4 ||
+        if (ip_addr_parse(one, &a, NULL) != ERR_OK || a.family != family ||
             (*list == ',' && list[1 + strspn(list + 1, " ")] == '\0') ||
             (*list != ',' && *list != '\0')) {
-            fail(x, ERR_INVALID, key, "must be IPv4 addresses, with commas between");
+            fail(x, ERR_INVALID, key, "must be IPv%u addresses, with commas between", family);
             return;
         }
         list += *list == ',';
@@ -238,8 +238,8 @@ static void read_relays(struct obj *x, struct bng_profile *p) {
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *s = json_string_value(json_array_get(list, i));
         struct ip_addr *a = &p->relays[p->n_relays++];
-        if (s == NULL || ip_addr_parse(s, a, NULL) != ERR_OK || a->family != 4) {
-            fail(x, ERR_INVALID, "relays", "[%zu]: must be an IPv4 address", i);
+        if (s == NULL || ip_addr_parse(s, a, NULL) != ERR_OK || a->family != p->family) {
+            fail(x, ERR_INVALID, "relays", "[%zu]: must be an IPv%u address", i, p->family);
             break;
         }
     }
@@ -247,12 +247,13 @@ static void read_relays(struct obj *x, struct bng_profile *p) {
 }
 
 static void check_profile(struct obj *x, const struct bng_profile *p) {
-    struct ip_prefix any = ip4_prefix(0, p->preferred_length);
+    struct ip_prefix any = {.addr.family = (uint8_t)p->family, .len = (uint8_t)p->preferred_length};
     struct bng_range *r = mem_array(NULL, BNG_RANGES_MAX, sizeof *r);
     if (x->rc == ERR_OK && bng_profile_total(p, &any) == 0) {
         fail(x, ERR_INVALID, "", "a /%u has no address left for subscribers", p->preferred_length);
     }
-    if (x->rc == ERR_OK && bng_profile_ranges(p, &any, r, BNG_RANGES_MAX) > BNG_RANGES_MAX) {
+    if (x->rc == ERR_OK && p->family == 4 &&
+        bng_profile_ranges(p, &any, r, BNG_RANGES_MAX) > BNG_RANGES_MAX) {
         fail(x, ERR_INVALID, "excluded-last-octets",
              "cuts a /%u into more than %d ranges: fewer octets, or longer prefixes",
              p->preferred_length, (int)BNG_RANGES_MAX);
@@ -264,6 +265,32 @@ static void check_profile(struct obj *x, const struct bng_profile *p) {
         fail(x, ERR_INVALID, "rebind-s", "must be below lease-s (%u)", p->lease_s);
     }
     mem_free(r);
+}
+
+/* The family, and what goes with it: an IPv6 pool has no gateway of its own (routers announce
+ * themselves, RFC 4861) and no octets to leave out. */
+static void read_family(struct obj *x, struct bng_profile *p) {
+    char family[8] = "ipv4";
+    take_str(x, "address-family", false, 4, family, sizeof family);
+    p->family = strcmp(family, "ipv6") == 0 ? 6 : 4;
+    if (p->family == 4 && strcmp(family, "ipv4") != 0) {
+        fail(x, ERR_INVALID, "address-family", "must be ipv4 or ipv6");
+    }
+    if (p->family == 4) {
+        p->preferred_length = (unsigned)take_int(x, "preferred-prefix-length", 24, 8, 30);
+        p->gateway_octet = (unsigned)take_int(x, "gateway-last-octet", 1, 0, 8);
+        take_addr(x, "server-address", false, &p->server_address);
+        read_excluded(x, p);
+        return;
+    }
+    p->delegated_length = (unsigned)take_int(x, "delegated-prefix-length", 0, 9, 127);
+    p->preferred_length =
+        (unsigned)take_int(x, "preferred-prefix-length",
+                           p->delegated_length >= 16 ? p->delegated_length - 8 : 120, 8, 126);
+    if (p->preferred_length > bng_profile_longest(p)) {
+        fail(x, ERR_INVALID, "preferred-prefix-length",
+             "must be at most delegated-prefix-length, %u", p->delegated_length);
+    }
 }
 
 static void read_profile(struct obj *x, struct bng_profile *p) {
@@ -282,21 +309,18 @@ static void read_profile(struct obj *x, struct bng_profile *p) {
         memcpy(p->partition + strlen(p->partition), qualifier, strlen(qualifier) + 1);
     }
     check_partition(x, p->partition);
-    p->preferred_length = (unsigned)take_int(x, "preferred-prefix-length", 24, 8, 30);
-    p->gateway_octet = (unsigned)take_int(x, "gateway-last-octet", 1, 0, 8);
+    read_family(x, p);
     p->hold_down_s = (uint32_t)take_int(x, "reclamation-hold-down-s", 60, 0, 86400);
     p->horizon_s = (uint32_t)take_int(x, "horizon-s", 60, 0, 86400);
     p->max_apportion = take_int(x, "max-apportion-threshold", 0, 0, UINT32_MAX);
     p->keep_last_pool = take_bool(x, "keep-last-pool", true);
     take_interface(x, p->interface, sizeof p->interface);
-    take_addr(x, "server-address", false, &p->server_address);
     p->lease_s = (uint32_t)take_int(x, "lease-s", 3600, 4, UINT32_MAX);
     p->renew_s = (uint32_t)take_int(x, "renew-s", p->lease_s / 2, 1, UINT32_MAX);
     p->rebind_s = (uint32_t)take_int(x, "rebind-s", p->lease_s / 8 * 7, 2, UINT32_MAX);
     take_str(x, "match", false, 1, p->match, sizeof p->match);
     take_str(x, "dns", false, 1, p->dns, sizeof p->dns);
-    check_addresses(x, "dns", p->dns);
-    read_excluded(x, p);
+    check_addresses(x, "dns", p->dns, p->family);
     read_relays(x, p);
     struct obj d;
     if (take_obj(x, "discard-routes", false, &d)) {
@@ -327,7 +351,15 @@ static void read_profiles(struct obj *root, struct bng_config *c) {
             if (strcmp(a, b) == 0) {
                 fail(&x, ERR_EXISTS, "name", "makes the domain %s, as domain-profiles[%zu] does", a,
                      j);
-            } else if (strcmp(p->interface, c->profiles[j].interface) == 0 &&
+            } else if (bng_profile_together(p, &c->profiles[j])) {
+                if ((p->delegated_length == 0) == (c->profiles[j].delegated_length == 0)) {
+                    fail(&x, ERR_CONFLICT, "delegated-prefix-length",
+                         "domain-profiles[%zu] is on interface %s with the same `match`: one may "
+                         "give addresses, one delegate prefixes",
+                         j, p->interface);
+                }
+            } else if (p->family == c->profiles[j].family &&
+                       strcmp(p->interface, c->profiles[j].interface) == 0 &&
                        (p->match[0] == '\0' || c->profiles[j].match[0] == '\0')) {
                 fail(&x, ERR_CONFLICT, "match",
                      "is missing: domain-profiles[%zu] is on interface %s too, and only `match` "
@@ -369,29 +401,47 @@ static void read_managers(struct obj *root, struct bng_config *c) {
     }
 }
 
-static void read_kea(struct obj *root, struct bng_config *c) {
+/* Subnet ids are one range for both servers, so `first-subnet-id` stands with the first of them. */
+static void read_kea(struct obj *root, struct bng_config *c, const char *name,
+                     struct bng_kea_config *k) {
     struct obj x;
     char adopt[16] = "no";
-    if (!take_obj(root, "kea", true, &x)) {
+    if (!take_obj(root, name, false, &x)) {
         return;
     }
-    take_str(&x, "socket", true, 1, c->kea.socket, sizeof c->kea.socket);
-    take_str(&x, "config-file", true, 1, c->kea.config_file, sizeof c->kea.config_file);
-    c->kea.interval_ms = (uint32_t)take_int(&x, "interval-ms", 1000, 50, 60000);
-    c->kea.coalesce_ms = (uint32_t)take_int(&x, "coalesce-ms", 50, 0, 10000);
-    c->kea.batch_ms = (uint32_t)take_int(&x, "batch-ms", 500, 0, 60000);
-    c->kea.min_reload_ms = (uint32_t)take_int(&x, "min-reload-interval-ms", 1000, 0, 600000);
-    c->kea.timeout_ms = (uint32_t)take_int(&x, "timeout-ms", 60000, 100, 600000);
-    c->settings.first_subnet_id =
-        (uint32_t)take_int(&x, "first-subnet-id", 100000, 1, UINT32_MAX / 2);
-    take_str(&x, "adopt", false, 2, adopt, sizeof adopt);
-    c->kea.adopt = strcmp(adopt, "yes") == 0      ? BNG_ADOPT_YES
-                   : strcmp(adopt, "report") == 0 ? BNG_ADOPT_REPORT
-                                                  : BNG_ADOPT_NO;
-    if (c->kea.adopt == BNG_ADOPT_NO && strcmp(adopt, "no") != 0) {
+    k->used = true;
+    take_str(&x, "socket", true, 1, k->socket, sizeof k->socket);
+    take_str(&x, "config-file", true, 1, k->config_file, sizeof k->config_file);
+    k->interval_ms = (uint32_t)take_int(&x, "interval-ms", 1000, 50, 60000);
+    k->coalesce_ms = (uint32_t)take_int(&x, "coalesce-ms", 50, 0, 10000);
+    k->batch_ms = (uint32_t)take_int(&x, "batch-ms", 500, 0, 60000);
+    k->min_reload_ms = (uint32_t)take_int(&x, "min-reload-interval-ms", 1000, 0, 600000);
+    k->timeout_ms = (uint32_t)take_int(&x, "timeout-ms", 60000, 100, 600000);
+    if (k == &c->kea || !c->kea.used) {
+        c->settings.first_subnet_id =
+            (uint32_t)take_int(&x, "first-subnet-id", 100000, 1, UINT32_MAX / 2);
+    }
+    if (k == &c->kea) { /* of subnets that were there before: IPv4 only */
+        take_str(&x, "adopt", false, 2, adopt, sizeof adopt);
+    }
+    k->adopt = strcmp(adopt, "yes") == 0      ? BNG_ADOPT_YES
+               : strcmp(adopt, "report") == 0 ? BNG_ADOPT_REPORT
+                                              : BNG_ADOPT_NO;
+    if (k->adopt == BNG_ADOPT_NO && strcmp(adopt, "no") != 0) {
         fail(&x, ERR_INVALID, "adopt", "must be no, report or yes");
     }
     done(root, &x);
+}
+
+/* Each family that a profile is of needs its server. */
+static void check_servers(struct obj *root, const struct bng_config *c) {
+    for (size_t i = 0; i < c->n_profiles && root->rc == ERR_OK; i++) {
+        bool six = c->profiles[i].family == 6;
+        if (!(six ? c->kea6.used : c->kea.used)) {
+            fail(root, ERR_MISSING, six ? "kea6" : "kea",
+                 "is missing: domain-profiles[%zu] is of IPv%u", i, c->profiles[i].family);
+        }
+    }
 }
 
 static void read_frr(struct obj *root, struct bng_config *c) {
@@ -423,8 +473,9 @@ static void read_reserve(struct obj *root, struct bng_config *c) {
             fail(&x, ERR_INVALID, "prefixes", "[%zu]: must be a string", i);
         } else if (ip_prefix_parse(s, p, &e) != ERR_OK) {
             fail(&x, ERR_INVALID, "prefixes", "[%zu]: %s", i, e.text);
-        } else if (p->addr.family != 4 || p->len < 8 || p->len > 30) {
-            fail(&x, ERR_INVALID, "prefixes", "[%zu]: must be IPv4, of length 8 to 30", i);
+        } else if (p->len < 8 || p->len > (p->addr.family == 4 ? 30 : 126)) {
+            fail(&x, ERR_INVALID, "prefixes", "[%zu]: must be of length 8 to %d", i,
+                 p->addr.family == 4 ? 30 : 126);
         }
         for (size_t j = 0; j < i && x.rc == ERR_OK; j++) {
             if (ip_prefix_overlaps(p, &c->reserve.prefixes[j])) {
@@ -466,10 +517,12 @@ enum err_code bng_config_parse(const char *text, size_t n, const char *file, str
         done(&root, &x);
     }
     read_managers(&root, c);
-    read_kea(&root, c);
+    read_kea(&root, c, "kea", &c->kea);
+    read_kea(&root, c, "kea6", &c->kea6);
     read_frr(&root, c);
     read_reserve(&root, c);
     read_profiles(&root, c);
+    check_servers(&root, c);
     done(&holder, &root);
     c->settings.profiles = c->profiles;
     c->settings.n_profiles = c->n_profiles;

@@ -16,6 +16,17 @@ struct bng_manager {
     uint16_t port;
 };
 
+struct bng_kea_config {
+    bool used;
+    char socket[104], config_file[512];
+    uint32_t interval_ms;   /* between counts */
+    uint32_t coalesce_ms;   /* changes that subscribers wait for are gathered this long */
+    uint32_t batch_ms;      /* others */
+    uint32_t min_reload_ms; /* between two reloads, at least */
+    uint32_t timeout_ms;
+    enum bng_adopt adopt;
+};
+
 struct bng_config {
     struct bng_settings settings; /* profiles and reserve point into this struct */
     struct bng_profile *profiles;
@@ -29,15 +40,7 @@ struct bng_config {
     char socket[104];      /* unix socket of status and metrics */
     struct ip_addr listen; /* family 0: no TCP */
     uint16_t listen_port;
-    struct {
-        char socket[104], config_file[512];
-        uint32_t interval_ms;   /* between counts */
-        uint32_t coalesce_ms;   /* changes that subscribers wait for are gathered this long */
-        uint32_t batch_ms;      /* others */
-        uint32_t min_reload_ms; /* between two reloads, at least */
-        uint32_t timeout_ms;
-        enum bng_adopt adopt;
-    } kea;
+    struct bng_kea_config kea, kea6; /* the DHCPv4 and the DHCPv6 server */
     struct {
         bool enabled;
         char pathspace[64], vtysh[256];

@@ -159,8 +159,13 @@ struct bng_pool *bng_add_pool(struct bng_domain *d, const char *name,
                  ip_prefix_format(&o->prefix, other), o->domain->name);
         return NULL;
     }
-    if (prefix->len < 8 || prefix->len > 30) {
-        snprintf(why, BNG_TEXT_MAX, "%s: pools here have lengths 8 to 30", text);
+    if (prefix->addr.family != d->profile->family) {
+        snprintf(why, BNG_TEXT_MAX, "%s: the domain is of IPv%u", text, d->profile->family);
+        return NULL;
+    }
+    if (prefix->len < BNG_POOL_LENGTH_MIN || prefix->len > bng_profile_longest(d->profile)) {
+        snprintf(why, BNG_TEXT_MAX, "%s: pools here have lengths %d to %u", text,
+                 (int)BNG_POOL_LENGTH_MIN, bng_profile_longest(d->profile));
         return NULL;
     }
     if (bng_count_pools(e) >= e->settings.max_pools) {
@@ -237,13 +242,22 @@ const char *bng_engine_system_id(const struct bng_engine *e) {
 
 /* ---------------------------------------------------------------- counting */
 
+uint64_t bng_per_pool(const struct bng_profile *p) {
+    struct ip_prefix any = {.addr.family = (uint8_t)p->family, .len = (uint8_t)p->preferred_length};
+    return bng_profile_total(p, &any);
+}
+
+bool bng_speaks(const struct bng_domain *d) {
+    return d->profile->family == 4 || d->engine->version >= 2;
+}
+
 uint64_t bng_domain_free(const struct bng_domain *d) {
     bool with_local = d->engine->session != BNG_READY;
     uint64_t n = 0;
     for (size_t i = 0; i < d->n_pools; i++) {
         const struct bng_pool *p = d->pools[i];
         if (p->phase == BNG_ACTIVE && (!p->local || with_local) && p->total > p->used) {
-            n += p->total - p->used;
+            n = ip_count_add(n, p->total - p->used);
         }
     }
     return n;
@@ -252,7 +266,7 @@ uint64_t bng_domain_free(const struct bng_domain *d) {
 uint64_t bng_domain_total(const struct bng_domain *d) {
     uint64_t n = 0;
     for (size_t i = 0; i < d->n_pools; i++) {
-        n += d->pools[i]->total;
+        n = ip_count_add(n, d->pools[i]->total);
     }
     return n;
 }
@@ -264,7 +278,7 @@ uint64_t bng_incoming(const struct bng_domain *d) {
         const struct bng_pool *p = d->pools[i];
         if ((p->phase == BNG_ADD_ROUTE || p->phase == BNG_ADD_DHCP || p->phase == BNG_UNDRAIN) &&
             (!p->local || with_local)) {
-            n += p->total > p->used ? p->total - p->used : 0;
+            n = ip_count_add(n, p->total > p->used ? p->total - p->used : 0);
         }
     }
     return n;
@@ -396,10 +410,10 @@ static void dhcp_reached(struct bng_pool *p) {
     }
 }
 
-void bng_engine_dhcp_applied(struct bng_engine *e, uint64_t generation) {
+void bng_engine_dhcp_applied(struct bng_engine *e, unsigned family, uint64_t generation) {
     for (size_t i = 0; i < e->n_domains; i++) {
         struct bng_domain *d = e->domains[i];
-        for (size_t j = d->n_pools; j-- > 0;) {
+        for (size_t j = d->profile->family == family ? d->n_pools : 0; j-- > 0;) {
             if (d->pools[j]->gen <= generation) {
                 dhcp_reached(d->pools[j]);
             }
@@ -424,10 +438,11 @@ void bng_engine_pool_refused(struct bng_engine *e, uint32_t subnet_id, const cha
     bng_persist(e);
 }
 
-void bng_engine_demand(struct bng_engine *e, const char *interface) {
+void bng_engine_demand(struct bng_engine *e, unsigned family, const char *interface) {
     for (size_t i = 0; i < e->n_domains; i++) {
         struct bng_domain *d = e->domains[i];
-        if (d->state == BNG_DOMAIN_ABSENT && strcmp(d->profile->interface, interface) == 0) {
+        if (d->state == BNG_DOMAIN_ABSENT && d->profile->family == family &&
+            strcmp(d->profile->interface, interface) == 0) {
             d->state = BNG_DOMAIN_NEW;
             d->emptied = false;
             d->retry_mono = 0;
@@ -468,8 +483,9 @@ enum err_code bng_engine_adopt(struct bng_engine *e, const char *domain, uint32_
 bool bng_check_thresholds(const struct bng_domain *d, uint64_t apportion, uint64_t reclaim,
                           char why[BNG_TEXT_MAX]) {
     const struct bng_profile *p = d->profile;
-    uint64_t per = bng_profile_total(p, &(struct ip_prefix){ip4(0), (uint8_t)p->preferred_length});
-    uint64_t table = per * d->engine->settings.max_pools;
+    uint64_t per = bng_per_pool(p);
+    uint64_t most = d->engine->settings.max_pools;
+    uint64_t table = per > UINT64_MAX / most ? UINT64_MAX : per * most;
     if (reclaim != 0 && reclaim <= apportion) {
         snprintf(why, BNG_TEXT_MAX,
                  "reclaim threshold %" PRIu64 " must be above the apportion threshold %" PRIu64,
@@ -537,7 +553,8 @@ static int64_t pursue(struct bng_domain *d, enum bng_alarm_kind k) {
     if (!a->raised && now < d->quiet_mono) {
         return d->quiet_mono - now;
     }
-    if (!a->raised || a->pending || e->session != BNG_READY || d->state != BNG_DOMAIN_READY) {
+    if (!a->raised || a->pending || e->session != BNG_READY || d->state != BNG_DOMAIN_READY ||
+        !bng_speaks(d)) {
         return IDLE_NS;
     }
     if (a->in_flight) {
@@ -580,7 +597,7 @@ static void abate(struct bng_domain *d, enum bng_alarm_kind k) {
     if (!a->raised || a->in_flight) {
         return; /* an answer under way is taken as it comes */
     }
-    if (d->engine->session != BNG_READY) {
+    if (d->engine->session != BNG_READY || !bng_speaks(d)) {
         if (a->attempt == 0) {
             bng_clear_alarm(d, k); /* nobody has heard of it */
             return;
@@ -736,21 +753,32 @@ bool bng_engine_local_mode(const struct bng_engine *e) {
     return reserve_delay_over(e, &left);
 }
 
-static bool carve(struct bng_engine *e, unsigned len, struct ip_prefix *out) {
+/* The address behind the prefix; false: there is none. */
+static bool behind(const struct ip_prefix *p, struct ip_addr *out) {
+    *out = ip_prefix_last(p);
+    for (size_t i = ip_bits(out->family) / 8; i-- > 0;) {
+        if (++out->bytes[i] != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first free prefix of the length and family in the reserve. */
+static bool carve(struct bng_engine *e, unsigned family, unsigned len, struct ip_prefix *out) {
     for (size_t i = 0; i < e->settings.reserve->n_prefixes; i++) {
         const struct ip_prefix *r = &e->settings.reserve->prefixes[i];
-        if (len < r->len) {
-            continue;
-        }
-        uint64_t step = UINT64_C(1) << (32 - len);
-        for (uint64_t off = 0; off < ip_prefix_total(r);) {
-            *out = ip4_prefix(ip4_value(&r->addr) + (uint32_t)off, len);
+        struct ip_addr at = r->addr;
+        bool more = r->addr.family == family && len >= r->len;
+        while (more) {
+            *out = ip_prefix_of(&at, len);
             struct bng_pool *o = overlapping(e, out);
             if (o == NULL) {
                 return true;
             }
-            uint64_t skip = ip_prefix_total(&o->prefix);
-            off += skip > step ? skip : step;
+            /* One of the two contains the other: behind the wider one goes on what is aligned. */
+            more =
+                behind(o->prefix.len < len ? &o->prefix : out, &at) && ip_prefix_has_addr(r, &at);
         }
     }
     return false;
@@ -785,7 +813,7 @@ static int64_t watch_reserve(struct bng_domain *d) {
     char name[BNG_POOL_NAME_MAX + 1], why[BNG_TEXT_MAX], text[IP_TEXT_MAX];
     struct ip_prefix prefix;
     uint32_t code;
-    if (!carve(e, d->profile->preferred_length, &prefix)) {
+    if (!carve(e, d->profile->family, d->profile->preferred_length, &prefix)) {
         L_WARN_RL(60,
                   "domain %s is short of addresses, the manager is away and the local reserve "
                   "has no free /%u",
@@ -832,7 +860,7 @@ static int64_t return_reserve(struct bng_domain *d) {
 static int64_t watch_domain(struct bng_domain *d) {
     struct bng_engine *e = d->engine;
     int64_t now = clock_mono(e->clock);
-    if (e->session != BNG_READY) {
+    if (e->session != BNG_READY || !bng_speaks(d)) {
         return IDLE_NS;
     }
     bng_wire_unsaid(d);
@@ -857,7 +885,7 @@ static int64_t watch_domain(struct bng_domain *d) {
 
 static int64_t watch_stats(struct bng_domain *d) {
     struct bng_engine *e = d->engine;
-    if (e->session != BNG_READY || d->state != BNG_DOMAIN_READY) {
+    if (e->session != BNG_READY || d->state != BNG_DOMAIN_READY || !bng_speaks(d)) {
         return IDLE_NS;
     }
     int64_t now = clock_mono(e->clock);

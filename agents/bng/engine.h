@@ -173,7 +173,8 @@ void bng_engine_disconnected(struct bng_engine *e);
 /* Back ends: what they did stands for the pools as they were at `generation`. */
 uint64_t bng_engine_generation(const struct bng_engine *e);
 void bng_engine_routes_applied(struct bng_engine *e, uint64_t generation);
-void bng_engine_dhcp_applied(struct bng_engine *e, uint64_t generation);
+/* `family`: of the server, whose pools it is about. */
+void bng_engine_dhcp_applied(struct bng_engine *e, unsigned family, uint64_t generation);
 /* Routing does not come: pools to be added up to that generation go on without their route. */
 void bng_engine_routes_late(struct bng_engine *e, uint64_t generation);
 /* DHCP can't take this pool, ever: it is given back with the reason. */
@@ -183,7 +184,7 @@ void bng_engine_pool_refused(struct bng_engine *e, uint32_t subnet_id, const cha
 void bng_engine_count(struct bng_engine *e, uint32_t subnet_id, uint64_t used, uint64_t cumulative);
 void bng_engine_counted(struct bng_engine *e);
 /* Subscribers ask on this interface and their domain was removed for being empty. */
-void bng_engine_demand(struct bng_engine *e, const char *interface);
+void bng_engine_demand(struct bng_engine *e, unsigned family, const char *interface);
 /* A subnet that existed before Weft becomes a pool of the domain (adoption). */
 enum err_code bng_engine_adopt(struct bng_engine *e, const char *domain, uint32_t subnet_id,
                                const struct ip_prefix *prefix, struct err *err);

@@ -42,6 +42,7 @@ struct bng_engine {
     size_t n_domains;
     struct map subnets; /* subnet id (4 bytes) -> struct bng_pool */
     uint64_t boot_epoch, generation, alarm_seq;
+    uint32_t version; /* of the protocol in this session; 0: not agreed yet */
     uint32_t next_subnet_id;
     /* session */
     enum bng_session session;
@@ -74,6 +75,10 @@ void bng_set_phase(struct bng_pool *p, enum bng_phase phase, bool urgent);
  * the two would ask and answer as fast as they can. A pool that comes into use ends it. */
 void bng_setback(struct bng_domain *d);
 void bng_clear_alarm(struct bng_domain *d, enum bng_alarm_kind k);
+/* What a pool of the preferred length has to give. */
+uint64_t bng_per_pool(const struct bng_profile *p);
+/* Does the manager know domains of its family (P-23)? */
+bool bng_speaks(const struct bng_domain *d);
 uint64_t bng_incoming(const struct bng_domain *d); /* addresses of pools being added */
 size_t bng_managed(const struct bng_domain *d);    /* pools the manager knows of */
 bool bng_check_thresholds(const struct bng_domain *d, uint64_t apportion, uint64_t reclaim,
@@ -100,6 +105,7 @@ void bng_drop_queue(struct bng_engine *e);
 /* The next part of the domain's pools; *from counts on. mem_free. in_service: without those that
  * are still to be added, or were refused. */
 struct part *bng_take_part(const struct bng_domain *d, size_t *from, bool in_service);
+Openapmi__V1__AddressFamily bng_wire_family(const struct bng_profile *p);
 void bng_wire_alarm(struct bng_domain *d, enum bng_alarm_kind k, bool abate);
 void bng_wire_stats(struct bng_domain *d);
 void bng_wire_result(struct bng_engine *e, const char *id, uint32_t code, const char *text,

@@ -68,12 +68,16 @@ void bng_drop_queue(struct bng_engine *e) {
     e->unanswered = 0;
 }
 
+Openapmi__V1__AddressFamily bng_wire_family(const struct bng_profile *p) {
+    return p->family == 6 ? OPENAPMI__V1__ADDRESS_FAMILY__IPV6 : OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+}
+
 static void fill_pool(const struct bng_pool *p, wire_pool *w, Openapmi__V1__Prefix *x) {
     openapmi__v1__pool__init(w);
     openapmi__v1__prefix__init(x);
-    x->af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+    x->af = bng_wire_family(p->domain->profile);
     x->address.data = (uint8_t *)(uintptr_t)p->prefix.addr.bytes;
-    x->address.len = 4;
+    x->address.len = ip_bits(p->domain->profile->family) / 8;
     x->length = p->prefix.len;
     w->name = (char *)(uintptr_t)p->name;
     w->prefix = x;
@@ -175,7 +179,8 @@ void bng_wire_create(struct bng_domain *d) {
     c.subscriber_group = (char *)(uintptr_t)p->subscriber_group;
     c.routing_instance = (char *)(uintptr_t)p->routing_instance;
     c.partition = (char *)(uintptr_t)p->partition;
-    c.af = OPENAPMI__V1__ADDRESS_FAMILY__IPV4;
+    c.af = bng_wire_family(p);
+    c.delegated_length = p->delegated_length;
     c.preferred_length = p->preferred_length;
     d->state = BNG_DOMAIN_CREATING;
     bng_emit(d->engine, &m, ASK_CREATE, d->name);
@@ -196,11 +201,11 @@ void bng_wire_delete(struct bng_domain *d) {
  * profile's horizon (APM-050). */
 static uint32_t wanted(const struct bng_domain *d) {
     const struct bng_profile *p = d->profile;
-    uint64_t per = bng_profile_total(p, &(struct ip_prefix){ip4(0), (uint8_t)p->preferred_length});
+    uint64_t per = bng_per_pool(p);
     uint64_t have = bng_domain_free(d) + bng_incoming(d);
     uint64_t missing = d->apportion >= have ? d->apportion - have + 1 : 1;
     missing += (uint64_t)ceil(d->rate * p->horizon_s);
-    uint64_t n = per > 0 ? (missing + per - 1) / per : 1;
+    uint64_t n = per > 0 ? missing / per + (missing % per != 0) : 1;
     uint64_t room = d->engine->settings.max_pools - bng_count_pools(d->engine);
     n = n > BNG_WANTED_MAX ? BNG_WANTED_MAX : n;
     n = n > room ? room : n;

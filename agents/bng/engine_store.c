@@ -71,9 +71,12 @@ static enum err_code load_pool(struct bng_domain *d, const json_t *o, struct err
     const char *phase = json_string_value(json_object_get(o, "phase"));
     struct bng_pool *p = MEM_NEW(struct bng_pool);
     if (prefix == NULL || ip_prefix_parse(prefix, &p->prefix, err) != ERR_OK ||
-        p->prefix.addr.family != 4) {
+        p->prefix.addr.family != d->profile->family) {
         mem_free(p);
-        return err_set(err, ERR_INVALID, d->name, "a stored pool has no IPv4 prefix");
+        return err_set(err, ERR_INVALID, d->name,
+                       "a stored pool has no IPv%u prefix; the profile may have another "
+                       "address-family than before",
+                       d->profile->family);
     }
     p->domain = d;
     get_str(o, "name", p->name, sizeof p->name);

@@ -75,13 +75,13 @@ static void first_pool(void **state) {
     assert_false(bng_pool_wants_dhcp(p));
     assert_int_equal(w->results, 0);
     uint64_t early = bng_engine_generation(w->e);
-    bng_engine_dhcp_applied(w->e, early);
+    bng_engine_dhcp_applied(w->e, 4, early);
     assert_int_equal(p->phase, BNG_ADD_ROUTE);
     bng_engine_routes_applied(w->e, early);
     assert_true(bng_pool_wants_dhcp(p));
-    bng_engine_dhcp_applied(w->e, early); /* of before: says nothing about this step */
+    bng_engine_dhcp_applied(w->e, 4, early); /* of before: says nothing about this step */
     assert_int_equal(p->phase, BNG_ADD_DHCP);
-    bng_engine_dhcp_applied(w->e, bng_engine_generation(w->e));
+    bng_engine_dhcp_applied(w->e, 4, bng_engine_generation(w->e));
     assert_int_equal(p->phase, BNG_ACTIVE);
     assert_int_equal(w->results, 1);
     assert_int_equal(w->last_code, 0);
@@ -143,7 +143,7 @@ static void hold_down_of_the_last_pool(void **state) {
     assert_int_equal(w->free_blocks, BLOCKS);
     world_later(w, 600);
     assert_int_equal(w->creates, 1);
-    bng_engine_demand(w->e, "e0");
+    bng_engine_demand(w->e, 4, "e0");
     world_settle(w);
     assert_int_equal(w->creates, 2);
     assert_int_equal(world_domain(w)->n_pools, 1);
@@ -282,7 +282,7 @@ static void drained_and_removed(void **state) {
     assert_int_equal(p->phase, BNG_DRAIN_SET);
     assert_true(bng_pool_wants_drain(p));
     uint64_t results = w->results;
-    bng_engine_dhcp_applied(w->e, bng_engine_generation(w->e));
+    bng_engine_dhcp_applied(w->e, 4, bng_engine_generation(w->e));
     assert_int_equal(p->phase, BNG_DRAINING);
     assert_int_equal(w->results, results + 1);
     assert_int_equal(bng_domain_free(world_domain(w)), 223); /* what drains can't be used */
@@ -294,7 +294,7 @@ static void drained_and_removed(void **state) {
     assert_string_equal(w->last_candidate, "home0-default-0000");
     assert_int_equal(p->phase, BNG_REMOVE_DHCP);
     results = w->results;
-    bng_engine_dhcp_applied(w->e, bng_engine_generation(w->e));
+    bng_engine_dhcp_applied(w->e, 4, bng_engine_generation(w->e));
     assert_int_equal(p->phase, BNG_REMOVE_ROUTE);
     assert_true(w->block[1].taken);
     assert_int_equal(w->results, results); /* still announced: not yet the manager's */
@@ -319,7 +319,7 @@ static void removed_over_a_break(void **state) {
     w->auto_apply = false;
     world_later(w, 1);
     world_later(w, 1);
-    bng_engine_dhcp_applied(w->e, bng_engine_generation(w->e));
+    bng_engine_dhcp_applied(w->e, 4, bng_engine_generation(w->e));
     world_settle(w);
     assert_int_equal(world_domain(w)->n_pools, 2);
     assert_int_equal(world_domain(w)->pools[1]->phase, BNG_REMOVE_DHCP);
@@ -658,7 +658,7 @@ static void refused_by_dhcp(void **state) {
     bng_engine_routes_applied(w->e, bng_engine_generation(w->e));
     w->free_blocks = 0;
     bng_engine_pool_refused(w->e, world_domain(w)->pools[0]->subnet_id, "overlaps subnet 7 of Kea");
-    bng_engine_dhcp_applied(w->e, bng_engine_generation(w->e));
+    bng_engine_dhcp_applied(w->e, 4, bng_engine_generation(w->e));
     assert_int_equal(w->results, 0);
     bng_engine_routes_applied(w->e, bng_engine_generation(w->e));
     assert_int_equal(w->last_code, 3);
@@ -882,6 +882,70 @@ static void at_random(void **state) {
     }
 }
 
+/* A manager of version 1 hears nothing of IPv6 domains, whose pools stay as they are; IPv4 goes on.
+ */
+/* proves: P-23 */
+static void an_old_manager_has_no_ipv6(void **state) {
+    struct world *w = world_new();
+    w->n_profiles = 2;
+    w->profile[1].family = 6;
+    w->profile[1].delegated_length = 56;
+    w->profile[1].preferred_length = 48;
+    w->profile[1].gateway_octet = 0;
+    world_kill(w);
+    const struct bng_domain *six = bng_engine_find(w->e, "home1-default");
+    assert_non_null(six);
+    world_connect(w);
+    assert_int_equal(bng_engine_session(w->e), BNG_READY);
+    assert_int_equal(w->creates, 1);
+    assert_string_equal(w->domain, "home0-default");
+    assert_int_equal(world_domain(w)->n_pools, 1);
+    assert_int_equal(six->n_pools, 0);
+    assert_non_null(strstr(six->refused, "which has no IPv6"));
+    world_later(w, 120);
+    assert_int_equal(w->creates, 1);
+    assert_false(six->alarm[BNG_APPORTION].raised);
+    world_free(w);
+}
+
+/* The reserve holds both families, and each domain takes of its own. */
+/* proves: APM-152 */
+static void a_reserve_of_ipv6(void **state) {
+    struct world *w = world_new();
+    struct ip_prefix r[2] = {ip4_prefix(0x0afe0000, 24)};
+    char text[IP_TEXT_MAX];
+    assert_int_equal(ip_prefix_parse("2001:db8::/47", &r[1], NULL), ERR_OK);
+    w->n_profiles = 1;
+    w->profile[0].family = 6;
+    w->profile[0].delegated_length = 56;
+    w->profile[0].preferred_length = 48;
+    w->profile[0].gateway_octet = 0;
+    w->reserve = (struct bng_reserve){r, 2, 0, 0};
+    w->settings.reserve = &w->reserve;
+    world_kill(w);
+    world_settle(w);
+    const struct bng_domain *d = bng_engine_find(w->e, "home0-default");
+    assert_int_equal(d->n_pools, 1);
+    assert_string_equal(ip_prefix_format(&d->pools[0]->prefix, text), "2001:db8::/48");
+    assert_int_equal(d->pools[0]->total, 256);
+    bng_engine_routes_applied(w->e, bng_engine_generation(w->e));
+    bng_engine_dhcp_applied(w->e, 4,
+                            bng_engine_generation(w->e)); /* the other server says nothing */
+    assert_int_equal(d->pools[0]->phase, BNG_ADD_DHCP);
+    bng_engine_dhcp_applied(w->e, 6, bng_engine_generation(w->e));
+    assert_int_equal(d->pools[0]->phase, BNG_ACTIVE);
+    bng_engine_count(w->e, d->pools[0]->subnet_id, 256, 256);
+    bng_engine_tick(w->e);
+    assert_int_equal(d->n_pools, 2);
+    assert_string_equal(ip_prefix_format(&d->pools[1]->prefix, text), "2001:db8:1::/48");
+    bng_engine_routes_applied(w->e, bng_engine_generation(w->e));
+    bng_engine_dhcp_applied(w->e, 6, bng_engine_generation(w->e));
+    bng_engine_count(w->e, d->pools[1]->subnet_id, 256, 256);
+    bng_engine_tick(w->e);
+    assert_int_equal(d->n_pools, 2); /* nothing is left */
+    world_free(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_totals),
@@ -895,6 +959,8 @@ int main(void) {
         cmocka_unit_test(window_and_manual),
         cmocka_unit_test(thresholds_refused),
         cmocka_unit_test(local_reserve),
+        cmocka_unit_test(an_old_manager_has_no_ipv6),
+        cmocka_unit_test(a_reserve_of_ipv6),
         cmocka_unit_test(synchronisation),
         cmocka_unit_test(breaks_and_restarts),
         cmocka_unit_test(disk_full),

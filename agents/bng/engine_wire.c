@@ -35,7 +35,12 @@ static void sync_domains(struct bng_engine *e) {
             d->synced = d->in_step = d->unsaid = false;
             /* Domains without a pool of the manager's are made anew after the synchronisation: it
              * would remove them as empty (APM-037). */
-            if (bng_managed(d) > 0) {
+            if (!bng_speaks(d)) {
+                d->synced = d->in_step = true;
+                snprintf(d->refused, sizeof d->refused,
+                         "the manager speaks version %u of the protocol, which has no IPv6",
+                         e->version);
+            } else if (bng_managed(d) > 0) {
                 names[n++] = d->name;
             } else {
                 d->synced = d->in_step = true;
@@ -101,6 +106,8 @@ static void sync_pools(struct bng_domain *d, bool by_digest) {
         s.domain = d->name;
         s.partition = (char *)(uintptr_t)d->profile->partition;
         s.preferred_length = d->profile->preferred_length;
+        s.af = bng_wire_family(d->profile);
+        s.delegated_length = d->profile->delegated_length;
         if (by_digest) {
             digest(d, hash);
             s.digest.data = hash;
@@ -187,9 +194,8 @@ static void take_thresholds(struct bng_domain *d, const Openapmi__V1__Thresholds
             return;
         }
         /* None yet, and without any the domain could never ask: the largest that is accepted. */
-        uint64_t per = bng_profile_total(
-            d->profile, &(struct ip_prefix){ip4(0), (uint8_t)d->profile->preferred_length});
-        uint64_t most = per * d->engine->settings.max_pools;
+        uint64_t per = bng_per_pool(d->profile), pools = d->engine->settings.max_pools;
+        uint64_t most = per > UINT64_MAX / pools ? UINT64_MAX : per * pools;
         d->apportion = most > 0 ? most - 1 : 0;
         if (d->profile->max_apportion != 0 && d->profile->max_apportion < d->apportion) {
             d->apportion = d->profile->max_apportion;
@@ -483,16 +489,18 @@ static void add_pools(struct bng_engine *e, struct bng_domain *d,
     size_t n = 0, known = 0;
     for (size_t i = 0; i < r->n_add; i++) {
         const wire_pool *w = r->add[i];
-        struct ip_prefix prefix = {.addr = {.family = 4}};
+        struct ip_prefix prefix = {.addr = {.family = (uint8_t)d->profile->family}};
         struct bng_pool ghost = {.domain = d, .prefix = prefix};
         char why[BNG_TEXT_MAX] = "";
         uint32_t code = 3;
         snprintf(ghost.name, sizeof ghost.name, "%s", w->name);
-        if (w->prefix == NULL || w->prefix->af != OPENAPMI__V1__ADDRESS_FAMILY__IPV4 ||
-            w->prefix->address.len != 4 || w->prefix->length > 32) {
-            snprintf(why, sizeof why, "pool %.200s has no IPv4 prefix", w->name);
+        size_t bits = ip_bits(d->profile->family);
+        if (w->prefix == NULL || w->prefix->af != bng_wire_family(d->profile) ||
+            w->prefix->address.len != bits / 8 || w->prefix->length > bits) {
+            snprintf(why, sizeof why, "pool %.200s has no IPv%u prefix", w->name,
+                     d->profile->family);
         } else {
-            memcpy(prefix.addr.bytes, w->prefix->address.data, 4);
+            memcpy(prefix.addr.bytes, w->prefix->address.data, bits / 8);
             prefix.len = (uint8_t)w->prefix->length;
             ghost.prefix = prefix;
             struct bng_pool *have = bng_find_pool(d, w->name);
@@ -622,6 +630,7 @@ static void got_alarm_response(struct bng_engine *e, struct bng_domain *d,
 void bng_engine_connected(struct bng_engine *e) {
     bng_drop_queue(e);
     e->session = BNG_HELLO;
+    e->version = 0;
     e->msg_id = 0;
     e->pings_open = 0;
     e->pinged_mono = e->connected_mono = clock_mono(e->clock);
@@ -634,7 +643,8 @@ void bng_engine_connected(struct bng_engine *e) {
     BODY(m, HELLO);
     m.hello = &h;
     h.system_id = e->settings.system_id;
-    h.min_version = h.max_version = 1;
+    h.min_version = 1;
+    h.max_version = 2;
     h.kind = OPENAPMI__V1__HELLO__KIND__BNG;
     h.software = e->settings.software;
     h.address = e->settings.address;
@@ -690,10 +700,11 @@ static bool got_hello_ack(struct bng_engine *e, const Openapmi__V1__HelloAck *h)
         e->host.end_session(e->host.arg, why);
         return false;
     }
-    if (h->version != 1) {
+    if (h->version < 1 || h->version > 2) {
         e->host.end_session(e->host.arg, "the manager chose a protocol version we don't speak");
         return false;
     }
+    e->version = h->version;
     if (h->stats_interval_s != 0) {
         e->stats_interval_s = h->stats_interval_s < 3600 ? h->stats_interval_s : 3600;
     }

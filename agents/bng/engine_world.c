@@ -391,6 +391,7 @@ struct world *world_new(void) {
         snprintf(p->name, sizeof p->name, "home%u", i);
         snprintf(p->routing_instance, sizeof p->routing_instance, "default");
         snprintf(p->partition, sizeof p->partition, "p");
+        p->family = 4;
         p->preferred_length = 24;
         p->gateway_octet = 1;
         p->hold_down_s = 60;
@@ -442,7 +443,7 @@ void world_deliver(struct world *w) {
 void world_apply(struct world *w) {
     for (int i = 0; i < 4; i++) { /* route, DHCP, route again */
         bng_engine_routes_applied(w->e, bng_engine_generation(w->e));
-        bng_engine_dhcp_applied(w->e, bng_engine_generation(w->e));
+        bng_engine_dhcp_applied(w->e, 4, bng_engine_generation(w->e));
     }
 }
 

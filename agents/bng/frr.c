@@ -54,8 +54,12 @@ size_t frr_parse(const char *text, struct bng_route *out, size_t cap, bool *comp
         snprintf(one, sizeof one, "%.*s", (int)(len < 255 ? len : 255), line);
         one[strcspn(one, "\r")] = '\0';
         struct bng_route r;
-        if (sscanf(one, "ip route %63s blackhole tag %u%n", prefix, &tag, &used) == 2 &&
-            one[used] == '\0' && ip_prefix_parse(prefix, &r.prefix, NULL) == ERR_OK) {
+        bool six = strncmp(one, "ipv6 ", 5) == 0;
+        if (sscanf(one,
+                   six ? "ipv6 route %63s blackhole tag %u%n" : "ip route %63s blackhole tag %u%n",
+                   prefix, &tag, &used) == 2 &&
+            one[used] == '\0' && ip_prefix_parse(prefix, &r.prefix, NULL) == ERR_OK &&
+            (r.prefix.addr.family == 6) == six) {
             r.tag = tag;
             if (n < cap) {
                 out[n] = r;
@@ -173,18 +177,19 @@ static void got_change(int status, const char *output, size_t n, void *arg) {
 }
 
 struct batch {
-    char text[COMMANDS_MAX][96];
+    char text[COMMANDS_MAX][128];
     const char *argv[8 + 2 * COMMANDS_MAX];
     size_t n, at;
 };
 
-static void add_command(struct batch *b, const char *fmt, const struct ip_prefix *p, uint32_t tag) {
+static void add_command(struct batch *b, bool remove, const struct ip_prefix *p, uint32_t tag) {
     char text[IP_TEXT_MAX];
     if (b->n == COMMANDS_MAX) {
         return; /* the rest in the next round */
     }
-    snprintf(b->text[b->n], sizeof b->text[0], "%s %s blackhole tag %" PRIu32, fmt,
-             ip_prefix_format(p, text), tag);
+    snprintf(b->text[b->n], sizeof b->text[0], "%s%s route %s blackhole tag %" PRIu32,
+             remove ? "no " : "", p->addr.family == 6 ? "ipv6" : "ip", ip_prefix_format(p, text),
+             tag);
     b->argv[b->at++] = "-c";
     b->argv[b->at++] = b->text[b->n++];
 }
@@ -229,7 +234,7 @@ static void got_config(int status, const char *output, size_t n, void *arg) {
         const struct bng_route *w =
             n_want > 0 ? bsearch(&have[i], want, n_want, sizeof *want, by_prefix) : NULL;
         if (w == NULL) {
-            add_command(b, "no ip route", &have[i].prefix, have[i].tag);
+            add_command(b, true, &have[i].prefix, have[i].tag);
         } else {
             f->stats.routes++;
         }
@@ -241,7 +246,7 @@ static void got_config(int status, const char *output, size_t n, void *arg) {
         const struct bng_route *h =
             n_have > 0 ? bsearch(&want[i], have, n_have, sizeof *have, by_prefix) : NULL;
         if (h == NULL || h->tag != want[i].tag) {
-            add_command(b, "ip route", &want[i].prefix, want[i].tag);
+            add_command(b, false, &want[i].prefix, want[i].tag);
         }
     }
     if (b->n == 0) {

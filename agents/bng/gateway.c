@@ -65,7 +65,9 @@ static void want(struct items *x, const struct bng_engine *e, struct err *err, e
         for (size_t j = 0; j < d->n_pools; j++) {
             const struct bng_pool *p = d->pools[j];
             struct item r = {.route = true, .ifindex = index};
-            if (!bng_pool_wants_route(p) || p->prefix.len > 30) {
+            /* Delegated prefixes lie behind the subscribers' routers, not on the interface. */
+            if (!bng_pool_wants_route(p) || f->delegated_length != 0 ||
+                p->prefix.len + 2U > ip_bits(f->family)) {
                 continue;
             }
             if (bng_profile_gateway(f, &p->prefix, &r.source)) {
@@ -73,11 +75,10 @@ static void want(struct items *x, const struct bng_engine *e, struct err *err, e
             } else {
                 r.source = f->server_address;
             }
-            uint32_t base = ip4_value(&p->prefix.addr);
-            unsigned len = p->prefix.len + 1U;
-            r.prefix = ip4_prefix(base, len);
+            r.prefix = p->prefix;
+            r.prefix.len++;
             push(x, r);
-            r.prefix = ip4_prefix(base + (UINT32_C(1) << (32 - len)), len);
+            ip_set_bit(&r.prefix.addr, p->prefix.len, true);
             push(x, r);
         }
     }
@@ -125,13 +126,14 @@ static int change(int fd, const struct item *i, bool add) {
     if (i->route) {
         q.h.nlmsg_type = add ? RTM_NEWROUTE : RTM_DELROUTE;
         q.h.nlmsg_len = NLMSG_LENGTH(sizeof q.u.r);
-        q.u.r = (struct rtmsg){.rtm_family = AF_INET,
+        bool six = i->prefix.addr.family == 6;
+        q.u.r = (struct rtmsg){.rtm_family = six ? AF_INET6 : AF_INET,
                                .rtm_dst_len = i->prefix.len,
                                .rtm_table = RT_TABLE_MAIN,
                                .rtm_protocol = GATEWAY_PROTO,
-                               .rtm_scope = RT_SCOPE_LINK,
+                               .rtm_scope = six ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
                                .rtm_type = RTN_UNICAST};
-        attr(&q, RTA_DST, i->prefix.addr.bytes, 4);
+        attr(&q, RTA_DST, i->prefix.addr.bytes, six ? 16 : 4);
         attr(&q, RTA_OIF, &index, sizeof index);
         if (add && i->source.family == 4) {
             attr(&q, RTA_PREFSRC, i->source.bytes, 4);
@@ -152,15 +154,18 @@ static int change(int fd, const struct item *i, bool add) {
 
 static void take_route(const struct nlmsghdr *h, struct items *x) {
     const struct rtmsg *r = NLMSG_DATA(h);
-    struct item i = {.route = true, .prefix = {.addr = {.family = 4}, .len = r->rtm_dst_len}};
+    bool six = r->rtm_family == AF_INET6;
+    size_t bytes = six ? 16 : 4;
+    struct item i = {.route = true,
+                     .prefix = {.addr = {.family = six ? 6 : 4}, .len = r->rtm_dst_len}};
     int left = (int)RTM_PAYLOAD(h);
-    if (r->rtm_protocol != GATEWAY_PROTO || r->rtm_family != AF_INET ||
+    if (r->rtm_protocol != GATEWAY_PROTO || (!six && r->rtm_family != AF_INET) ||
         r->rtm_table != RT_TABLE_MAIN) {
         return;
     }
     for (const struct rtattr *a = RTM_RTA(r); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
-        if (a->rta_type == RTA_DST && RTA_PAYLOAD(a) == 4) {
-            memcpy(i.prefix.addr.bytes, RTA_DATA(a), 4);
+        if (a->rta_type == RTA_DST && RTA_PAYLOAD(a) == bytes) {
+            memcpy(i.prefix.addr.bytes, RTA_DATA(a), bytes);
         } else if (a->rta_type == RTA_OIF && RTA_PAYLOAD(a) == 4) {
             memcpy(&i.ifindex, RTA_DATA(a), 4);
         }
@@ -188,13 +193,13 @@ static void take_addr(const struct nlmsghdr *h, struct items *x) {
     push(x, i);
 }
 
-static int dump(int fd, bool routes, struct items *x) {
+static int dump(int fd, bool routes, unsigned char family, struct items *x) {
     struct request q = {0};
     char buf[32768];
     q.h.nlmsg_type = routes ? RTM_GETROUTE : RTM_GETADDR;
     q.h.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     q.h.nlmsg_len = NLMSG_LENGTH(routes ? sizeof q.u.r : sizeof q.u.a);
-    q.u.r.rtm_family = AF_INET; /* the family comes first in both */
+    q.u.r.rtm_family = family; /* the family comes first in both */
     if (send(fd, &q, q.h.nlmsg_len, 0) < 0) {
         return errno;
     }
@@ -242,8 +247,9 @@ enum err_code gateway_sync(const struct bng_engine *e, unsigned *changes, struct
         return err_errno(err, errno, "netlink", "no socket");
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    int failed = dump(fd, false, &have);
-    failed = failed != 0 ? failed : dump(fd, true, &have);
+    int failed = dump(fd, false, AF_INET, &have);
+    failed = failed != 0 ? failed : dump(fd, true, AF_INET, &have);
+    failed = failed != 0 ? failed : dump(fd, true, AF_INET6, &have);
     if (failed != 0) {
         rc = err_errno(err, failed, "netlink", "the kernel's table can't be read");
         goto out;

@@ -28,6 +28,8 @@ typedef void answer_fn(struct kea *k, json_t *answer, const char *failure);
 struct kea {
     struct loop *loop;
     const struct bng_config *c;
+    const struct bng_kea_config *kc;
+    unsigned family;
     struct bng_engine *e;
     loop_fn *poke;
     void *arg;
@@ -127,8 +129,8 @@ static void command(struct kea *k, const char *name, json_t *args, answer_fn *th
     json_decref(c);
     snprintf(k->command, sizeof k->command, "%s", name);
     k->then = then;
-    loop_timer_start(k->timeout, k->c->kea.timeout_ms);
-    struct stream_target t = {.unix_path = k->c->kea.socket};
+    loop_timer_start(k->timeout, k->kc->timeout_ms);
+    struct stream_target t = {.unix_path = k->kc->socket};
     k->stream = stream_connect(k->loop, &t, &stream_ops, k);
 }
 
@@ -167,13 +169,33 @@ static void retry(struct kea *k, const char *what, const char *why) {
 
 static void lost(struct kea *k, const char *why) {
     if (k->stats.up) {
-        L_WARN("Kea doesn't answer on %s: %s", k->c->kea.socket, why);
+        L_WARN("Kea doesn't answer on %s: %s", k->kc->socket, why);
     }
-    text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", k->c->kea.socket, why);
+    text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", k->kc->socket, why);
     k->stats.up = k->stats.in_line = k->verified = false;
     k->stats.failures++;
     drop_change(k);
     wake(k, 500);
+}
+
+/* The name of a domain's shared network: domains whose subscribers ask together share one, named
+ * like the first of them. */
+static const struct bng_profile *network_of(const struct kea *k, const struct bng_profile *p) {
+    for (const struct bng_profile *f = k->c->profiles; f < p; f++) {
+        if (bng_profile_together(f, p)) {
+            return f;
+        }
+    }
+    return p;
+}
+
+/* Pools of one network stand together, in the order of the networks and then of their domains. */
+static int by_network(const void *a, const void *b) {
+    const struct bng_subnet *p = a, *q = b;
+    if (p->network != q->network) {
+        return p->network < q->network ? -1 : 1;
+    }
+    return p->id < q->id ? -1 : p->id > q->id;
 }
 
 static void gather(struct kea *k) {
@@ -189,15 +211,19 @@ static void gather(struct kea *k) {
         const struct bng_domain *d = bng_engine_domain(k->e, i);
         for (size_t j = 0; j < d->n_pools; j++) {
             const struct bng_pool *p = d->pools[j];
-            if (bng_pool_wants_dhcp(p)) {
+            if (d->profile->family == k->family && bng_pool_wants_dhcp(p)) {
                 struct bng_subnet *s = &k->want[k->n_want++];
                 s->id = p->subnet_id;
                 s->prefix = p->prefix;
                 s->drain = bng_pool_wants_drain(p);
                 s->profile = d->profile;
-                snprintf(s->domain, sizeof s->domain, "%s", d->name);
+                s->network = network_of(k, d->profile);
+                bng_domain_name(s->network, s->domain);
             }
         }
+    }
+    if (k->family == 6 && k->n_want > 0) {
+        qsort(k->want, k->n_want, sizeof *k->want, by_network);
     }
 }
 
@@ -213,7 +239,7 @@ static void applied(struct kea *k) {
     k->stats.error[0] = '\0';
     k->backoff = 0;
     drop_change(k);
-    bng_engine_dhcp_applied(k->e, g);
+    bng_engine_dhcp_applied(k->e, k->family, g);
     k->poll_due = 0; /* counts under the new configuration */
     wake(k, 0);
     k->poke(k->arg);
@@ -221,7 +247,7 @@ static void applied(struct kea *k) {
 
 /* Whole or not at all, also when the power goes: Kea reads it at its next start. */
 static bool write_file(struct kea *k, const json_t *config, struct err *err) {
-    const char *path = k->c->kea.config_file;
+    const char *path = k->kc->config_file;
     char tmp[600], dir[600];
     snprintf(tmp, sizeof tmp, "%s.weft-new", path);
     snprintf(dir, sizeof dir, "%s", path);
@@ -295,8 +321,8 @@ static void after_set(struct kea *k, json_t *answer, const char *failure) {
     if (!write_file(k, k->next, &err)) {
         L_ERR("%s: %s; a restarted Kea will be set right over its socket", err.path, err.text);
     }
-    L_INFO("Kea has %zu subnets of ours, set in %.0f ms with %" PRIu64 " leases", k->n_want,
-           (double)k->last_duration / 1e6, k->stats.leases);
+    L_INFO("Kea has %zu subnets of IPv%u of ours, set in %.0f ms with %" PRIu64 " leases",
+           k->n_want, k->family, (double)k->last_duration / 1e6, k->stats.leases);
     applied(k);
 }
 
@@ -361,7 +387,7 @@ static void after_wipe(struct kea *k, json_t *answer, const char *failure) {
     }
     json_int_t r = json_integer_value(json_object_get(answer, "result"));
     if (r != 0 && r != 3) { /* 3: there were none */
-        L_WARN("Kea: lease4-wipe: %s", text_of(answer, NULL));
+        L_WARN("Kea: leases of a subnet that goes: %s", text_of(answer, NULL));
     }
     k->n_wipe--;
     wipe_next(k);
@@ -370,7 +396,7 @@ static void after_wipe(struct kea *k, json_t *answer, const char *failure) {
 /* Leases would outlive their subnet in Kea's file. */
 static void wipe_next(struct kea *k) {
     if (k->n_wipe > 0) {
-        command(k, "lease4-wipe",
+        command(k, k->family == 6 ? "lease6-wipe" : "lease4-wipe",
                 json_pack("{s:I}", "subnet-id", (json_int_t)k->wipe[k->n_wipe - 1]), after_wipe);
         return;
     }
@@ -383,7 +409,7 @@ static void look_for_foreign(struct kea *k, const json_t *config) {
         bng_keaconf_foreign(config, k->c->profiles, k->c->n_profiles, f, KEA_FOREIGN_MAX);
     mem_free(k->foreign);
     k->foreign = f;
-    for (size_t i = 0; i < k->n_foreign && k->c->kea.adopt == BNG_ADOPT_YES; i++) {
+    for (size_t i = 0; i < k->n_foreign && k->kc->adopt == BNG_ADOPT_YES; i++) {
         struct err err;
         if (f[i].domain[0] == '\0' || bng_engine_subnet(k->e, f[i].id) != NULL) {
             continue;
@@ -417,7 +443,7 @@ static void after_get(struct kea *k, json_t *answer, const char *failure) {
         return;
     }
     gather(k);
-    for (size_t i = 0; i < k->n_want && k->c->kea.adopt == BNG_ADOPT_YES; i++) {
+    for (size_t i = 0; i < k->n_want && k->kc->adopt == BNG_ADOPT_YES; i++) {
         bng_keaconf_take(config, k->want[i].id);
     }
     k->dirty = k->urgent = false;
@@ -466,23 +492,31 @@ static void count(uint32_t subnet_id, uint64_t used, uint64_t cumulative, void *
     }
 }
 
+/* The counter of subscribers that look for a server. */
+static const char *solicits(const struct kea *k) {
+    return k->family == 6 ? "pkt6-solicit-received" : "pkt4-discover-received";
+}
+
 static void after_discovers(struct kea *k, json_t *answer, const char *failure) {
     if (failure != NULL) {
         lost(k, failure);
         return;
     }
-    const json_t *samples =
-        json_object_get(json_object_get(answer, "arguments"), "pkt4-discover-received");
+    const json_t *samples = json_object_get(json_object_get(answer, "arguments"), solicits(k));
     json_int_t v = json_integer_value(json_array_get(json_array_get(samples, 0), 0));
     if (k->discovers_known && v > 0 && (uint64_t)v > k->discovers) {
         for (size_t i = 0; i < k->c->n_profiles; i++) {
-            bng_engine_demand(k->e, k->c->profiles[i].interface);
+            bng_engine_demand(k->e, k->family, k->c->profiles[i].interface);
         }
         k->poke(k->arg);
     }
     k->discovers = v > 0 ? (uint64_t)v : 0;
     k->discovers_known = true;
-    wake(k, k->c->kea.interval_ms);
+    wake(k, k->kc->interval_ms);
+}
+
+static const char *stat_command(const struct kea *k) {
+    return k->family == 6 ? "stat-lease6-get" : "stat-lease4-get";
 }
 
 static void after_stats(struct kea *k, json_t *answer, const char *failure) {
@@ -491,9 +525,9 @@ static void after_stats(struct kea *k, json_t *answer, const char *failure) {
         return;
     }
     json_int_t r = json_integer_value(json_object_get(answer, "result"));
-    k->poll_due = loop_now(k->loop) + (int64_t)k->c->kea.interval_ms * NS_PER_MS;
+    k->poll_due = loop_now(k->loop) + (int64_t)k->kc->interval_ms * NS_PER_MS;
     if (r == 2) {
-        retry(k, "stat-lease4-get", "Kea has no hook libdhcp_stat_cmds.so loaded");
+        retry(k, stat_command(k), "Kea has no hook libdhcp_stat_cmds.so loaded");
         return;
     }
     k->counted = 0;
@@ -502,13 +536,13 @@ static void after_stats(struct kea *k, json_t *answer, const char *failure) {
         bng_engine_counted(k->e);
         k->poke(k->arg);
     } else if (r != 3) { /* 3: no subnet at all */
-        retry(k, "stat-lease4-get", text_of(answer, NULL));
+        retry(k, stat_command(k), text_of(answer, NULL));
         return;
     }
     for (size_t i = 0; i < bng_engine_domains(k->e); i++) {
-        if (bng_engine_domain(k->e, i)->state == BNG_DOMAIN_ABSENT) {
-            command(k, "statistic-get", json_pack("{s:s}", "name", "pkt4-discover-received"),
-                    after_discovers);
+        const struct bng_domain *d = bng_engine_domain(k->e, i);
+        if (d->profile->family == k->family && d->state == BNG_DOMAIN_ABSENT) {
+            command(k, "statistic-get", json_pack("{s:s}", "name", solicits(k)), after_discovers);
             return;
         }
     }
@@ -546,7 +580,7 @@ static void after_status(struct kea *k, json_t *answer, const char *failure) {
         command(k, "config-get", NULL, after_get);
         return;
     }
-    command(k, "stat-lease4-get", NULL, after_stats);
+    command(k, stat_command(k), NULL, after_stats);
 }
 
 static int64_t sooner(int64_t a, int64_t b) {
@@ -561,16 +595,16 @@ static void think(void *arg) {
         return;
     }
     if (k->dirty && k->verified) {
-        int64_t floor = k->reload_end + (int64_t)k->c->kea.min_reload_ms * NS_PER_MS;
+        int64_t floor = k->reload_end + (int64_t)k->kc->min_reload_ms * NS_PER_MS;
         int64_t rest = k->reload_end + 10 * k->last_duration;
         if (k->reload_end == 0) {
             floor = rest = 0;
         }
-        int64_t calm = k->dirty_at + (int64_t)k->c->kea.batch_ms * NS_PER_MS;
+        int64_t calm = k->dirty_at + (int64_t)k->kc->batch_ms * NS_PER_MS;
         calm = calm > floor ? calm : floor;
         due = calm > rest ? calm : rest;
         if (k->urgent) {
-            int64_t soon = k->urgent_at + (int64_t)k->c->kea.coalesce_ms * NS_PER_MS;
+            int64_t soon = k->urgent_at + (int64_t)k->kc->coalesce_ms * NS_PER_MS;
             due = sooner(due, soon > floor ? soon : floor);
         }
         if (now >= due) {
@@ -600,11 +634,13 @@ void kea_changed(struct kea *k, bool urgent) {
     }
 }
 
-struct kea *kea_new(struct loop *l, const struct bng_config *c, struct bng_engine *e, loop_fn *poke,
-                    void *arg) {
+struct kea *kea_new(struct loop *l, const struct bng_config *c, unsigned family,
+                    struct bng_engine *e, loop_fn *poke, void *arg) {
     struct kea *k = MEM_NEW(struct kea);
     k->loop = l;
     k->c = c;
+    k->kc = family == 6 ? &c->kea6 : &c->kea;
+    k->family = family;
     k->e = e;
     k->poke = poke;
     k->arg = arg;

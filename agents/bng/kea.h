@@ -36,8 +36,9 @@ struct kea_stats {
 struct kea;
 
 /* `poke` is called after anything was told to the engine. */
-struct kea *kea_new(struct loop *l, const struct bng_config *c, struct bng_engine *e, loop_fn *poke,
-                    void *arg);
+/* `family` 4: c->kea, 6: c->kea6; the pools of that family. */
+struct kea *kea_new(struct loop *l, const struct bng_config *c, unsigned family,
+                    struct bng_engine *e, loop_fn *poke, void *arg);
 /* Only looks once at what could be adopted, then calls `poke`. Right after kea_new. */
 void kea_report(struct kea *k);
 void kea_free(struct kea *k);

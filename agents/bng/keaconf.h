@@ -3,6 +3,9 @@
  * Kea's configuration as documents: what the agent owns in it, made from the wanted pools; what it
  * leaves alone; what could be adopted. Pure.
  *
+ * For DHCPv4 (Dhcp4, subnet4) and DHCPv6 (Dhcp6, subnet6): which of them, the configuration itself
+ * says. A pool of delegated prefixes is a subnet6 with one pd-pool and no addresses.
+ *
  * The agent owns the shared networks named "weft-DOMAIN", the client classes named "weft-...", and
  * of an interface with a server address its entry in interfaces-config. Everything else belongs to
  * the operator and goes through unchanged.
@@ -19,7 +22,8 @@ struct bng_subnet {
     struct ip_prefix prefix;
     bool drain;
     const struct bng_profile *profile;
-    char domain[BNG_DOMAIN_NAME_MAX + 1];
+    const struct bng_profile *network;    /* whose domain its shared network is called after */
+    char domain[BNG_DOMAIN_NAME_MAX + 1]; /* of that one */
 };
 
 /* The operator's part of `config` (as config-get gives it) with the wanted subnets put in; a new
@@ -48,7 +52,8 @@ size_t bng_keaconf_foreign(const json_t *config, const struct bng_profile *profi
 /* Takes the subnet out of the operator's part, because it becomes a pool. In place. */
 void bng_keaconf_take(json_t *config, uint32_t subnet_id);
 
-/* Rows of stat-lease4-get: calls `each` for every subnet. False: not such an answer. */
+/* Rows of stat-lease4-get or stat-lease6-get: calls `each` for every subnet. False: not such an
+ * answer. */
 bool bng_keaconf_stats(const json_t *answer,
                        void (*each)(uint32_t subnet_id, uint64_t used, uint64_t cumulative,
                                     void *arg),

@@ -30,7 +30,7 @@ struct agent {
     struct state *state;
     struct bng_engine *engine;
     struct session *session;
-    struct kea *kea;
+    struct kea *kea, *kea6; /* NULL: no profile needs it */
     struct frr *frr;
     struct http_server *http;
     struct loop_timer *tick, *tidy, *alive;
@@ -67,8 +67,13 @@ static bool host_commit(void *arg) {
 }
 static void host_changed(void *arg, bool urgent) {
     struct agent *a = arg;
-    if (a->kea != NULL) { /* not during the start */
-        kea_changed(a->kea, urgent);
+    if (a->frr != NULL) { /* not during the start */
+        for (int i = 0; i < 2; i++) {
+            struct kea *k = i == 0 ? a->kea : a->kea6;
+            if (k != NULL) {
+                kea_changed(k, urgent);
+            }
+        }
         frr_changed(a->frr);
         poke(a);
     }
@@ -124,12 +129,14 @@ static enum err_code start(struct agent *a, struct err *err) {
     a->term = loop_signal_new(a->loop, SIGTERM, stop, a);
     a->interrupt = loop_signal_new(a->loop, SIGINT, stop, a);
     a->hup = loop_signal_new(a->loop, SIGHUP, reload, a);
-    a->kea = kea_new(a->loop, &a->config, a->engine, poke, a);
+    a->kea = a->config.kea.used ? kea_new(a->loop, &a->config, 4, a->engine, poke, a) : NULL;
+    a->kea6 = a->config.kea6.used ? kea_new(a->loop, &a->config, 6, a->engine, poke, a) : NULL;
     a->frr = frr_new(a->loop, &a->config, a->engine, poke, a);
     a->view = (struct status_view){.loop = a->loop,
                                    .c = &a->config,
                                    .e = a->engine,
                                    .kea = a->kea,
+                                   .kea6 = a->kea6,
                                    .frr = a->frr,
                                    .session = a->session,
                                    .started_s = clock_wall_s(&clock_real)};
@@ -196,10 +203,15 @@ static int run_report(const char *file) {
         fprintf(stderr, "weft-bng: %s: %s\n", err.path, err.text);
         return 1;
     }
+    if (!a.config.kea.used) {
+        fprintf(stderr, "weft-bng: %s: there is no kea, and of IPv6 nothing is adopted\n", file);
+        bng_config_free(&a.config);
+        return 1;
+    }
     a.config.kea.adopt = BNG_ADOPT_REPORT;
     a.loop = loop_new("bng");
     a.engine = bng_engine_new(&clock_real, &a.config.settings, &host);
-    a.kea = kea_new(a.loop, &a.config, a.engine, stop, &a);
+    a.kea = kea_new(a.loop, &a.config, 4, a.engine, stop, &a);
     kea_report(a.kea);
     a.tick = loop_timer_new(a.loop, stop, &a);
     loop_timer_start(a.tick, REPORT_WAIT_MS);

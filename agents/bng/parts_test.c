@@ -85,7 +85,11 @@ static void config_faults(void **state) {
         {"\"e0\"", "\"e/0\"", "f/domain-profiles[0]/interface", "no name"},
         {"\"e0\"", "\"-n\"", "f/domain-profiles[0]/interface", "no name"},
         {"10.254.0.0/20", "0.0.0.0/0", "f/local-reserve/prefixes", "8 to 30"},
-        {"10.254.0.0/20", "2001:db8::/32", "f/local-reserve/prefixes", "IPv4"},
+        {"10.254.0.0/20", "2001:db8::/127", "f/local-reserve/prefixes", "8 to 126"},
+        {"\"name\":\"home\"", "\"name\":\"home\",\"address-family\":\"ipv5\"",
+         "f/domain-profiles[0]/address-family", "ipv4 or ipv6"},
+        {"\"name\":\"home\"", "\"name\":\"home\",\"delegated-prefix-length\":56",
+         "f/domain-profiles[0]/delegated-prefix-length", "no such member"},
         {"\"10.254.0.0/20\"", "\"10.254.0.0/20\",\"10.254.1.0/24\"", "f/local-reserve/prefixes",
          "[1]: overlaps [0]"},
         {"}]}", "}]", "f", "line 1"},
@@ -121,8 +125,14 @@ static void kea_documents(void **state) {
     struct bng_config c = config();
     json_t *base = json_loads(kea_config, 0, NULL);
     struct bng_subnet s[2] = {
-        {.id = 100001, .prefix = ip4_prefix(0x0a010100, 24), .profile = &c.profiles[0]},
-        {.id = 100002, .prefix = ip4_prefix(0x0a010200, 24), .profile = &c.profiles[0]},
+        {.id = 100001,
+         .prefix = ip4_prefix(0x0a010100, 24),
+         .profile = &c.profiles[0],
+         .network = &c.profiles[0]},
+        {.id = 100002,
+         .prefix = ip4_prefix(0x0a010200, 24),
+         .profile = &c.profiles[0],
+         .network = &c.profiles[0]},
     };
     struct err err;
     size_t culprit;
@@ -168,6 +178,122 @@ static void kea_documents(void **state) {
     bng_config_free(&c);
 }
 
+#define GOOD6                                                                                      \
+    "{\"system-id\":\"bng1\",\"managers\":[{\"host\":\"::1\"}],\"clear-text\":true,"               \
+    "\"state\":\"/s\",\"socket\":\"/k\",\"kea6\":{\"socket\":\"/a\",\"config-file\":\"/b\"},"      \
+    "\"local-reserve\":{\"prefixes\":[\"2001:db8:f::/48\"]},\"domain-profiles\":["                 \
+    "{\"name\":\"na\",\"partition\":\"p\",\"interface\":\"e0\",\"address-family\":\"ipv6\"},"      \
+    "{\"name\":\"pd\",\"partition\":\"q\",\"interface\":\"e0\",\"address-family\":\"ipv6\","       \
+    "\"delegated-prefix-length\":56,\"dns\":\"2001:db8::53\"}]}"
+
+static struct ip_prefix prefix_at(const char *text) {
+    struct ip_prefix p;
+    assert_int_equal(ip_prefix_parse(text, &p, NULL), ERR_OK);
+    return p;
+}
+
+static void config_six(void **state) {
+    static const struct {
+        const char *from, *to, *path, *text;
+    } v[] = {
+        {"\"kea6\":{", "\"kea\":{", "f/kea6", "domain-profiles[0] is of IPv6"},
+        {":56,", ":56,\"preferred-prefix-length\":57,",
+         "f/domain-profiles[1]/preferred-prefix-length", "at most delegated-prefix-length, 56"},
+        {"\"dns\":\"2001:db8::53\"", "\"dns\":\"192.0.2.53\"", "f/domain-profiles[1]/dns",
+         "IPv6 addresses"},
+        {"\"dns\":\"2001:db8::53\"", "\"relays\":[\"192.0.2.1\"]", "f/domain-profiles[1]/relays",
+         "an IPv6 address"},
+        {"\"delegated-prefix-length\":56,", "", "f/domain-profiles[1]/delegated-prefix-length",
+         "one may give addresses, one delegate prefixes"},
+        {":56,", ":56,\"gateway-last-octet\":1,", "f/domain-profiles[1]/gateway-last-octet",
+         "no such member"},
+    };
+    for (size_t i = 0; i <= sizeof v / sizeof *v; i++) {
+        bool good = i == sizeof v / sizeof *v;
+        const char *at = good ? GOOD6 : strstr(GOOD6, v[i].from);
+        char *text = mem_printf("%.*s%s%s", (int)(at - GOOD6), GOOD6, good ? "" : v[i].to,
+                                at + (good ? 0 : strlen(v[i].from)));
+        struct bng_config c;
+        struct err err = {.code = ERR_OK};
+        enum err_code rc = bng_config_parse(text, strlen(text), "f", &c, &err);
+        if (good != (rc == ERR_OK) ||
+            (!good && (strcmp(err.path, v[i].path) != 0 || strstr(err.text, v[i].text) == NULL))) {
+            fail_msg("%zu: %s: %s", i, err.path, err.text);
+        }
+        if (good) {
+            struct ip_prefix px = prefix_at("2001:db8::/120");
+            assert_int_equal(c.profiles[0].preferred_length, 120);
+            assert_int_equal(c.profiles[1].preferred_length, 48);
+            assert_int_equal(bng_profile_total(&c.profiles[0], &px), 255);
+            px = prefix_at("2001:db8::/64");
+            assert_true(bng_profile_total(&c.profiles[0], &px) == UINT64_MAX);
+            px = prefix_at("2001:db8::/48");
+            assert_int_equal(bng_profile_total(&c.profiles[1], &px), 256);
+        }
+        bng_config_free(&c);
+        mem_free(text);
+    }
+}
+
+static const char kea6_config[] =
+    "{\"Dhcp6\":{\"interfaces-config\":{\"interfaces\":[\"e0\"]},\"subnet6\":[{\"id\":7,"
+    "\"subnet\":\"2001:db8:7::/64\",\"interface\":\"e0\"}],\"shared-networks\":[{\"name\":"
+    "\"weft-gone\",\"interface\":\"e0\",\"subnet6\":[{\"id\":100000,\"subnet\":"
+    "\"2001:db8:6::/64\"}]}]},\"hash\":\"abc\"}";
+
+/* An address and a prefix are asked for in one message: both kinds stand in one network. */
+static void kea6_documents(void **state) {
+    struct bng_config c;
+    struct err err;
+    assert_int_equal(bng_config_parse(GOOD6, strlen(GOOD6), "f", &c, &err), ERR_OK);
+    assert_true(bng_profile_together(&c.profiles[0], &c.profiles[1]));
+    json_t *base = json_loads(kea6_config, 0, NULL);
+    struct bng_subnet s[2] = {
+        {.id = 100001, .profile = &c.profiles[0], .network = &c.profiles[0]},
+        {.id = 100002, .profile = &c.profiles[1], .network = &c.profiles[0], .drain = true},
+    };
+    size_t culprit;
+    s[0].prefix = prefix_at("2001:db8:1::/120");
+    s[1].prefix = prefix_at("2001:db8:2::/48");
+    snprintf(s[0].domain, sizeof s[0].domain, "na-default");
+    snprintf(s[1].domain, sizeof s[1].domain, "na-default");
+    json_t *out = bng_keaconf_build(base, c.profiles, c.n_profiles, s, 2, &culprit, &err);
+    assert_non_null(out);
+    char *text = json_dumps(out, JSON_COMPACT);
+    assert_null(strstr(text, "100000"));
+    assert_non_null(strstr(text, "\"weft-na-default\""));
+    assert_null(strstr(text, "weft-pd-default"));
+    assert_non_null(strstr(text, "\"2001:db8:1::1-2001:db8:1::ff\""));
+    assert_non_null(strstr(text, "{\"prefix\":\"2001:db8:2::\",\"prefix-len\":48,"
+                                 "\"delegated-len\":56,\"client-class\":\"weft-drain\"}"));
+    assert_non_null(strstr(text, "\"dns-servers\",\"data\":\"2001:db8::53\""));
+    free(text);
+    assert_true(bng_keaconf_same(out, s, 2));
+    assert_int_equal(bng_keaconf_ids(out, NULL, 0), 2);
+    s[1].drain = false;
+    assert_false(bng_keaconf_same(out, s, 2));
+    s[1].drain = true;
+    c.profiles[1].delegated_length = 60;
+    assert_false(bng_keaconf_same(out, s, 2));
+    c.profiles[1].delegated_length = 56;
+    s[0].prefix = prefix_at("2001:db8:1::100/120");
+    assert_false(bng_keaconf_same(out, s, 2));
+    s[0].prefix = prefix_at("2001:db8:7::/120");
+    assert_null(bng_keaconf_build(base, c.profiles, c.n_profiles, s, 2, &culprit, &err));
+    assert_non_null(strstr(err.text, "2001:db8:7::/64"));
+    struct bng_foreign f[2];
+    assert_int_equal(bng_keaconf_foreign(base, c.profiles, c.n_profiles, f, 2), 1);
+    assert_non_null(strstr(f[0].why, "only subnets of IPv4"));
+    json_decref(out);
+    json_decref(base);
+    /* A DHCPv4 server at the place of the other. */
+    base = json_loads(kea_config, 0, NULL);
+    assert_null(bng_keaconf_build(base, c.profiles, c.n_profiles, s, 2, &culprit, &err));
+    assert_non_null(strstr(err.text, "of this family"));
+    json_decref(base);
+    bng_config_free(&c);
+}
+
 static void adoption(void **state) {
     struct bng_config c = config();
     json_t *base = json_loads(kea_config, 0, NULL);
@@ -199,6 +325,15 @@ static void statistics(void **state) {
     uint64_t sum = 0;
     assert_true(bng_keaconf_stats(a, each, &sum));
     assert_int_equal(sum, 1020030 + 2001002 + 3000000);
+    sum = 0;
+    json_decref(a);
+    a = json_loads("{\"arguments\":{\"result-set\":{\"columns\":[\"subnet-id\",\"total-nas\","
+                   "\"cumulative-assigned-nas\",\"assigned-nas\",\"declined-nas\",\"total-pds\","
+                   "\"cumulative-assigned-pds\",\"assigned-pds\"],"
+                   "\"rows\":[[1,100,30,20,5,0,0,0],[2,0,0,0,0,256,9,4]]}},\"result\":0}",
+                   0, NULL);
+    assert_true(bng_keaconf_stats(a, each, &sum));
+    assert_int_equal(sum, 1020030 + 2004009);
     json_t *b = json_loads("{\"result\":0,\"arguments\":{}}", 0, NULL);
     assert_false(bng_keaconf_stats(b, each, &sum));
     json_decref(a);
@@ -213,8 +348,12 @@ static void frr_text(void **state) {
                     "ip route 10.10.1.0/24 blackhole\n"
                     "ip route 10.10.2.0/24 10.0.0.1 tag 5\n"
                     "ip route 10.10.3.0/24 blackhole tag 7 table 5\n"
-                    "ip route 10.10.4.0/24 blackhole tag 8\n!\nend\n";
-    assert_int_equal(frr_parse(t, r, 4, &complete), 2);
+                    "ip route 10.10.4.0/24 blackhole tag 8\n"
+                    "ipv6 route 2001:db8::/48 blackhole tag 9\n"
+                    "ipv6 route 2001:db8:1::/48 blackhole\n!\nend\n";
+    assert_int_equal(frr_parse(t, r, 4, &complete), 3);
+    assert_int_equal(r[2].tag, 9);
+    assert_int_equal(r[2].prefix.len, 48);
     assert_true(complete);
     assert_int_equal(r[0].tag, 2000);
     assert_int_equal(r[1].tag, 8);
@@ -227,6 +366,7 @@ static void frr_text(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(config_read),   cmocka_unit_test(config_faults),
+        cmocka_unit_test(config_six),    cmocka_unit_test(kea6_documents),
         cmocka_unit_test(kea_documents), cmocka_unit_test(adoption),
         cmocka_unit_test(statistics),    cmocka_unit_test(frr_text),
     };

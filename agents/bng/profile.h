@@ -25,7 +25,9 @@ struct bng_profile {
     char routing_instance[BNG_PART_NAME_MAX + 1];
     char subscriber_group[BNG_PART_NAME_MAX + 1]; /* empty: none */
     char partition[128];
-    unsigned preferred_length; /* 8..30 */
+    unsigned family;           /* 4 or 6 */
+    unsigned delegated_length; /* of what subscribers get of IPv6; 0: single addresses */
+    unsigned preferred_length; /* 8..30; IPv6: 8 to what is delegated, or 126 */
     bool excluded[256];        /* last octets never given to subscribers */
     unsigned gateway_octet;    /* 1..8: the gateway is this far into the prefix; 0: no gateway */
     bool discard;
@@ -54,14 +56,23 @@ struct bng_reserve {
 /* "profile[-group]-instance" (APM-031). */
 void bng_domain_name(const struct bng_profile *p, char out[BNG_DOMAIN_NAME_MAX + 1]);
 
+/* The shortest and longest prefix that can be a pool of it. */
+enum { BNG_POOL_LENGTH_MIN = 8 };
+unsigned bng_profile_longest(const struct bng_profile *p);
+/* Profiles whose subscribers ask in the same messages: both of IPv6, on one interface, with the
+ * same `match`. DHCPv6 asks for an address and a prefix at once, so they share a network in Kea. */
+bool bng_profile_together(const struct bng_profile *a, const struct bng_profile *b);
+
 struct bng_range {
     uint32_t first, last; /* host order, inclusive */
 };
-/* The addresses subscribers can get: without network, broadcast, gateway and excluded octets.
- * Returns how many ranges there are; at most `cap` are written. */
+/* Of IPv4: the addresses subscribers can get: without network, broadcast, gateway and excluded
+ * octets. Returns how many ranges there are; at most `cap` are written. */
 size_t bng_profile_ranges(const struct bng_profile *p, const struct ip_prefix *prefix,
                           struct bng_range *out, size_t cap);
-/* Their number. */
+/* Of IPv6 with single addresses: all but the first, which routers answer to (RFC 4291 2.6.1). */
+struct ip_addr bng_profile_first6(const struct ip_prefix *prefix);
+/* What subscribers can get of it, addresses or delegated prefixes; saturated. */
 uint64_t bng_profile_total(const struct bng_profile *p, const struct ip_prefix *prefix);
 /* False when the profile has none or the prefix has no room for it. */
 bool bng_profile_gateway(const struct bng_profile *p, const struct ip_prefix *prefix,

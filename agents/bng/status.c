@@ -20,7 +20,6 @@ static const char *session_word(const struct status_view *v) {
 
 void status_text(const struct status_view *v, struct buf *out) {
     const struct session_stats *s = session_stats(v->session);
-    const struct kea_stats *k = kea_stats(v->kea);
     const struct frr_stats *f = frr_stats(v->frr);
     buf_printf(out, "APM:\n    State: %s\n    SystemId: %s\n    Security: %s\n    Manager: %s\n",
                session_word(v), bng_engine_system_id(v->e), v->c->clear_text ? "clear-text" : "TLS",
@@ -29,11 +28,17 @@ void status_text(const struct status_view *v, struct buf *out) {
         buf_printf(out, "    Last error: %s\n", s->error);
     }
     buf_printf(out, "Apportionment: %s\n", bng_engine_local_mode(v->e) ? "Local" : "Remote");
-    buf_printf(out, "DHCP: %s%s%s\n",
-               !k->up       ? "down"
-               : k->in_line ? "in line"
-                            : "behind",
-               k->error[0] != '\0' ? ", " : "", k->error);
+    for (int six = 0; six < 2; six++) {
+        const struct kea *server = six ? v->kea6 : v->kea;
+        const struct kea_stats *k = server != NULL ? kea_stats(server) : NULL;
+        if (k != NULL) {
+            buf_printf(out, "%s: %s%s%s\n", six ? "DHCPv6" : "DHCP",
+                       !k->up       ? "down"
+                       : k->in_line ? "in line"
+                                    : "behind",
+                       k->error[0] != '\0' ? ", " : "", k->error);
+        }
+    }
     const char *routing = !f->up ? "down" : f->in_line ? "in line" : "behind";
     buf_printf(out, "Routing: %s%s%s\n", v->c->frr.enabled ? routing : "gateway addresses only",
                f->error[0] != '\0' ? ", " : "", f->error);
@@ -45,17 +50,21 @@ bool status_domain(const struct status_view *v, const char *name, struct buf *ou
         buf_str(out, "No such pool domain.\n");
         return false;
     }
-    int width = 9;
+    int width = 9, wide = 18;
     for (size_t i = 0; i < d->n_pools; i++) {
+        char text[IP_TEXT_MAX];
         int n = (int)strlen(d->pools[i]->name);
+        int m = (int)strlen(ip_prefix_format(&d->pools[i]->prefix, text)) + 2;
         width = n > width ? n : width;
+        wide = m > wide ? m : wide;
     }
-    buf_printf(out, "%-*s  %-18s%-11s%-6s%-10s%s\n", width, "Pool Name", "Prefix", "Addresses",
-               "Used", "Status", "Type");
+    buf_printf(out, "%-*s  %-*s%-11s%-6s%-10s%s\n", width, "Pool Name", wide, "Prefix",
+               d->profile->delegated_length != 0 ? "Prefixes" : "Addresses", "Used", "Status",
+               "Type");
     for (size_t i = 0; i < d->n_pools; i++) {
         const struct bng_pool *p = d->pools[i];
         char text[IP_TEXT_MAX];
-        buf_printf(out, "%-*s  %-18s%-11" PRIu64 "%-6" PRIu64 "%-10s%s\n", width, p->name,
+        buf_printf(out, "%-*s  %-*s%-11" PRIu64 "%-6" PRIu64 "%-10s%s\n", width, p->name, wide,
                    ip_prefix_format(&p->prefix, text), p->total, p->used, bng_pool_status(p),
                    p->local       ? "Local"
                    : p->unmanaged ? "Unmanaged"
@@ -70,11 +79,12 @@ void status_domains(const struct status_view *v, struct buf *out) {
         if (d->state == BNG_DOMAIN_ABSENT) {
             continue;
         }
+        const char *what = d->profile->delegated_length != 0 ? "prefixes" : "addresses";
         buf_printf(out,
                    "Domain: %s\n    Active tag: %u\n    Backup tag: %u\n    Pools: %zu\n"
-                   "    Total addresses: %" PRIu64 "\n    Free addresses: %" PRIu64 "\n",
-                   d->name, d->profile->tag, d->profile->backup_tag, d->n_pools,
-                   bng_domain_total(d), bng_domain_free(d));
+                   "    Total %s: %" PRIu64 "\n    Free %s: %" PRIu64 "\n",
+                   d->name, d->profile->tag, d->profile->backup_tag, d->n_pools, what,
+                   bng_domain_total(d), what, bng_domain_free(d));
         if (d->has_thresholds) {
             buf_printf(out, "    Thresholds: apportion %" PRIu64 ", reclaim %" PRIu64 "\n",
                        d->apportion, d->reclaim);
@@ -119,6 +129,10 @@ void status_alarms(const struct status_view *v, int64_t now_s, struct buf *out) 
 
 void status_adoption(const struct status_view *v, struct buf *out) {
     size_t n;
+    if (v->kea == NULL) {
+        buf_str(out, "There is no DHCPv4 server; of IPv6 nothing is adopted.\n");
+        return;
+    }
     const struct bng_foreign *f = kea_foreign(v->kea, &n);
     const char *mode = v->c->kea.adopt == BNG_ADOPT_YES ? "adopted by" : "can be adopted by";
     if (n == 0) {
@@ -134,16 +148,29 @@ void status_adoption(const struct status_view *v, struct buf *out) {
 
 /* ---------------------------------------------------------------- JSON */
 
+/* JSON's numbers are signed here: more than that is cut off. */
+static json_int_t count(uint64_t n) {
+    return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
+}
+
+static json_t *kea_json(const struct kea *server) {
+    static const struct kea_stats none;
+    const struct kea_stats *k = server != NULL ? kea_stats(server) : &none;
+    return json_pack("{s:b, s:b, s:I, s:I, s:f, s:f, s:I, s:s}", "up", k->up, "in-line", k->in_line,
+                     "pid", (json_int_t)k->pid, "reloads", (json_int_t)k->reloads,
+                     "last-blackout-s", k->last_seconds, "longest-blackout-s", k->longest_seconds,
+                     "leases", (json_int_t)k->leases, "error", k->error);
+}
+
 static json_t *pool_json(const struct bng_pool *p) {
     char text[IP_TEXT_MAX];
     return json_pack("{s:s, s:s, s:I, s:s, s:b, s:b, s:I, s:I}", "name", p->name, "prefix",
                      ip_prefix_format(&p->prefix, text), "subnet-id", (json_int_t)p->subnet_id,
                      "status", bng_pool_status(p), "local", p->local, "unmanaged", p->unmanaged,
-                     "total", (json_int_t)p->total, "used", (json_int_t)p->used);
+                     "total", count(p->total), "used", count(p->used));
 }
 
 void status_json(const struct status_view *v, struct buf *out) {
-    const struct kea_stats *k = kea_stats(v->kea);
     const struct frr_stats *f = frr_stats(v->frr);
     json_t *domains = json_array();
     for (size_t i = 0; i < bng_engine_domains(v->e); i++) {
@@ -157,19 +184,16 @@ void status_json(const struct status_view *v, struct buf *out) {
             json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:o}", "name", d->name, "present",
                       d->state != BNG_DOMAIN_ABSENT, "apportion", (json_int_t)d->apportion,
                       "reclaim", (json_int_t)d->reclaim, "revision", (json_int_t)d->revision,
-                      "free", (json_int_t)bng_domain_free(d), "total",
-                      (json_int_t)bng_domain_total(d), "refused", d->refused, "pools", pools));
+                      "free", count(bng_domain_free(d)), "total", count(bng_domain_total(d)),
+                      "refused", d->refused, "pools", pools));
     }
-    json_t *doc = json_pack(
-        "{s:s, s:s, s:I, s:s, s:{s:b, s:b, s:I, s:I, s:f, s:f, s:I, s:s}, s:{s:b, s:b, s:I, s:s}, "
-        "s:o}",
-        "system-id", bng_engine_system_id(v->e), "state", session_word(v), "boot-epoch",
-        (json_int_t)bng_engine_boot_epoch(v->e), "apportionment",
-        bng_engine_local_mode(v->e) ? "Local" : "Remote", "kea", "up", k->up, "in-line", k->in_line,
-        "pid", (json_int_t)k->pid, "reloads", (json_int_t)k->reloads, "last-blackout-s",
-        k->last_seconds, "longest-blackout-s", k->longest_seconds, "leases", (json_int_t)k->leases,
-        "error", k->error, "frr", "up", f->up, "in-line", f->in_line, "routes",
-        (json_int_t)f->routes, "error", f->error, "domains", domains);
+    json_t *doc = json_pack("{s:s, s:s, s:I, s:s, s:o, s:o*, s:{s:b, s:b, s:I, s:s}, s:o}",
+                            "system-id", bng_engine_system_id(v->e), "state", session_word(v),
+                            "boot-epoch", (json_int_t)bng_engine_boot_epoch(v->e), "apportionment",
+                            bng_engine_local_mode(v->e) ? "Local" : "Remote", "kea",
+                            kea_json(v->kea), "kea6", v->kea6 != NULL ? kea_json(v->kea6) : NULL,
+                            "frr", "up", f->up, "in-line", f->in_line, "routes",
+                            (json_int_t)f->routes, "error", f->error, "domains", domains);
     char *text = json_dumps(doc, JSON_INDENT(2));
     buf_str(out, text);
     buf_char(out, '\n');
@@ -226,8 +250,27 @@ static void histogram(struct buf *out, const char *name, const char *help, const
     X(alarm_nacks_total, counter, "alarms refused by the manager", d->count.nacks)                 \
     X(abatements_total, counter, "alarms withdrawn", d->count.abatements)
 
+/* `name`: "kea" or "kea6", the beginning of its metrics' names. */
+static void kea_metrics(const struct kea *server, const char *name, struct buf *out) {
+    if (server == NULL) {
+        return;
+    }
+    const struct kea_stats *k = kea_stats(server);
+    char text[64];
+#define NAME(end) (snprintf(text, sizeof text, "%s_" end, name), text)
+    metric(out, NAME("up"), "gauge", "1: Kea answers", k->up);
+    metric(out, NAME("in_line"), "gauge", "1: Kea has the wanted subnets", k->in_line);
+    metric(out, NAME("leases"), "gauge", "leases in subnets of ours", (double)k->leases);
+    metric(out, NAME("restarts_total"), "counter", "restarts of Kea seen", (double)k->restarts);
+    metric(out, NAME("refused_total"), "counter", "configurations Kea refused", (double)k->refused);
+    histogram(out, NAME("reload_seconds"), "time Kea served nobody during a config-set",
+              kea_seconds_buckets, k->seconds_bucket, k->total_seconds);
+    histogram(out, NAME("reload_leases"), "leases at the time of a config-set", kea_leases_buckets,
+              k->leases_bucket, k->leases_sum);
+#undef NAME
+}
+
 void status_metrics(const struct status_view *v, struct buf *out) {
-    const struct kea_stats *k = kea_stats(v->kea);
     const struct frr_stats *f = frr_stats(v->frr);
     const struct session_stats *s = session_stats(v->session);
     const struct loop_counters *l = loop_counters(v->loop);
@@ -243,15 +286,8 @@ void status_metrics(const struct status_view *v, struct buf *out) {
     metric(out, "session_breaks_total", "counter", "sessions lost", (double)s->breaks);
     metric(out, "local_mode", "gauge", "1: apportioning from the local reserve",
            bng_engine_local_mode(v->e));
-    metric(out, "kea_up", "gauge", "1: Kea answers", k->up);
-    metric(out, "kea_in_line", "gauge", "1: Kea has the wanted subnets", k->in_line);
-    metric(out, "kea_leases", "gauge", "leases in subnets of ours", (double)k->leases);
-    metric(out, "kea_restarts_total", "counter", "restarts of Kea seen", (double)k->restarts);
-    metric(out, "kea_refused_total", "counter", "configurations Kea refused", (double)k->refused);
-    histogram(out, "kea_reload_seconds", "time Kea served nobody during a config-set",
-              kea_seconds_buckets, k->seconds_bucket, k->total_seconds);
-    histogram(out, "kea_reload_leases", "leases at the time of a config-set", kea_leases_buckets,
-              k->leases_bucket, k->leases_sum);
+    kea_metrics(v->kea, "kea", out);
+    kea_metrics(v->kea6, "kea6", out);
     metric(out, "frr_up", "gauge", "1: FRR answers", f->up);
     metric(out, "frr_in_line", "gauge", "1: FRR has the wanted routes", f->in_line);
     metric(out, "frr_routes", "gauge", "discard routes of ours as read back", (double)f->routes);
@@ -299,7 +335,9 @@ void status_http(struct http_req *r, void *arg) {
         status_metrics(v, &out);
     } else if (strcmp(path, "/healthz") == 0) {
         /* Alive and able to serve subscribers; the manager may be away. */
-        code = kea_stats(v->kea)->up ? 200 : 503;
+        bool up = (v->kea == NULL || kea_stats(v->kea)->up) &&
+                  (v->kea6 == NULL || kea_stats(v->kea6)->up);
+        code = up ? 200 : 503;
         buf_str(&out, code == 200 ? "ok\n" : "Kea doesn't answer\n");
     } else {
         code = 404;

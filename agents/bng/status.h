@@ -14,7 +14,7 @@ struct status_view {
     struct loop *loop;
     const struct bng_config *c;
     const struct bng_engine *e;
-    const struct kea *kea;
+    const struct kea *kea, *kea6; /* NULL: no such server */
     const struct frr *frr;
     const struct session *session;
     int64_t started_s; /* UTC */

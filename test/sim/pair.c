@@ -593,7 +593,7 @@ static bool step_apply(struct pair *p, struct pair_gateway *g, bool routes) {
     } else {
         tell_refused(g);
         if (!g->dying) {
-            bng_engine_dhcp_applied(g->e, gen);
+            bng_engine_dhcp_applied(g->e, 4, gen);
         }
     }
     fails_after(p, g, f);
@@ -700,6 +700,7 @@ struct pair_gateway *pair_add(struct pair *p, const char *system_id, const char 
     snprintf(g->profile.routing_instance, sizeof g->profile.routing_instance, "default");
     snprintf(g->profile.partition, sizeof g->profile.partition, "%s", partition);
     snprintf(g->profile.interface, sizeof g->profile.interface, "subs0");
+    g->profile.family = 4;
     g->profile.preferred_length = length;
     g->profile.gateway_octet = 1;
     g->profile.lease_s = 60;

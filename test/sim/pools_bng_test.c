@@ -109,7 +109,7 @@ static void deliver_one(struct meeting *m) {
 static void apply(struct meeting *m) {
     uint64_t gen = bng_engine_generation(m->e);
     bng_engine_routes_applied(m->e, gen);
-    bng_engine_dhcp_applied(m->e, gen);
+    bng_engine_dhcp_applied(m->e, 4, gen);
 }
 
 static void run(struct meeting *m, int seconds) {
@@ -164,6 +164,7 @@ static void begin(struct meeting *m) {
     snprintf(m->profile.name, sizeof m->profile.name, "home");
     snprintf(m->profile.routing_instance, sizeof m->profile.routing_instance, "default");
     snprintf(m->profile.partition, sizeof m->profile.partition, "metro");
+    m->profile.family = 4;
     m->profile.preferred_length = 24;
     m->profile.gateway_octet = 1;
     m->profile.lease_s = 60;

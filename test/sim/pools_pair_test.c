@@ -90,7 +90,7 @@ static void growth_and_shortage(struct pair *p) {
     pair_settle(p);
     pair_pass(p, 10); /* the last pool waits twice; its domain goes with it */
     pair_settle(p);
-    bng_engine_demand(one->e, "subs0");
+    bng_engine_demand(one->e, 4, "subs0");
     one->subscribers = 5;
     at_rest(p);
 }
