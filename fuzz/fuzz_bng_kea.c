@@ -30,6 +30,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         {1000, ip4_prefix(0x0a010000, 24), false, &profile, &profile, "home-default"},
         {1001, ip4_prefix(0x0a010100, 24), true, &profile, &profile, "home-default"},
     };
+    static const struct bng_profile six[2] = {{.name = "na",
+                                               .family = 6,
+                                               .preferred_length = 120,
+                                               .lease_s = 30,
+                                               .renew_s = 10,
+                                               .rebind_s = 20,
+                                               .interface = "e0"},
+                                              {.name = "pd",
+                                               .family = 6,
+                                               .preferred_length = 48,
+                                               .delegated_length = 56,
+                                               .lease_s = 30,
+                                               .renew_s = 10,
+                                               .rebind_s = 20,
+                                               .interface = "e0",
+                                               .dns = "2001:db8::53"}};
+    struct bng_subnet want6[2] = {
+        {1000, {{6, {0x20, 1, 0xd, 0xb8}}, 120}, false, &six[0], &six[0], "na-default"},
+        {1001, {{6, {0x20, 1, 0xd, 0xb8, 1}}, 48}, true, &six[1], &six[0], "na-default"},
+    };
     char *text = mem_strndup((const char *)data, size);
     struct bng_route routes[8];
     bool complete;
@@ -44,12 +64,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         bng_keaconf_stats(doc, each, NULL);
         bng_keaconf_foreign(doc, &profile, 1, foreign, 8);
         bng_keaconf_ids(doc, ids, 8);
-        bng_keaconf_same(doc, want, 2);
-        json_t *out = bng_keaconf_build(doc, &profile, 1, want, 2, &culprit, &err);
-        if (out == NULL ? err.text[0] == '\0' : !bng_keaconf_same(out, want, 2)) {
-            abort();
+        for (int k = 0; k < 2; k++) {
+            const struct bng_subnet *w = k == 0 ? want : want6;
+            bng_keaconf_same(doc, w, 2);
+            json_t *out = bng_keaconf_build(doc, k == 0 ? &profile : six, k == 0 ? 1 : 2, w, 2,
+                                            &culprit, &err);
+            if (out == NULL ? err.text[0] == '\0' : !bng_keaconf_same(out, w, 2)) {
+                abort();
+            }
+            json_decref(out);
         }
-        json_decref(out);
         bng_keaconf_take(doc, 7);
     }
     json_decref(doc);

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from bng_lab import HOOKS, Lab, agent_binary, wait_until
-from weftd_lab import Weftd
+from weftd_lab import TOP, Weftd
 
 LINKS, HOMES = ipaddress.ip_network("2001:db8:1::/120"), ipaddress.ip_network("2001:db8:8000::/48")
 STATE = "weft-apm:apm/state"
@@ -68,7 +68,9 @@ class Site:
                 "lease-database": {"type": "memfile", "persist": True, "name": self.kea_path("leases6.csv"), "lfc-interval": 0},
                 "expired-leases-processing": {"reclaim-timer-wait-time": 1, "hold-reclaimed-time": 1,
                                               "flush-reclaimed-timer-wait-time": 1},
-                "hooks-libraries": [{"library": f"{HOOKS}/libdhcp_{h}.so"} for h in ("lease_cmds", "stat_cmds")],
+                "hooks-libraries": [{"library": f"{HOOKS}/libdhcp_{h}.so"} for h in ("lease_cmds", "stat_cmds")] + [
+                    {"library": f"{HOOKS}/libdhcp_run_script.so",
+                     "parameters": {"name": os.path.join(TOP, "agents", "bng", "weft-bng-pd-route"), "sync": False}}],
                 "multi-threading": {"enable-multi-threading": False}}}))
         self.kea = self.lab.spawn("bng", "kea6", [self.lab.unconfined("kea-dhcp6"), "-c", self.kea_path("kea6.conf")], env={
             "KEA_PIDFILE_DIR": self.lab.path("kea"), "KEA_LOCKFILE_DIR": self.lab.path("kea")})
@@ -185,7 +187,7 @@ def of(prefixes):
     return [ipaddress.ip_network(p) for p in prefixes]
 
 
-# proves: APM-001 APM-003 APM-005 APM-050 APM-057 APM-150 APM-151 P-23
+# proves: APM-001 APM-003 APM-005 APM-050 APM-057 APM-150 APM-151 APM-153 P-23
 def test_addresses_and_prefixes_come_and_go(site):
     book = wait_until("a pool of each kind", 60, lambda: site.agreed(na=1, pd=1))
     assert all(p.subnet_of(LINKS) and p.prefixlen == 126 for p in of(book["na-default"]))
@@ -202,6 +204,10 @@ def test_addresses_and_prefixes_come_and_go(site):
     site.lab.ip("c0", "-6", "route", "replace", "default", "via", site.lab.run(
         "bng", "sh", "-c", "ip -6 -o address show dev subs0 scope link | awk '{print $4}'").split("/")[0], "dev", "eth0")
     wait_until("the core reaches the subscriber", 20, lambda: site.lab.ping("core", got["address"]))
+    # So is what is behind its router, by the route that Kea's hook has set.
+    inside = str(prefix.network_address + 1)
+    site.lab.ip("c0", "-6", "address", "add", inside + "/128", "dev", "lo")
+    wait_until("the core reaches the delegated prefix", 20, lambda: site.lab.ping("core", inside))
     # Growth: the thresholds bring the next pools.
     for c in ("c1", "c2"):
         site.dial(c, "-N", "-P")
@@ -232,6 +238,8 @@ def test_addresses_and_prefixes_come_and_go(site):
     left = {p for d in book.values() for p in d}
     wait_until("withdrawn at the core", 30, lambda: set(site.at_core()) == left)
     assert site.leases() == {}
+    wait_until("no route to a subscriber's router is left", 20, lambda: site.lab.ip(
+        "bng", "-6", "route", "show", "proto", "202") == "")
     part = site.weftd.ask("GET", STATE + "/partition=homes").json()["weft-apm:partition"][0]
     assert (part["total-addresses"], part["allocated-addresses"]) == ("256", "4"), part
 
