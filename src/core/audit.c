@@ -13,12 +13,38 @@
 #include "core/internal.h"
 #include "core/system.h"
 #include "core/system_int.h"
+#include "model/kinds.h"
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 static pthread_mutex_t sessions_lock = PTHREAD_MUTEX_INITIALIZER;
+enum { SESSIONS_DEFAULT = 500, SESSIONS_OF_USER_DEFAULT = 32 };
 static struct list sessions = {&sessions, &sessions};
 static uint64_t last_session;
+
+enum err_code session_admit(struct core *c, const struct actor *who, struct err *e) {
+    unsigned all = 0, own = 0, max_all = SESSIONS_DEFAULT, max_own = SESSIONS_OF_USER_DEFAULT;
+    struct snap *snap = core_snapshot(c);
+    const struct object *o = snap_get(snap, "/weft-system:system/settings");
+    if (o != NULL) {
+        const struct system_settings *s = o->doc->data;
+        max_all = s->sessions.max_sessions;
+        max_own = s->sessions.max_per_user;
+    }
+    snap_release(snap);
+    pthread_mutex_lock(&sessions_lock);
+    LIST_FOREACH (l, &sessions) {
+        all++;
+        own += strcmp(CONTAINER_OF(l, struct session, link)->user, who->user) == 0;
+    }
+    pthread_mutex_unlock(&sessions_lock);
+    if (who->superuser || (all < max_all && own < max_own)) {
+        return ERR_OK;
+    }
+    return own >= max_own
+               ? err_set(e, ERR_LIMIT, NULL, "%s has %u sessions already", who->user, own)
+               : err_set(e, ERR_LIMIT, NULL, "there are %u sessions already", all);
+}
 
 uint64_t session_open(const char *user, const char *dialect, const char *from) {
     struct session *s = MEM_NEW(struct session);

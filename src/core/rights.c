@@ -4,6 +4,7 @@
 
 #include <crypt.h>
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <pthread.h>
@@ -71,6 +72,12 @@ char *rights_hash(const char *password) {
         return NULL;
     }
     return mem_strdup(out);
+}
+
+bool rights_hash_fits(const char *hash, const char *password) {
+    char out[CRYPT_OUTPUT_SIZE];
+    return strlen(password) < RIGHTS_PASSWORD_MAX && hash_with(password, hash, out) &&
+           strlen(out) == strlen(hash) && CRYPTO_memcmp(out, hash, strlen(out)) == 0;
 }
 
 static void init_state(void) {

@@ -64,6 +64,8 @@ bool rights_allow_below(const struct snap *s, const struct actor *a, enum right 
 
 /* A yescrypt hash of `password`, mem_free. Slow. NULL when the password is too long. */
 char *rights_hash(const char *password);
+/* Is `hash` one of `password`? Slow. */
+bool rights_hash_fits(const char *hash, const char *password);
 /* A new token: its id, the text that is shown once, and the hex SHA-256 that is stored. */
 struct rights_token_text {
     char id[RIGHTS_TOKEN_ID_LEN + 1];

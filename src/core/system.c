@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "core/internal.h"
+#include "core/passwords.h"
 #include "core/rights.h"
 #include "core/system_int.h"
 #include "model/kinds.h"
@@ -203,14 +204,14 @@ static enum err_code put_json(struct system *sys, struct txn *t, const struct ki
 
 /* Everybody may handle the own credentials; for those of somebody else it takes the right to change
  * that user, or the commands would be a way to become an administrator. */
-static enum err_code may_act_for(struct txn *t, const struct call *cl, const char *user,
+static enum err_code may_act_for(const struct snap *s, const struct call *cl, const char *user,
                                  struct err *e) {
     if (strcmp(user, cl->who.user) == 0) {
         return ERR_OK;
     }
     struct buf path = BUF_INIT;
     path_object(&system_user_kind, &user, &path);
-    enum err_code rc = rights_check(txn_snap(t), &cl->who, RIGHT_WRITE, buf_cstr(&path), e);
+    enum err_code rc = rights_check(s, &cl->who, RIGHT_WRITE, buf_cstr(&path), e);
     buf_free(&path);
     return rc;
 }
@@ -221,7 +222,7 @@ static enum err_code token_create(struct system *sys, struct txn *t, struct call
     struct rights_token_text tok;
     char created[TIME_TEXT_MAX], expires[TIME_TEXT_MAX];
     const char *user = in->user ? in->user : cl->who.user;
-    ERR_TRY(may_act_for(t, cl, user, e));
+    ERR_TRY(may_act_for(txn_snap(t), cl, user, e));
     rights_token_new(&tok);
     json_t *o = json_object();
     json_object_set_new(o, "id", json_string(tok.id));
@@ -254,7 +255,7 @@ static enum err_code token_revoke(struct txn *t, struct call *cl, struct err *e)
     const struct object *old = txn_get(t, buf_cstr(&path));
     enum err_code rc = ERR_OK;
     if (old != NULL) {
-        rc = may_act_for(t, cl, ((const struct system_token *)old->doc->data)->user, e);
+        rc = may_act_for(txn_snap(t), cl, ((const struct system_token *)old->doc->data)->user, e);
     }
     if (rc == ERR_OK) {
         rc = txn_delete_object(t, buf_cstr(&path), e);
@@ -272,7 +273,7 @@ static enum err_code set_password(struct system *sys, struct txn *t, struct call
                                   struct err *e) {
     const struct system_password_input *in = cl->in.data;
     const char *user = in->user ? in->user : cl->who.user;
-    ERR_TRY(may_act_for(t, cl, user, e));
+    ERR_TRY(may_act_for(txn_snap(t), cl, user, e));
     struct buf path = BUF_INIT;
     path_object(&system_user_kind, &user, &path);
     const struct object *old = txn_get(t, buf_cstr(&path));
@@ -284,6 +285,7 @@ static enum err_code set_password(struct system *sys, struct txn *t, struct call
     ERR_TRY(rc);
     json_error_t je;
     json_t *o = json_loads(old->doc->json, 0, &je);
+    password_retire(txn_snap(t), o);
     json_object_set_new(o, "password-hash", json_string(cl->cursor));
     rc = put_json(sys, t, &system_user_kind, o, "password", e);
     json_decref(o);
@@ -352,6 +354,15 @@ static enum err_code prepare(void *self, struct call *cl, struct err *e) {
         return run_check(self, cl, e);
     }
     const struct system_password_input *in = cl->in.data;
+    struct snap *s = core_snapshot(((struct system *)self)->core);
+    const char *user = in->user != NULL ? in->user : cl->who.user;
+    /* First: what is said about former passwords is for those who may set new ones. */
+    enum err_code rc = may_act_for(s, cl, user, e);
+    if (rc == ERR_OK) {
+        rc = password_check(s, user, in->password, e);
+    }
+    snap_release(s);
+    ERR_TRY(rc);
     mem_free(cl->cursor);
     cl->cursor = rights_hash(in->password);
     mem_wipe((char *)(uintptr_t)in->password, strlen(in->password));

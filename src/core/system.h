@@ -18,6 +18,8 @@ void system_set_log_folder(const char *path);
 
 /* ---- sessions: who is logged in; from any thread --------------------------------------------- */
 
+/* May this one begin another session? ERR_LIMIT with how many there are. */
+enum err_code session_admit(struct core *c, const struct actor *who, struct err *e);
 /* Returns a number to close it with. `dialect` "cli", "rest"; `from` an address or "local". */
 uint64_t session_open(const char *user, const char *dialect, const char *from);
 void session_configuring(uint64_t id, bool on);

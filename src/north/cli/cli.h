@@ -90,6 +90,8 @@ enum err_code cli_session_new(struct cli *c, const struct actor *who, const stru
 void cli_session_free(struct cli_session *s);
 uint64_t cli_session_id(const struct cli_session *s); /* a small number, for people */
 const struct actor *cli_session_actor(const struct cli_session *s);
+/* Would its user be let in again? */
+bool cli_session_stands(const struct cli_session *s);
 bool cli_session_ended(const struct cli_session *s); /* `exit` was given, or it was ended */
 /* Seconds it may be idle; 0: for ever. */
 unsigned cli_session_idle_timeout(struct cli_session *s);

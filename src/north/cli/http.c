@@ -362,7 +362,8 @@ static void sweep(void *arg) {
         struct session *s = e->value;
         int64_t idle_s = (now_ms(s) - s->used_ms) / 1000;
         unsigned limit = s->interactive ? cli_session_idle_timeout(s->cli) : CLI_ONE_SHOT_IDLE_S;
-        if (cli_session_ended(s->cli) || (s->jobs == 0 && limit > 0 && idle_s > limit)) {
+        if (cli_session_ended(s->cli) || !cli_session_stands(s->cli) ||
+            (s->jobs == 0 && limit > 0 && idle_s > limit)) {
             end_session(s);
         }
     }

@@ -42,6 +42,7 @@ static uint64_t newest_commit(const struct cli *c) {
 enum err_code cli_session_new(struct cli *c, const struct actor *who, const struct cli_terminal *t,
                               struct cli_session **out, struct err *e) {
     unsigned of_user = 0;
+    ERR_TRY(session_admit(c->core, who, e));
     enum err_code rc = ERR_OK;
     pthread_mutex_lock(&c->lock);
     LIST_FOREACH (pos, &c->sessions) {
@@ -115,6 +116,13 @@ uint64_t cli_session_id(const struct cli_session *s) {
 }
 const struct actor *cli_session_actor(const struct cli_session *s) {
     return &s->who;
+}
+bool cli_session_stands(const struct cli_session *s) {
+    struct core *c = s->cli->core;
+    struct snap *snap = core_snapshot(c);
+    bool yes = rights_stands(c, snap, &s->who);
+    snap_release(snap);
+    return yes;
 }
 bool cli_session_ended(const struct cli_session *s) {
     return s->ended;
@@ -567,6 +575,13 @@ static bool pause_for(struct cli_session *s, const struct cli_sink *sink, unsign
 
 int cli_execute(struct cli_session *s, const char *line, size_t n, const struct cli_sink *sink) {
     unsigned refresh_s;
+    if (!cli_session_stands(s)) {
+        struct err e;
+        err_set(&e, ERR_AUTH, NULL, "%s may not log in any more", s->who.user);
+        sink->fault(sink->arg, &e, e.text, false, 0, 0);
+        cli_session_end(s);
+        return CLI_DENIED;
+    }
     pthread_mutex_lock(&s->lock);
     s->used_s = now_s(s->cli);
     s->secret = false;

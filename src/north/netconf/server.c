@@ -145,6 +145,11 @@ static bool ssh_subsystem(struct sshd_conn *c, const char *name, void *arg) {
     if (strcmp(name, "netconf") != 0 || !l->logged_in || l->session != NULL || l->n->closing) {
         return false;
     }
+    struct err e;
+    if (session_admit(l->n->cfg.core, &l->who, &e) != ERR_OK) {
+        L_WARN_RL(10, "%s is turned away: %s", l->from, e.text);
+        return false;
+    }
     l->session = nc_session_new(l->n, &l->who, l->from, &over_ssh, c);
     if (l->home != NULL) {
         l->session->called_home = true;
@@ -259,7 +264,8 @@ static void tls_ready(struct stream *st, void *arg) {
     const struct tls_peer *p = stream_tls_peer(st);
     snprintf(source, sizeof source, "netconf %s", l->from);
     if (l->n->closing || p == NULL || !p->verified ||
-        http_auth_certificate(l->n->cfg.core, p, source, &who, &e) != ERR_OK) {
+        http_auth_certificate(l->n->cfg.core, p, source, &who, &e) != ERR_OK ||
+        session_admit(l->n->cfg.core, &who, &e) != ERR_OK) {
         L_INFO("%s is turned away: %s", l->from,
                p != NULL && p->verified ? e.text : "no certificate");
         l->turned_away = true;

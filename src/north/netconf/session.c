@@ -316,6 +316,14 @@ static int64_t idle_ms(struct nc_session *s) {
     return (int64_t)v * 1000;
 }
 
+/* Would its login be let in again? */
+static bool stands(const struct nc_session *s) {
+    struct snap *snap = core_snapshot(s->n->cfg.core);
+    bool yes = rights_stands(s->n->cfg.core, snap, &s->who);
+    snap_release(snap);
+    return yes;
+}
+
 void nc_session_tick(struct nc_session *s, int64_t now) {
     if (s->conn == NULL || s->ending) {
         return;
@@ -323,6 +331,8 @@ void nc_session_tick(struct nc_session *s, int64_t now) {
     int64_t idle = idle_ms(s);
     if (s->killed) {
         drop(s, "killed by another session");
+    } else if (!stands(s)) {
+        drop(s, "its user may not log in any more");
     } else if (!s->greeted && now - s->heard_ms > NC_HELLO_MS) {
         drop(s, "it said no hello in time");
     } else if (s->transport->queued(s->conn) > 0 && now - s->alive_ms > NC_STALL_MS) {
