@@ -78,13 +78,14 @@ void admin_json(struct buf *out, json_t *o) {
 }
 
 static bool slow(const struct node *rpc) {
-    return rpc == admin_save_config_rpc;
+    return rpc == admin_save_config_rpc || rpc == admin_support_bundle_rpc;
 }
 
 static enum err_code prepare(void *self, struct call *cl, struct err *e) {
     struct admin *ad = self;
     cl->outside = true;
-    return save_config(ad->core, cl, e);
+    return cl->in.rpc == admin_save_config_rpc ? save_config(ad->core, cl, e)
+                                               : support_bundle(ad->core, cl, e);
 }
 
 static enum err_code call(void *self, struct txn *t, struct call *cl, struct err *e) {

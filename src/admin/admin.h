@@ -9,6 +9,9 @@
 /* Where `request system save-config NAME` puts files; before core_open. */
 void admin_set_config_folder(const char *path);
 
+/* Where `request system support-bundle NAME` puts files; before core_open. */
+void admin_set_support_folder(const char *path);
+
 extern const struct service admin_service;
 
 #endif

@@ -63,6 +63,12 @@ enum err_code archive_site_open(const struct snap *s, const char *name, unsigned
 
 void log_files_start(void);
 
+/* ---- support bundle ----------------------------------------------------------------------------
+ */
+
+/* In the request's thread. */
+enum err_code support_bundle(struct core *c, struct call *cl, struct err *e);
+
 /* ---- saving ------------------------------------------------------------------------------------
  */
 

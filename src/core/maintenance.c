@@ -16,7 +16,7 @@ enum { VERSION = 1 };
 static const char *const allowed[] = {
     "weft-admin:maintenance-off", "weft-admin:maintenance-on", "weft-admin:archive",
     "weft-admin:save-config",     "weft-system:backup",        "weft-system:check",
-    "weft-job:job-cancel",
+    "weft-job:job-cancel",        "weft-admin:support-bundle",
 };
 
 bool core_maintenance(struct core *c, struct core_maintenance *out) {

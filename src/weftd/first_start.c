@@ -34,6 +34,7 @@ void first_start_paths(const char *data, struct first_start *f) {
     f->backups = mem_printf("%s/backup", data);
     f->configs = mem_printf("%s/config", data);
     f->logs = mem_printf("%s/log", data);
+    f->support = mem_printf("%s/support", data);
 }
 
 void first_start_free(struct first_start *f) {
@@ -50,6 +51,7 @@ void first_start_free(struct first_start *f) {
     mem_free(f->backups);
     mem_free(f->configs);
     mem_free(f->logs);
+    mem_free(f->support);
 }
 
 /* Before anything in it is touched: the log's own lock would come too late for keys and

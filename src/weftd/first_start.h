@@ -8,7 +8,7 @@
 struct first_start {
     int lock; /* of the data folder; -1: not taken */
     char *ca_cert, *ca_key, *secrets_key, *ssh_key, *server_cert, *server_key, *password_file,
-        *backups, *configs, *logs;
+        *backups, *configs, *logs, *support;
 };
 
 /* Names of the files under `data`. */

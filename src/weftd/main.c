@@ -202,6 +202,7 @@ static enum err_code open_core(struct weftd *w, struct err *e) {
     system_set_backup_folder(w->files.backups);
     admin_set_config_folder(w->files.configs);
     system_set_log_folder(w->files.logs);
+    admin_set_support_folder(w->files.support);
     ERR_TRY(model_load(&w->model, e));
     struct core_options o = {.store = w->options.store,
                              .clock = &clock_real,
