@@ -142,9 +142,9 @@ int main(int argc, char **argv) {
     printf("  %zu answers kept\n", p->n_answers);
     size_t full = apm_resident();
     printf("resident with %" PRIu64 " prefixes and %u entities connected: %.1f MB (%.1f MB before "
-           "anything was configured; %.1f MB is the pools' own 40 bytes each)\n",
+           "anything was configured; %.1f MB is the pools' own %zu bytes each)\n",
            (uint64_t)p->pool_count, n, (double)full / 1e6, (double)empty / 1e6,
-           (double)p->pool_count * sizeof(struct pool) / 1e6);
+           (double)p->pool_count * sizeof(struct pool) / 1e6, sizeof(struct pool));
     for (unsigned i = 0; i < n; i++) {
         apm_disconnect(&f[i].gate);
     }
