@@ -199,8 +199,6 @@ static enum err_code code_of(enum grpc_code status) {
     case GRPC_OUT_OF_RANGE:
     case GRPC_UNIMPLEMENTED:
         return ERR_INVALID;
-    case GRPC_DEADLINE_EXCEEDED:
-        return ERR_TIMEOUT;
     default:
         return ERR_UNAVAILABLE;
     }
@@ -257,7 +255,7 @@ static enum err_code call(struct etcd *c, const char *path, const ProtobufCMessa
         int64_t one = again && left > ETCD_TRY_MS ? ETCD_TRY_MS : left;
         buf_clear(&answer);
         rc = call_once(c, path, &request, one > 1 ? one : 1, &answer, e);
-        bool unknown = rc == ERR_UNAVAILABLE || rc == ERR_TIMEOUT;
+        bool unknown = rc == ERR_UNAVAILABLE;
         if (!again || !unknown || until <= now_ms()) {
             break;
         }

@@ -4,10 +4,10 @@
  * and goes on with the next one when that does not answer. Functions may be called from any thread
  * but the client's own.
  *
- * What an error means: ERR_UNAVAILABLE and ERR_TIMEOUT say that nobody knows whether the call was
- * carried out. After every other error it was not: ERR_LIMIT (no space), ERR_DENIED and ERR_AUTH
- * (etcd's own rights), ERR_TOO_BIG, ERR_ABSENT (a lease that is over), ERR_INVALID, ERR_MALFORMED
- * (an answer that makes no sense).
+ * What an error means: ERR_UNAVAILABLE says that nobody knows whether the call was carried out.
+ * After every other error it was not: ERR_LIMIT (no space), ERR_DENIED and ERR_AUTH (etcd's own
+ * rights), ERR_TOO_BIG, ERR_ABSENT (a lease that is over), ERR_INVALID, ERR_MALFORMED (an answer
+ * that makes no sense).
  */
 #ifndef ETCD_CLIENT_H
 #define ETCD_CLIENT_H

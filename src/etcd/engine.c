@@ -97,24 +97,6 @@ static enum err_code take(struct etcd_log *s, const struct looked *was, int64_t 
     return rc;
 }
 
-/* A lease that was just shown to live, so that leading has its full time. */
-static enum err_code live_session(struct etcd_log *s, int64_t *session, int64_t *sent_ns,
-                                  struct err *e) {
-    *session = et_mine(s).session;
-    *sent_ns = et_now();
-    enum err_code rc = *session != 0 ? etcd_keep_alive(s->etcd, *session, CALL_MS, e) : ERR_ABSENT;
-    if (rc == ERR_ABSENT) {
-        rc = etcd_grant(s->etcd, SESSION_TTL_S, CALL_MS, session, e);
-        if (rc == ERR_OK) {
-            pthread_mutex_lock(&s->view_lock);
-            s->session = *session;
-            s->announce = true;
-            pthread_mutex_unlock(&s->view_lock);
-        }
-    }
-    return rc;
-}
-
 /* Parts of a batch whose append never came to its end. */
 static void sweep(struct etcd_log *s) {
     char from[KEY_MAX], to[KEY_MAX];
@@ -132,7 +114,7 @@ static enum err_code acquire_locked(struct etcd_log *s, struct log_lease *lease,
     if (s->broken) {
         return err_set(e, ERR_UNAVAILABLE, NULL, "the log must be opened again: %s", s->reason);
     }
-    ERR_TRY(live_session(s, &session, &sent, e));
+    ERR_TRY(et_renew(s, &session, &sent, e)); /* so that leading has its full time */
     ERR_TRY(et_look(s, &was, e));
     et_view_update(s, &was);
     /* What bears our name is ours: a former run of this node, whose copy we hold locked. */
@@ -353,7 +335,7 @@ static enum outcome write_batch(struct etcd_log *s, const struct mine *m, uint64
         weft__etcd__txn_response__free_unpacked(r, NULL);
         return done ? APPENDED : find_out(s, m, upto, value);
     }
-    if (rc != ERR_UNAVAILABLE && rc != ERR_TIMEOUT && rc != ERR_MALFORMED) {
+    if (rc != ERR_UNAVAILABLE && rc != ERR_MALFORMED) {
         return NOT_APPENDED; /* refused, and `e` says why */
     }
     e->code = ERR_UNAVAILABLE;

@@ -13,8 +13,9 @@
  *   b/INDEX/N     part N of a base: a backup (log_backup) up to INDEX, for copies that come too
  * late
  *
- * Locks: `lock` for whatever moves the head (an append, catching up) and the lease; `view` for what
- * log_turn answers, taken for moments only.
+ * Locks, in this order: `lock` for whatever moves the head (an append, catching up, taking the
+ * lead); `session_lock` while a lease is granted or renewed, so that there is one at a time;
+ * `view_lock` for what log_turn answers, taken for moments only.
  */
 #ifndef ETCD_ENGINE_INT_H
 #define ETCD_ENGINE_INT_H
@@ -58,6 +59,7 @@ struct etcd_log {
     uint64_t base_index; /* of the newest base; 0: none */
     _Atomic uint64_t shown_head;
 
+    pthread_mutex_t session_lock;
     pthread_mutex_t view_lock;
     struct log_turn
         view;           /* leads: as of the last look; log_turn compares until_ns with the clock */
@@ -125,6 +127,9 @@ enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e);
 void et_view_update(struct etcd_log *s, const struct looked *l); /* not with view_lock held */
 /* Copies what is missing here up to h->index, and tells the watchers. */
 enum err_code et_catch_up(struct etcd_log *s, const struct head *h, struct err *e);
+/* Renews the session, or begins one. *session and *sent_ns (monotonic: when that was asked for) may
+ * be NULL. */
+enum err_code et_renew(struct etcd_log *s, int64_t *session, int64_t *sent_ns, struct err *e);
 void *et_keeper(void *arg);
 /* We lead no more. Takes view_lock. */
 void et_lost_lease(struct etcd_log *s);

@@ -278,19 +278,28 @@ static void session_over(struct etcd_log *s) {
     et_lost_lease(s);
 }
 
-static void renew(struct etcd_log *s) {
-    struct mine m = et_mine(s);
-    struct err e;
-    int64_t sent = et_now(), id = m.session;
-    enum err_code rc = id == 0 ? etcd_grant(s->etcd, SESSION_TTL_S, CALL_MS, &id, &e)
-                               : etcd_keep_alive(s->etcd, id, LEADS_MS, &e);
+enum err_code et_renew(struct etcd_log *s, int64_t *session, int64_t *sent_ns, struct err *e) {
+    pthread_mutex_lock(&s->session_lock);
+    int64_t sent = et_now(), id = et_mine(s).session;
+    enum err_code rc = id != 0 ? etcd_keep_alive(s->etcd, id, LEADS_MS, e) : ERR_ABSENT;
+    if (rc == ERR_ABSENT) {
+        if (id != 0) {
+            session_over(s);
+        }
+        sent = et_now();
+        rc = etcd_grant(s->etcd, SESSION_TTL_S, CALL_MS, &id, e);
+    }
     if (rc == ERR_OK) {
         renewed(s, id, sent);
-    } else if (rc == ERR_ABSENT) {
-        session_over(s);
-    } else {
-        not_reached(s, &e);
     }
+    pthread_mutex_unlock(&s->session_lock);
+    if (session != NULL) {
+        *session = id;
+    }
+    if (sent_ns != NULL) {
+        *sent_ns = sent;
+    }
+    return rc;
 }
 
 static void announce(struct etcd_log *s) {
@@ -331,7 +340,7 @@ static void look_around(struct etcd_log *s) {
     struct err e;
     enum err_code rc = et_look(s, &l, &e);
     if (rc != ERR_OK) {
-        if (rc == ERR_UNAVAILABLE || rc == ERR_TIMEOUT) {
+        if (rc == ERR_UNAVAILABLE) {
             not_reached(s, &e);
         } else {
             L_WARN_RL(10, "%s: %s", s->prefix, e.text);
@@ -372,11 +381,14 @@ void *et_keeper(void *arg) {
     int64_t renew_at = 0, look_at = 0, announce_at = 0;
     uint64_t announced = 0;
     bool asked = true;
+    struct err e;
     do {
         int64_t now = et_now();
         if (now >= renew_at) {
             renew_at = now + RENEW_MS * NS_PER_MS;
-            renew(s);
+            if (et_renew(s, NULL, NULL, &e) != ERR_OK) {
+                not_reached(s, &e);
+            }
         }
         mind_the_clock(s);
         if (asked || (s->shown_head != announced && now >= announce_at)) {

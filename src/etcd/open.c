@@ -172,6 +172,7 @@ static struct etcd_log *new_log(void) {
     struct etcd_log *s = MEM_NEW(struct etcd_log);
     pthread_condattr_t attr;
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->session_lock, NULL);
     pthread_mutex_init(&s->view_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -186,6 +187,7 @@ static void free_log(struct etcd_log *s) {
     mem_free(s->about);
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->view_lock);
+    pthread_mutex_destroy(&s->session_lock);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
 }
@@ -201,7 +203,7 @@ static enum err_code connect_etcd(struct etcd_log *s, const char *rest, struct e
 static enum err_code open_here(struct etcd_log *s, const struct log_options *o, struct err *e) {
     struct looked l;
     enum err_code rc = find_store(s, o, &l, e);
-    if ((rc == ERR_UNAVAILABLE || rc == ERR_TIMEOUT) && access(s->replica, F_OK) == 0) {
+    if (rc == ERR_UNAVAILABLE && access(s->replica, F_OK) == 0) {
         L_WARN("etcd is not reached (%s): the node starts with what its copy has", e->text);
         ERR_TRY(open_copy(s, o, NULL, e));
         log_id(s->rep, s->head.id);
