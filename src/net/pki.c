@@ -229,6 +229,17 @@ enum err_code pki_expires_in(const char *cert_file, long long now_s, long long *
     return ERR_OK;
 }
 
+enum err_code pki_issued_by(const char *cert_file, const char *ca_file, bool *yes, struct err *e) {
+    X509 *x = read_cert(cert_file, e), *ca = x != NULL ? read_cert(ca_file, e) : NULL;
+    bool read = ca != NULL;
+    *yes = read && X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(ca)) == 0 &&
+           X509_verify(x, X509_get0_pubkey(ca)) == 1;
+    ERR_clear_error();
+    X509_free(x);
+    X509_free(ca);
+    return read ? ERR_OK : ERR_INVALID;
+}
+
 enum err_code pki_has_name(const char *cert_file, const char *name, bool *has, struct err *e) {
     X509 *x = read_cert(cert_file, e);
     if (x == NULL) {

@@ -34,6 +34,8 @@ enum err_code pki_issue(const char *ca_cert_file, const char *ca_key_file,
  */
 enum err_code pki_expires_in(const char *cert_file, long long now_s, long long *seconds,
                              struct err *e);
+/* Has this authority signed it? */
+enum err_code pki_issued_by(const char *cert_file, const char *ca_file, bool *yes, struct err *e);
 /* Would a client that dials `name`, a host name or an address, find it in the certificate? */
 enum err_code pki_has_name(const char *cert_file, const char *name, bool *has, struct err *e);
 /* SHA-256 fingerprint, lower-case hex, for people to compare. */

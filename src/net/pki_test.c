@@ -62,6 +62,14 @@ static void test_files(void **state) {
     long long left;
     assert_int_equal(pki_expires_in(in_dir("s.pem"), time(NULL), &left, &e), ERR_OK);
     assert_true(left > 29 * 86400 && left <= 30 * 86400); /* not after the CA's own end */
+    /* Another authority of the same name has not signed it. */
+    bool ours = false;
+    assert_int_equal(pki_issued_by(in_dir("s.pem"), in_dir("ca.pem"), &ours, &e), ERR_OK);
+    assert_true(ours);
+    assert_int_equal(pki_make_ca("test CA", 30, in_dir("c.pem"), in_dir("c.key"), &e), ERR_OK);
+    assert_int_equal(pki_issued_by(in_dir("s.pem"), in_dir("c.pem"), &ours, &e), ERR_OK);
+    assert_false(ours);
+    assert_int_equal(pki_issued_by(in_dir("s.pem"), in_dir("s.key"), &ours, &e), ERR_INVALID);
     char a[65], b[65];
     assert_int_equal(pki_fingerprint(in_dir("s.pem"), a, &e), ERR_OK);
     assert_int_equal(pki_fingerprint(in_dir("ca.pem"), b, &e), ERR_OK);

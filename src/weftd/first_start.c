@@ -19,7 +19,15 @@
 
 LOGGER_MODULE(weftd);
 
-enum { CA_DAYS = 3650, SERVER_DAYS = 825, RENEW_DAYS = 30, PASSWORD_LEN = 20, NAMES_MAX = 16 };
+enum {
+    CA_DAYS = 3650,
+    SERVER_DAYS = 825,
+    RENEW_DAYS = 30,
+    CA_WARN_DAYS = 90,
+    PASSWORD_LEN = 20,
+    NAMES_MAX = 16
+};
+#define DAY_S           86400LL
 #define HOST_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._*"
 
 void first_start_paths(const char *data, struct first_start *f) {
@@ -142,11 +150,36 @@ static enum err_code warn_without(const char *name, void *arg, struct err *e) {
     return ERR_OK;
 }
 
+enum err_code first_start_renew(const struct first_start *f, const char *hostnames, bool *made,
+                                struct err *e) {
+    long long left = 0, now = clock_wall_s(&clock_real);
+    struct err ignore;
+    bool ours = true, is_there = there(f->server_cert) && there(f->server_key);
+    *made = false;
+    if (pki_expires_in(f->ca_cert, now, &left, &ignore) == ERR_OK && left < CA_WARN_DAYS * DAY_S) {
+        L_WARN_RL(DAY_S, "the authority %s ends in %lld days: all certificates end with it",
+                  f->ca_cert, left / DAY_S);
+    }
+    if (is_there && pki_expires_in(f->server_cert, now, &left, &ignore) == ERR_OK &&
+        left > RENEW_DAYS * DAY_S) {
+        return ERR_OK;
+    }
+    if (is_there && pki_issued_by(f->server_cert, f->ca_cert, &ours, &ignore) == ERR_OK && !ours) {
+        L_WARN_RL(DAY_S,
+                  "%s %s %lld days and is of another authority: put a new one there and reload",
+                  f->server_cert, left < 0 ? "has ended since" : "ends in",
+                  (left < 0 ? -left : left) / DAY_S);
+        return ERR_OK;
+    }
+    ERR_TRY(make_server_cert(hostnames, f, e));
+    L_INFO("made a server certificate for %s: %s", hostnames, f->server_cert);
+    *made = true;
+    return ERR_OK;
+}
+
 enum err_code first_start_files(const char *data, const char *hostnames, struct first_start *f,
                                 struct err *e) {
     char pki[4096], store[4096];
-    long long left = 0;
-    struct err ignore;
     snprintf(pki, sizeof pki, "%s/pki", data);
     ERR_TRY(file_make_folder(data, 0700, e));
     ERR_TRY(lock_folder(data, &f->lock, e));
@@ -164,14 +197,9 @@ enum err_code first_start_files(const char *data, const char *hostnames, struct 
         ERR_TRY(pki_make_ca("Weft authority", CA_DAYS, f->ca_cert, f->ca_key, e));
         L_INFO("made an authority: %s", f->ca_cert);
     }
-    bool old =
-        there(f->server_cert) && there(f->server_key) &&
-        pki_expires_in(f->server_cert, clock_wall_s(&clock_real), &left, &ignore) == ERR_OK &&
-        left > RENEW_DAYS * 86400LL;
-    if (!old) {
-        ERR_TRY(make_server_cert(hostnames, f, e));
-        L_INFO("made a server certificate for %s: %s", hostnames, f->server_cert);
-    } else {
+    bool made;
+    ERR_TRY(first_start_renew(f, hostnames, &made, e));
+    if (!made) {
         each_name(hostnames, warn_without, f->server_cert, NULL);
     }
     return ERR_OK;

@@ -19,6 +19,10 @@ void first_start_free(struct first_start *f);
  * addresses for the certificate, commas between them. */
 enum err_code first_start_files(const char *data, const char *hostnames, struct first_start *f,
                                 struct err *e);
+/* Makes the server's certificate where it is missing, and anew when it ends within 30 days, unless
+ * it is of another authority; says when that or the authority itself is about to end. */
+enum err_code first_start_renew(const struct first_start *f, const char *hostnames, bool *made,
+                                struct err *e);
 /* When there is no user at all: role and user `admin` with a new password, written to its file
  * (0600). Blocks for the writer. */
 enum err_code first_start_admin(struct core *c, const struct first_start *f, struct err *e);

@@ -49,7 +49,7 @@ LOGGER_MODULE(weftd);
  * need are kept, and the rest is divided in these parts among those who connect: so many that come
  * over the network leave an administrator at the local socket his place, and the store its own. */
 enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_PARTS = 3 };
-enum { APMI_CONNS_MAX = 20000 };
+enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
 static const struct service *const services[] = {&system_service, &job_service,   &forward_service,
@@ -76,6 +76,7 @@ struct weftd {
     } safe, clear; /* TLS and local; clear text */
     struct metrics *metrics;
     struct loop_signal *term, *intr, *hup;
+    struct loop_timer *certificates;
     struct loop_timer *alive;
 };
 
@@ -184,16 +185,36 @@ static void stop(void *arg) {
     }
 }
 
-static void reload(void *arg) {
-    struct weftd *w = arg;
+static void read_certificates(struct weftd *w) {
     struct err e;
-    logger_reopen();
     if (tls_reload(w->tls, &e) != ERR_OK || tls_reload(w->apmi_tls, &e) != ERR_OK ||
         (w->netconf_tls != NULL && tls_reload(w->netconf_tls, &e) != ERR_OK)) {
         L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
     } else {
         L_INFO("the certificate was read again");
     }
+}
+
+/* Every hour, and when told to: what is about to end is made anew, while all goes on. */
+static bool renew(struct weftd *w) {
+    bool made = false;
+    struct err e;
+    if (first_start_renew(&w->files, w->options.hostname, &made, &e) != ERR_OK) {
+        L_ERR("the certificate was not renewed: %s %s", e.path, e.text);
+    }
+    return made;
+}
+
+static void look_at_certificates(void *arg) {
+    if (renew(arg)) {
+        read_certificates(arg);
+    }
+}
+
+static void reload(void *arg) {
+    logger_reopen();
+    renew(arg);
+    read_certificates(arg);
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
@@ -242,6 +263,8 @@ static void make_all_dialects(struct weftd *w) {
     struct http_auth_config auth = {
         .core = w->core, .loop = w->loop, .hashers = w->hashers, .dialect = "metrics"};
     w->metrics = metrics_new(&auth, w->decoders);
+    metrics_add_certificate(w->metrics, "server", w->files.server_cert);
+    metrics_add_certificate(w->metrics, "authority", w->files.ca_cert);
 }
 
 /* Nobody named this address, and the machine has no such family (ipv6.disable=1). */
@@ -405,6 +428,8 @@ static enum err_code start(struct weftd *w, struct err *e) {
     w->term = loop_signal_new(w->loop, SIGTERM, stop, w);
     w->intr = loop_signal_new(w->loop, SIGINT, stop, w);
     w->hup = loop_signal_new(w->loop, SIGHUP, reload, w);
+    w->certificates = loop_timer_new(w->loop, look_at_certificates, w);
+    loop_timer_repeat(w->certificates, CERTIFICATES_MS);
     make_all_dialects(w);
     if (o->initial != NULL) {
         ERR_TRY(initial_config(w->core, w->cli, o->initial, e));
@@ -465,6 +490,7 @@ static void finish(struct weftd *w) {
         loop_signal_free(w->term);
         loop_signal_free(w->intr);
         loop_signal_free(w->hup);
+        loop_timer_free(w->certificates);
         loop_timer_free(w->alive);
         loop_free(w->loop);
     }

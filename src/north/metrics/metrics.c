@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "north/metrics/metrics.h"
+#include "net/pki.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -12,7 +13,7 @@
 #include "base/mem.h"
 #include "core/rights.h"
 
-enum { SERVERS_MAX = 8 };
+enum { SERVERS_MAX = 8, CERTIFICATES_MAX = 4 };
 
 struct metrics {
     struct http_auth_config auth;
@@ -22,6 +23,10 @@ struct metrics {
         const struct http_server *server;
     } servers[SERVERS_MAX];
     size_t n_servers;
+    struct {
+        char label[32], file[1100];
+    } certificates[CERTIFICATES_MAX];
+    size_t n_certificates;
     int64_t started_s;
     struct list asks;
     bool probing; /* a worker finds out whether we are ready */
@@ -68,6 +73,13 @@ void metrics_add_server(struct metrics *m, const char *name, const struct http_s
     if (m->n_servers < SERVERS_MAX) {
         snprintf(m->servers[m->n_servers].label, sizeof m->servers[0].label, "%s", name);
         m->servers[m->n_servers++].server = s;
+    }
+}
+
+void metrics_add_certificate(struct metrics *m, const char *name, const char *file) {
+    if (m->n_certificates < CERTIFICATES_MAX) {
+        snprintf(m->certificates[m->n_certificates].label, 32, "%s", name);
+        snprintf(m->certificates[m->n_certificates++].file, 1100, "%s", file);
     }
 }
 
@@ -132,6 +144,21 @@ static void add_process(const struct metrics *m, struct buf *out) {
         (double)m->started_s);
     buf_str(out, "# HELP weft_build_info The version that runs.\n# TYPE weft_build_info gauge\n"
                  "weft_build_info{version=\"" WEFT_VERSION "\"} 1\n");
+}
+
+/* The files are read: what is shown is what the next reload takes. */
+static void add_certificates(const struct metrics *m, struct buf *out) {
+    buf_str(out,
+            "# HELP weft_certificate_expires_seconds Seconds until it ends; negative when it has.\n"
+            "# TYPE weft_certificate_expires_seconds gauge\n");
+    for (size_t i = 0; i < m->n_certificates; i++) {
+        long long left;
+        if (pki_expires_in(m->certificates[i].file, clock_wall_s(&clock_real), &left, NULL) ==
+            ERR_OK) {
+            buf_printf(out, "weft_certificate_expires_seconds{certificate=\"%s\"} %lld\n",
+                       m->certificates[i].label, left);
+        }
+    }
 }
 
 static void add_loop(const struct metrics *m, struct buf *out) {
@@ -215,6 +242,7 @@ static void work(void *arg) {
     } else {
         core_metrics(c, &a->out);
         add_process(a->m, &a->out);
+        add_certificates(a->m, &a->out);
         add_loop(a->m, &a->out);
         add_http(a, &a->out);
     }

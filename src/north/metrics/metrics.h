@@ -16,6 +16,9 @@ struct metrics *metrics_new(const struct http_auth_config *auth, struct workers 
 void metrics_free(struct metrics *m); /* in the order of restconf_free */
 /* A server whose counters are shown as weft_http_*{listener="NAME"}. Before it is used. */
 void metrics_add_server(struct metrics *m, const char *name, const struct http_server *s);
+/* A certificate whose end is shown as weft_certificate_expires_seconds{certificate="NAME"}. The
+ * name of the file is copied. Before it is used. */
+void metrics_add_certificate(struct metrics *m, const char *name, const char *file);
 bool metrics_mine(const struct http_req *r);
 void metrics_handle(struct metrics *m, struct http_req *r);
 
