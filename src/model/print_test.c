@@ -129,7 +129,10 @@ static void depth(void **state) {
           "{\"weft-toy:toy\":[{\"maker\":\"m\",\"number\":1,\"fragile\":[null],\"tag\":[\"x\","
           "\"y z\"],\"step\":[2,1],\"part\":[{\"name\":\"w\"}]}]}",
           .depth = 2);
-    SHOWS("/", "{\"weft-apm:apm\":{},\"weft-system:system\":{},\"weft-toy:toys\":{}}", .depth = 1);
+    SHOWS("/",
+          "{\"weft-apm:apm\":{},\"weft-forward:event-forwarding\":{},\"weft-system:system\":{},"
+          "\"weft-toy:toys\":{}}",
+          .depth = 1);
 }
 
 static void with_defaults(void **state) {
