@@ -13,7 +13,9 @@ done | tar --null -T - -cf - | tar -C "$out/src" -xf -
 cd "$out/src"
 # Unit tests run when the packages are built without this (DEB_BUILD_OPTIONS=); here `make test` has them.
 export DEB_BUILD_OPTIONS="${DEB_BUILD_OPTIONS-nocheck noautodbgsym}"
-command -v ccache >/dev/null && export CC="ccache gcc" CCACHE_BASEDIR="$out/src" CCACHE_NOHASHDIR=1
+# debhelper gives the build a home of its own; the cache is where it always is.
+command -v ccache >/dev/null && export CC="ccache gcc" CCACHE_BASEDIR="$out/src" CCACHE_NOHASHDIR=1 \
+    CCACHE_DIR="${CCACHE_DIR:-$HOME/.cache/ccache}"
 dpkg-buildpackage -us -uc -b >"$out/build.log" 2>&1 || {
     tail -n 40 "$out/build.log" >&2
     exit 1

@@ -36,14 +36,14 @@ def mirror():
         return re.search(r"^URIs:\s*(\S+)", f.read(), re.M).group(1)
 
 
-def base():
-    """The tarball of the bootstrapped root; made the first time (a minute or two)."""
-    tarball = os.path.join(CACHE, f"{RELEASE}-systemd.tar")
+def base(include="systemd,systemd-sysv,dbus"):
+    """The tarball of a bootstrapped root; made the first time (a minute or two)."""
+    tarball = os.path.join(CACHE, f"{RELEASE}-{include.split(',')[0]}.tar")
     if not os.path.exists(tarball):
         os.makedirs(os.path.join(CACHE, "archives"), exist_ok=True)
         root = os.path.join(CACHE, "root.new")
         shutil.rmtree(root, ignore_errors=True)
-        run("debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv,dbus", RELEASE, root, mirror())
+        run("debootstrap", "--variant=minbase", f"--include={include}", RELEASE, root, mirror())
         for f in glob.glob(f"{root}/var/cache/apt/archives/*.deb") + glob.glob(f"{root}/etc/apt/sources.list"):
             os.unlink(f)
         for f in sources():
