@@ -9,6 +9,8 @@
  * entry must be there, no batch half, no entry different, the folded tables equal to a replay.
  * --power puts the VFS below that loses at the kill what was not synced. --expect-loss turns the
  * verdict round: for the build without syncs, which must be caught losing acknowledged entries.
+ * log_crash_etcd is the same on the etcd engine, over an etcd of its own; there some rounds also
+ * kill etcd, and in some the node loses its copy, so that all must come from etcd.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -28,11 +30,15 @@
 #include "base/rng.h"
 #include "log/log.h"
 #include "log/vfs_power.h"
+#ifdef LOG_CRASH_ETCD
+#include "etcd/engine.h"
+#include "etcd/testing.h"
+#endif
 
 enum { KEYS = 300, OPS_MAX = 6, BATCH_MAX = 12 };
 
 struct run {
-    char dir[64], url[128], path[128], backup[128];
+    char dir[64], url[256], path[128], backup[128];
     uint64_t seed;
     int rounds;
     bool power, expect_loss;
@@ -106,7 +112,7 @@ static void care(struct run *r, struct log *log, struct rng *rng) {
 static void child(struct run *r, uint64_t round, int out) {
     struct rng rng;
     rng_seed(&rng, r->seed ^ round * 7919);
-    struct log_options o = {.sqlite_checkpoint = 40};
+    struct log_options o = {.sqlite_checkpoint = 40, .node = "crash"};
     if (r->power) {
         vfs_power_register(false);
         vfs_power_seed(r->seed + round, r->early);
@@ -270,7 +276,8 @@ static void verify_tables(struct run *r, struct log *log) {
 static void verify(struct run *r) {
     struct log *log;
     struct err e;
-    if (log_open(r->url, NULL, &log, &e) != ERR_OK) {
+    const struct log_options o = {.node = "crash"};
+    if (log_open(r->url, &o, &log, &e) != ERR_OK) {
         wrong(r, "the store does not open: %s: %s", e.path, e.text);
         return;
     }
@@ -313,6 +320,54 @@ static void verify(struct run *r) {
     }
 }
 
+static void remove_store(struct run *r) {
+    char cmd[256];
+    static const char *const suffixes[] = {"",        "-wal",        "-shm",       "-lock",
+                                           "-tables", "-tables-wal", "-tables-shm"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        snprintf(cmd, sizeof cmd, "%s%s", r->path, suffixes[i]);
+        unlink(cmd);
+    }
+}
+
+/* ---- the store ---- */
+
+#ifdef LOG_CRASH_ETCD
+static struct testing_etcd etcd;
+
+static void store_begin(struct run *r) {
+    log_engine_add(&log_etcd);
+    testing_etcd_start(&etcd, r->dir);
+    snprintf(r->url, sizeof r->url, "etcd:http://127.0.0.1:%u/crash?replica=%s", etcd.port,
+             r->path);
+}
+
+static void store_end(void) {
+    testing_etcd_stop(&etcd);
+}
+
+/* What else a round may do to it, while no process of ours has it open. */
+static void store_suffers(struct run *r, struct rng *rng) {
+    if (rng_chance(rng, 20)) {
+        testing_etcd_kill(&etcd);
+        testing_etcd_start(&etcd, r->dir);
+    }
+    if (rng_chance(rng, 15)) {
+        remove_store(r);
+    }
+}
+#else
+static void store_begin(struct run *r) {
+    snprintf(r->url, sizeof r->url, "sqlite:%s", r->path);
+}
+
+static void store_end(void) {
+}
+
+static void store_suffers(struct run *r, struct rng *rng) {
+}
+#endif
+
 /* ---- rounds ---- */
 
 static bool one_round(struct run *r, uint64_t round, struct rng *rng) {
@@ -344,6 +399,7 @@ static bool one_round(struct run *r, uint64_t round, struct rng *rng) {
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
         wrong(r, "the child ended by itself, status %d", status);
     }
+    store_suffers(r, rng);
     verify(r);
     if (r->faults.len == 0) {
         return true;
@@ -356,13 +412,7 @@ static bool one_round(struct run *r, uint64_t round, struct rng *rng) {
 }
 
 static void fresh(struct run *r) {
-    char cmd[256];
-    static const char *const suffixes[] = {"",        "-wal",        "-shm",       "-lock",
-                                           "-tables", "-tables-wal", "-tables-shm"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
-        snprintf(cmd, sizeof cmd, "%s%s", r->path, suffixes[i]);
-        unlink(cmd);
-    }
+    remove_store(r);
     unlink(r->backup);
     r->acked = r->head = 0;
     buf_clear(&r->faults);
@@ -398,7 +448,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     snprintf(r.path, sizeof r.path, "%s/log.db", r.dir);
-    snprintf(r.url, sizeof r.url, "sqlite:%s", r.path);
+    store_begin(&r);
     snprintf(r.backup, sizeof r.backup, "%s/backup", r.dir);
     struct rng rng;
     rng_seed(&rng, r.seed);
@@ -414,6 +464,7 @@ int main(int argc, char **argv) {
     printf("%d rounds, seed %" PRIu64 ": head %" PRIu64 ", %d rounds with faults, %d of them lost "
            "acknowledged entries\n",
            r.rounds, r.seed, r.head, bad, r.lost_rounds);
+    store_end();
     if (bad == 0 || r.expect_loss) {
         fresh(&r);
         rmdir(r.dir);
