@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -452,6 +453,19 @@ static CURLcode perform(struct client *c) {
     return rc;
 }
 
+/* One of several controllers that is cut off from the others says so above what it shows. */
+static size_t on_header(char *p, size_t size, size_t n, void *arg) {
+    static const char name[] = "weft-stale:";
+    size_t len = size * n, skip = sizeof name - 1;
+    (void)arg;
+    if (len > skip && strncasecmp(p, name, skip) == 0) {
+        fprintf(stderr,
+                "weft: this controller is cut off from the store; what it shows is%.*s s old\n",
+                (int)strcspn(p + skip, "\r\n"), p + skip);
+    }
+    return len;
+}
+
 int client_execute(struct client *c, const char *line, const struct client_ops *ops) {
     char path[512];
     long http = 0;
@@ -470,6 +484,7 @@ int client_execute(struct client *c, const char *line, const struct client_ops *
     client_interrupted = 0;
     buf_clear(&c->line);
     struct curl_slist *headers = prepare(c, c->stream, "POST", path, text, strlen(text));
+    curl_easy_setopt(c->stream, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(c->stream, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(c->stream, CURLOPT_WRITEDATA, c);
     CURLcode rc = perform(c);

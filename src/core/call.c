@@ -351,6 +351,16 @@ static enum err_code metrics_work(struct txn *t, void *arg, struct err *e) {
         s.store_outages);
     one(m->out, "store_reopens_total", "counter", "Times that the log was opened again.",
         s.store_reopens);
+    struct core_turn turn;
+    core_turn(c, &turn);
+    one(m->out, "leads", "gauge", "1 while this node leads; others follow it.",
+        turn.role == CORE_LEADS);
+    one(m->out, "fence", "gauge", "The newest right to write that this node knows of.", turn.fence);
+    one(m->out, "stale_seconds", "gauge",
+        "So long ago what this node shows was known to be the newest.",
+        (uint64_t)(turn.stale_ns / NS_PER_S));
+    one(m->out, "followed_total", "counter", "Log entries of other nodes that were folded.",
+        s.followed);
     struct log_status st;
     log_status(c->log, &st);
     one(m->out, "store_bytes", "gauge", "Storage in use.", st.bytes);

@@ -325,8 +325,10 @@ struct core_turn {
     bool reached;    /* the store that they share answers */
     char leader[64]; /* as far as is known; "": nobody */
     uint64_t fence;
-    int64_t stale_ns; /* so long ago what is shown here was known to be the newest */
+    int64_t stale_ns;  /* so long ago what is shown here was known to be the newest */
+    int64_t silent_ns; /* so long ago the store was heard */
 };
+enum { CORE_STALE_S = 3 };                             /* from then on those who look are told */
 void core_turn(struct core *c, struct core_turn *out); /* from any thread */
 
 /* ---- figures -------------------------------------------------------------------------------- */

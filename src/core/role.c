@@ -226,7 +226,11 @@ static bool try_to_lead(struct core *c) {
 static void look_as_follower(struct core *c, const struct log_turn *t) {
     struct err e;
     bool more;
-    if (follow(c, &more, &e) != ERR_OK) {
+    struct log_status st;
+    log_status(c->log, &st);
+    if (st.needs_reopen && t->reached) { /* it was away for too long: what it needs is gone */
+        role_lost(c, st.reason);
+    } else if (follow(c, &more, &e) != ERR_OK) {
         role_lost(c, e.text);
     } else if (more) {
         wake(c);
@@ -299,7 +303,7 @@ enum err_code role_refusal(struct core *c, struct err *e) {
         return err_set(e, ERR_UNAVAILABLE, NULL, "this node takes no changes any more: %s",
                        c->role.why);
     }
-    if (!t.reached) {
+    if (!t.reached || clock_mono(c->clock) - t.heard_ns >= CORE_STALE_S * NS_PER_S) {
         return err_set(e, ERR_UNAVAILABLE, NULL,
                        "this node is cut off from the store and takes no changes");
     }
@@ -328,7 +332,8 @@ void core_turn(struct core *c, struct core_turn *out) {
         int64_t heard =
             out->role == CORE_LOST && c->role.lost_ns < t.heard_ns ? c->role.lost_ns : t.heard_ns;
         pthread_mutex_unlock(&c->lock);
-        int64_t stale = clock_mono(c->clock) - heard;
-        out->stale_ns = stale > 0 ? stale : 0;
+        int64_t now = clock_mono(c->clock);
+        out->stale_ns = now > heard ? now - heard : 0;
+        out->silent_ns = now > t.heard_ns ? now - t.heard_ns : 0;
     }
 }

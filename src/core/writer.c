@@ -23,6 +23,7 @@ struct batch {
     struct txn **txns;
     size_t n;
     uint64_t next_index;
+    size_t appended; /* entries */
     size_t bytes;
 };
 
@@ -379,6 +380,7 @@ static enum err_code append_batch(struct core *c, struct batch *b, struct err *e
     if (n > 0) {
         rc = log_append(c->log, core_head(c), c->lease.fence, entries, n, e);
         if (rc == ERR_OK) {
+            b->appended = n;
             store_appended(c);
         }
     }
@@ -428,7 +430,8 @@ static void batch_failed(struct core *c, struct batch *b, const struct err *why)
 }
 
 static void publish(struct core *c, struct batch *b) {
-    uint64_t head = log_head(c->log);
+    /* Not the log's: a follower has entries there that are not folded yet. */
+    uint64_t head = core_head(c) + b->appended;
     bool commits = false, confirms = false;
     for (size_t i = 0; i < b->n; i++) {
         struct txn *t = b->txns[i];

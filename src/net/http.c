@@ -505,6 +505,11 @@ void http_server_on_error(struct http_server *s, http_error_writer *fn, void *ar
     s->error_arg = arg;
 }
 
+void http_server_on_response(struct http_server *s, http_extra *fn, void *arg) {
+    s->extra = fn;
+    s->extra_arg = arg;
+}
+
 static void close_listeners(struct http_server *s) {
     LIST_FOREACH_SAFE (pos, &s->listeners) {
         listener_free(CONTAINER_OF(pos, struct listener, link));

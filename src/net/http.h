@@ -110,6 +110,12 @@ struct http_counters {
  * gives one whole response, with http_respond. */
 typedef void http_error_writer(struct http_req *r, int status, const char *why, void *arg);
 void http_server_on_error(struct http_server *s, http_error_writer *fn, void *arg);
+/* Asked at the start of each response for one field more; false: none. `value` is a place for its
+ * value, of HTTP_EXTRA_MAX bytes. */
+enum { HTTP_EXTRA_MAX = 64 };
+struct http_field;
+typedef bool http_extra(struct http_field *field, char value[HTTP_EXTRA_MAX], void *arg);
+void http_server_on_response(struct http_server *s, http_extra *fn, void *arg);
 const struct http_counters *http_server_counters(const struct http_server *s);
 struct loop *http_server_loop(const struct http_server *s);
 

@@ -49,6 +49,8 @@ struct http_server {
     void *arg;
     http_error_writer *error_writer;
     void *error_arg;
+    http_extra *extra;
+    void *extra_arg;
     struct http_counters n;
     struct list conns, listeners;
     struct map peers; /* key of the peer -> struct http_peer_conns */

@@ -340,6 +340,9 @@ static bool fields_ok(const struct http_field *f, size_t nf) {
 
 static void start(struct http_req *r, int status, const struct http_field *f, size_t nf,
                   int64_t length, bool end) {
+    const struct http_server *s = r->conn->server;
+    struct http_field extra, *all = NULL;
+    char value[HTTP_EXTRA_MAX];
     if (r->started) {
         L_ERR("a second response to %s %s", http_method(r), http_raw_path(r));
         return;
@@ -348,10 +351,19 @@ static void start(struct http_req *r, int status, const struct http_field *f, si
         status = 500;
         nf = 0;
     }
+    if (s->extra != NULL && s->extra(&extra, value, s->extra_arg)) {
+        all = mem_alloc((nf + 1) * sizeof *all);
+        if (nf > 0) {
+            memcpy(all, f, nf * sizeof *f);
+        }
+        all[nf++] = extra;
+        f = all;
+    }
     r->started = true;
     r->head = r->head || strcmp(http_method(r), "HEAD") == 0 || status == 204 || status == 304;
     r->left = length;
     r->conn->impl->start(r, status, f, nf, length, end || r->head);
+    mem_free(all);
 }
 
 void http_start(struct http_req *r, int status, const struct http_field *f, size_t nf,

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <locale.h>
 #include <pwd.h>
 #include <signal.h>
@@ -50,6 +51,7 @@ LOGGER_MODULE(weftd);
  * over the network leave an administrator at the local socket his place, and the store its own. */
 enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_PARTS = 3 };
 enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000 };
+enum { AGAIN_AFTER_MS = 1000, AGAIN_LOOK_MS = 100 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
 static const struct service *const services[] = {&system_service, &job_service,   &forward_service,
@@ -66,7 +68,11 @@ struct weftd {
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
     struct http_server *tls_server, *clear_server, *unix_server;
-    unsigned stopping; /* servers that still shut down */
+    unsigned stopping;     /* servers that still shut down */
+    unsigned apmi_closing; /* of gateways, after this node has lost the lead */
+    bool leading, again;   /* again: a new run of the program follows this one */
+    struct loop_timer *again_timer;
+    int64_t began_ns; /* loop time */
     struct workers *hashers, *decoders, *printers;
     struct candidates *candidates;
     struct cli *cli;
@@ -165,8 +171,7 @@ static void close_apmi(struct weftd *w) {
     w->n_apmi = 0;
 }
 
-static void stop(void *arg) {
-    struct weftd *w = arg;
+static void stop(struct weftd *w) {
     if (w->stopping > 0) {
         loop_stop(w->loop); /* asked twice: at once */
         return;
@@ -174,7 +179,7 @@ static void stop(void *arg) {
     L_INFO("stopping");
     notify_manager("STOPPING=1");
     struct http_server *servers[] = {w->tls_server, w->clear_server, w->unix_server};
-    w->stopping = 3;
+    w->stopping = 3 + w->apmi_closing;
     for (size_t i = 0; i < 3; i++) {
         http_server_shutdown(servers[i], GRACE_MS, server_done, w);
     }
@@ -185,9 +190,16 @@ static void stop(void *arg) {
     }
 }
 
+static void told_to_stop(void *arg) {
+    struct weftd *w = arg;
+    w->again = false;
+    stop(w);
+}
+
 static void read_certificates(struct weftd *w) {
     struct err e;
-    if (tls_reload(w->tls, &e) != ERR_OK || tls_reload(w->apmi_tls, &e) != ERR_OK ||
+    if (tls_reload(w->tls, &e) != ERR_OK ||
+        (w->apmi_tls != NULL && tls_reload(w->apmi_tls, &e) != ERR_OK) ||
         (w->netconf_tls != NULL && tls_reload(w->netconf_tls, &e) != ERR_OK)) {
         L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
     } else {
@@ -219,6 +231,9 @@ static void reload(void *arg) {
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
+static void on_role(enum core_role role, void *arg);
+static bool mark_stale(struct http_field *field, char value[HTTP_EXTRA_MAX], void *arg);
+
 static enum err_code open_core(struct weftd *w, struct err *e) {
     system_set_backup_folder(w->files.backups);
     admin_set_config_folder(w->files.configs);
@@ -229,9 +244,11 @@ static enum err_code open_core(struct weftd *w, struct err *e) {
                              .clock = &clock_real,
                              .model = w->model,
                              .threaded = true,
-                             .services = services};
-    ERR_TRY(core_open(&o, &w->core, e));
-    return first_start_admin(w->core, &w->files, e);
+                             .services = services,
+                             .node = w->options.node,
+                             .on_role = on_role,
+                             .role_arg = w};
+    return core_open(&o, &w->core, e);
 }
 
 static void make_dialects(struct weftd *w, struct dialects *d, bool clear_text) {
@@ -312,6 +329,7 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
     for (size_t i = 0; i < 3; i++) {
         metrics_add_server(w->metrics, names[i], servers[i]);
         http_server_on_error(servers[i], write_error, NULL);
+        http_server_on_response(servers[i], mark_stale, w);
     }
     for (size_t i = 0; i < o->n_tls; i++) {
         if (left_out(&o->tls[i])) {
@@ -409,6 +427,96 @@ static enum err_code listen_netconf(struct weftd *w, FILE *ports, struct err *e)
     return ERR_OK;
 }
 
+/* ---- one of several nodes (docs/cluster.md) -------------------------------------------------- */
+
+/* What a new store needs to be of use. */
+static enum err_code begin_store(struct weftd *w, struct err *e) {
+    ERR_TRY(first_start_admin(w->core, &w->files, e));
+    return w->options.initial != NULL ? initial_config(w->core, w->cli, w->options.initial, e)
+                                      : ERR_OK;
+}
+
+/* Gateways are served by the node that leads: others refuse their connections, and they dial the
+ * next of the managers that they know. */
+static void lead(struct weftd *w) {
+    struct err e;
+    if (w->leading || w->stopping > 0) {
+        return;
+    }
+    w->leading = true;
+    FILE *ports = fopen(w->options.port_file != NULL ? w->options.port_file : "/dev/null", "ae");
+    enum err_code rc = ports == NULL
+                           ? err_errno(&e, errno, w->options.port_file, "can't be written")
+                           : begin_store(w, &e);
+    rc = rc == ERR_OK ? listen_apmi_all(w, ports, &e) : rc;
+    if (ports != NULL) {
+        fclose(ports);
+    }
+    if (rc != ERR_OK) {
+        L_ERR("this node leads and can't serve gateways: %s %s", e.path, e.text);
+    }
+}
+
+static void apmi_gone(void *arg) {
+    struct weftd *w = arg;
+    w->apmi_closing--;
+    if (w->stopping > 0) {
+        server_done(w);
+    }
+}
+
+/* What this node shows is the last that it knew: good enough for those who look until the store can
+ * be reached again, and not for gateways. */
+static void start_over(void *arg) {
+    struct weftd *w = arg;
+    struct core_turn t;
+    w->apmi_closing += (unsigned)w->n_apmi;
+    while (w->n_apmi > 0) {
+        apmi_server_close(w->apmi[--w->n_apmi], apmi_gone, w);
+    }
+    core_turn(w->core, &t);
+    bool soon = loop_now(w->loop) - w->began_ns < AGAIN_AFTER_MS * NS_PER_MS;
+    bool heard = t.reached && t.silent_ns < NS_PER_S;
+    if (w->apmi_closing > 0 || !heard || soon) {
+        loop_timer_start(w->again_timer, AGAIN_LOOK_MS);
+    } else if (w->stopping == 0) {
+        L_INFO("starting over, to follow");
+        w->again = true;
+        stop(w);
+    }
+}
+
+static void role_changed(void *arg) {
+    struct weftd *w = arg;
+    struct core_turn t;
+    core_turn(w->core, &t);
+    if (t.role == CORE_LEADS) {
+        lead(w);
+    } else if (t.role == CORE_LOST) {
+        start_over(w);
+    }
+}
+
+/* On the writer's thread, or before the loop runs. */
+static void on_role(enum core_role role, void *arg) {
+    struct weftd *w = arg;
+    (void)role;
+    loop_post(w->loop, role_changed, w);
+}
+
+/* Every answer of a node that does not know whether it shows the newest says how old it may be. */
+static bool mark_stale(struct http_field *field, char value[HTTP_EXTRA_MAX], void *arg) {
+    struct weftd *w = arg;
+    struct core_turn t;
+    core_turn(w->core, &t);
+    if (t.stale_ns < CORE_STALE_S * NS_PER_S) {
+        return false;
+    }
+    snprintf(value, HTTP_EXTRA_MAX, "%" PRId64, t.stale_ns / NS_PER_S);
+    *field = (struct http_field){"weft-stale", value};
+    return true;
+}
+
 static enum err_code start(struct weftd *w, struct err *e) {
     struct options *o = &w->options;
     if (o->user != NULL) {
@@ -423,23 +531,28 @@ static enum err_code start(struct weftd *w, struct err *e) {
     first_start_paths(o->data, &w->files);
     ERR_TRY(maintenance_interrupted(o->store, e));
     ERR_TRY(first_start_files(o->data, o->hostname, &w->files, e));
-    ERR_TRY(open_core(w, e));
     w->loop = loop_new("north");
-    w->term = loop_signal_new(w->loop, SIGTERM, stop, w);
-    w->intr = loop_signal_new(w->loop, SIGINT, stop, w);
+    w->began_ns = loop_now(w->loop);
+    ERR_TRY(open_core(w, e));
+    w->term = loop_signal_new(w->loop, SIGTERM, told_to_stop, w);
+    w->intr = loop_signal_new(w->loop, SIGINT, told_to_stop, w);
     w->hup = loop_signal_new(w->loop, SIGHUP, reload, w);
     w->certificates = loop_timer_new(w->loop, look_at_certificates, w);
     loop_timer_repeat(w->certificates, CERTIFICATES_MS);
+    w->again_timer = loop_timer_new(w->loop, start_over, w);
     make_all_dialects(w);
-    if (o->initial != NULL) {
-        ERR_TRY(initial_config(w->core, w->cli, o->initial, e));
+    struct core_turn turn;
+    core_turn(w->core, &turn);
+    w->leading = turn.role == CORE_LEADS;
+    if (w->leading) {
+        ERR_TRY(begin_store(w, e));
     }
     FILE *ports = fopen(o->port_file != NULL ? o->port_file : "/dev/null", "we");
     if (ports == NULL) {
         return err_errno(e, errno, o->port_file, "can't be written");
     }
     enum err_code rc = listen_all(w, ports, e);
-    if (rc == ERR_OK) {
+    if (rc == ERR_OK && w->leading) {
         rc = listen_apmi_all(w, ports, e);
     }
     if (rc == ERR_OK) {
@@ -492,6 +605,7 @@ static void finish(struct weftd *w) {
         loop_signal_free(w->hup);
         loop_timer_free(w->certificates);
         loop_timer_free(w->alive);
+        loop_timer_free(w->again_timer);
         loop_free(w->loop);
     }
     netconf_free(w->netconf);
@@ -528,6 +642,13 @@ int main(int argc, char **argv) {
     } else {
         L_ERR("%s%s%s", e.path, e.path[0] != '\0' ? ": " : "", e.text);
     }
+    bool again = w.again;
     finish(&w);
+    if (again) {
+        fflush(NULL);
+        execv("/proc/self/exe", argv);
+        perror("weftd: can't start over");
+        return 1;
+    }
     return rc == ERR_OK ? 0 : 1;
 }

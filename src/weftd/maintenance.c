@@ -3,6 +3,7 @@
  *   weftd issue NAME FOLDER ...   a certificate from our authority
  *   weftd check ...               checks the store (controller stopped)
  *   weftd restore FILE ...        makes the store from a backup (controller stopped)
+ *   weftd migrate FROM TO ...     makes a store of another engine from one (controllers stopped)
  *
  * A restored store takes the place of one that is there only after that one was moved aside, so a
  * mistake can be taken back.
@@ -303,16 +304,83 @@ static int restore(const struct args *a) {
     return 0;
 }
 
+enum { MOVING_S = 5 };
+
+/* What is moved does not change meanwhile: the right to write is ours. */
+static enum err_code take_copy(const char *from, const char *file, uint64_t *head, struct err *e) {
+    struct log *log;
+    struct log_options o = {.must_exist = true, .node = "migration"};
+    struct log_lease lease = {.holder = "weftd migrate", .ttl_ns = MOVING_S * NS_PER_S};
+    ERR_TRY(log_open(from, &o, &log, e));
+    enum err_code rc = log_lease_acquire(log, &lease, e);
+    if (rc == ERR_OK) {
+        *head = log_head(log);
+        rc = log_backup(log, file, NULL, e);
+    }
+    if (rc == ERR_OK) {
+        rc = log_lease_renew(log, &lease, e); /* it was ours all the time */
+        struct err ignored;
+        log_lease_release(log, &lease, &ignored);
+    }
+    log_close(log);
+    return rc;
+}
+
+static enum err_code check_moved(const char *to, uint64_t head, struct err *e) {
+    struct log *log;
+    struct log_options o = {.must_exist = true, .node = "migration"};
+    size_t n = 0;
+    ERR_TRY(log_open(to, &o, &log, e));
+    enum err_code rc = log_check(log, show_finding, NULL, &n, e);
+    if (rc == ERR_OK && (n > 0 || log_head(log) != head)) {
+        rc = err_set(e, ERR_INTERNAL, to,
+                     "%zu problems, and log entry %" PRIu64 " instead of %" PRIu64
+                     ": this store is not to be used",
+                     n, log_head(log), head);
+    }
+    log_close(log);
+    return rc;
+}
+
+static int migrate(const struct args *a) {
+    struct err e;
+    char file[1300];
+    uint64_t head = 0;
+    if (a->n_words != 2) {
+        return usage("migrate FROM-URL TO-URL [--data DIR]");
+    }
+    snprintf(file, sizeof file, "%s/migration-%ld", a->data, (long)getpid());
+    umask(077);
+    enum err_code rc = file_make_folder(a->data, 0700, &e);
+    if (rc == ERR_OK) {
+        rc = take_copy(a->words[0], file, &head, &e);
+    }
+    if (rc == ERR_OK) {
+        rc = log_restore(file, a->words[1], &e);
+    }
+    unlink(file);
+    if (rc == ERR_OK) {
+        rc = check_moved(a->words[1], head, &e);
+    }
+    if (rc != ERR_OK) {
+        return complain(&e);
+    }
+    printf("moved to %s, up to log entry %" PRIu64 "\n", a->words[1], head);
+    printf("%s is as it was; start no controller with it any more\n", a->words[0]);
+    return 0;
+}
+
 bool maintenance(int argc, char **argv, int *status) {
     static const struct {
         const char *word;
         int (*run)(const struct args *a);
-    } commands[] = {{"issue", issue}, {"check", check}, {"restore", restore}};
+    } commands[] = {{"issue", issue}, {"check", check}, {"restore", restore}, {"migrate", migrate}};
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].word) == 0) {
             struct args a;
             bool good = parse(argc - 1, argv + 1, &a);
-            *status = good ? commands[i].run(&a) : usage("issue|check|restore ... [--data DIR]");
+            *status =
+                good ? commands[i].run(&a) : usage("issue|check|restore|migrate ... [--data DIR]");
             return true;
         }
     }

@@ -18,7 +18,8 @@ enum {
     OPT_NETCONF,
     OPT_NETCONF_TLS,
     OPT_PORT_FILE,
-    OPT_INITIAL
+    OPT_INITIAL,
+    OPT_NODE
 };
 
 static const struct option names[] = {
@@ -36,6 +37,7 @@ static const struct option names[] = {
     {"hostname", required_argument, NULL, 'n'},
     {"port-file", required_argument, NULL, OPT_PORT_FILE},
     {"initial-config", required_argument, NULL, OPT_INITIAL},
+    {"node", required_argument, NULL, OPT_NODE},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -49,6 +51,8 @@ static const char usage[] =
     "                           check the store of a controller that does not run\n"
     "       weftd restore FILE [--data DIR]\n"
     "                           put a backup in the place of its store\n"
+    "       weftd migrate FROM-URL TO-URL [--data DIR]\n"
+    "                           make a new store from one of another kind, such as etcd:\n"
     "  -d, --data DIR           where everything is kept (default /var/lib/weft)\n"
     "  -l, --listen ADDR:PORT   HTTPS: RESTCONF, the command line, metrics; may be repeated\n"
     "                           (default 8443 at every address, as :8443 says it; \"none\" for "
@@ -67,6 +71,8 @@ static const char usage[] =
     "                           NETCONF over TLS, with client certificates (its port is 6513)\n"
     "  -u, --unix PATH          the local socket (default DIR/weft.sock)\n"
     "  -s, --store URL          the log (default sqlite:DIR/weft.db)\n"
+    "      --node NAME          what this one of several controllers on an etcd: store is called\n"
+    "                           (default: this machine's name)\n"
     "  -n, --hostname NAME[,NAME]...\n"
     "                           names and addresses that clients use, for the server's "
     "certificate\n"
@@ -188,6 +194,9 @@ static void take(struct parse *p, int opt, const char *value) {
     case OPT_INITIAL:
         set(&o->initial, value);
         break;
+    case OPT_NODE:
+        set(&o->node, value);
+        break;
     case OPT_HELP:
         fputs(usage, stdout);
         exit(0);
@@ -261,4 +270,5 @@ void options_free(struct options *o) {
     mem_free(o->hostname);
     mem_free(o->port_file);
     mem_free(o->initial);
+    mem_free(o->node);
 }

@@ -24,6 +24,7 @@ struct options {
     char *user;      /* to become, when started as root */
     char *hostname;  /* names in the server's certificate, commas between them */
     char *initial;   /* a file that a new store's configuration is read from; NULL: none */
+    char *node;      /* among several on one store; NULL: the machine's name */
     char *port_file; /* where the ports that were bound are written; tests */
     struct listen tls[OPTIONS_LISTEN_MAX];
     size_t n_tls;

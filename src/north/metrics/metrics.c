@@ -226,9 +226,18 @@ static void work(void *arg) {
         core_metrics(c, &writer); /* comes back when the writer has looked at it */
         buf_free(&writer);
         core_stats(c, &s);
-        a->status = s.writable ? 200 : 503;
+        struct core_turn t;
+        core_turn(c, &t);
+        bool stale = t.shared && (t.role == CORE_LOST || t.stale_ns >= CORE_STALE_S * NS_PER_S);
+        a->status = s.writable && !stale ? 200 : 503;
         struct core_maintenance mt;
-        if (s.writable && core_maintenance(c, &mt)) { /* it serves, and that is meant */
+        if (stale) {
+            buf_printf(&a->out, "%s; what is shown is %lld s old\n",
+                       t.reached ? "this node starts over" : "the store is out of reach",
+                       (long long)(t.stale_ns / NS_PER_S));
+        } else if (t.role == CORE_FOLLOWS) {
+            buf_printf(&a->out, "ready, follows %s\n", t.leader[0] ? t.leader : "nobody yet");
+        } else if (s.writable && core_maintenance(c, &mt)) { /* it serves, and that is meant */
             char since[TIME_TEXT_MAX];
             buf_printf(&a->out, "ready, in maintenance since %s by %s: %s\n",
                        time_format(mt.since_s, 0, since), mt.user, mt.reason);

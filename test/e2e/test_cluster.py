@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three controllers over three real etcd on loopback: any node shows, the leader changes; nodes and members
+are killed, paused and cut off. What was acknowledged is there afterwards, once, on every node; what a node
+that lost the lead was asked meanwhile it refuses; changes are taken again within ten seconds.
+
+Each member of etcd listens behind a relay of the test's own, one for each node, so that links can be cut.
+"""
+import http.client
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from weftd_lab import Weftd, binary
+
+NAMES = ["a", "b", "c"]
+FAILOVER_S = 10
+SETTINGS = "/restconf/data/weft-system:system/settings"
+
+
+def free_ports(n):
+    socks = [socket.socket() for _ in range(n)]
+    for s in socks:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in socks]
+    for s in socks:
+        s.close()
+    return ports
+
+
+class Link:
+    """TCP from a port of its own to another; `cut` takes what is under way and lets nothing through."""
+
+    def __init__(self, port):
+        self.to = port
+        self.cut = False
+        self.pairs = []
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.sel = selectors.DefaultSelector()
+        self.sel.register(self.listener, selectors.EVENT_READ)
+        self.lock = threading.Lock()
+        self.stop_r, self.stop_w = socket.socketpair()
+        self.sel.register(self.stop_r, selectors.EVENT_READ)
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while True:
+            for key, _ in self.sel.select():
+                if key.fileobj is self.stop_r:
+                    return
+                if key.fileobj is self.listener:
+                    self.accept()
+                else:
+                    self.move(key.fileobj, key.data)
+
+    def accept(self):
+        near, _ = self.listener.accept()
+        try:
+            far = socket.create_connection(("127.0.0.1", self.to), timeout=2)
+        except OSError:
+            near.close()
+            return
+        self.sel.register(near, selectors.EVENT_READ, far)
+        self.sel.register(far, selectors.EVENT_READ, near)
+
+    def move(self, source, to):
+        """While it is cut, bytes are swallowed: neither end hears of it, as on a dead link."""
+        try:
+            data = source.recv(65536)
+            if self.cut and data:
+                return
+            if data:
+                to.sendall(data)
+                return
+        except OSError:
+            pass
+        for s in (source, to):
+            try:
+                self.sel.unregister(s)
+            except (KeyError, ValueError):
+                pass
+            s.close()
+
+    def close(self):
+        self.stop_w.send(b"x")
+        self.thread.join()
+        self.listener.close()
+        for key in list(self.sel.get_map().values()):
+            key.fileobj.close()
+
+
+class Member:
+    """One etcd of three."""
+
+    def __init__(self, name, folder, client, peer, cluster):
+        self.args = ["etcd", "--name", name, "--data-dir", os.path.join(folder, f"etcd-{name}"),
+                     "--listen-client-urls", f"http://127.0.0.1:{client}",
+                     "--advertise-client-urls", f"http://127.0.0.1:{client}",
+                     "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+                     "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+                     "--initial-cluster", cluster, "--log-level", "warn"]
+        self.log = os.path.join(folder, f"etcd-{name}.log")
+        self.port = client
+        self.start()
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.p = subprocess.Popen(self.args, stdout=log, stderr=log)
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Answer:
+    def __init__(self, status, headers, text):
+        self.status, self.headers, self.text = status, headers, text
+
+
+class Node:
+    """One weftd of three, asked at its local socket."""
+
+    def __init__(self, name, folder, members, first=None):
+        """`first`: the node whose authority and key for secrets this one has as well."""
+        self.name = name
+        self.dir = os.path.join(folder, f"node-{name}")
+        os.mkdir(self.dir)
+        if first is not None:
+            os.mkdir(os.path.join(self.dir, "pki"), 0o700)
+            for file in ("ca.pem", "ca.key", "secrets.key"):
+                shutil.copy(os.path.join(first.dir, "pki", file), os.path.join(self.dir, "pki", file))
+        self.links = [Link(m.port) for m in members]
+        self.unix = os.path.join(self.dir, "weft.sock")
+        self.ports = os.path.join(self.dir, "ports")
+        self.p = None
+        self.start()
+
+    def start(self):
+        store = "etcd:http://" + ",".join(f"127.0.0.1:{x.port}" for x in self.links)
+        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:quarantine_size_mb=1",
+                   UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
+        if os.path.exists(self.ports):
+            os.unlink(self.ports)
+        with open(os.path.join(self.dir, "log"), "ab") as log:
+            self.p = subprocess.Popen(
+                [binary("src", "weftd", "weftd"), "--data", self.dir, "--listen", "none",
+                 "--listen-apmi", "127.0.0.1:0", "--port-file", self.ports, "--node", self.name,
+                 "--store", f"{store}/test?replica={self.dir}/replica.db"],
+                stdout=log, stderr=log, env=env)
+
+    def wait_till_it_serves(self):
+        def serves():
+            assert self.p.poll() is None, self.log_text()
+            return self.ready()
+        until(serves, 90)
+
+    def ready(self):
+        """None: nobody answers, as while it starts over."""
+        try:
+            return self.ask("GET", "/readyz").status == 200
+        except OSError:
+            return None
+
+    def log_text(self):
+        with open(os.path.join(self.dir, "log"), errors="replace") as f:
+            return f.read()[-5000:]
+
+    def ask(self, method, path, body=None, timeout=20):
+        """Raises OSError when nobody answers."""
+        c = UnixConnection(self.unix, timeout)
+        headers = {"accept": "application/yang-data+json, text/plain"}
+        if body is not None:
+            headers["content-type"] = "application/yang-data+json"
+            body = json.dumps(body)
+        try:
+            c.request(method, path, body, headers)
+            r = c.getresponse()
+            return Answer(r.status, {k.lower(): v for k, v in r.getheaders()}, r.read().decode())
+        except http.client.HTTPException as e:
+            raise OSError(str(e)) from e
+        finally:
+            c.close()
+
+    def metric(self, name):
+        for line in self.ask("GET", "/metrics").text.splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
+        raise AssertionError(name)
+
+    def leads(self):
+        try:
+            return self.metric("weft_leads") == 1
+        except OSError:
+            return False
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
+
+    def cut(self, on):
+        for link in self.links:
+            link.cut = on
+
+
+def until(what, seconds=60, every=0.05):
+    """Waits for an event that others bring about."""
+    end = time.time() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        assert time.time() < end, "it did not happen"
+        time.sleep(every)
+
+
+class Cluster:
+    def __init__(self, folder):
+        ports = free_ports(6)
+        initial = ",".join(f"{n}=http://127.0.0.1:{ports[3 + i]}" for i, n in enumerate(NAMES))
+        self.members = [Member(n, folder, ports[i], ports[3 + i], initial)
+                        for i, n in enumerate(NAMES)]
+        self.nodes = [Node(NAMES[0], folder, self.members)]
+        self.nodes[0].wait_till_it_serves()
+        self.nodes += [Node(n, folder, self.members, self.nodes[0]) for n in NAMES[1:]]
+        self.written = {}  # name -> "done", "refused", "doubt"
+        self.number = 0
+
+    def leader(self, but=None, seconds=60):
+        def one():
+            found = [n for n in self.nodes if n is not but and n.leads()]
+            return found[0] if len(found) == 1 else None
+        return until(one, seconds)
+
+    def followers(self):
+        leader = self.leader()
+        return [n for n in self.nodes if n is not leader]
+
+    def write(self, node):
+        """A partition of a name of its own; what became of it is remembered."""
+        self.number += 1
+        name = f"w{self.number}"
+        body = {"weft-apm:pool-domain-profile": [
+            {"name": name, "apportion-threshold": 10, "reclaim-threshold": 300}]}
+        try:
+            r = node.ask("POST", "/restconf/data/weft-apm:apm", body)
+        except OSError:
+            self.written[name] = "doubt"
+            return None
+        done = r.status == 201
+        doubt = not done and "look whether" in r.text
+        self.written[name] = "done" if done else "doubt" if doubt else "refused"
+        return r
+
+    def write_anywhere(self, seconds, but=None):
+        """Any node that takes it; returns the time that this took."""
+        began = time.time()
+
+        def once():
+            for n in self.nodes:
+                if n is not but:
+                    r = self.write(n)
+                    if r is not None and r.status == 201:
+                        return True
+            return False
+        until(once, seconds, 0.1)
+        return time.time() - began
+
+    def names(self, node):
+        r = node.ask("GET", "/restconf/data/weft-apm:apm?content=config")
+        if r.status == 404:
+            return []
+        assert r.status == 200, r.text
+        return [p["name"] for p in json.loads(r.text)["weft-apm:apm"].get("pool-domain-profile", [])]
+
+    def agree(self):
+        """All nodes have followed the leader, and have what the clients were told."""
+        leader = self.leader()
+        head = leader.metric("weft_log_head")
+        for n in self.nodes:
+            until(lambda n=n: n.ready() and n.metric("weft_log_head") >= head)
+        there = self.names(leader)
+        assert len(there) == len(set(there))
+        for n in self.nodes:
+            assert sorted(self.names(n)) == sorted(there)
+        for name, became in self.written.items():
+            assert became != "done" or name in there, name
+            assert became != "refused" or name not in there, name
+
+    def close(self):
+        logs = [(n.name, n.log_text()) for n in self.nodes]
+        for n in self.nodes:
+            if n.p.poll() is None:
+                n.p.send_signal(signal.SIGCONT)
+                n.p.send_signal(signal.SIGTERM)
+        for n in self.nodes:
+            try:
+                n.p.wait(30)
+            except subprocess.TimeoutExpired:
+                n.kill()
+        for m in self.members:
+            m.kill()
+        for n in self.nodes:
+            for link in n.links:
+                link.close()
+        for name, text in logs:
+            assert "AddressSanitizer" not in text and "runtime error" not in text, (name, text)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    c = Cluster(str(tmp_path_factory.mktemp("cluster")))
+    try:
+        for n in c.nodes:
+            n.wait_till_it_serves()
+        c.leader()
+        yield c
+    finally:
+        c.close()
+
+
+def test_one_leads_and_all_show(cluster):
+    leader = cluster.leader()
+    assert cluster.write(leader).status == 201
+    for n in cluster.followers():
+        assert n.ask("GET", "/readyz").text == f"ready, follows {leader.name}\n"
+        r = cluster.write(n)
+        assert r.status == 503 and f"ask {leader.name}, which leads" in r.text
+        assert "weft-stale" not in r.headers
+    cluster.agree()
+
+
+def test_gateways_are_served_by_the_leader_alone(cluster):
+    leader = cluster.leader()
+    for n in cluster.nodes:
+        with open(n.ports) as f:
+            assert ("apmi" in f.read()) == (n is leader)
+
+
+def test_the_leader_is_killed(cluster):
+    leader = cluster.leader()
+    leader.kill()
+    assert cluster.write_anywhere(FAILOVER_S, but=leader) < FAILOVER_S
+    leader.start()
+    leader.wait_till_it_serves()
+    assert not leader.leads()
+    cluster.agree()
+
+
+def test_a_member_of_etcd_is_killed(cluster):
+    for m in cluster.members:
+        m.kill()
+        assert cluster.write_anywhere(FAILOVER_S) < FAILOVER_S
+        m.start()
+        until(lambda m=m: socket.socket().connect_ex(("127.0.0.1", m.port)) == 0, 30)
+    cluster.agree()
+
+
+def test_the_leader_is_paused(cluster):
+    leader = cluster.leader()
+    leader.p.send_signal(signal.SIGSTOP)
+    try:
+        assert cluster.write_anywhere(FAILOVER_S, but=leader) < FAILOVER_S
+    finally:
+        leader.p.send_signal(signal.SIGCONT)
+    r = cluster.write(leader)  # it believed to lead when it was paused
+    assert r is None or r.status == 503
+    until(leader.ready, 60)
+    assert "starting over, to follow" in leader.log_text()
+    cluster.agree()
+
+
+def test_the_leader_is_cut_off(cluster):
+    leader = cluster.leader()
+    leader.cut(True)
+    try:
+        assert cluster.write_anywhere(FAILOVER_S, but=leader) < FAILOVER_S
+        until(lambda: leader.ready() is False, 30)
+        r = leader.ask("GET", "/restconf/data/weft-apm:apm?content=config")
+        assert r.status == 200 and int(r.headers["weft-stale"]) >= 3
+        assert leader.metric("weft_stale_seconds") >= 3 and leader.metric("weft_leads") == 0
+        r = cluster.write(leader)
+        assert r.status == 503
+    finally:
+        leader.cut(False)
+    until(leader.ready, 60)
+    cluster.agree()
+
+
+def test_a_follower_is_cut_off(cluster):
+    n = cluster.followers()[0]
+    n.cut(True)
+    try:
+        until(lambda: n.ready() is False, 30)
+        assert cluster.write(cluster.leader(but=n)).status == 201
+        r = cluster.write(n)
+        assert r.status == 503 and "cut off from the store" in r.text
+        cli = subprocess.run([binary("cli", "weft"), "--socket", n.unix, "show version"],
+                             capture_output=True, text=True, timeout=60)
+        assert "cut off from the store; what it shows is " in cli.stderr, cli
+        assert int(r.headers["weft-stale"]) >= 3
+    finally:
+        n.cut(False)
+    until(n.ready, 60)
+    cluster.agree()
+
+
+def migrate(data, *urls):
+    return subprocess.run([binary("src", "weftd", "weftd"), "migrate", *urls, "--data", data],
+                          capture_output=True, text=True, timeout=60)
+
+
+def test_a_store_moves_into_etcd_and_back(cluster, tmp_path):
+    with Weftd(tmp_path / "alone") as w:
+        body = {"weft-system:settings": {"location": "rack 7"}}
+        assert w.ask("PUT", "weft-system:system/settings", body).status in (201, 204)
+        local = f"sqlite:{w.data}/weft.db"
+        members = ",".join(f"127.0.0.1:{m.port}" for m in cluster.members)
+        there = f"etcd:http://{members}/moved?replica={w.data}/replica.db"
+        r = migrate(w.data, local, there)
+        assert r.returncode == 1 and "open" in r.stderr  # it still runs
+        w.stop()
+        r = migrate(w.data, local, there)
+        assert r.returncode == 0 and "moved to etcd:" in r.stdout, r
+        assert migrate(w.data, local, there).returncode == 1  # there is a store already
+        w.options = ["--store", there]
+        w.start()
+        assert w.ask("GET", "weft-system:system/settings").json() == body
+        body["weft-system:settings"]["location"] = "rack 8"
+        assert w.ask("PUT", "weft-system:system/settings", body).status == 204
+        w.stop()
+        back = f"sqlite:{w.data}/back.db"
+        r = migrate(w.data, there, back)
+        assert r.returncode == 0, r
+        w.options = ["--store", back]
+        w.start()
+        assert w.ask("GET", "weft-system:system/settings").json() == body
