@@ -195,7 +195,8 @@ def test_bad_commands(daemon, line, status, why):
 
 
 @pytest.mark.parametrize('lines,status,why', [
-    (['set apm inet-pool partition a min-prefix-len 40'], 2, '8'),
+    (['set apm inet-pool partition a min-prefix-len 140'], 2, '8'),
+    (['set apm inet-pool partition a min-prefix-len 40 max-prefix-len 44', 'commit'], 1, 'from 8 to 30 in a partition of IPv4'),
     (['set apm inet-pool partition a min-prefix-len x'], 2, ''),
     (['set apm inet-pool partition a prefix 10.0.0.1/24'], 2, '10.0.0.0/24'),
     (['set apm inet-pool partition "bad name" min-prefix-len 20'], 2, 'A name starts'),
@@ -216,7 +217,7 @@ def test_bad_commands(daemon, line, status, why):
      'must be above'),
     (['delete apm inet-pool partition nowhere'], 1, ''),
     (['rollback 49'], 1, 'no rollback 49'),
-    (['edit apm inet-pool partition a', 'set min-prefix-len 99'], 2, ''),
+    (['edit apm inet-pool partition a', 'set min-prefix-len 199'], 2, ''),
     (['insert apm inet-pool partition a prefix 10.0.0.0/24 before 10.1.0.0/24'], 1, ''),
 ])
 # proves: APM-011 APM-017 APM-160

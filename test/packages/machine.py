@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(TOP, "lab"))
 from weftlab import LabError, wait_until  # noqa: E402
 
 # What was fetched once stays for the next run; nothing of ours is in there.
-CACHE = os.environ.get("WEFT_PACKAGES_CACHE", "/var/cache/weft-test")
+CACHE = os.environ.get("WEFT_PACKAGES_CACHE", os.path.join(TOP, "build-cache"))
 RELEASE = "bookworm"
 APT = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0"]
 
