@@ -60,6 +60,7 @@ struct etcd_log {
     _Atomic uint64_t shown_head;
 
     pthread_mutex_t session_lock;
+    int64_t renewed_ns; /* with session_lock: when the last renewal that was answered was sent */
     pthread_mutex_t view_lock;
     struct log_turn
         view;           /* leads: as of the last look; log_turn compares until_ns with the clock */

@@ -291,6 +291,11 @@ enum err_code et_renew(struct etcd_log *s, int64_t *session, int64_t *sent_ns, s
     }
     if (rc == ERR_OK) {
         renewed(s, id, sent);
+        s->renewed_ns = sent;
+    } else if (et_now() - s->renewed_ns >= LEADS_MS * NS_PER_MS && et_mine(s).session != 0) {
+        /* What we send may still arrive, where only the answers are lost: then we would keep a
+         * right to lead that we don't know of, and nobody else could have it. */
+        session_over(s);
     }
     pthread_mutex_unlock(&s->session_lock);
     if (session != NULL) {

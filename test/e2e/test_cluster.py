@@ -8,6 +8,7 @@ Each member of etcd listens behind a relay of the test's own, one for each node,
 import http.client
 import json
 import os
+import random
 import selectors
 import shutil
 import signal
@@ -40,13 +41,11 @@ class Link:
 
     def __init__(self, port):
         self.to = port
-        self.cut = False
-        self.pairs = []
+        self.cut = ""  # the ways that are cut: "up" (to etcd), "down", "up down"
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         self.sel = selectors.DefaultSelector()
         self.sel.register(self.listener, selectors.EVENT_READ)
-        self.lock = threading.Lock()
         self.stop_r, self.stop_w = socket.socketpair()
         self.sel.register(self.stop_r, selectors.EVENT_READ)
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -60,7 +59,7 @@ class Link:
                 if key.fileobj is self.listener:
                     self.accept()
                 else:
-                    self.move(key.fileobj, key.data)
+                    self.move(key.fileobj, *key.data)
 
     def accept(self):
         near, _ = self.listener.accept()
@@ -69,14 +68,14 @@ class Link:
         except OSError:
             near.close()
             return
-        self.sel.register(near, selectors.EVENT_READ, far)
-        self.sel.register(far, selectors.EVENT_READ, near)
+        self.sel.register(near, selectors.EVENT_READ, (far, "up"))
+        self.sel.register(far, selectors.EVENT_READ, (near, "down"))
 
-    def move(self, source, to):
+    def move(self, source, to, way):
         """While it is cut, bytes are swallowed: neither end hears of it, as on a dead link."""
         try:
             data = source.recv(65536)
-            if self.cut and data:
+            if way in self.cut and data:
                 return
             if data:
                 to.sendall(data)
@@ -201,15 +200,15 @@ class Node:
         finally:
             c.close()
 
-    def metric(self, name):
-        for line in self.ask("GET", "/metrics").text.splitlines():
+    def metric(self, name, timeout=20):
+        for line in self.ask("GET", "/metrics", timeout=timeout).text.splitlines():
             if line.startswith(name + " "):
                 return float(line.split()[1])
         raise AssertionError(name)
 
     def leads(self):
         try:
-            return self.metric("weft_leads") == 1
+            return self.metric("weft_leads", 2) == 1
         except OSError:
             return False
 
@@ -217,9 +216,9 @@ class Node:
         self.p.kill()
         self.p.wait()
 
-    def cut(self, on):
+    def cut(self, ways):
         for link in self.links:
-            link.cut = on
+            link.cut = ways
 
 
 def until(what, seconds=60, every=0.05):
@@ -255,14 +254,14 @@ class Cluster:
         leader = self.leader()
         return [n for n in self.nodes if n is not leader]
 
-    def write(self, node):
+    def write(self, node, timeout=20):
         """A partition of a name of its own; what became of it is remembered."""
         self.number += 1
         name = f"w{self.number}"
         body = {"weft-apm:pool-domain-profile": [
             {"name": name, "apportion-threshold": 10, "reclaim-threshold": 300}]}
         try:
-            r = node.ask("POST", "/restconf/data/weft-apm:apm", body)
+            r = node.ask("POST", "/restconf/data/weft-apm:apm", body, timeout)
         except OSError:
             self.written[name] = "doubt"
             return None
@@ -271,14 +270,14 @@ class Cluster:
         self.written[name] = "done" if done else "doubt" if doubt else "refused"
         return r
 
-    def write_anywhere(self, seconds, but=None):
+    def write_anywhere(self, seconds, but=None, short=False):
         """Any node that takes it; returns the time that this took."""
         began = time.time()
 
         def once():
             for n in self.nodes:
                 if n is not but:
-                    r = self.write(n)
+                    r = self.write(n, 1 if short else 20)
                     if r is not None and r.status == 201:
                         return True
             return False
@@ -391,7 +390,7 @@ def test_the_leader_is_paused(cluster):
 
 def test_the_leader_is_cut_off(cluster):
     leader = cluster.leader()
-    leader.cut(True)
+    leader.cut("up down")
     try:
         assert cluster.write_anywhere(FAILOVER_S, but=leader) < FAILOVER_S
         until(lambda: leader.ready() is False, 30)
@@ -401,14 +400,14 @@ def test_the_leader_is_cut_off(cluster):
         r = cluster.write(leader)
         assert r.status == 503
     finally:
-        leader.cut(False)
+        leader.cut("")
     until(leader.ready, 60)
     cluster.agree()
 
 
 def test_a_follower_is_cut_off(cluster):
     n = cluster.followers()[0]
-    n.cut(True)
+    n.cut("up down")
     try:
         until(lambda: n.ready() is False, 30)
         assert cluster.write(cluster.leader(but=n)).status == 201
@@ -419,9 +418,48 @@ def test_a_follower_is_cut_off(cluster):
         assert "cut off from the store; what it shows is " in cli.stderr, cli
         assert int(r.headers["weft-stale"]) >= 3
     finally:
-        n.cut(False)
+        n.cut("")
     until(n.ready, 60)
     cluster.agree()
+
+
+def fail(cluster, rng):
+    """One fault at random; returns what ends it."""
+    node = rng.choice([cluster.leader(), rng.choice(cluster.nodes)])
+    member = rng.choice(cluster.members)
+    kind = rng.choice(["kill", "pause", "up", "down", "up down", "member"])
+    print(kind, member.port if kind == "member" else node.name, flush=True)
+    if kind == "kill":
+        node.kill()
+        return node.start
+    if kind == "pause":
+        node.p.send_signal(signal.SIGSTOP)
+        return lambda: node.p.send_signal(signal.SIGCONT)
+    if kind == "member":
+        member.kill()
+        return member.start
+    node.cut(kind)
+    return lambda: node.cut("")
+
+
+def test_whatever_fails(cluster):
+    """Faults at random under writes at all nodes; WEFT_CLUSTER_ROUNDS and WEFT_CLUSTER_SEED for more of it."""
+    seed = int(os.environ.get("WEFT_CLUSTER_SEED", "27"))
+    rng = random.Random(seed)
+    print("seed", seed)
+    for _ in range(int(os.environ.get("WEFT_CLUSTER_ROUNDS", "3"))):
+        end = fail(cluster, rng)
+        try:
+            took = cluster.write_anywhere(2 * FAILOVER_S, short=True)
+            print(f"{took:.1f} s", flush=True)
+            for _ in range(rng.randrange(20)):
+                cluster.write(rng.choice(cluster.nodes), timeout=1)
+        finally:
+            end()
+        assert cluster.write_anywhere(2 * FAILOVER_S, short=True) < FAILOVER_S
+        for n in cluster.nodes:
+            until(n.ready, 60)
+        cluster.agree()
 
 
 def migrate(data, *urls):
