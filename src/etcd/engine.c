@@ -462,8 +462,13 @@ static enum err_code et_backup(struct log *log, const char *path, uint64_t *at, 
  */
 
 struct compared {
+    struct etcd_log *s;
     struct buf ours, theirs;
     bool differs;
+    log_finding_fn *finding;
+    void *arg;
+    size_t n; /* findings */
+    uint64_t next, head;
 };
 
 static bool compare_entry(const struct log_entry *entry, void *arg) {
@@ -475,56 +480,70 @@ static bool compare_entry(const struct log_entry *entry, void *arg) {
     return true;
 }
 
+/* The rows of one batch; those that stand in parts are left to their checksums. */
+static enum err_code compare_batch(struct compared *c, const Weft__Etcd__KeyValue *kv,
+                                   struct err *e) {
+    uint64_t index = et_batch_index(c->s, &kv->key);
+    struct cur v = cur_of(kv->value.data, kv->value.len);
+    if (index < c->next || cur_left(&v) == 0) {
+        return err_set(e, ERR_MALFORMED, NULL,
+                       "etcd gives no entry where %" PRIu64 " was asked for", c->next);
+    }
+    c->next = index;
+    if (cur_u8(&v) != 0) {
+        c->next++;
+        return ERR_OK;
+    }
+    for (; cur_left(&v) > 0 && c->next <= c->head; c->next++) {
+        struct cur row = cur_blob(&v);
+        buf_clear(&c->theirs);
+        buf_add(&c->theirs, row.p, cur_left(&row));
+        c->differs = false; /* and stays so when the copy was trimmed of it */
+        ERR_TRY(log_read(c->s->rep, c->next, c->next, compare_entry, c, e));
+        if ((c->differs || v.bad) && c->n++ < LOG_FINDINGS_MAX && c->finding != NULL) {
+            char where[64];
+            snprintf(where, sizeof where, "entry %" PRIu64, c->next);
+            c->finding(where, "this node's copy is not what etcd has", c->arg);
+        }
+        if (v.bad) {
+            break;
+        }
+    }
+    c->next = c->next > index ? c->next : index + 1;
+    return ERR_OK;
+}
+
 static enum err_code et_check(struct log *log, log_finding_fn *finding, void *arg, size_t *findings,
                               struct err *e) {
     struct etcd_log *s = log_of(log);
-    struct compared c = {.differs = false};
+    struct compared c = {.s = s, .finding = finding, .arg = arg};
     struct log_status st;
-    size_t mine = 0;
-    ERR_TRY(log_check(s->rep, finding, arg, &mine, e));
+    bool more = true;
+    ERR_TRY(log_check(s->rep, finding, arg, &c.n, e));
     log_status(s->rep, &st);
     enum err_code rc = ERR_OK;
-    uint64_t next = st.oldest;
-    while (rc == ERR_OK && next > 0 && next <= st.head) {
+    c.next = st.oldest;
+    c.head = st.head;
+    while (rc == ERR_OK && more && c.next > 0 && c.next <= c.head) {
         Weft__Etcd__RangeRequest q = WEFT__ETCD__RANGE_REQUEST__INIT;
         Weft__Etcd__RangeResponse *r;
         char from[KEY_MAX], to[KEY_MAX];
-        key_of(s, from, "e/%016" PRIx64, next);
+        key_of(s, from, "e/%016" PRIx64, c.next);
         key_of(s, to, "e0");
         q.key = etcd_bytes(from, strlen(from));
         q.range_end = etcd_bytes(to, strlen(to));
         q.limit = 1;
         rc = etcd_range(s->etcd, &q, CALL_MS, &r, e);
-        if (rc != ERR_OK) {
-            break;
-        }
-        if (r->n_kvs == 0) {
+        if (rc == ERR_OK) {
+            more = r->n_kvs > 0;
+            rc = more ? compare_batch(&c, r->kvs[0], e) : ERR_OK;
             weft__etcd__range_response__free_unpacked(r, NULL);
-            break;
         }
-        struct cur v = cur_of(r->kvs[0]->value.data, r->kvs[0]->value.len);
-        char text[17] = "";
-        memcpy(text, r->kvs[0]->key.data + strlen(s->prefix) + 2, 16);
-        next = strtoull(text, NULL, 16);
-        for (bool rows = cur_u8(&v) == 0; rows && cur_left(&v) > 0 && next <= st.head; next++) {
-            struct cur row = cur_blob(&v);
-            buf_clear(&c.theirs);
-            buf_add(&c.theirs, row.p, cur_left(&row));
-            c.differs = false; /* and stays so when the copy was trimmed of it */
-            rc = log_read(s->rep, next, next, compare_entry, &c, e);
-            if (rc == ERR_OK && c.differs && mine++ < LOG_FINDINGS_MAX) {
-                char where[64];
-                snprintf(where, sizeof where, "entry %" PRIu64, next);
-                finding(where, "this node's copy is not what etcd has", arg);
-            }
-        }
-        next += r->kvs[0]->value.data[0] != 0;
-        weft__etcd__range_response__free_unpacked(r, NULL);
     }
     buf_free(&c.ours);
     buf_free(&c.theirs);
     if (findings != NULL) {
-        *findings = mine;
+        *findings = c.n;
     }
     return rc;
 }

@@ -124,6 +124,8 @@ struct looked {
     char leader[LOG_NODE_MAX + 1];
     int64_t asked_ns;
 };
+/* INDEX of e/INDEX; 0: that is not such a key. */
+uint64_t et_batch_index(const struct etcd_log *s, const ProtobufCBinaryData *key);
 enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e);
 void et_view_update(struct etcd_log *s, const struct looked *l); /* not with view_lock held */
 /* Copies what is missing here up to h->index, and tells the watchers. */

@@ -73,7 +73,9 @@ enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e) {
     }
     if (rc == ERR_OK && leader != NULL) {
         size_t n = leader->value.len < LOG_NODE_MAX ? leader->value.len : LOG_NODE_MAX;
-        memcpy(out->leader, leader->value.data, n);
+        if (n > 0) {
+            memcpy(out->leader, leader->value.data, n);
+        }
         out->leader_mod = leader->mod_revision;
         out->leader_lease = leader->lease;
     }
@@ -191,7 +193,7 @@ static enum err_code batch_decode(struct etcd_log *s, uint64_t index, const uint
                : err_set(e, ERR_MALFORMED, NULL, "entry %" PRIu64 " in etcd is damaged", index);
 }
 
-static uint64_t index_of_key(const struct etcd_log *s, const ProtobufCBinaryData *key) {
+uint64_t et_batch_index(const struct etcd_log *s, const ProtobufCBinaryData *key) {
     char text[17] = "";
     size_t skip = strlen(s->prefix) + 2;
     if (key->len != skip + 16) {
@@ -203,7 +205,7 @@ static uint64_t index_of_key(const struct etcd_log *s, const ProtobufCBinaryData
 
 static enum err_code take_batch(struct etcd_log *s, const Weft__Etcd__KeyValue *kv, struct batch *b,
                                 struct err *e) {
-    uint64_t index = index_of_key(s, &kv->key), want = log_head(s->rep) + 1;
+    uint64_t index = et_batch_index(s, &kv->key), want = log_head(s->rep) + 1;
     if (index != want) {
         char text[128];
         snprintf(text, sizeof text,
