@@ -283,7 +283,8 @@ static void session_over(struct etcd_log *s) {
 enum err_code et_renew(struct etcd_log *s, int64_t *session, int64_t *sent_ns, struct err *e) {
     pthread_mutex_lock(&s->session_lock);
     int64_t sent = et_now(), id = et_mine(s).session;
-    enum err_code rc = id != 0 ? etcd_keep_alive(s->etcd, id, LEADS_MS, e) : ERR_ABSENT;
+    /* Twice before our time is over: each may arrive without that we hear of it, see below. */
+    enum err_code rc = id != 0 ? etcd_keep_alive(s->etcd, id, LEADS_MS / 2, e) : ERR_ABSENT;
     if (rc == ERR_ABSENT) {
         if (id != 0) {
             session_over(s);
