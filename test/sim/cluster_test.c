@@ -218,12 +218,6 @@ static void fault(struct cluster *cl) {
     }
 }
 
-/* Entries come while the writer is at work: what looks must not count them as folded. */
-static enum err_code deliver_work(struct txn *t, void *arg, struct err *e) {
-    shared_deliver(arg, 2);
-    return ERR_OK;
-}
-
 /* ---- a step of time -------------------------------------------------------------------------- */
 
 static void gateways(struct cluster *cl) {
@@ -252,7 +246,6 @@ static void step(struct cluster *cl, bool quiet) {
             shared_deliver(engine_of(cl, n), quiet ? SIZE_MAX : some);
             uint64_t before = shared_head(cl->store);
             bool led = role(n) == CORE_LEADS;
-            core_run_look(n->rig.core, &actor_system, deliver_work, NULL, engine_of(cl, n));
             rig_pass(&n->rig, STEP_MS * NS_PER_MS);
             /* Nothing is appended but by who leads. */
             assert_true(shared_head(cl->store) == before || led || role(n) == CORE_LEADS);
