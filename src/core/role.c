@@ -17,6 +17,7 @@
 #include "base/logger.h"
 #include "base/text.h"
 #include "core/internal.h"
+#include "core/system_int.h"
 
 LOGGER_MODULE(role);
 
@@ -282,6 +283,7 @@ bool role_open(struct core *c) {
 void role_start(struct core *c) {
     c->role.timer = (struct timer){.fire = look_fire, .arg = c};
     timer_arm(&c->timers, &c->role.timer, LOOK_EVERY_MS * NS_PER_MS);
+    system_cluster_announce(c);
     if (!try_to_lead(c)) {
         struct log_turn t;
         log_turn(c->log, &t);

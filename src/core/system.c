@@ -342,10 +342,14 @@ static enum err_code run_check(struct system *sys, struct call *cl, struct err *
 }
 
 static bool slow(const struct node *rpc) {
-    return rpc == system_backup_rpc || rpc == system_check_rpc || rpc == system_password_rpc;
+    return rpc == system_backup_rpc || rpc == system_check_rpc || rpc == system_password_rpc ||
+           system_cluster_slow(rpc);
 }
 
 static enum err_code prepare(void *self, struct call *cl, struct err *e) {
+    if (system_cluster_slow(cl->in.rpc)) {
+        return system_cluster_prepare(self, cl, e);
+    }
     cl->outside = cl->in.rpc != system_password_rpc;
     if (cl->in.rpc == system_backup_rpc) {
         return system_backup(self, cl, e);
@@ -396,8 +400,9 @@ static enum err_code call(void *self, struct txn *t, struct call *cl, struct err
     if (rpc == system_backup_rpc && backup->background) {
         return system_backup_job(t, cl, e);
     }
-    if (slow(rpc)) {
-        return ERR_OK; /* done in prepare */
+    if (slow(rpc)) { /* done in prepare, but for what only the writer may do */
+        system_cluster_call(t, cl);
+        return ERR_OK;
     }
     return system_show(sys, t, cl, e);
 }

@@ -37,6 +37,11 @@ enum err_code system_look(void *self, struct txn *t, struct look *l, struct err 
 enum err_code system_backup(struct system *sys, struct call *cl, struct err *e);
 enum err_code system_backup_job(struct txn *t, struct call *cl, struct err *e);
 void system_backup_register(struct system *sys);
+/* system_cluster.c */
+bool system_cluster_slow(const struct node *rpc);
+enum err_code system_cluster_prepare(struct system *sys, struct call *cl, struct err *e);
+void system_cluster_call(struct txn *t, struct call *cl);
+void system_cluster_announce(struct core *c); /* tells the other nodes of this one */
 /* system_logging.c */
 void system_fold_logging(const struct object *o);
 /* Puts a jansson object into cl->json and releases it. */

@@ -62,6 +62,12 @@ def test_a_script_that_ends_with_edits_says_what_becomes_of_them(daemon):
     assert status == 0 and 'edits' not in err
 
 
+def test_a_controller_alone(daemon):
+    assert ok(daemon.weft('show system cluster')) == 'The store belongs to this controller alone.\n'
+    status, _, err = daemon.weft('request system cluster switch')
+    assert status == 1 and 'belongs to this controller alone' in err
+
+
 def test_json_is_for_what_has_data(daemon):
     out = ok(daemon.weft('--json', '-c', 'configure private', '-c', 'set toys box j size 1',
                          '-c', 'show | compare', '-c', 'commit', '-c', 'exit', '-c', 'show configuration toys'))

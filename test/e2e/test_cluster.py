@@ -423,6 +423,39 @@ def test_a_follower_is_cut_off(cluster):
     cluster.agree()
 
 
+def operation(node, name):
+    return node.ask("POST", f"/restconf/operations/weft-system:{name}")
+
+
+def test_the_lead_is_given_away(cluster):
+    """Who is there is known at every node; the lead moves on order, and faster than by any failure."""
+    leader = cluster.leader()
+    for n in cluster.nodes:
+        def all_there(n=n):
+            r = operation(n, "show-system-cluster")
+            assert r.status == 200, r.text
+            shown = json.loads(r.text)["weft-system:output"]
+            return shown if len(shown["node"]) == 3 else None
+        shown = until(all_there)
+        assert shown["leader"] == leader.name and shown["shared"] is True
+        assert shown["role"] == ("leads" if n is leader else "follows")
+        assert sorted(x["name"] for x in shown["node"]) == NAMES
+        assert [x["name"] for x in shown["node"] if x["role"] == "leads"] == [leader.name]
+        assert [x["name"] for x in shown["node"] if x["this-node"]] == [n.name]
+        assert all("version" in x and "started" in x for x in shown["node"])
+    cli = subprocess.run([binary("cli", "weft"), "--socket", leader.unix, "show system cluster"],
+                         capture_output=True, text=True, timeout=60)
+    assert cli.returncode == 0 and f"{leader.name} (this)" in cli.stdout, cli
+    r = operation(cluster.followers()[0], "cluster-switch")
+    assert r.status == 503 and f"ask {leader.name}, which leads" in r.text
+    r = operation(leader, "cluster-switch")
+    assert r.status in (200, 204), r.text
+    assert cluster.write_anywhere(FAILOVER_S, but=leader) < FAILOVER_S
+    assert cluster.leader() is not leader
+    until(leader.ready, 60)
+    cluster.agree()
+
+
 def fail(cluster, rng):
     """One fault at random; returns what ends it."""
     node = rng.choice([cluster.leader(), rng.choice(cluster.nodes)])
