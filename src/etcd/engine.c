@@ -219,6 +219,10 @@ static enum err_code encode_batch(struct etcd_log *s, const struct mine *m,
     }
     buf_free(&row);
     *bytes = value->len;
+    if (value->len > ET_BATCH_MAX) { /* more than a follower takes */
+        return err_set(e, ERR_TOO_BIG, "batch", "%zu bytes; at most %d are allowed", value->len,
+                       ET_BATCH_MAX);
+    }
     if (value->len <= ETCD_VALUE_MAX) {
         return ERR_OK;
     }

@@ -36,6 +36,7 @@ enum {
     CALL_MS = 3000,   /* a look, over all members */
     APPEND_MS = 1500, /* one append; then nobody knows, and it is found out */
     KEY_MAX = 192,
+    ET_BATCH_MAX = 512 << 20, /* bytes of one batch as encoded */
 };
 
 struct head { /* the value of `head` */

@@ -146,12 +146,12 @@ static enum err_code get_parts(struct etcd_log *s, uint64_t index, struct cur *c
         bool found = false;
         key_of(s, key, "q/%016" PRIx64 "/%016" PRIx64 "/%08" PRIx64, index, fence, i);
         rc = key_get(s, key, &part, &found, e);
-        if (rc == ERR_OK && !found) {
+        if (rc == ERR_OK && part.len == 0) {
             rc = err_set(e, ERR_MALFORMED, NULL,
                          "part %" PRIu64 " of entry %" PRIu64 " is missing in etcd", i, index);
         }
         buf_add(out, part.data, part.len);
-        if (out->len > (size_t)LOG_ENTRY_MAX * 2) {
+        if (rc == ERR_OK && out->len > ET_BATCH_MAX) {
             rc = err_set(e, ERR_MALFORMED, NULL, "entry %" PRIu64 " in etcd is too large", index);
         }
     }
