@@ -340,6 +340,7 @@ def cluster(tmp_path_factory):
         c.close()
 
 
+# proves: APM-120 APM-123
 def test_one_leads_and_all_show(cluster):
     leader = cluster.leader()
     assert cluster.write(leader).status == 201
@@ -358,6 +359,7 @@ def test_gateways_are_served_by_the_leader_alone(cluster):
             assert ("apmi" in f.read()) == (n is leader)
 
 
+# proves: APM-122
 def test_the_leader_is_killed(cluster):
     leader = cluster.leader()
     leader.kill()
@@ -368,12 +370,38 @@ def test_the_leader_is_killed(cluster):
     cluster.agree()
 
 
+# proves: APM-121
 def test_a_member_of_etcd_is_killed(cluster):
     for m in cluster.members:
         m.kill()
         cluster.write_anywhere(PATIENCE_S)
         m.start()
         until(lambda m=m: socket.socket().connect_ex(("127.0.0.1", m.port)) == 0, 30)
+    cluster.agree()
+
+
+# proves: APM-121
+def test_the_majority_of_etcd_is_lost(cluster):
+    """Nobody leads and nothing is changed; all show what they had, and its age; with the majority it goes on."""
+    for m in cluster.members[:2]:
+        m.kill()
+    try:
+        for n in cluster.nodes:
+            until(lambda n=n: n.ready() is False, 60)
+        for n in cluster.nodes:
+            r = cluster.write(n)
+            assert r.status == 503, r.text
+            r = n.ask("GET", "/restconf/data/weft-apm:apm?content=config")
+            assert r.status == 200 and int(r.headers["weft-stale"]) >= 3
+            assert not n.leads()
+            shown = json.loads(operation(n, "show-system-cluster").text)["weft-system:output"]
+            assert "node" not in shown and "etcd" in shown["reason"]
+    finally:
+        for m in cluster.members[:2]:
+            m.start()
+    cluster.write_anywhere(PATIENCE_S)
+    for n in cluster.nodes:
+        until(n.ready, 60)
     cluster.agree()
 
 
