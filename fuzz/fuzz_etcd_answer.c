@@ -63,9 +63,8 @@ static void need(enum err_code rc, const struct err *e) {
 }
 
 static uint16_t start_server(void) {
-    static const char *const paths[] = {
-        "KV/Range",          "KV/Txn", "KV/Put", "Lease/LeaseGrant", "Lease/LeaseKeepAlive",
-        "Cluster/MemberList"};
+    static const char *const paths[] = {"KV/Range", "KV/Txn", "KV/Put", "Lease/LeaseGrant",
+                                        "Lease/LeaseKeepAlive"};
     struct http_limits limits = http_limits_default;
     struct ip_addr lo = ip4(INADDR_LOOPBACK);
     struct err e;

@@ -373,14 +373,3 @@ enum err_code etcd_status(struct etcd *c, int64_t ms, Weft__Etcd__StatusResponse
     *out = a;
     return ERR_OK;
 }
-
-enum err_code etcd_members(struct etcd *c, int64_t ms, Weft__Etcd__MemberListResponse **out,
-                           struct err *e) {
-    Weft__Etcd__MemberListRequest q = WEFT__ETCD__MEMBER_LIST_REQUEST__INIT;
-    void *a;
-    *out = NULL;
-    ERR_TRY(call(c, "/etcdserverpb.Cluster/MemberList", &q.base,
-                 &weft__etcd__member_list_response__descriptor, true, ms, &a, e));
-    *out = a;
-    return ERR_OK;
-}

@@ -60,8 +60,6 @@ enum err_code etcd_revoke(struct etcd *c, int64_t id, int64_t ms, struct err *e)
 enum err_code etcd_compact(struct etcd *c, int64_t revision, int64_t ms, struct err *e);
 enum err_code etcd_status(struct etcd *c, int64_t ms, Weft__Etcd__StatusResponse **out,
                           struct err *e);
-enum err_code etcd_members(struct etcd *c, int64_t ms, Weft__Etcd__MemberListResponse **out,
-                           struct err *e);
 
 /* Bytes as protobuf-c wants them; memory stays the caller's. */
 static inline ProtobufCBinaryData etcd_bytes(const void *p, size_t n) {
