@@ -6,6 +6,7 @@
 
 #include "base/logger_out.h"
 #include "core/internal.h"
+#include "core/nacm.h"
 #include "core/rights.h"
 #include "core/system.h"
 
@@ -51,7 +52,7 @@ void call_free(struct call *cl) {
     }
 }
 
-static enum right right_of(const struct node *rpc) {
+enum right call_right(const struct node *rpc) {
     const char *r = rpc->command ? rpc->command->right : NULL;
     return r == NULL                 ? RIGHT_EXEC
            : strcmp(r, "read") == 0  ? RIGHT_READ
@@ -68,8 +69,8 @@ static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
         *e = r->err;
         return r->prepared;
     }
-    ERR_TRY(rights_check(t->core->tip, &r->call->who, right_of(rpc), path, e));
-    if (right_of(rpc) != RIGHT_READ) {
+    ERR_TRY(rights_check(t->core->tip, &r->call->who, call_right(rpc), path, e));
+    if (call_right(rpc) != RIGHT_READ) {
         ERR_TRY(maintenance_allows(t->core, rpc, e));
     }
     struct service_slot *s = owner_of(t->core, rpc->module);
@@ -78,7 +79,7 @@ static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
     }
     t->force = r->call->force;
     ERR_TRY(s->service->call(s->self, t, r->call, e));
-    if (right_of(rpc) != RIGHT_READ && !r->call->outside) {
+    if (call_right(rpc) != RIGHT_READ && !r->call->outside) {
         audit_put(t, path, "done");
     }
     return ERR_OK;
@@ -87,7 +88,7 @@ static enum err_code call_work(struct txn *t, void *arg, struct err *e) {
 /* A refused action is worth remembering as well; mere questions are not. */
 static void note(struct core *c, const struct call *cl, const char *result) {
     char path[256];
-    if (right_of(cl->in.rpc) != RIGHT_READ) {
+    if (call_right(cl->in.rpc) != RIGHT_READ) {
         snprintf(path, sizeof path, "/%s:%s", cl->in.rpc->module, cl->in.rpc->name);
         audit_note(c, &cl->who, path, result);
     }
@@ -116,9 +117,9 @@ static void run_slow(struct call_run *r) {
     char path[256];
     snprintf(path, sizeof path, "/%s:%s", cl->in.rpc->module, cl->in.rpc->name);
     struct snap *now = core_snapshot(r->core);
-    r->prepared = rights_check(now, &cl->who, right_of(cl->in.rpc), path, &r->err);
+    r->prepared = rights_check(now, &cl->who, call_right(cl->in.rpc), path, &r->err);
     snap_release(now);
-    if (r->prepared == ERR_OK && right_of(cl->in.rpc) != RIGHT_READ) {
+    if (r->prepared == ERR_OK && call_right(cl->in.rpc) != RIGHT_READ) {
         r->prepared = maintenance_allows(r->core, cl->in.rpc, &r->err);
     }
     if (r->prepared == ERR_OK) {
@@ -163,7 +164,7 @@ void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, vo
     struct service_slot *s = owner_of(c, cl->in.rpc->module);
     if (s != NULL && s->service->slow != NULL && s->service->slow(cl->in.rpc)) {
         start_slow(r);
-    } else if (right_of(cl->in.rpc) == RIGHT_READ) {
+    } else if (call_right(cl->in.rpc) == RIGHT_READ) {
         core_run_look(c, &cl->who, call_work, call_done, r);
     } else {
         core_run(c, &cl->who, call_work, call_done, r);
@@ -282,7 +283,7 @@ static enum err_code values_work(struct txn *t, void *arg, struct err *e) {
     snprintf(path, sizeof path, "/%s:%s", rpc->module, rpc->name);
     struct service_slot *s = owner_of(t->core, rpc->module);
     if (s != NULL && s->service->values != NULL &&
-        rights_allow(t->core->tip, &v->who, right_of(rpc), path)) {
+        rights_allow(t->core->tip, &v->who, call_right(rpc), path)) {
         s->service->values(s->self, t, v);
     }
     return ERR_OK;

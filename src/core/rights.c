@@ -9,6 +9,7 @@
 #include <openssl/params.h>
 #include <pthread.h>
 #include <pwd.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "base/logger.h"
 #include "base/rng.h"
 #include "core/logins.h"
+#include "core/nacm.h"
 #include "model/kinds.h"
 
 LOGGER_MODULE(rights);
@@ -46,6 +48,7 @@ static struct {
     pthread_mutex_t lock;
     EVP_MAC_CTX *mac;              /* keyed with a key of this process; copied for each use */
     char dummy[CRYPT_OUTPUT_SIZE]; /* hash of a password nobody knows: burnt for unknown users */
+    _Atomic uint64_t denied[RIGHT_EXEC + 1];
     struct cached cache[CACHE_SLOTS];
     struct failures failed[FAILURE_SLOTS];
 } rights_state = {
@@ -508,6 +511,10 @@ static uint64_t right_bit(enum right r) {
                               : SYSTEM_ROLE_RIGHT_ACCESS_EXEC;
 }
 
+bool rights_role_allows(const struct system_role *role, enum right r, const char *path) {
+    return role_allows(role, right_bit(r), path);
+}
+
 /* Calls fn for each role of the actor until one says yes. */
 static bool any_role(const struct snap *s, const struct actor *a,
                      bool (*fn)(const struct system_role *role, uint64_t bit, const char *path),
@@ -552,5 +559,86 @@ enum err_code rights_check(const struct snap *s, const struct actor *a, enum rig
         return ERR_OK;
     }
     static const char *const verbs[] = {"read", "change", "run"};
+    rights_count_denied(r);
     return err_set(e, ERR_DENIED, path, "%s has no right to %s this", a->user, verbs[r]);
+}
+
+uint64_t rights_denied(enum right r) {
+    return atomic_load(&rights_state.denied[r]);
+}
+
+void rights_count_denied(enum right r) {
+    atomic_fetch_add(&rights_state.denied[r], 1);
+}
+
+/* ---- operations of protocols ----------------------------------------------------------------- */
+
+static const struct {
+    const char *path;
+    bool by_right; /* nacm:default-deny-all in its module */
+} operations[] = {
+    {"/ietf-netconf:get", false},
+    {"/ietf-netconf:get-config", false},
+    {"/ietf-netconf:edit-config", false},
+    {"/ietf-netconf:copy-config", false},
+    {"/ietf-netconf:delete-config", true},
+    {"/ietf-netconf:validate", false},
+    {"/ietf-netconf:commit", false},
+    {"/ietf-netconf:cancel-commit", false},
+    {"/ietf-netconf:discard-changes", false},
+    {"/ietf-netconf:lock", false},
+    {"/ietf-netconf:unlock", false},
+    {"/ietf-netconf:kill-session", true},
+    {"/ietf-netconf-monitoring:get-schema", false},
+    {"/notifications:create-subscription", false},
+};
+
+bool rights_is_operation(const char *path) {
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+        if (strcmp(operations[i].path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rights_operation(size_t i, const char **path, bool *by_right) {
+    if (i >= sizeof operations / sizeof *operations) {
+        return false;
+    }
+    *path = operations[i].path;
+    *by_right = operations[i].by_right;
+    return true;
+}
+
+/* A right on everything says nothing of the operation itself. */
+enum rights_word rights_role_operation(const struct system_role *role, const char *path) {
+    for (size_t i = 0; i < role->n_right; i++) {
+        if (match_len(role->right[i].path, path) > 0) {
+            return rights_role_allows(role, RIGHT_EXEC, path) ? RIGHTS_YES : RIGHTS_NO;
+        }
+    }
+    return RIGHTS_SILENT;
+}
+
+static bool says_yes(const struct system_role *role, uint64_t bit, const char *path) {
+    (void)bit;
+    return rights_role_operation(role, path) == RIGHTS_YES;
+}
+
+static bool says_no(const struct system_role *role, uint64_t bit, const char *path) {
+    (void)bit;
+    return rights_role_operation(role, path) == RIGHTS_NO;
+}
+
+bool rights_allow_operation(const struct snap *s, const struct actor *a, const char *path) {
+    if (a->superuser || any_role(s, a, says_yes, 0, path)) {
+        return true;
+    }
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+        if (operations[i].by_right && strcmp(operations[i].path, path) == 0) {
+            return rights_allow(s, a, RIGHT_EXEC, path);
+        }
+    }
+    return !any_role(s, a, says_no, 0, path);
 }

@@ -58,6 +58,19 @@ enum right { RIGHT_READ, RIGHT_WRITE, RIGHT_EXEC };
 bool rights_allow(const struct snap *s, const struct actor *a, enum right r, const char *path);
 enum err_code rights_check(const struct snap *s, const struct actor *a, enum right r,
                            const char *path, struct err *e);
+/* May the actor run this operation of a protocol, such as "/ietf-netconf:lock"? What changes or
+ * shows data is decided by the rights on the data, so operations are open (RFC 8341 3.2.2, 3.4.1)
+ * unless a role has a right on this operation, or on its module, without exec, and no role one with
+ * it. Those that RFC 8341 denies by default need the right to run them. */
+bool rights_allow_operation(const struct snap *s, const struct actor *a, const char *path);
+/* Is it the path of an operation that rights can be on? */
+bool rights_is_operation(const char *path);
+/* How often rights_check said no to what would write or run something; counted since the start of
+ * the process (RFC 8341's counters). */
+uint64_t rights_denied(enum right r);
+void rights_count_denied(
+    enum right r); /* for one that is refused elsewhere; READ: a notification */
+
 /* Might the actor read something at or below `path`, though perhaps not `path` itself? */
 bool rights_allow_below(const struct snap *s, const struct actor *a, enum right r,
                         const char *path);

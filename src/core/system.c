@@ -76,7 +76,8 @@ static const char *idle_right(const struct model *m, const char *path, struct ar
         const struct module_info *module = model_module(arena_strndup(a, path + 1, n - 2));
         return module != NULL && module->implemented ? NULL : "there is no such module";
     }
-    if (model_rpc(path + 1) != NULL || model_notification(path + 1) != NULL) {
+    if (model_rpc(path + 1) != NULL || model_notification(path + 1) != NULL ||
+        rights_is_operation(path)) {
         return NULL;
     }
     if (path_parse(m, path, a, &t, &e) != ERR_OK) {

@@ -110,10 +110,11 @@ struct node {
     const struct kind *kind;  /* this list or container is a kind */
     const struct kind *owner; /* the kind whose documents this node is in; NULL: above all kinds */
     bool config, mandatory, presence, is_key, user_ordered;
-    bool secret, index;                    /* weft:secret, weft:index */
-    bool no_history;                       /* weft:no-history */
-    const char *returns_as;                /* weft:returns-as; NULL: not given */
-    bool terminal;                         /* weft:terminal: an answer laid out for a terminal */
+    bool secret, index;     /* weft:secret, weft:index */
+    bool no_history;        /* weft:no-history */
+    bool xpath;             /* its text is XPath: names in it have modules as their prefixes */
+    const char *returns_as; /* weft:returns-as; NULL: not given */
+    bool terminal;          /* weft:terminal: an answer laid out for a terminal */
     uint32_t min_elements, max_elements;   /* lists, leaf-lists; 0 max: unbounded */
     const char *if_feature;                /* may be NULL */
     const char *deprecated_since, *status; /* NULL: current */
@@ -186,6 +187,8 @@ struct module_info {
     const char *name, *revision, *ns, *prefix;
     const char *const *features; /* enabled ones */
     size_t n_features;
+    const char *const *deviations; /* modules that deviate from this one */
+    size_t n_deviations;
     bool implemented; /* false: import only */
     const char *text; /* YANG source */
 };

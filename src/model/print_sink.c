@@ -313,6 +313,59 @@ void sink_close(struct sink *s) {
 /* ---- leaves -----------------------------------------------------------------------------------
  */
 
+/* A path of JSON names the module of a step only when it changes (RFC 7951 6.11); XPath knows
+ * nothing of the step before. */
+static void xpath_steps(const char *p, struct buf *out) {
+    const char *module = NULL;
+    size_t n_module = 0;
+    char quote = '\0';
+    for (; *p != '\0'; p++) {
+        buf_char(out, *p);
+        if (quote != '\0' || *p == '\'' || *p == '"') {
+            quote = quote == '\0' ? *p : quote == *p ? '\0' : quote;
+            continue;
+        }
+        if ((*p != '/' && *p != '[') || p[1] == '.') {
+            continue;
+        }
+        size_t n = strcspn(p + 1, ":/[]=");
+        if (p[1 + n] == ':') {
+            module = p + 1;
+            n_module = n;
+        } else if (module != NULL) {
+            buf_add(out, module, n_module);
+            buf_char(out, ':');
+        }
+    }
+}
+
+/* Declares the modules that an XPath expression names as its prefixes. */
+static void xml_prefixes(struct sink *s, const char *text) {
+    struct buf known = BUF_INIT;
+    char quote = '\0';
+    for (const char *p = text; *p != '\0'; p++) {
+        if (quote != '\0' || *p == '\'' || *p == '"') {
+            quote = quote == '\0' ? *p : quote == *p ? '\0' : quote;
+            continue;
+        }
+        size_t n = strcspn(p, ":/[]='\" ");
+        if (n == 0 || p[n] != ':') {
+            p += n > 0 ? n - 1 : 0;
+            continue;
+        }
+        char *name = mem_strndup(p, n), *word = mem_printf(" %s ", name);
+        const struct module_info *m = model_module(name);
+        if (m != NULL && strstr(buf_cstr(&known), word) == NULL) {
+            buf_printf(&s->out, " xmlns:%s=\"%s\"", name, m->ns);
+            buf_str(&known, word);
+        }
+        mem_free(name);
+        mem_free(word);
+        p += n;
+    }
+    buf_free(&known);
+}
+
 static void xml_leaf(struct sink *s, const struct node *n, const json_t *v, bool is_default) {
     struct buf tmp = BUF_INIT;
     const char *text = value_text(v, &tmp);
@@ -323,6 +376,12 @@ static void xml_leaf(struct sink *s, const struct node *n, const json_t *v, bool
                 " xmlns:wd=\"urn:ietf:params:xml:ns:netconf:default:1.0\" wd:default=\"true\"");
     }
     const char *colon = n->base == BASE_IDENTITY ? strchr(text, ':') : NULL;
+    struct buf steps = BUF_INIT;
+    if (n->xpath) {
+        xpath_steps(text, &steps);
+        text = buf_cstr(&steps);
+        xml_prefixes(s, text);
+    }
     if (colon != NULL) {
         char *module = mem_strndup(text, (size_t)(colon - text));
         const struct module_info *m = model_module(module);
@@ -337,6 +396,7 @@ static void xml_leaf(struct sink *s, const struct node *n, const json_t *v, bool
     } else if (text[0] == '\0') {
         buf_str(&s->out, "/>");
         buf_free(&tmp);
+        buf_free(&steps);
         return;
     } else {
         buf_char(&s->out, '>');
@@ -344,6 +404,7 @@ static void xml_leaf(struct sink *s, const struct node *n, const json_t *v, bool
     }
     buf_printf(&s->out, "</%s>", n->name);
     buf_free(&tmp);
+    buf_free(&steps);
 }
 
 static const char *shown(const struct sink *s, const struct node *n, const json_t *v,

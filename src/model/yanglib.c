@@ -22,12 +22,31 @@ static void module_members(struct buf *json, const struct module_info *m) {
     }
 }
 
+/* RFC 7895 has the deviating modules with their revisions, RFC 8525 their names. */
+static void deviations(struct buf *json, const struct module_info *m, bool old) {
+    if (m->n_deviations == 0) {
+        return;
+    }
+    buf_str(json, ",\"deviation\":");
+    if (!old) {
+        strings(json, m->deviations, m->n_deviations);
+        return;
+    }
+    for (size_t i = 0; i < m->n_deviations; i++) {
+        const struct module_info *d = model_module(m->deviations[i]);
+        buf_printf(json, "%s{\"name\":\"%s\",\"revision\":\"%s\"}", i > 0 ? "," : "[", d->name,
+                   d->revision);
+    }
+    buf_char(json, ']');
+}
+
 static void modules_state(struct buf *json) {
     buf_printf(json, "{\"module-set-id\":\"%s\",\"module\":[", model_tables.content_id);
     for (size_t i = 0; i < model_tables.n_modules; i++) {
         const struct module_info *m = &model_tables.modules[i];
         buf_str(json, i > 0 ? "," : "");
         module_members(json, m);
+        deviations(json, m, true);
         /* the revision is a key of this older list: "" when a module has none */
         if (m->revision[0] == '\0') {
             buf_str(json, ",\"revision\":\"\"");
@@ -56,6 +75,7 @@ void model_yang_library(bool old, struct buf *json) {
             buf_str(json, any ? "," : "");
             any = true;
             module_members(json, m);
+            deviations(json, m, false);
             if (imports && m->revision[0] == '\0') {
                 buf_str(json, ",\"revision\":\"\"");
             }

@@ -29,6 +29,7 @@
 #include "base/notify.h"
 #include "core/candidate.h"
 #include "core/job.h"
+#include "core/nacm.h"
 #include "core/system.h"
 #include "etcd/engine.h"
 #include "forward/forward.h"
@@ -54,8 +55,9 @@ enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000 };
 enum { AGAIN_AFTER_MS = 1000, AGAIN_LOOK_MS = 100 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
-static const struct service *const services[] = {&system_service, &job_service,   &forward_service,
-                                                 &admin_service,  &pools_service, NULL};
+static const struct service *const services[] = {
+    &system_service, &nacm_service,  &job_service, &forward_service,
+    &admin_service,  &pools_service, NULL};
 
 struct weftd {
     struct options options;

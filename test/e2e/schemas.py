@@ -18,6 +18,7 @@ YANG, TOY = os.path.join(TREE, "yang"), os.path.join(TREE, "test/toy")
 SHARED = os.environ.get("WEFT_SHARED", os.path.join(TREE, "../shared"))
 LIBYANG = "/usr/share/yang/modules/libyang"
 WITH_DEFAULTS = "/usr/share/yuma/modules/ietf/ietf-netconf-with-defaults@2011-06-01.yang"
+ACM = "/usr/share/yuma/modules/ietf/ietf-netconf-acm@2018-02-14.yang"
 REVISIONS = {"ietf-restconf": "2017-01-26", "ietf-yang-patch": "2017-02-22",
              "ietf-restconf-monitoring": "2017-01-26"}
 
@@ -66,7 +67,7 @@ def yanglint(tmp, text, kind="get", suffix=None, modules=()):
            *(["-e"] if modules else []), *modules, os.path.join(YANG, "weft-apm.yang"),
            os.path.join(YANG, "weft-system.yang"), os.path.join(YANG, "weft-admin.yang"), os.path.join(YANG, "weft-job.yang"),
            os.path.join(YANG, "weft-forward.yang"),
-           os.path.join(TOY, "weft-toy.yang"), ietf("ietf-restconf-monitoring"),
+           ACM, os.path.join(YANG, "weft-nacm.yang"), os.path.join(TOY, "weft-toy.yang"), ietf("ietf-restconf-monitoring"),
            f"{LIBYANG}/ietf-yang-library@2019-01-04.yang", f"{LIBYANG}/ietf-datastores@2018-02-14.yang", path]
     r = subprocess.run(cmd, capture_output=True, text=True)
     return r.returncode == 0 and "err" not in r.stderr.lower(), r.stderr + r.stdout

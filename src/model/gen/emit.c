@@ -286,6 +286,12 @@ static void emit_modules(struct gen *g, FILE *f) {
             }
         }
         fputs("NULL};\n", f);
+        fprintf(f, "static const char *const deviations_%zu[] = {", i);
+        LY_ARRAY_FOR(mods[i]->deviated_by, u) {
+            put_string(f, mods[i]->deviated_by[u]->name);
+            fputs(", ", f);
+        }
+        fputs("NULL};\n", f);
     }
     fputs("static const struct module_info modules[] = {\n", f);
     for (size_t i = 0; i < n; i++) {
@@ -297,8 +303,9 @@ static void emit_modules(struct gen *g, FILE *f) {
         put_string(f, mods[i]->ns);
         fputs(", ", f);
         put_string(f, mods[i]->prefix);
-        fprintf(f, ", features_%zu, sizeof features_%zu / sizeof *features_%zu - 1, %s, ", i, i, i,
-                mods[i]->implemented ? "true" : "false");
+        fprintf(f, ", features_%zu, sizeof features_%zu / sizeof *features_%zu - 1, ", i, i, i);
+        fprintf(f, "deviations_%zu, sizeof deviations_%zu / sizeof *deviations_%zu - 1, %s, ", i, i,
+                i, mods[i]->implemented ? "true" : "false");
         fprintf(f, "text_%zu},\n", i);
     }
     fputs("};\n\n", f);
@@ -427,6 +434,7 @@ static void emit_node(struct gen *g, FILE *f, const struct gen_node *gn) {
                  {"user_ordered", n->user_ordered},
                  {"secret", n->secret},
                  {"no_history", n->no_history},
+                 {"xpath", n->xpath},
                  {"index", n->index},
                  {"terminal", n->terminal},
                  {"ref_required", n->ref_required && gn->ref != NULL}};

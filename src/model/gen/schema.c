@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ctype.h>
 #include <inttypes.h>
+#include <libyang/plugins_types.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -168,6 +169,9 @@ static void set_type(struct gen *g, struct node *n, const struct lysc_type *t) {
         [LY_TYPE_BINARY] = BASE_BINARY,    [LY_TYPE_IDENT] = BASE_IDENTITY,
         [LY_TYPE_INST] = BASE_INSTANCE_ID, [LY_TYPE_UNION] = BASE_UNION};
     n->base = (size_t)t->basetype < sizeof plain / sizeof *plain ? plain[t->basetype] : BASE_STRING;
+    n->xpath = t->plugin != NULL && t->plugin->id != NULL &&
+               (strstr(t->plugin->id, "xpath1.0") != NULL ||
+                strstr(t->plugin->id, "node-instance-identifier") != NULL);
     struct node_enum *list = NULL;
     size_t count = 0;
     switch (t->basetype) {

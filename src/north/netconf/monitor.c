@@ -58,6 +58,9 @@ void nc_capabilities(bool json, struct buf *out) {
             for (size_t f = 0; f < m[i].n_features; f++) {
                 buf_printf(&b, "%s%s", f == 0 ? "&features=" : ",", m[i].features[f]);
             }
+            for (size_t d = 0; d < m[i].n_deviations; d++) {
+                buf_printf(&b, "%s%s", d == 0 ? "&deviations=" : ",", m[i].deviations[d]);
+            }
             add(json, &first, buf_cstr(&b), out);
             buf_free(&b);
         }

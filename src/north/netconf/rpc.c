@@ -9,22 +9,23 @@
 static const struct {
     const char *ns, *name;
     nc_op *fn;
+    const char *module; /* of the right to it; NULL: always allowed (RFC 8341 3.2.4) */
 } operations[] = {
-    {NS_NETCONF, "get", nc_op_get},
-    {NS_NETCONF, "get-config", nc_op_get_config},
-    {NS_NETCONF, "edit-config", nc_op_edit_config},
-    {NS_NETCONF, "copy-config", nc_op_copy_config},
-    {NS_NETCONF, "delete-config", nc_op_delete_config},
-    {NS_NETCONF, "validate", nc_op_validate},
-    {NS_NETCONF, "commit", nc_op_commit},
-    {NS_NETCONF, "cancel-commit", nc_op_cancel_commit},
-    {NS_NETCONF, "discard-changes", nc_op_discard},
-    {NS_NETCONF, "lock", nc_op_lock},
-    {NS_NETCONF, "unlock", nc_op_unlock},
-    {NS_NETCONF, "close-session", nc_op_close},
-    {NS_NETCONF, "kill-session", nc_op_kill},
-    {NS_MONITORING, "get-schema", nc_op_get_schema},
-    {NS_NOTIFICATION, "create-subscription", nc_op_subscribe},
+    {NS_NETCONF, "get", nc_op_get, "ietf-netconf"},
+    {NS_NETCONF, "get-config", nc_op_get_config, "ietf-netconf"},
+    {NS_NETCONF, "edit-config", nc_op_edit_config, "ietf-netconf"},
+    {NS_NETCONF, "copy-config", nc_op_copy_config, "ietf-netconf"},
+    {NS_NETCONF, "delete-config", nc_op_delete_config, "ietf-netconf"},
+    {NS_NETCONF, "validate", nc_op_validate, "ietf-netconf"},
+    {NS_NETCONF, "commit", nc_op_commit, "ietf-netconf"},
+    {NS_NETCONF, "cancel-commit", nc_op_cancel_commit, "ietf-netconf"},
+    {NS_NETCONF, "discard-changes", nc_op_discard, "ietf-netconf"},
+    {NS_NETCONF, "lock", nc_op_lock, "ietf-netconf"},
+    {NS_NETCONF, "unlock", nc_op_unlock, "ietf-netconf"},
+    {NS_NETCONF, "close-session", nc_op_close, NULL},
+    {NS_NETCONF, "kill-session", nc_op_kill, "ietf-netconf"},
+    {NS_MONITORING, "get-schema", nc_op_get_schema, "ietf-netconf-monitoring"},
+    {NS_NOTIFICATION, "create-subscription", nc_op_subscribe, "notifications"},
 };
 
 /* ---- the answer -------------------------------------------------------------------------------
@@ -272,10 +273,25 @@ static enum err_code call_rpc(struct nc_rpc *r, const struct node *rpc, bool *em
 /* ---- dispatch ---------------------------------------------------------------------------------
  */
 
+/* RFC 8341 3.4.1 */
+static enum err_code may(struct nc_rpc *r, const char *module, const char *name, struct err *e) {
+    if (module == NULL) {
+        return ERR_OK;
+    }
+    const char *path = arena_printf(r->a, "/%s:%s", module, name);
+    if (rights_allow_operation(r->snap, &r->s->who, path)) {
+        return ERR_OK;
+    }
+    rights_count_denied(RIGHT_EXEC);
+    return err_set(e, ERR_DENIED, NULL, "%s has no right to the operation %s", r->s->who.user,
+                   name);
+}
+
 static enum err_code operate(struct nc_rpc *r, bool *empty, struct err *e) {
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
         if (dom_is(r->op, operations[i].ns, operations[i].name)) {
             size_t before = r->head.len;
+            ERR_TRY(may(r, operations[i].module, operations[i].name, e));
             enum err_code rc = operations[i].fn(r, e);
             *empty = !r->started && r->head.len == before;
             return rc;
