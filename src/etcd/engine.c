@@ -115,7 +115,7 @@ static enum err_code acquire_locked(struct etcd_log *s, struct log_lease *lease,
         return err_set(e, ERR_UNAVAILABLE, NULL, "the log must be opened again: %s", s->reason);
     }
     ERR_TRY(et_renew(s, &session, &sent, e)); /* so that leading has its full time */
-    ERR_TRY(et_look(s, &was, e));
+    ERR_TRY(et_look(s, CALL_MS, &was, e));
     et_view_update(s, &was);
     /* What bears our name is ours: a former run of this node, whose copy we hold locked. */
     if (was.leader_mod != 0 && strcmp(was.leader, s->node) != 0) {
@@ -124,7 +124,7 @@ static enum err_code acquire_locked(struct etcd_log *s, struct log_lease *lease,
     ERR_TRY(take(s, &was, session, &mod, e));
     /* From here on nobody else appends. */
     struct looked now;
-    ERR_TRY(et_look(s, &now, e));
+    ERR_TRY(et_look(s, CALL_MS, &now, e));
     if (now.leader_mod != mod || memcmp(now.head.id, s->head.id, LOG_ID_LEN) != 0) {
         return err_set(e, ERR_LOCKED, NULL, "node %s leads",
                        now.leader[0] != '\0' ? now.leader : "(nobody)");
@@ -291,7 +291,7 @@ static enum outcome find_out(struct etcd_log *s, const struct mine *m, uint64_t 
     struct err e;
     bool known;
     do {
-        if (et_look(s, &l, &e) != ERR_OK) {
+        if (et_look(s, CALL_MS, &l, &e) != ERR_OK) {
             continue;
         }
         et_view_update(s, &l);
@@ -579,7 +579,7 @@ static enum err_code et_nodes(struct log *log, log_node_fn *each, void *arg, str
     key_of(s, to, "node0");
     q.key = etcd_bytes(from, skip);
     q.range_end = etcd_bytes(to, strlen(to));
-    ERR_TRY(et_look(s, &l, e));
+    ERR_TRY(et_look(s, CALL_MS, &l, e));
     ERR_TRY(etcd_range(s->etcd, &q, CALL_MS, &r, e));
     for (size_t i = 0; i < r->n_kvs; i++) {
         const Weft__Etcd__KeyValue *kv = r->kvs[i];

@@ -29,9 +29,9 @@
 #include "etcd/engine.h"
 
 enum {
-    SESSION_TTL_S = 5, /* of the lease under which a node is there, and leads */
-    LEADS_MS = 3000,   /* after the last renewal was sent, a leader stops by its own clock */
-    RENEW_MS = 1000,
+    SESSION_TTL_S = 4, /* of the lease under which a node is there, and leads */
+    LEADS_MS = 2400,   /* after the last renewal was sent, a leader stops by its own clock */
+    RENEW_MS = 800,    /* also what a leader gives etcd for one answer: a member may be silent */
     LOOK_MS = 100,    /* how often a follower asks where the head is */
     CALL_MS = 3000,   /* a look, over all members */
     APPEND_MS = 1500, /* one append; then nobody knows, and it is found out */
@@ -127,7 +127,7 @@ struct looked {
 };
 /* INDEX of e/INDEX; 0: that is not such a key. */
 uint64_t et_batch_index(const struct etcd_log *s, const ProtobufCBinaryData *key);
-enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e);
+enum err_code et_look(struct etcd_log *s, int64_t ms, struct looked *out, struct err *e);
 void et_view_update(struct etcd_log *s, const struct looked *l); /* not with view_lock held */
 /* Copies what is missing here up to h->index, and tells the watchers. */
 enum err_code et_catch_up(struct etcd_log *s, const struct head *h, struct err *e);

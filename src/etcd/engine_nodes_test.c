@@ -3,7 +3,6 @@
  * that was stopped, cut off or away may do. */
 #include <inttypes.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -422,6 +421,49 @@ static void test_a_copy_of_something_else(void **state) {
     close_node(&a);
 }
 
+/* Takes one of the databases of a's copy its write-ahead log and its first bytes. */
+static void damage(const char *suffix) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%d-a.db%s-wal", dir, stores, suffix);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/%d-a.db%s", dir, stores, suffix);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    for (int i = 0; i < 512; i++) {
+        fputc('x', f);
+    }
+    fclose(f);
+}
+
+/* What etcd has can be had again; what no copy is, or is a newer one's, is not ours to put away. */
+static void test_a_damaged_copy(void **state) {
+    static const char *const suffixes[] = {"", "-tables"};
+    for (int i = 0; i < 2; i++) {
+        struct node a = {.fence = 0};
+        char kept[300];
+        stores++;
+        open_node(&a, "a");
+        OK(lead(&a, &e_));
+        OK(append(&a, "k", "1", &e_));
+        if (i == 1) {
+            make_base(&a);
+        }
+        OK(append(&a, "k2", "2", &e_));
+        close_node(&a);
+        damage(suffixes[i]);
+        open_node(&a, "a");
+        expect(&a, "k=1@1 k2=2@2 ");
+        snprintf(kept, sizeof kept, "%s/%d-a.db.damaged%s", dir, stores, suffixes[i]);
+        assert_int_equal(access(kept, F_OK), i == 0 ? 0 : -1); /* tables come from the log */
+        lead_soon(&a);
+        OK(append(&a, "k3", "3", &e_));
+        close_node(&a);
+        open_node(&a, "a");
+        expect(&a, "k=1@1 k2=2@2 k3=3@3 ");
+        close_node(&a);
+    }
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup(name, set_up)
     log_engine_add(&log_etcd);
@@ -438,6 +480,7 @@ int main(void) {
         T(test_etcd_is_away),
         T(test_reopened_after_etcd_was_away),
         T(test_a_copy_of_something_else),
+        T(test_a_damaged_copy),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     testing_etcd_stop(&etcd);

@@ -51,7 +51,7 @@ void et_break(struct etcd_log *s, const char *why) {
     s->broken = true;
 }
 
-enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e) {
+enum err_code et_look(struct etcd_log *s, int64_t ms, struct looked *out, struct err *e) {
     struct et_txn b;
     Weft__Etcd__TxnResponse *r;
     char key[KEY_MAX];
@@ -62,7 +62,7 @@ enum err_code et_look(struct etcd_log *s, struct looked *out, struct err *e) {
     et_get_key(&b, true, key);
     key_of(s, key, "leader");
     et_get_key(&b, true, key);
-    enum err_code rc = etcd_txn(s->etcd, &b.q, true, CALL_MS, &r, e);
+    enum err_code rc = etcd_txn(s->etcd, &b.q, true, ms, &r, e);
     et_end(&b);
     ERR_TRY(rc);
     const Weft__Etcd__KeyValue *head = et_got(r, 0), *leader = et_got(r, 1);
@@ -283,8 +283,13 @@ static void session_over(struct etcd_log *s) {
 enum err_code et_renew(struct etcd_log *s, int64_t *session, int64_t *sent_ns, struct err *e) {
     pthread_mutex_lock(&s->session_lock);
     int64_t sent = et_now(), id = et_mine(s).session;
-    /* Twice before our time is over: each may arrive without that we hear of it, see below. */
-    enum err_code rc = id != 0 ? etcd_keep_alive(s->etcd, id, LEADS_MS / 2, e) : ERR_ABSENT;
+    if (id != 0 && sent - s->renewed_ns >= LEADS_MS * NS_PER_MS) {
+        /* What we send may still arrive, where only the answers are lost: then we would keep a
+         * right to lead that we don't know of, and nobody else could have it. */
+        session_over(s);
+        id = 0;
+    }
+    enum err_code rc = id != 0 ? etcd_keep_alive(s->etcd, id, RENEW_MS, e) : ERR_ABSENT;
     if (rc == ERR_ABSENT) {
         if (id != 0) {
             session_over(s);
@@ -295,10 +300,6 @@ enum err_code et_renew(struct etcd_log *s, int64_t *session, int64_t *sent_ns, s
     if (rc == ERR_OK) {
         renewed(s, id, sent);
         s->renewed_ns = sent;
-    } else if (et_now() - s->renewed_ns >= LEADS_MS * NS_PER_MS && et_mine(s).session != 0) {
-        /* What we send may still arrive, where only the answers are lost: then we would keep a
-         * right to lead that we don't know of, and nobody else could have it. */
-        session_over(s);
     }
     pthread_mutex_unlock(&s->session_lock);
     if (session != NULL) {
@@ -333,7 +334,7 @@ static void announce(struct etcd_log *s) {
     buf_free(&value);
 }
 
-/* Is our own time over? Others may not lead for 2 s yet. */
+/* Is our own time over? Others may not lead for 1.6 s yet. */
 static void mind_the_clock(struct etcd_log *s) {
     pthread_mutex_lock(&s->view_lock);
     bool over = s->view.leads && et_now() >= s->view.until_ns;
@@ -346,7 +347,7 @@ static void mind_the_clock(struct etcd_log *s) {
 static void look_around(struct etcd_log *s) {
     struct looked l;
     struct err e;
-    enum err_code rc = et_look(s, &l, &e);
+    enum err_code rc = et_look(s, et_mine(s).leads ? RENEW_MS : CALL_MS, &l, &e);
     if (rc != ERR_OK) {
         if (rc == ERR_UNAVAILABLE) {
             not_reached(s, &e);

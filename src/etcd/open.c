@@ -44,7 +44,7 @@ static enum err_code create(struct etcd_log *s, const struct head *h, const stru
 /* What etcd says; a store that is not there is made, unless it must exist. */
 static enum err_code find_store(struct etcd_log *s, const struct log_options *o, struct looked *l,
                                 struct err *e) {
-    enum err_code rc = et_look(s, l, e);
+    enum err_code rc = et_look(s, CALL_MS, l, e);
     if (rc != ERR_ABSENT || o->must_exist) {
         return rc;
     }
@@ -58,7 +58,7 @@ static enum err_code find_store(struct etcd_log *s, const struct log_options *o,
     bool made;
     rng_secure(h.id, sizeof h.id);
     ERR_TRY(create(s, &h, NULL, &made, e));
-    return et_look(s, l, e);
+    return et_look(s, CALL_MS, l, e);
 }
 
 /* ---- the copy ----------------------------------------------------------------------------------
@@ -109,28 +109,53 @@ static enum err_code entries_reach(struct etcd_log *s, uint64_t from, bool *yes,
     return ERR_OK;
 }
 
-static void remove_copy(struct etcd_log *s) {
+/* Its files; `aside`: kept as REPLICA.damaged, in the place of what was kept before. */
+static void remove_copy(struct etcd_log *s, bool aside) {
     static const char *const suffixes[] = {"-wal",        "-shm",    "-tables-wal",
                                            "-tables-shm", "-tables", ""};
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
         char *name = mem_printf("%s%s", s->replica, suffixes[i]);
-        unlink(name);
+        char *kept = mem_printf("%s.damaged%s", s->replica, suffixes[i]);
+        if (aside) {
+            unlink(kept);
+        }
+        if (!aside || (rename(name, kept) != 0 && errno != ENOENT)) {
+            unlink(name);
+        }
         mem_free(name);
+        mem_free(kept);
     }
+}
+
+/* The copy that is there. Appends don't sync it, so after a power failure its parts may not fit
+ * together, its tables being ahead of its log or behind what was trimmed; that, and damage, is no
+ * loss as long as etcd has the store. `*made_anew`: it was of no use, there is none now. */
+static enum err_code open_old_copy(struct etcd_log *s, const struct log_options *o, bool *made_anew,
+                                   struct err *e) {
+    enum err_code rc = open_copy(s, o, NULL, e);
+    *made_anew = rc == ERR_MALFORMED || rc == ERR_INVALID; /* INVALID: no database at all */
+    if (*made_anew) {
+        L_WARN("%s: %s. etcd has the store: the copy is kept as %s.damaged, and made anew",
+               e->path[0] != '\0' ? e->path : s->replica, e->text, s->replica);
+        remove_copy(s, true);
+        rc = ERR_OK;
+    }
+    return rc;
 }
 
 /* Opens the copy that belongs to the store, made from the base where that is needed. */
 static enum err_code bring_copy(struct etcd_log *s, const struct log_options *o,
                                 const struct head *h, struct err *e) {
-    bool reach = true;
+    bool reach = true, anew = access(s->replica, F_OK) != 0;
     ERR_TRY(base_known(s, e));
-    if (access(s->replica, F_OK) != 0) {
+    if (!anew) {
+        ERR_TRY(open_old_copy(s, o, &anew, e));
+    }
+    if (anew) {
         if (s->base_index > 0) {
             ERR_TRY(base_adopt(s, h->id, e));
         }
         ERR_TRY(open_copy(s, o, h->id, e));
-    } else {
-        ERR_TRY(open_copy(s, o, NULL, e));
     }
     ERR_TRY(match_copy(s, h, e));
     if (log_head(s->rep) < h->index) {
@@ -139,7 +164,7 @@ static enum err_code bring_copy(struct etcd_log *s, const struct log_options *o,
     if (!reach && s->base_index > log_head(s->rep)) { /* it was away for too long */
         log_close(s->rep);
         s->rep = NULL;
-        remove_copy(s);
+        remove_copy(s, false);
         ERR_TRY(base_adopt(s, h->id, e));
         ERR_TRY(open_copy(s, o, NULL, e));
     }
@@ -282,7 +307,7 @@ static enum err_code reopen_locked(struct etcd_log *s, struct err *e) {
     if (st.needs_reopen) {
         ERR_TRY(log_reopen(s->rep, e));
     }
-    ERR_TRY(et_look(s, &l, e));
+    ERR_TRY(et_look(s, CALL_MS, &l, e));
     et_view_update(s, &l);
     ERR_TRY(match_copy(s, &l.head, e));
     bool was = s->broken;
@@ -311,7 +336,7 @@ enum err_code etcd_log_reopen(struct log *log, struct err *err) {
 
 static enum err_code restore_here(struct etcd_log *s, const char *path, struct err *e) {
     struct looked l;
-    enum err_code rc = et_look(s, &l, e);
+    enum err_code rc = et_look(s, CALL_MS, &l, e);
     if (rc == ERR_OK) {
         return err_set(e, ERR_EXISTS, NULL, "there is a store %s in etcd already", s->prefix);
     }
@@ -354,7 +379,7 @@ enum err_code etcd_log_restore(const char *path, const char *rest, struct err *e
         if (rc != ERR_OK && !had) {
             log_close(s->rep);
             s->rep = NULL;
-            remove_copy(s);
+            remove_copy(s, false);
         }
     }
     free_log(s);
