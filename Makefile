@@ -72,7 +72,8 @@ clean:
 # for the namespaces), over the ordinary file system and again over the one that loses what was not synced.
 soak: all
 	SIM_SEEDS=$${SEEDS:-1000} $(BUILD)/test/sim/cluster_test
-	WEFT_BUILD=$(BUILD) WEFT_CLUSTER_ROUNDS=$${ROUNDS:-300} $(PYTHON) -m pytest -q -s -p no:cacheprovider test/e2e/test_cluster.py
+	WEFT_BUILD=$(BUILD) WEFT_CLUSTER_ROUNDS=$${ROUNDS:-300} $(PYTHON) -m pytest -q -s -p no:cacheprovider \
+		test/e2e/test_cluster.py test/e2e/test_cluster_load.py
 	for power in never always; do \
 		WEFT_BUILD=$(BUILD) $(PYTHON) -u test/crash/weftd_crash.py --rounds $${ROUNDS:-300} --power $$power && \
 		WEFT_BUILD=$(BUILD) WEFT_CRASH_ROUNDS=$${ROUNDS:-300} WEFT_CRASH_POWER=$$power $(PYTHON) -m pytest \

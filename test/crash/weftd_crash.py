@@ -17,6 +17,7 @@ synced. --expect-loss turns the verdict round: for the build without syncs. The 
 moments and choices, not what the threads make of them.
 """
 import argparse
+import bisect
 import ipaddress
 import os
 import random
@@ -56,17 +57,26 @@ class Registry:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.held = {}
+        self.held = {}    # network -> who has it
+        self.starts = []  # of these networks, in order; none overlaps another
+        self.at = {}      # start -> network
 
     def take(self, net, who):
+        first, last = int(net.network_address), int(net.broadcast_address)
         with self.lock:
-            for other, owner in self.held.items():
-                must(not net.overlaps(other), f"{net} is given to {who} while {owner} has {other}")
+            i = bisect.bisect_right(self.starts, last)
+            other = self.at[self.starts[i - 1]] if i > 0 else None  # the last one that begins before our end
+            must(other is None or int(other.broadcast_address) < first,
+                 f"{net} is given to {who} while {self.held.get(other)} has {other}")
+            self.starts.insert(i, first)
+            self.at[first] = net
             self.held[net] = who
 
     def drop(self, net):
+        first = int(net.network_address)
         with self.lock:
-            del self.held[net]
+            del self.held[net], self.at[first]
+            self.starts.pop(bisect.bisect_left(self.starts, first))
 
 
 class Load:
@@ -489,4 +499,5 @@ def main():
     os._exit(0 if ok else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

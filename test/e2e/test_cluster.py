@@ -69,6 +69,8 @@ class Link:
         except OSError:
             near.close()
             return
+        for s in (near, far):
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sel.register(near, selectors.EVENT_READ, (far, "up"))
         self.sel.register(far, selectors.EVENT_READ, (near, "down"))
 
@@ -140,7 +142,7 @@ class Answer:
 class Node:
     """One weftd of three, asked at its local socket."""
 
-    def __init__(self, name, folder, members, first=None):
+    def __init__(self, name, folder, members, first=None, options=()):
         """`first`: the node whose authority and key for secrets this one has as well."""
         self.name = name
         self.dir = os.path.join(folder, f"node-{name}")
@@ -152,6 +154,7 @@ class Node:
         self.links = [Link(m.port) for m in members]
         self.unix = os.path.join(self.dir, "weft.sock")
         self.ports = os.path.join(self.dir, "ports")
+        self.options = list(options)
         self.p = None
         self.start()
 
@@ -165,7 +168,7 @@ class Node:
             self.p = subprocess.Popen(
                 [binary("src", "weftd", "weftd"), "--data", self.dir, "--listen", "none",
                  "--listen-apmi", "127.0.0.1:0", "--port-file", self.ports, "--node", self.name,
-                 "--store", f"{store}/test?replica={self.dir}/replica.db"],
+                 "--store", f"{store}/test?replica={self.dir}/replica.db", *self.options],
                 stdout=log, stderr=log, env=env)
 
     def wait_till_it_serves(self):
@@ -234,14 +237,16 @@ def until(what, seconds=60, every=0.05):
 
 
 class Cluster:
-    def __init__(self, folder):
+    def __init__(self, folder, options=None):
+        """`options`: node's name -> more options of its weftd."""
+        options = options or {}
         ports = free_ports(6)
         initial = ",".join(f"{n}=http://127.0.0.1:{ports[3 + i]}" for i, n in enumerate(NAMES))
         self.members = [Member(n, folder, ports[i], ports[3 + i], initial)
                         for i, n in enumerate(NAMES)]
-        self.nodes = [Node(NAMES[0], folder, self.members)]
+        self.nodes = [Node(NAMES[0], folder, self.members, None, options.get(NAMES[0], ()))]
         self.nodes[0].wait_till_it_serves()
-        self.nodes += [Node(n, folder, self.members, self.nodes[0]) for n in NAMES[1:]]
+        self.nodes += [Node(n, folder, self.members, self.nodes[0], options.get(n, ())) for n in NAMES[1:]]
         self.written = {}  # name -> "done", "refused", "doubt"
         self.number = 0
 
