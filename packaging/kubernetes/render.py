@@ -3,7 +3,7 @@
 """Writes the manifests of Weft on Kubernetes to standard output, for `kubectl apply -f -`.
 
   render.py --image IMAGE --hostname NAME[,NAME...] [--namespace weft] [--storage 10Gi] [--storage-class NAME]
-            [--etcd https://a:2379,https://b:2379,https://c:2379 [--replicas 3]]
+            [--etcd https://a:2379,https://b:2379,https://c:2379 [--replicas 3]] [--workers LABEL] [--initial-config FILE]
 
 Without --etcd: one controller with its store on a claim. With it: the cluster form, nodes on different machines,
 the store in etcd. Keys are not in here: README and docs/install.md say how the secrets are made.
@@ -36,6 +36,8 @@ def configuration(o):
         members = ",".join(m.split("://")[-1].rstrip("/") for m in o.etcd.split(","))
         lines.append(f"store etcd:https://{members}/weft?replica=/var/lib/weft/replica.db"
                      "&cacert=/etc/weft-etcd/ca.crt&cert=/etc/weft-etcd/tls.crt&key=/etc/weft-etcd/tls.key")
+    if o.initial_config:
+        lines.append("initial-config /etc/weft/initial.conf")
     return "\n".join(lines) + "\n"
 
 
@@ -84,6 +86,14 @@ def pod(o):
     spec = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 30,
+        "restartPolicy": "Always",
+        # What runs on a machine that is lost is needed elsewhere soon.
+        "tolerations": [{"key": "node.kubernetes.io/" + key, "operator": "Exists", "effect": "NoExecute",
+                         "tolerationSeconds": 30} for key in ("not-ready", "unreachable")],
+        # The control plane keeps the cluster, workers run pods.
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "node-role.kubernetes.io/" + key, "operator": "DoesNotExist"}
+                                  for key in ("control-plane", "master")]}]}}},
         # Port 830 is for everybody inside the pod, so that no capability is needed.
         "securityContext": {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
                             "seccompProfile": {"type": "RuntimeDefault"},
@@ -94,8 +104,11 @@ def pod(o):
         volumes += [{"name": "etcd", "secret": {"secretName": "weft-etcd", "defaultMode": 0o440}},
                     {"name": "keys", "secret": {"secretName": "weft-keys", "defaultMode": 0o440}}]
         spec["initContainers"] = [prepare(o)]
-        spec["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-            {"labelSelector": {"matchLabels": labels()}, "topologyKey": "kubernetes.io/hostname"}]}}
+        spec["affinity"]["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"labelSelector": {"matchLabels": labels()}, "topologyKey": "kubernetes.io/hostname"}]}
+    if o.workers:
+        key, _, value = o.workers.partition("=")
+        spec["nodeSelector"] = {key: value}
     spec["volumes"] = volumes
     return {"metadata": {"labels": labels()}, "spec": spec}
 
@@ -105,7 +118,11 @@ def manifests(o):
     if o.storage_class:
         claim["storageClassName"] = o.storage_class
     yield thing("v1", "Namespace", o.namespace, o)
-    yield thing("v1", "ConfigMap", "weft", o, data={"weftd.conf": configuration(o)})
+    files = {"weftd.conf": configuration(o)}
+    if o.initial_config:
+        with open(o.initial_config, encoding="utf-8") as f:
+            files["initial.conf"] = f.read()
+    yield thing("v1", "ConfigMap", "weft", o, data=files)
     # Clients and gateways come from outside; which node they come to is all the same.
     yield service(o, "weft", {"type": "LoadBalancer", "externalTrafficPolicy": "Local"})
     # The nodes' own names, also before they are ready.
@@ -128,6 +145,8 @@ def main():
     p.add_argument("--storage-class")
     p.add_argument("--etcd", help="the members' client URLs, commas between")
     p.add_argument("--replicas", type=int, default=3)
+    p.add_argument("--workers", help="only on machines with this label, KEY=VALUE")
+    p.add_argument("--initial-config", help="what a new store begins with, as save-config writes it")
     o = p.parse_args()
     if o.etcd and any(not m.startswith("https://") for m in o.etcd.split(",")):
         p.error("etcd's members are spoken to over TLS: write https://HOST:PORT")

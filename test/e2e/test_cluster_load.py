@@ -227,7 +227,7 @@ def test_the_registry_sees_what_is_given_twice():
     registry.take(net("10.0.0.0/23"), "b")
 
 
-# proves: APM-120 APM-121 APM-122 APM-124
+# proves: A5 APM-120 APM-121 APM-122 APM-124
 def test_alarms_go_on_whatever_fails(cluster, tmp_path):
     seed = int(os.environ.get("WEFT_CLUSTER_SEED", "3"))
     rate = int(os.environ.get("WEFT_CLUSTER_ALARMS", "500"))

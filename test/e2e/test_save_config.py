@@ -35,7 +35,7 @@ def _login(d, user, password):
     return r.status
 
 
-# proves: APM-141
+# proves: APM-141 APM-162
 def test_save_and_load(weftd):
     out = weftd.cli("request system save-config weft.conf")
     path = os.path.join(weftd.data, "config", "weft.conf")

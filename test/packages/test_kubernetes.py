@@ -116,6 +116,35 @@ def test_the_cluster_form():
     assert "store " not in single[("ConfigMap", "weft")]["data"]["weftd.conf"]
 
 
+# proves: APM-131
+def test_what_fails_is_started_again(things):
+    """By the kubelet where it was, and elsewhere half a minute after its machine was lost."""
+    assert things[("StatefulSet", "weft")]["spec"]["replicas"] >= 1
+    pod = things[("StatefulSet", "weft")]["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Always"
+    assert pod["containers"][0]["livenessProbe"]["failureThreshold"] > 1
+    waits = {t["key"]: t["tolerationSeconds"] for t in pod["tolerations"]}
+    assert waits == {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
+
+
+# proves: APM-132
+def test_workers_run_it(things):
+    rules = things[("StatefulSet", "weft")]["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (term,) = rules["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert {(e["key"], e["operator"]) for e in term["matchExpressions"]} == {
+        ("node-role.kubernetes.io/control-plane", "DoesNotExist"), ("node-role.kubernetes.io/master", "DoesNotExist")}
+    chosen = render("--workers", "rack=7")[("StatefulSet", "weft")]
+    assert chosen["spec"]["template"]["spec"]["nodeSelector"] == {"rack": "7"}
+    assert wrong(chosen, "V1StatefulSet", "s") == []
+
+
+def test_an_initial_configuration(tmp_path):
+    (tmp_path / "c").write_text("system {\n}\n")
+    data = render("--initial-config", str(tmp_path / "c"))[("ConfigMap", "weft")]["data"]
+    assert data["initial.conf"] == "system {\n}\n" and "\ninitial-config /etc/weft/initial.conf\n" in data["weftd.conf"]
+    assert "initial.conf" not in render()[("ConfigMap", "weft")]["data"]
+
+
 def test_clear_text_to_etcd_is_refused():
     r = subprocess.run(["/usr/bin/python3", RENDER, "--image", "i", "--hostname", "h", "--etcd", "http://a:2379"],
                        capture_output=True, text=True, check=False)

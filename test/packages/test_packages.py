@@ -98,6 +98,7 @@ def test_units_are_sandboxed(packages, tmp_path):
         assert level <= EXPOSURE, out
 
 
+# proves: APM-162
 def test_a_running_service_and_no_failed_unit(machine):
     assert machine.failed() == machine.failed_before == ""
     assert machine.run("systemctl", "is-active", "weftd.service").strip() == "active"
@@ -115,6 +116,7 @@ def test_no_default_password(machine):
     assert stat.S_IMODE(os.stat(machine.path("/var/lib/weft")).st_mode) == 0o700
 
 
+# proves: APM-162
 def test_command_line_and_completion(machine):
     assert machine.run("weft", "show", "version").startswith("Weft ")
     assert machine.run("runuser", "-u", "nobody", "--", "weft", "--version").startswith("weft ")

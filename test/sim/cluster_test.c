@@ -428,6 +428,7 @@ static unsigned number(const char *name, unsigned otherwise) {
     return s ? (unsigned)strtoul(s, NULL, 0) : otherwise;
 }
 
+/* proves: APM-117 */
 static void nodes_that_fail(void **state) {
     unsigned seeds = number("SIM_SEEDS", 12), seen[4] = {0}, faults[8] = {0}, leaders = 0;
     uint64_t first = number("SIM_SEED", 20261127);
