@@ -600,6 +600,36 @@ static enum err_code et_nodes(struct log *log, log_node_fn *each, void *arg, str
     return ERR_OK;
 }
 
+/* Everything below the store's name, if we still lead. */
+static enum err_code et_remove(struct log *log, uint64_t fence, struct err *e) {
+    struct etcd_log *s = log_of(log);
+    struct mine m = et_mine(s);
+    if (!m.leads || m.fence != fence) {
+        return stale(s, fence, e);
+    }
+    struct et_txn b;
+    Weft__Etcd__TxnResponse *r;
+    char key[KEY_MAX], end[KEY_MAX];
+    pthread_mutex_lock(&s->lock); /* no append is under way */
+    et_lost_lease(s);
+    key_of(s, key, "leader");
+    et_begin(&b);
+    et_if_mod(&b, key, m.leader_mod);
+    int n = key_of(s, key, "%s", "");
+    memcpy(end, key, (size_t)n + 1);
+    end[n - 1]++; /* behind the slash that all its keys begin with */
+    et_del_range(&b, key, end);
+    enum err_code rc = etcd_txn(s->etcd, &b.q, false, CALL_MS, &r, e);
+    et_end(&b);
+    if (rc == ERR_OK) {
+        rc = r->succeeded ? ERR_OK : stale(s, fence, e);
+        weft__etcd__txn_response__free_unpacked(r, NULL);
+        et_break(s, "the store was taken away");
+    }
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
 const struct log_engine log_etcd = {
     .scheme = "etcd",
     .open = etcd_log_open,
@@ -625,4 +655,5 @@ const struct log_engine log_etcd = {
     .turn = et_turn,
     .announce = et_announce,
     .nodes = et_nodes,
+    .remove = et_remove,
 };

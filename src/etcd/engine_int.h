@@ -105,6 +105,7 @@ void et_end(struct et_txn *b);
 void et_if_mod(struct et_txn *b, const char *key, int64_t mod); /* 0: it must not exist */
 void et_put_key(struct et_txn *b, const char *key, const void *value, size_t n, int64_t lease);
 void et_del_key(struct et_txn *b, const char *key);
+void et_del_range(struct et_txn *b, const char *from, const char *to);
 void et_get_key(struct et_txn *b, bool on_success, const char *key);
 /* The only pair of the n-th answer, a range of one key; NULL: there is none. */
 const Weft__Etcd__KeyValue *et_got(const Weft__Etcd__TxnResponse *r, size_t n);

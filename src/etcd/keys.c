@@ -88,11 +88,18 @@ void et_put_key(struct et_txn *b, const char *key, const void *value, size_t n, 
 }
 
 void et_del_key(struct et_txn *b, const char *key) {
+    et_del_range(b, key, NULL);
+}
+
+void et_del_range(struct et_txn *b, const char *from, const char *to) {
     Weft__Etcd__RequestOp *op = arena_alloc(b->arena, sizeof *op);
     Weft__Etcd__DeleteRangeRequest *d = arena_alloc(b->arena, sizeof *d);
     weft__etcd__request_op__init(op);
     weft__etcd__delete_range_request__init(d);
-    d->key = key_bytes(b, key);
+    d->key = key_bytes(b, from);
+    if (to != NULL) {
+        d->range_end = key_bytes(b, to);
+    }
     op->request_case = WEFT__ETCD__REQUEST_OP__REQUEST_DELETE_RANGE;
     op->delete_range = d;
     b->success[b->q.n_success++] = op;

@@ -184,6 +184,12 @@ enum err_code log_nodes(struct log *log, log_node_fn *each, void *arg, struct er
     return log->engine->nodes != NULL ? log->engine->nodes(log, each, arg, err) : ERR_OK;
 }
 
+enum err_code log_remove(struct log *log, uint64_t fence, struct err *err) {
+    return log->engine->remove != NULL
+               ? log->engine->remove(log, fence, err)
+               : err_set(err, ERR_UNSUPPORTED, NULL, "this store is files: move them aside");
+}
+
 static enum err_code check_op(const struct log_op *op, struct err *err) {
     if (op->space != LOG_CONFIG && op->space != LOG_STATE) {
         return err_set(err, ERR_INVALID, NULL, "there is no space %u", op->space);

@@ -235,6 +235,11 @@ enum err_code log_backup(struct log *log, const char *path, uint64_t *at, struct
  */
 enum err_code log_restore(const char *path, const char *url, struct err *err);
 
+/* Takes the whole store away from all nodes, in one step and only while the lease with this fence
+ * is held; the log is then of no use but to be closed, and log_restore can make another one in its
+ * place. ERR_UNSUPPORTED: the store is files, which are moved aside instead. */
+enum err_code log_remove(struct log *log, uint64_t fence, struct err *err);
+
 /* Checks everything there is to check: storage integrity, checksums, contiguous indices, the chain
  * of config entries, folded tables against the log where it reaches back. Calls `finding` with one
  * sentence for each fault (at most LOG_FINDINGS_MAX). ERR_OK: the check ran; *findings is their

@@ -200,7 +200,14 @@ enum err_code first_start_files(const char *data, const char *hostnames, struct 
     bool made;
     ERR_TRY(first_start_renew(f, hostnames, &made, e));
     if (!made) {
+        struct err ignore;
+        bool ours = true;
         each_name(hostnames, warn_without, f->server_cert, NULL);
+        if (pki_issued_by(f->server_cert, f->ca_cert, &ours, &ignore) == ERR_OK && !ours) {
+            L_INFO("%s is of another authority than %s: that one is what clients and gateways "
+                   "have to trust. If that is not meant, remove it, and one of ours is made",
+                   f->server_cert, f->ca_cert);
+        }
     }
     return ERR_OK;
 }

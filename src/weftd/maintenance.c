@@ -5,6 +5,9 @@
  *   weftd restore FILE ...        makes the store from a backup (controller stopped)
  *   weftd migrate FROM TO ...     makes a store of another engine from one (controllers stopped)
  *
+ * Which store it is says --store, or the daemon's own configuration file. What root starts becomes
+ * the data folder's owner first, so that what it makes is the daemon's.
+ *
  * A restored store takes the place of one that is there only after that one was moved aside, so a
  * mistake can be taken back.
  */
@@ -12,7 +15,9 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +37,14 @@
 #include "log/log.h"
 #include "net/pki.h"
 #include "pools/pools.h"
+#include "weftd/options.h"
 
-enum { CERTIFICATE_DAYS = 825 };
+enum { CERTIFICATE_DAYS = 825, MOVING_S = 5 };
 
 struct args {
-    const char *data;
+    const char *data, *store, *config; /* store: a URL; NULL: in the data folder */
+    const char *node;                  /* this one's name; NULL: the machine's */
+    struct options options;            /* that the configuration file gave */
     int days;
     bool server, user, force;
     const char *words[4];
@@ -55,14 +63,19 @@ static int usage(const char *text) {
 
 static bool parse(int argc, char **argv, struct args *a) {
     static const struct option names[] = {
-        {"data", required_argument, NULL, 'd'}, {"days", required_argument, NULL, 'n'},
-        {"server", no_argument, NULL, 's'},     {"user", no_argument, NULL, 'u'},
-        {"force", no_argument, NULL, 'f'},      {NULL, 0, NULL, 0}};
-    *a = (struct args){.data = "/var/lib/weft", .days = CERTIFICATE_DAYS};
+        {"data", required_argument, NULL, 'd'},  {"days", required_argument, NULL, 'n'},
+        {"store", required_argument, NULL, 'S'}, {"config", required_argument, NULL, 'c'},
+        {"server", no_argument, NULL, 's'},      {"user", no_argument, NULL, 'u'},
+        {"force", no_argument, NULL, 'f'},       {NULL, 0, NULL, 0}};
+    *a = (struct args){.days = CERTIFICATE_DAYS};
     int opt;
-    while ((opt = getopt_long(argc, argv, "d:", names, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, "d:c:", names, NULL)) != -1) {
         if (opt == 'd') {
             a->data = optarg;
+        } else if (opt == 'S') {
+            a->store = optarg;
+        } else if (opt == 'c') {
+            a->config = optarg;
         } else if (opt == 'n') {
             char *end;
             a->days = (int)strtol(optarg, &end, 10);
@@ -87,6 +100,40 @@ static bool parse(int argc, char **argv, struct args *a) {
         a->words[a->n_words++] = argv[i];
     }
     return true;
+}
+
+/* What was not given stands in the daemon's configuration: where that is the installed one, which
+ * is looked into when nothing else says which store is meant. */
+static void configured(struct args *a) {
+    static const char installed[] = "/etc/weft/weftd.conf";
+    if (a->config == NULL && a->data == NULL && a->store == NULL && access(installed, R_OK) == 0) {
+        a->config = installed;
+    }
+    if (a->config != NULL) {
+        char *argv[] = {"weftd", "--config", (char *)(uintptr_t)a->config, NULL};
+        optind = 1;
+        options_parse(3, argv, &a->options);
+        /* A store that is not said lies in the data folder, wherever that is. */
+        bool elsewhere = a->data != NULL && strncmp(a->options.store, "sqlite:", 7) == 0;
+        a->store = a->store != NULL || elsewhere ? a->store : a->options.store;
+        a->data = a->data != NULL ? a->data : a->options.data;
+        a->node = a->options.node;
+    }
+    a->data = a->data != NULL ? a->data : "/var/lib/weft";
+}
+
+/* Root becomes who owns the data folder. */
+static enum err_code become_owner(const char *data, struct err *e) {
+    struct stat st;
+    if (geteuid() != 0 || stat(data, &st) != 0 || st.st_uid == 0) {
+        return ERR_OK;
+    }
+    const struct passwd *pw = getpwuid(st.st_uid);
+    if ((pw != NULL ? initgroups(pw->pw_name, st.st_gid) : setgroups(0, NULL)) != 0 ||
+        setgid(st.st_gid) != 0 || setuid(st.st_uid) != 0) {
+        return err_errno(e, errno, data, "can't become the folder's owner");
+    }
+    return ERR_OK;
 }
 
 static enum err_code copy_file(const char *from, const char *to, struct err *e) {
@@ -153,7 +200,15 @@ static void show_finding(const char *where, const char *text, void *arg) {
 }
 
 static void store_url(const struct args *a, char *out, size_t size) {
-    snprintf(out, size, "sqlite:%s/weft.db", a->data);
+    if (a->store != NULL) {
+        snprintf(out, size, "%s", a->store);
+    } else {
+        snprintf(out, size, "sqlite:%s/weft.db", a->data);
+    }
+}
+
+static bool is_file(const char *url) {
+    return strncmp(url, "sqlite:", 7) == 0;
 }
 
 /* Also opens everything as the controller would, so that records no service can read are found. */
@@ -176,23 +231,67 @@ static enum err_code open_whole(const char *data, const char *url, struct err *e
     return rc;
 }
 
+static const char *const store_files[] = {
+    "", "-wal", "-shm", "-tables", "-tables-wal", "-tables-shm", "-lock"};
+enum { STORE_FILES = sizeof store_files / sizeof store_files[0] };
+
+static void remove_store(const char *name) {
+    for (size_t i = 0; i < STORE_FILES; i++) {
+        char path[1400];
+        snprintf(path, sizeof path, "%s%s", name, store_files[i]);
+        unlink(path);
+    }
+}
+
+/* A backup as the controller would open it, in a store of its own that goes again. */
+static enum err_code try_backup(const struct args *a, const char *file, struct err *e) {
+    char tried[1300], url[1400];
+    snprintf(tried, sizeof tried, "%s/restore-%ld.db", a->data, (long)getpid());
+    snprintf(url, sizeof url, "sqlite:%s", tried);
+    enum err_code rc = log_restore(file, url, e);
+    if (rc != ERR_OK && strncmp(e->path, tried, strlen(tried)) == 0) {
+        snprintf(e->path, sizeof e->path, "%s", file); /* not our working copy's name */
+    }
+    if (rc == ERR_OK) {
+        rc = open_whole(a->data, url, e);
+    }
+    remove_store(tried);
+    return rc;
+}
+
+/* Of a store with several nodes a copy is opened: opening it itself might lead. */
+static enum err_code open_copy_whole(const struct args *a, struct log *log, struct err *e) {
+    char file[1300];
+    snprintf(file, sizeof file, "%s/check-%ld", a->data, (long)getpid());
+    enum err_code rc = log_backup(log, file, NULL, e);
+    if (rc == ERR_OK) {
+        rc = try_backup(a, file, e);
+    }
+    unlink(file);
+    return rc;
+}
+
 static int check(const struct args *a) {
     struct err e;
     struct log *log;
-    struct log_options o = {.must_exist = true};
+    struct log_options o = {.must_exist = true, .node = a->node};
     char url[1200];
     size_t n = 0;
     store_url(a, url, sizeof url);
     if (a->n_words != 0) {
-        return usage("check [--data DIR]");
+        return usage("check [--data DIR] [--store URL] [--config FILE]");
     }
+    umask(077);
     if (log_open(url, &o, &log, &e) != ERR_OK) {
         return complain(&e);
     }
     uint64_t head = log_head(log);
     enum err_code rc = log_check(log, show_finding, NULL, &n, &e);
+    if (rc == ERR_OK && n == 0 && !is_file(url)) {
+        rc = open_copy_whole(a, log, &e);
+    }
     log_close(log);
-    if (rc == ERR_OK && n == 0) {
+    if (rc == ERR_OK && n == 0 && is_file(url)) {
         rc = open_whole(a->data, url, &e);
     }
     if (rc != ERR_OK) {
@@ -202,10 +301,6 @@ static int check(const struct args *a) {
            url, head);
     return n == 0 ? 0 : 1;
 }
-
-static const char *const store_files[] = {
-    "", "-wal", "-shm", "-tables", "-tables-wal", "-tables-shm", "-lock"};
-enum { STORE_FILES = sizeof store_files / sizeof store_files[0] };
 
 /* Renames FROM, FROM-wal ... to TO, TO-wal ...; files that are not there are left out. */
 static enum err_code rename_store(const char *from, const char *to, struct err *e) {
@@ -232,25 +327,17 @@ enum err_code maintenance_interrupted(const char *store, struct err *e) {
                          "a restore was interrupted before it put a store here: restore again");
 }
 
-static void remove_store(const char *name) {
-    for (size_t i = 0; i < STORE_FILES; i++) {
-        char path[1400];
-        snprintf(path, sizeof path, "%s%s", name, store_files[i]);
-        unlink(path);
-    }
-}
-
 /* The backup becomes a store under another name first and is opened as the controller would; only
  * when that went well does it take the place of the one that is there. */
-static enum err_code restore_checked(const struct args *a, const char *store, const char *aside,
-                                     struct err *e) {
+static enum err_code restore_checked(const struct args *a, const char *file, const char *store,
+                                     const char *aside, struct err *e) {
     char fresh[1300], url[1400];
     snprintf(fresh, sizeof fresh, "%s.restoring", store);
     snprintf(url, sizeof url, "sqlite:%s", fresh);
     remove_store(fresh);
-    enum err_code rc = log_restore(a->words[0], url, e);
+    enum err_code rc = log_restore(file, url, e);
     if (rc != ERR_OK && strncmp(e->path, fresh, strlen(fresh)) == 0) {
-        snprintf(e->path, sizeof e->path, "%s", a->words[0]); /* not our working copy's name */
+        snprintf(e->path, sizeof e->path, "%s", file); /* not our working copy's name */
     }
     if (rc == ERR_OK) {
         rc = open_whole(a->data, url, e);
@@ -270,16 +357,21 @@ static enum err_code restore_checked(const struct args *a, const char *store, co
     return rc;
 }
 
-static int restore(const struct args *a) {
+/* The backup's name as in `request system backup`: without a slash it lies in the data folder. */
+static enum err_code backup_file(const struct args *a, char *out, size_t size, struct err *e) {
+    snprintf(out, size, "%s", a->words[0]);
+    if (strchr(out, '/') == NULL && access(out, F_OK) != 0) {
+        snprintf(out, size, "%s/backup/%s", a->data, a->words[0]);
+    }
+    return access(out, R_OK) == 0 ? ERR_OK : err_errno(e, errno, out, "can't be read");
+}
+
+static int restore_file(const struct args *a, const char *url, const char *file) {
     struct err e;
     struct log *log;
     struct log_options o = {.must_exist = true};
-    char url[1200], store[1200], aside[1300];
-    if (a->n_words != 1) {
-        return usage("restore FILE [--data DIR]");
-    }
-    store_url(a, url, sizeof url);
-    snprintf(store, sizeof store, "%s/weft.db", a->data);
+    char aside[1300];
+    const char *store = url + strlen("sqlite:");
     snprintf(aside, sizeof aside, "%s.before-restore-%lld", store, (long long)time(NULL));
     /* A running controller holds the store open: this fails then, before anything is touched. */
     enum err_code rc = log_open(url, &o, &log, &e);
@@ -288,13 +380,7 @@ static int restore(const struct args *a) {
     } else if (rc == ERR_LOCKED) {
         return complain(&e);
     }
-    if (access(a->words[0], R_OK) != 0) {
-        err_errno(&e, errno, a->words[0], "can't be read");
-        return complain(&e);
-    }
-    umask(077);
-    if (file_make_folder(a->data, 0700, &e) != ERR_OK ||
-        restore_checked(a, store, aside, &e) != ERR_OK) {
+    if (restore_checked(a, file, store, aside, &e) != ERR_OK) {
         return complain(&e);
     }
     printf("restored to %s\n", store);
@@ -304,7 +390,104 @@ static int restore(const struct args *a) {
     return 0;
 }
 
-enum { MOVING_S = 5 };
+static void first_other(const struct log_node *n, void *arg) {
+    struct buf *name = arg;
+    if (!n->self && name->len == 0) {
+        buf_str(name, n->name);
+    }
+}
+
+/* Nobody else may be there, and nobody comes to lead while we do. */
+static enum err_code alone(struct log *log, struct log_lease *lease, struct err *e) {
+    struct buf other = BUF_INIT;
+    enum err_code rc = log_nodes(log, first_other, &other, e);
+    if (rc == ERR_OK && other.len > 0) {
+        rc = err_set(e, ERR_LOCKED, NULL,
+                     "the controller %s runs on this store: stop all of them (one that was just "
+                     "stopped counts for a few seconds)",
+                     buf_cstr(&other));
+    }
+    buf_free(&other);
+    return rc == ERR_OK ? log_lease_acquire(log, lease, e) : rc;
+}
+
+/* The store that is there becomes the backup `aside`, and goes. */
+static enum err_code take_away(const char *url, const char *node, const char *aside, bool *was,
+                               struct err *e) {
+    struct log *log;
+    struct log_options o = {.must_exist = true, .node = node};
+    struct log_lease lease = {.holder = "weftd restore", .ttl_ns = MOVING_S * NS_PER_S};
+    *was = false;
+    enum err_code rc = log_open(url, &o, &log, e);
+    if (rc == ERR_ABSENT) {
+        return ERR_OK;
+    }
+    ERR_TRY(rc);
+    rc = alone(log, &lease, e);
+    if (rc == ERR_OK) {
+        rc = log_backup(log, aside, NULL, e);
+    }
+    if (rc == ERR_OK) {
+        rc = log_lease_renew(log, &lease, e); /* it was ours all the time */
+    }
+    if (rc == ERR_OK) {
+        rc = log_remove(log, lease.fence, e);
+        *was = rc == ERR_OK;
+    }
+    log_close(log);
+    return rc;
+}
+
+/* The path in "etcd:...?replica=PATH&...". */
+static void replica_of(const char *url, char *out, size_t size) {
+    const char *p = strstr(url, "replica=");
+    p = p != NULL ? p + strlen("replica=") : "";
+    snprintf(out, size, "%.*s", (int)strcspn(p, "&"), p);
+}
+
+static int restore_nodes(const struct args *a, const char *url, const char *file) {
+    struct err e;
+    char aside[1300], replica[1024], former[1300];
+    long long now = (long long)time(NULL);
+    bool was;
+    snprintf(aside, sizeof aside, "%s/before-restore-%lld", a->data, now);
+    replica_of(url, replica, sizeof replica);
+    snprintf(former, sizeof former, "%s.before-restore-%lld", replica, now);
+    if (try_backup(a, file, &e) != ERR_OK || take_away(url, a->node, aside, &was, &e) != ERR_OK ||
+        rename_store(replica, former, &e) != ERR_OK) {
+        return complain(&e);
+    }
+    if (log_restore(file, url, &e) != ERR_OK) {
+        fprintf(stderr, "weftd: there is no store now: %s\n",
+                was ? "restore again, this backup or the one of before" : "restore again");
+        if (was) {
+            fprintf(stderr, "weftd: the store of before is the backup %s\n", aside);
+        }
+        return complain(&e);
+    }
+    printf("restored to %s\n", url);
+    if (was) {
+        printf("the former store is the backup %s\n", aside);
+    }
+    printf("on the other nodes move %s* away before they start: they make themselves new ones\n",
+           replica);
+    return 0;
+}
+
+static int restore(const struct args *a) {
+    struct err e;
+    char url[1200], file[1300];
+    if (a->n_words != 1) {
+        return usage("restore FILE [--data DIR] [--store URL] [--config FILE]");
+    }
+    store_url(a, url, sizeof url);
+    umask(077);
+    if (file_make_folder(a->data, 0700, &e) != ERR_OK ||
+        backup_file(a, file, sizeof file, &e) != ERR_OK) {
+        return complain(&e);
+    }
+    return is_file(url) ? restore_file(a, url, file) : restore_nodes(a, url, file);
+}
 
 /* What is moved does not change meanwhile: the right to write is ours. */
 static enum err_code take_copy(const char *from, const char *file, uint64_t *head, struct err *e) {
@@ -378,9 +561,17 @@ bool maintenance(int argc, char **argv, int *status) {
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].word) == 0) {
             struct args a;
-            bool good = parse(argc - 1, argv + 1, &a);
+            struct err e;
+            if (!parse(argc - 1, argv + 1, &a)) {
+                *status = usage("issue|check|restore|migrate ... [--data DIR] [--store URL] "
+                                "[--config FILE]");
+                return true;
+            }
+            configured(&a);
+            bool drop = commands[i].run != issue; /* what that writes is for whoever asked */
             *status =
-                good ? commands[i].run(&a) : usage("issue|check|restore|migrate ... [--data DIR]");
+                drop && become_owner(a.data, &e) != ERR_OK ? complain(&e) : commands[i].run(&a);
+            options_free(&a.options);
             return true;
         }
     }

@@ -6,6 +6,7 @@ it for many faults), not asserted: that depends on the machine.
 
 Each member of etcd listens behind a relay of the test's own, one for each node, so that links can be cut.
 """
+import glob
 import http.client
 import json
 import os
@@ -158,8 +159,15 @@ class Node:
         self.p = None
         self.start()
 
+    def store(self):
+        members = ",".join(f"127.0.0.1:{x.port}" for x in self.links)
+        return f"etcd:http://{members}/test?replica={self.dir}/replica.db"
+
+    def stop(self):
+        self.p.terminate()
+        assert self.p.wait(60) == 0, self.log_text()
+
     def start(self):
-        store = "etcd:http://" + ",".join(f"127.0.0.1:{x.port}" for x in self.links)
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:quarantine_size_mb=1",
                    UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
         if os.path.exists(self.ports):
@@ -168,7 +176,7 @@ class Node:
             self.p = subprocess.Popen(
                 [binary("src", "weftd", "weftd"), "--data", self.dir, "--listen", "none",
                  "--listen-apmi", "127.0.0.1:0", "--port-file", self.ports, "--node", self.name,
-                 "--store", f"{store}/test?replica={self.dir}/replica.db", *self.options],
+                 "--store", self.store(), *self.options],
                 stdout=log, stderr=log, env=env)
 
     def wait_till_it_serves(self):
@@ -529,6 +537,55 @@ def test_whatever_fails(cluster):
         for n in cluster.nodes:
             until(n.ready, 60)
         cluster.agree()
+
+
+def maintain(node, *words):
+    return subprocess.run([binary("src", "weftd", "weftd"), words[0], "--data", node.dir, "--store", node.store(), *words[1:]],
+                          capture_output=True, text=True, timeout=120)
+
+
+def test_a_backup_takes_the_place_of_everything(cluster):
+    """All controllers stopped; the others' copies are of another store then, and say so."""
+    leader = cluster.leader()
+    cluster.agree()
+    before = cluster.names(leader)
+    r = leader.ask("POST", "/restconf/operations/weft-system:backup", {"weft-system:input": {"file": "whole"}})
+    assert r.status == 200, r.text
+    cluster.write(leader)
+    assert len(cluster.names(leader)) == len(before) + 1
+    assert maintain(leader, "restore", "whole").returncode == 1  # it runs
+    leader.stop()
+    until(lambda: cluster.leader(but=leader, seconds=60))
+    r = maintain(leader, "restore", "whole")
+    assert r.returncode == 1 and "runs on this store: stop all of them" in r.stderr, r
+    for n in cluster.nodes:
+        if n is not leader:
+            n.stop()
+    r = maintain(leader, "restore", "nothing")
+    assert r.returncode == 1 and "backup/nothing: can't be read" in r.stderr, r
+    assert maintain(leader, "check").returncode == 0  # nothing was changed by all that
+    def restored():
+        r = maintain(leader, "restore", "whole")
+        assert r.returncode == 0 or "runs on this store" in r.stderr, r
+        return r if r.returncode == 0 else None
+    r = until(restored)
+    assert "the former store is the backup" in r.stdout and "move " in r.stdout, r
+    r = maintain(leader, "check")
+    assert r.returncode == 0 and "0 problems" in r.stdout, r
+    leader.start()
+    leader.wait_till_it_serves()
+    assert sorted(cluster.names(leader)) == sorted(before)
+    for n in cluster.nodes:
+        if n is not leader:
+            n.start()
+            assert n.p.wait(60) == 1 and "this file is a copy of another store" in n.log_text()
+            for f in glob.glob(f"{n.dir}/replica.db*"):
+                os.unlink(f)
+            n.start()
+            n.wait_till_it_serves()
+    cluster.written = {k: v for k, v in cluster.written.items() if k in before}
+    cluster.write_anywhere(PATIENCE_S)
+    cluster.agree()
 
 
 def migrate(data, *urls):

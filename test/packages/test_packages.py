@@ -229,6 +229,15 @@ def test_upgrade_under_load_keeps_sessions_and_data(machine, packages):
     assert machine.failed() == ""
 
 
+def test_a_restore_by_root_is_the_daemons(machine):
+    machine.run("weft", "request system backup kept")
+    machine.run("systemctl", "stop", "weftd.service")
+    assert "0 problems" in machine.run("weftd", "check")
+    assert "restored to" in machine.run("weftd", "restore", "kept")
+    machine.run("systemctl", "start", "weftd.service")
+    assert machine.run("weft", "show", "version").startswith("Weft ")
+
+
 def test_an_own_configuration_survives_removal_and_purge_leaves_nothing(machine):
     with open(machine.path("/etc/weft/weftd.conf"), "a", encoding="utf-8") as f:
         f.write("listen-netconf 127.0.0.1:830\n")
