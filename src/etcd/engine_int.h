@@ -32,9 +32,9 @@ enum {
     SESSION_TTL_S = 4, /* of the lease under which a node is there, and leads */
     LEADS_MS = 2400,   /* after the last renewal was sent, a leader stops by its own clock */
     RENEW_MS = 800,    /* also what a leader gives etcd for one answer: a member may be silent */
-    LOOK_MS = 100,    /* how often a follower asks where the head is */
-    CALL_MS = 3000,   /* a look, over all members */
-    APPEND_MS = 1500, /* one append; then nobody knows, and it is found out */
+    LOOK_MS = 100,     /* how often a follower asks where the head is */
+    CALL_MS = 3000,    /* a look, over all members */
+    APPEND_MS = 1500,  /* one append; then nobody knows, and it is found out */
     KEY_MAX = 192,
     ET_BATCH_MAX = 512 << 20, /* bytes of one batch as encoded */
 };

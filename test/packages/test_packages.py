@@ -229,6 +229,16 @@ def test_upgrade_under_load_keeps_sessions_and_data(machine, packages):
     assert machine.failed() == ""
 
 
+def test_a_reload_makes_a_new_certificate(machine):
+    path = machine.path("/var/lib/weft/pki/server.pem")
+    with open(path, encoding="utf-8") as f:
+        before = f.read()
+    os.unlink(path)
+    machine.run("systemctl", "reload", "weftd.service")
+    wait_until("the new certificate", 30, lambda: os.path.exists(path) and open(path, encoding="utf-8").read() != before)
+    assert machine.run("systemctl", "is-active", "weftd.service").strip() == "active"
+
+
 def test_a_restore_by_root_is_the_daemons(machine):
     machine.run("weft", "request system backup kept")
     machine.run("systemctl", "stop", "weftd.service")
