@@ -147,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     node.broken = false;
     switch (data[0] % 6) {
     case 0:
-        if (et_look(&node, &l, &e) == ERR_OK) {
+        if (et_look(&node, CALL_MS, &l, &e) == ERR_OK) {
             et_view_update(&node, &l);
         }
         break;
