@@ -172,6 +172,7 @@ struct role {       /* of this node; see role.c */
     _Atomic int is; /* enum core_role; the writer changes it */
     bool stop_due;  /* services are still to be stopped */
     char node[LOG_NODE_MAX + 1];
+    char former[LOG_NODE_MAX + 1]; /* who led when this node looked last */
     struct log_watch *watch;
     struct timer timer;
     /* under core's lock */

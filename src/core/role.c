@@ -199,6 +199,23 @@ void role_lost(struct core *c, const char *why) {
     set_role(c, CORE_LOST);
 }
 
+static enum err_code tell_leader(struct txn *t, void *arg, struct err *e) {
+    struct core *c = t->core;
+    struct buf b = BUF_INIT;
+    (void)arg;
+    (void)e;
+    buf_str(&b, "{\"node\":");
+    text_json(&b, c->role.node);
+    if (c->role.former[0] != '\0' && strcmp(c->role.former, c->role.node) != 0) {
+        buf_str(&b, ",\"former\":");
+        text_json(&b, c->role.former);
+    }
+    buf_printf(&b, ",\"fence\":\"%" PRIu64 "\"}", c->lease.fence);
+    txn_event(t, "weft-system:leader-changed", buf_cstr(&b));
+    buf_free(&b);
+    return ERR_OK;
+}
+
 /* True: it leads. */
 static bool try_to_lead(struct core *c) {
     struct err e;
@@ -221,6 +238,7 @@ static bool try_to_lead(struct core *c) {
     L_INFO("this node leads, with fence %" PRIu64 ", from log index %" PRIu64, c->lease.fence,
            core_head(c));
     set_role(c, CORE_LEADS);
+    core_run(c, &actor_system, tell_leader, NULL, NULL);
     return true;
 }
 
@@ -250,6 +268,9 @@ void role_look(struct core *c) {
     struct log_turn t;
     log_turn(c->log, &t);
     if (role_of(c) == CORE_FOLLOWS) {
+        if (t.leader[0] != '\0') {
+            snprintf(c->role.former, sizeof c->role.former, "%s", t.leader);
+        }
         look_as_follower(c, &t);
     } else if (role_of(c) == CORE_LEADS && !t.leads) {
         role_lost(c, t.reached ? "another node may lead now" : "the store is out of reach");

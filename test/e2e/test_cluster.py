@@ -199,7 +199,7 @@ class Node:
     def ask(self, method, path, body=None, timeout=20):
         """Raises OSError when nobody answers."""
         c = UnixConnection(self.unix, timeout)
-        headers = {"accept": "application/yang-data+json, text/plain"}
+        headers = {"accept": "text/event-stream" if path.startswith("/streams/") else "application/yang-data+json, text/plain"}
         if body is not None:
             headers["content-type"] = "application/yang-data+json"
             body = json.dumps(body)
@@ -498,6 +498,49 @@ def test_the_lead_is_given_away(cluster):
     assert cluster.leader() is not leader
     until(leader.ready, 60)
     cluster.agree()
+
+
+def events_of(node, name):
+    """Kept ones, from the stream's replay."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+    r = node.ask("GET", f"/streams/NETCONF/json?start-time=2020-01-01T00:00:00Z&stop-time={now}")
+    assert r.status == 200, r.text
+    found = [json.loads(line[6:])["ietf-restconf:notification"] for line in r.text.splitlines() if line.startswith("data: ")]
+    return [n[name] for n in found if name in n]
+
+
+def test_a_new_leader_is_told(cluster):
+    leader = cluster.leader()
+    assert operation(leader, "cluster-switch").status in (200, 204)
+    cluster.write_anywhere(PATIENCE_S, but=leader)
+    new = cluster.leader()
+    told = until(lambda: events_of(new, "weft-system:leader-changed"))[-1]
+    assert told["node"] == new.name and told["former"] == leader.name and int(told["fence"]) > 0
+    until(leader.ready, 60)
+
+
+def test_only_the_leader_calls_home(cluster):
+    """A NETCONF client that listens is called by one controller, and by the next one when the lead moves."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(30)
+    leader = cluster.leader()
+    r = leader.ask("PUT", "/restconf/data/weft-system:system/netconf-call-home=noc", {"weft-system:netconf-call-home": [
+        {"name": "noc", "address": "127.0.0.1", "port": listener.getsockname()[1], "transport": "ssh"}]})
+    assert r.status == 201, r.text
+    first, _ = listener.accept()
+    listener.settimeout(4)
+    with pytest.raises(TimeoutError):
+        listener.accept()
+    listener.settimeout(30)
+    assert operation(leader, "cluster-switch").status in (200, 204)
+    second, _ = listener.accept()
+    cluster.write_anywhere(PATIENCE_S, but=leader)
+    for s in (first, second, listener):
+        s.close()
+    r = cluster.leader().ask("DELETE", "/restconf/data/weft-system:system/netconf-call-home=noc")
+    assert r.status == 204, r.text
+    for n in cluster.nodes:
+        until(n.ready, 60)
 
 
 def fail(cluster, rng):

@@ -201,11 +201,14 @@ static void add(struct netconf *n, struct doc *d) {
 /* What is configured otherwise now is hung up and called anew. */
 void nc_homes_tick(struct netconf *n) {
     struct snap *s = core_snapshot(n->cfg.core);
+    struct core_turn turn; /* of several controllers one calls: the one that takes changes */
+    core_turn(n->cfg.core, &turn);
     LIST_FOREACH (pos, &n->homes) {
         CONTAINER_OF(pos, struct nc_home, link)->seen = false;
     }
     for (const struct object *o = snap_first_of(s, &system_netconf_call_home_kind);
-         o != NULL && o->doc->kind == &system_netconf_call_home_kind; o = snap_next(s, o)) {
+         turn.role == CORE_LEADS && o != NULL && o->doc->kind == &system_netconf_call_home_kind;
+         o = snap_next(s, o)) {
         struct nc_home *h = find(n, o->doc);
         if (h != NULL) {
             h->seen = true;
