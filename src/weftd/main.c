@@ -532,6 +532,7 @@ static enum err_code start(struct weftd *w, struct err *e) {
     }
     first_start_paths(o->data, &w->files);
     ERR_TRY(maintenance_interrupted(o->store, e));
+    ERR_TRY(maintenance_moved(o->store, e));
     ERR_TRY(first_start_files(o->data, o->hostname, &w->files, e));
     w->loop = loop_new("north");
     w->began_ns = loop_now(w->loop);

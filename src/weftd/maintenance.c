@@ -315,6 +315,52 @@ static enum err_code rename_store(const char *from, const char *to, struct err *
     return ERR_OK;
 }
 
+/* The path in "etcd:...?replica=PATH&...". */
+static void replica_of(const char *url, char *out, size_t size) {
+    const char *p = strstr(url, "replica=");
+    p = p != NULL ? p + strlen("replica=") : "";
+    snprintf(out, size, "%.*s", (int)strcspn(p, "&"), p);
+}
+
+/* Beside the store, or the copy of it here: says where what it holds has gone. */
+static void moved_marker(const char *url, char *out, size_t size) {
+    char replica[1024];
+    replica_of(url, replica, sizeof replica);
+    snprintf(out, size, "%s.moved", is_file(url) ? url + strlen("sqlite:") : replica);
+}
+
+static enum err_code mark_moved(const char *from, const char *to, struct err *e) {
+    char marker[1300], when[TIME_TEXT_MAX];
+    moved_marker(from, marker, sizeof marker);
+    FILE *f = fopen(marker, "we");
+    if (f == NULL) {
+        return err_errno(e, errno, marker, "can't be written");
+    }
+    /* without what follows '?': it may name keys */
+    fprintf(f, "%.*s at %s\n", (int)strcspn(to, "?"), to,
+            time_format(clock_wall_s(&clock_real), 0, when));
+    bool good = fflush(f) == 0 && fsync(fileno(f)) == 0;
+    good = fclose(f) == 0 && good;
+    return good ? file_sync_folder_of(marker, e) : err_errno(e, errno, marker, "can't be written");
+}
+
+enum err_code maintenance_moved(const char *store, struct err *e) {
+    char marker[1300], where[1024] = "";
+    moved_marker(store, marker, sizeof marker);
+    FILE *f = fopen(marker, "re");
+    if (f == NULL) {
+        return errno == ENOENT ? ERR_OK : err_errno(e, errno, marker, "can't be read");
+    }
+    bool any = fgets(where, sizeof where, f) != NULL;
+    fclose(f);
+    where[strcspn(where, "\n")] = '\0';
+    return err_set(
+        e, ERR_REFUSED, marker,
+        "this store was moved to %s: it is out of date since. Remove this file when it is "
+        "to be used all the same",
+        any ? where : "another place");
+}
+
 enum err_code maintenance_interrupted(const char *store, struct err *e) {
     char fresh[1400];
     if (strncmp(store, "sqlite:", 7) != 0) {
@@ -349,6 +395,9 @@ static enum err_code restore_checked(const struct args *a, const char *file, con
         rc = rename_store(fresh, store, e);
     }
     if (rc == ERR_OK) {
+        char marker[1300];
+        snprintf(marker, sizeof marker, "%s.moved", store);
+        unlink(marker);
         rc = file_sync_folder_of(store, e);
     }
     if (rc != ERR_OK) {
@@ -436,13 +485,6 @@ static enum err_code take_away(const char *url, const char *node, const char *as
     }
     log_close(log);
     return rc;
-}
-
-/* The path in "etcd:...?replica=PATH&...". */
-static void replica_of(const char *url, char *out, size_t size) {
-    const char *p = strstr(url, "replica=");
-    p = p != NULL ? p + strlen("replica=") : "";
-    snprintf(out, size, "%.*s", (int)strcspn(p, "&"), p);
 }
 
 static int restore_nodes(const struct args *a, const char *url, const char *file) {
@@ -545,11 +587,17 @@ static int migrate(const struct args *a) {
     if (rc == ERR_OK) {
         rc = check_moved(a->words[1], head, &e);
     }
+    if (rc == ERR_OK) {
+        char marker[1300];
+        moved_marker(a->words[1], marker, sizeof marker);
+        unlink(marker); /* of a store that was here before */
+        rc = mark_moved(a->words[0], a->words[1], &e);
+    }
     if (rc != ERR_OK) {
         return complain(&e);
     }
     printf("moved to %s, up to log entry %" PRIu64 "\n", a->words[1], head);
-    printf("%s is as it was; start no controller with it any more\n", a->words[0]);
+    printf("%s is as it was; a controller that is started with it here refuses\n", a->words[0]);
     return 0;
 }
 

@@ -12,5 +12,7 @@ bool maintenance(int argc, char **argv, int *status);
 /* ERR_UNAVAILABLE: a restore ended between taking the old store away and putting the new one there.
  * To open a new, empty store now would hide that. `store`: its log URL. */
 enum err_code maintenance_interrupted(const char *store, struct err *e);
+/* ERR_REFUSED: `weftd migrate` has moved what the store holds, and where to. */
+enum err_code maintenance_moved(const char *store, struct err *e);
 
 #endif

@@ -649,6 +649,8 @@ def test_a_store_moves_into_etcd_and_back(cluster, tmp_path):
         r = migrate(w.data, local, there)
         assert r.returncode == 0 and "moved to etcd:" in r.stdout, r
         assert migrate(w.data, local, there).returncode == 1  # there is a store already
+        with pytest.raises(AssertionError, match="this store was moved to etcd:http"):
+            w.start()
         w.options = ["--store", there]
         w.start()
         assert w.ask("GET", "weft-system:system/settings").json() == body
@@ -658,6 +660,12 @@ def test_a_store_moves_into_etcd_and_back(cluster, tmp_path):
         back = f"sqlite:{w.data}/back.db"
         r = migrate(w.data, there, back)
         assert r.returncode == 0, r
+        with pytest.raises(AssertionError, match="this store was moved to sqlite:"):
+            w.start()
         w.options = ["--store", back]
         w.start()
         assert w.ask("GET", "weft-system:system/settings").json() == body
+        w.stop()
+        os.unlink(f"{w.data}/weft.db.moved")
+        w.options = []
+        w.start()  # on order the old one can be had
