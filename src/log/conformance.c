@@ -723,6 +723,8 @@ static void test_backup_and_restore(void **state) {
     uint64_t old_fence = f->fence;
     engine->fresh(url, sizeof url);
     FAILS(log_restore("/nonexistent/backup", url, &e_), ERR_ABSENT);
+    FAILS(log_restore("/dev/zero", url, &e_), ERR_INVALID);
+    FAILS(log_restore("/tmp", url, &e_), ERR_INVALID);
     OK(log_restore(path, url, &e_));
     log_close(f->log);
     engine->remove(f->url);

@@ -320,11 +320,16 @@ out:
 /* ---- restore ---- */
 
 static enum err_code copy_file(const char *from, const char *to, struct err *err) {
-    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int in = open(from, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe does not hold us up */
     if (in < 0) {
         int e = errno;
         return e == ENOENT ? err_set(err, ERR_ABSENT, from, "there is no such backup")
                            : err_errno(err, e, from, "can't open the backup");
+    }
+    struct stat st;
+    if (fstat(in, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(in);
+        return err_set(err, ERR_INVALID, from, "a backup is a plain file, and this is none");
     }
     enum err_code rc = ERR_OK;
     int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -361,9 +366,14 @@ static enum err_code copy_file(const char *from, const char *to, struct err *err
 
 static enum err_code check_backup(sqlite3 *db, const char *path, struct err *err) {
     int64_t app, version, folded, foreign;
-    ERR_TRY(sq_int(db, path, "PRAGMA application_id", &app, err));
-    ERR_TRY(sq_int(db, path, "PRAGMA user_version", &version, err));
-    if (app != SQ_APPLICATION_ID) {
+    enum err_code rc = sq_int(db, path, "PRAGMA application_id", &app, err);
+    if (rc != ERR_OK && rc != ERR_INVALID) { /* INVALID: it is no database */
+        return rc;
+    }
+    if (rc == ERR_OK) {
+        ERR_TRY(sq_int(db, path, "PRAGMA user_version", &version, err));
+    }
+    if (rc != ERR_OK || app != SQ_APPLICATION_ID) {
         return err_set(err, ERR_INVALID, path, "the file is not a backup of a Weft log");
     }
     if (version > SQ_FORMAT) {

@@ -120,7 +120,9 @@ def test_restore_refuses_what_is_no_backup(controller, tmp_path):
     bad = tmp_path / "bad"
     bad.write_bytes(b"x" * 5000)
     r = c.maintain("restore", str(bad))
-    assert r.returncode == 1 and r.stderr
+    assert r.returncode == 1 and f"{bad}: the file is not a backup of a Weft log" in r.stderr
+    r = c.maintain("restore", "/dev/zero")
+    assert r.returncode == 1 and "a backup is a plain file" in r.stderr
     r = c.maintain("restore", str(tmp_path / "missing"))
     assert r.returncode == 1 and "missing" in r.stderr
     # The key that its secrets were sealed with is not made anew.
