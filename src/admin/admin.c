@@ -78,12 +78,16 @@ void admin_json(struct buf *out, json_t *o) {
 }
 
 static bool slow(const struct node *rpc) {
-    return rpc == admin_save_config_rpc || rpc == admin_support_bundle_rpc;
+    return rpc == admin_save_config_rpc || rpc == admin_support_bundle_rpc ||
+           certificates_mine(rpc);
 }
 
 static enum err_code prepare(void *self, struct call *cl, struct err *e) {
     struct admin *ad = self;
-    cl->outside = true;
+    cl->outside = cl->in.rpc != admin_show_certificates_rpc;
+    if (certificates_mine(cl->in.rpc)) {
+        return certificates_call(cl, e);
+    }
     return cl->in.rpc == admin_save_config_rpc ? save_config(ad->core, cl, e)
                                                : support_bundle(ad->core, cl, e);
 }

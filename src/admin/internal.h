@@ -69,6 +69,13 @@ void log_files_start(void);
 /* In the request's thread. */
 enum err_code support_bundle(struct core *c, struct call *cl, struct err *e);
 
+/* ---- certificates ------------------------------------------------------------------------------
+ */
+
+bool certificates_mine(const struct node *rpc);
+/* In the request's thread. */
+enum err_code certificates_call(struct call *cl, struct err *e);
+
 /* ---- saving ------------------------------------------------------------------------------------
  */
 

@@ -303,6 +303,11 @@ uint64_t core_subscribe(struct core *c, uint64_t since,
 /* No call of fn begins after this has returned. Not from inside fn. */
 void core_unsubscribe(struct core *c, uint64_t handle);
 
+/* Tells those who are subscribed now, beside the log: what is about this process or its machine,
+ * and no change. `name` is a notification of the model, `json` its members "{...}"; both are
+ * copied. From any thread. */
+void core_tell(struct core *c, const char *name, const char *json);
+
 /* ---- maintenance ----------------------------------------------------------------------------- */
 
 struct core_maintenance {

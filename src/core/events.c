@@ -107,6 +107,10 @@ void events_tell(struct core *c, const char *name, const char *json) {
     pthread_mutex_unlock(&c->events_lock);
 }
 
+void core_tell(struct core *c, const char *name, const char *json) {
+    events_tell(c, name, json);
+}
+
 uint64_t core_subscribe(struct core *c, uint64_t since,
                         void (*fn)(const struct event *ev, void *arg), void *arg) {
     pthread_mutex_lock(&c->events_lock);

@@ -23,6 +23,8 @@ static const struct grave {
     {"weft-forward:target-failing", FORWARD_SEVERITY_WARNING},
     {"weft-system:login", FORWARD_SEVERITY_WARNING},
     {"weft-system:store-unwritable", FORWARD_SEVERITY_CRITICAL},
+    {"weft-system:clock-set", FORWARD_SEVERITY_WARNING},
+    {"weft-admin:certificate-expiry", FORWARD_SEVERITY_WARNING},
 };
 
 static bool says(const char *json, const char *member, const char *value) {

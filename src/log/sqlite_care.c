@@ -364,6 +364,22 @@ static enum err_code copy_file(const char *from, const char *to, struct err *err
     return rc;
 }
 
+/* SQLite takes a file whose last page is cut off for one that ends in zeroes. */
+static enum err_code check_whole(sqlite3 *db, const char *path, struct err *err) {
+    int64_t pages, size;
+    struct stat st;
+    ERR_TRY(sq_int(db, path, "PRAGMA page_count", &pages, err));
+    ERR_TRY(sq_int(db, path, "PRAGMA page_size", &size, err));
+    if (stat(path, &st) != 0) {
+        return err_errno(err, errno, path, "can't be read");
+    }
+    return st.st_size == pages * size
+               ? ERR_OK
+               : err_set(err, ERR_MALFORMED, path,
+                         "the backup is not whole: it has %" PRId64 " bytes and says %" PRId64,
+                         (int64_t)st.st_size, pages * size);
+}
+
 static enum err_code check_backup(sqlite3 *db, const char *path, struct err *err) {
     int64_t app, version, folded, foreign;
     enum err_code rc = sq_int(db, path, "PRAGMA application_id", &app, err);
@@ -382,6 +398,7 @@ static enum err_code check_backup(sqlite3 *db, const char *path, struct err *err
                        ", this program knows formats up to %d",
                        version, SQ_FORMAT);
     }
+    ERR_TRY(check_whole(db, path, err));
     ERR_TRY(
         sq_int(db, path, "SELECT count(*) FROM sqlite_schema WHERE name='folded'", &folded, err));
     if (folded != 1) {

@@ -218,7 +218,11 @@ static void on_closed(struct stream *st, const char *why, void *arg) {
     struct http_conn *c = arg;
     if (c->impl == NULL && c->tls) {
         c->server->n.tls_failed++;
-        L_DBG("%s: %s", c->peer.text, why);
+        if (strncmp(why, STREAM_BAD_CERTIFICATE, strlen(STREAM_BAD_CERTIFICATE)) == 0) {
+            L_WARN_RL(10, "%s is turned away: %s", c->peer.text, why);
+        } else {
+            L_DBG("%s: %s", c->peer.text, why);
+        }
     }
     http_conn_kill(c);
 }

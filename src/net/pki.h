@@ -7,6 +7,11 @@
 #ifndef NET_PKI_H
 #define NET_PKI_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
 #include "base/err.h"
 
 enum { PKI_DAYS_MAX = 36500 };
@@ -40,5 +45,45 @@ enum err_code pki_issued_by(const char *cert_file, const char *ca_file, bool *ye
 enum err_code pki_has_name(const char *cert_file, const char *name, bool *has, struct err *e);
 /* SHA-256 fingerprint, lower-case hex, for people to compare. */
 enum err_code pki_fingerprint(const char *cert_file, char out[65], struct err *e);
+
+/* ---- an authority that is somebody else's: request, check, put in place -------------------------
+ */
+
+/* Makes a P-256 key in the file and adds to `pem` a request for it (PKCS #10, RFC 2986) with the
+ * names; `use` and `days` are the authority's to decide. */
+enum err_code pki_make_request(const struct pki_request *r, const char *key_file, struct buf *pem,
+                               struct err *e);
+
+enum { PKI_CHAIN_MAX = 8, PKI_PEM_MAX = 65536, PKI_TEXT_MAX = 256, PKI_NAMES_MAX = 512 };
+struct pki_info {
+    char subject[PKI_TEXT_MAX], issuer[PKI_TEXT_MAX]; /* RFC 2253 */
+    char names[PKI_NAMES_MAX]; /* subject alternative names, one blank between two; cut to fit */
+    char fingerprint[65];
+    int64_t not_before, not_after; /* seconds since 1970 */
+    bool authority;                /* may sign others */
+};
+/* About the first certificate in a file. */
+enum err_code pki_describe(const char *cert_file, struct pki_info *out, struct err *e);
+/* About the only certificate in a text (PEM, or the Base64 of PEM as `base64 -w0` has it), which
+ * is given back as PEM: it must be an authority's and good at `now_s`. */
+enum err_code pki_check_anchor(const char *text, int64_t now_s, struct pki_info *out,
+                               struct buf *pem, struct err *e);
+
+struct pki_wanted {
+    const char *key_file;       /* the certificate must be this key's */
+    const char *const *anchors; /* files, NULL-terminated; one must vouch for it */
+    const char *const *names;   /* host names and addresses, NULL-terminated; each must be in it */
+    int64_t now_s;              /* it must be good now, with all of its chain */
+};
+/* A server's certificate with the chain behind it, leaf first (PEM, or Base64 of PEM): at most
+ * PKI_CHAIN_MAX certificates. When all fits, the chain as PEM in `pem`; otherwise what does not. */
+enum err_code pki_check_server(const char *text, const struct pki_wanted *w, struct buf *pem,
+                               struct err *e);
+/* Is it this key's certificate? Files that are not there or can't be read: no. */
+bool pki_key_fits(const char *cert_file, const char *key_file);
+
+/* Makes the authority's certificate anew with the same key and names, so that all that it has
+ * signed stays good. */
+enum err_code pki_renew_ca(const char *cert_file, const char *key_file, int days, struct err *e);
 
 #endif

@@ -190,7 +190,7 @@ static void handshake(struct stream *s) {
         long verify = SSL_get_verify_result(s->ssl);
         if (SSL_get_error(s->ssl, rc) == SSL_ERROR_SSL && verify != X509_V_OK) {
             char why[160];
-            snprintf(why, sizeof(why), "TLS: the peer's certificate: %s",
+            snprintf(why, sizeof(why), STREAM_BAD_CERTIFICATE ": %s",
                      X509_verify_cert_error_string(verify));
             ERR_clear_error();
             die(s, why);

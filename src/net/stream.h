@@ -16,6 +16,9 @@
 
 struct stream;
 
+/* How `why` begins when the peer's certificate ended the handshake. */
+#define STREAM_BAD_CERTIFICATE "TLS: the peer's certificate"
+
 struct stream_ops {
     /* Usable: connected, and the TLS handshake is over. From the loop, not from stream_*(). */
     void (*ready)(struct stream *s, void *arg);

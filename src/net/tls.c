@@ -309,7 +309,15 @@ struct tls_peer *tls_peer_of(struct ssl_st *ssl) {
     if (cert == NULL) {
         return p;
     }
+    tls_peer_free(p);
+    p = tls_peer_of_cert(cert);
     p->verified = SSL_get_verify_result(ssl) == X509_V_OK;
+    X509_free(cert);
+    return p;
+}
+
+struct tls_peer *tls_peer_of_cert(struct x509_st *cert) {
+    struct tls_peer *p = MEM_NEW(struct tls_peer);
     read_cn(p, cert);
     read_sans(p, cert);
     unsigned char md[32];
@@ -323,7 +331,6 @@ struct tls_peer *tls_peer_of(struct ssl_st *ssl) {
     if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1) {
         p->not_after = timegm(&tm);
     }
-    X509_free(cert);
     return p;
 }
 

@@ -15,6 +15,7 @@
 
 struct tls_ctx;
 struct ssl_st;
+struct x509_st;
 
 enum tls_client_auth {
     TLS_AUTH_NONE,     /* the server does not ask */
@@ -63,7 +64,8 @@ bool tls_peer_has_san(const struct tls_peer *p, char kind, const char *value); /
 
 /* net/ only: a new SSL in server or client state; `host` (client) is verified and sent as SNI. */
 struct ssl_st *tls_session_new(struct tls_ctx *t, bool server, const char *host);
-struct tls_peer *tls_peer_of(struct ssl_st *ssl); /* never NULL; tls_peer_free */
+struct tls_peer *tls_peer_of(struct ssl_st *ssl);        /* never NULL; tls_peer_free */
+struct tls_peer *tls_peer_of_cert(struct x509_st *cert); /* as if it had come unverified */
 void tls_peer_free(struct tls_peer *p);
 /* The queue of OpenSSL's errors as one sentence; empties it. */
 const char *tls_error_text(char *buf, size_t n);

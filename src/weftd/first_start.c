@@ -34,6 +34,7 @@ void first_start_paths(const char *data, struct first_start *f) {
     f->lock = -1;
     f->ca_cert = mem_printf("%s/pki/ca.pem", data);
     f->ca_key = mem_printf("%s/pki/ca.key", data);
+    f->clients = mem_printf("%s/pki/clients.pem", data);
     f->secrets_key = mem_printf("%s/pki/secrets.key", data);
     f->ssh_key = mem_printf("%s/pki/ssh_host_key", data);
     f->server_cert = mem_printf("%s/pki/server.pem", data);
@@ -51,6 +52,7 @@ void first_start_free(struct first_start *f) {
     }
     mem_free(f->ca_cert);
     mem_free(f->ca_key);
+    mem_free(f->clients);
     mem_free(f->secrets_key);
     mem_free(f->ssh_key);
     mem_free(f->server_cert);
@@ -175,6 +177,11 @@ enum err_code first_start_renew(const struct first_start *f, const char *hostnam
     L_INFO("made a server certificate for %s: %s", hostnames, f->server_cert);
     *made = true;
     return ERR_OK;
+}
+
+enum err_code first_start_server_cert(const struct first_start *f, const char *hostnames,
+                                      struct err *e) {
+    return make_server_cert(hostnames, f, e);
 }
 
 enum err_code first_start_files(const char *data, const char *hostnames, struct first_start *f,

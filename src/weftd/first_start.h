@@ -7,8 +7,8 @@
 
 struct first_start {
     int lock; /* of the data folder; -1: not taken */
-    char *ca_cert, *ca_key, *secrets_key, *ssh_key, *server_cert, *server_key, *password_file,
-        *backups, *configs, *logs, *support;
+    char *ca_cert, *ca_key, *clients, *secrets_key, *ssh_key, *server_cert, *server_key,
+        *password_file, *backups, *configs, *logs, *support;
 };
 
 /* Names of the files under `data`. */
@@ -23,6 +23,9 @@ enum err_code first_start_files(const char *data, const char *hostnames, struct 
  * it is of another authority; says when that or the authority itself is about to end. */
 enum err_code first_start_renew(const struct first_start *f, const char *hostnames, bool *made,
                                 struct err *e);
+/* Makes it now, with our own authority. */
+enum err_code first_start_server_cert(const struct first_start *f, const char *hostnames,
+                                      struct err *e);
 /* When there is no user at all: role and user `admin` with a new password, written to its file
  * (0600). Blocks for the writer. */
 enum err_code first_start_admin(struct core *c, const struct first_start *f, struct err *e);

@@ -40,6 +40,7 @@
 #include "north/restconf/restconf.h"
 #include "pools/apmi_server.h"
 #include "pools/pools.h"
+#include "weftd/clock_watch.h"
 #include "weftd/first_start.h"
 #include "weftd/initial.h"
 #include "weftd/maintenance.h"
@@ -84,7 +85,8 @@ struct weftd {
     } safe, clear; /* TLS and local; clear text */
     struct metrics *metrics;
     struct loop_signal *term, *intr, *hup;
-    struct loop_timer *certificates;
+    struct loop_timer *certificates, *clock;
+    struct clock_watch clock_watch;
     struct loop_timer *alive;
 };
 
@@ -220,8 +222,39 @@ static bool renew(struct weftd *w) {
 }
 
 static void look_at_certificates(void *arg) {
-    if (renew(arg)) {
-        read_certificates(arg);
+    struct weftd *w = arg;
+    if (renew(w)) {
+        read_certificates(w);
+    }
+    admin_certificates_look(w->core);
+}
+
+/* By command, from the thread of a request. */
+static enum err_code renew_by_command(void *arg, struct err *e) {
+    struct weftd *w = arg;
+    return first_start_server_cert(&w->files, w->options.hostname, e);
+}
+
+static void read_by_command(void *arg) {
+    read_certificates(arg);
+    admin_certificates_look(((struct weftd *)arg)->core);
+}
+
+static void certificates_changed(void *arg) {
+    struct weftd *w = arg;
+    loop_post(w->loop, read_by_command, w);
+}
+
+/* A certificate may have ended by it, or not be good yet. */
+static void look_at_clock(void *arg) {
+    struct weftd *w = arg;
+    char json[64];
+    int64_t s = clock_watch_look(&w->clock_watch, clock_wall(&clock_real), clock_mono(&clock_real));
+    if (s != 0) {
+        L_WARN("the clock of this machine was set by %+" PRId64 " s", s);
+        snprintf(json, sizeof json, "{\"seconds\":\"%" PRId64 "\"}", s);
+        core_tell(w->core, "weft-system:clock-set", json);
+        look_at_certificates(w);
     }
 }
 
@@ -229,6 +262,7 @@ static void reload(void *arg) {
     logger_reopen();
     renew(arg);
     read_certificates(arg);
+    admin_certificates_look(((struct weftd *)arg)->core);
 }
 
 /* ---- start ----------------------------------------------------------------------------------- */
@@ -317,7 +351,7 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
     const struct options *o = &w->options;
     struct tls_config tls = {.cert_file = w->files.server_cert,
                              .key_file = w->files.server_key,
-                             .ca_file = w->files.ca_cert,
+                             .ca_file = w->files.clients,
                              .client_auth = TLS_AUTH_OPTIONAL,
                              .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP11};
     char text[IP_TEXT_MAX];
@@ -384,7 +418,7 @@ static enum err_code listen_apmi_all(struct weftd *w, FILE *ports, struct err *e
     const struct options *o = &w->options;
     struct tls_config tls = {.cert_file = w->files.server_cert,
                              .key_file = w->files.server_key,
-                             .ca_file = w->files.ca_cert,
+                             .ca_file = w->files.clients,
                              .client_auth = TLS_AUTH_REQUIRED,
                              .alpn = TLS_ALPN_H2};
     ERR_TRY(tls_server_new(&tls, &w->apmi_tls, e));
@@ -407,7 +441,7 @@ static enum err_code listen_netconf(struct weftd *w, FILE *ports, struct err *e)
                                  .host_key_file = w->files.ssh_key};
     struct tls_config tls = {.cert_file = w->files.server_cert,
                              .key_file = w->files.server_key,
-                             .ca_file = w->files.ca_cert,
+                             .ca_file = w->files.clients,
                              .client_auth = TLS_AUTH_REQUIRED};
     char text[IP_TEXT_MAX];
     uint16_t bound;
@@ -536,14 +570,24 @@ static enum err_code start(struct weftd *w, struct err *e) {
     ERR_TRY(first_start_files(o->data, o->hostname, &w->files, e));
     w->loop = loop_new("north");
     w->began_ns = loop_now(w->loop);
+    struct admin_pki pki = {.hostnames = o->hostname,
+                            .renew = renew_by_command,
+                            .changed = certificates_changed,
+                            .arg = w};
+    snprintf(pki.folder, sizeof pki.folder, "%s/pki", o->data);
+    ERR_TRY(admin_set_pki(&pki, e));
     ERR_TRY(open_core(w, e));
     w->term = loop_signal_new(w->loop, SIGTERM, told_to_stop, w);
     w->intr = loop_signal_new(w->loop, SIGINT, told_to_stop, w);
     w->hup = loop_signal_new(w->loop, SIGHUP, reload, w);
     w->certificates = loop_timer_new(w->loop, look_at_certificates, w);
     loop_timer_repeat(w->certificates, CERTIFICATES_MS);
+    clock_watch_init(&w->clock_watch, clock_wall(&clock_real), clock_mono(&clock_real));
+    w->clock = loop_timer_new(w->loop, look_at_clock, w);
+    loop_timer_repeat(w->clock, CLOCK_WATCH_MS);
     w->again_timer = loop_timer_new(w->loop, start_over, w);
     make_all_dialects(w);
+    look_at_certificates(w);
     struct core_turn turn;
     core_turn(w->core, &turn);
     w->leading = turn.role == CORE_LEADS;
@@ -607,6 +651,7 @@ static void finish(struct weftd *w) {
         loop_signal_free(w->intr);
         loop_signal_free(w->hup);
         loop_timer_free(w->certificates);
+        loop_timer_free(w->clock);
         loop_timer_free(w->alive);
         loop_timer_free(w->again_timer);
         loop_free(w->loop);

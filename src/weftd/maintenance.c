@@ -32,8 +32,10 @@
 #include "base/text.h"
 #include "core/http_auth.h"
 #include "core/job.h"
+#include "core/nacm.h"
 #include "core/secrets.h"
 #include "core/system.h"
+#include "forward/forward.h"
 #include "log/log.h"
 #include "net/pki.h"
 #include "pools/pools.h"
@@ -216,8 +218,9 @@ static enum err_code open_whole(const char *data, const char *url, struct err *e
     char key[1200];
     snprintf(key, sizeof key, "%s/pki/secrets.key", data);
     ERR_TRY(secrets_load(key, false, e));
-    static const struct service *const services[] = {&system_service, &job_service, &admin_service,
-                                                     &pools_service, NULL};
+    static const struct service *const services[] = {
+        &system_service, &nacm_service,  &job_service, &forward_service,
+        &admin_service,  &pools_service, NULL};
     struct model *m;
     struct core *c;
     ERR_TRY(model_load(&m, e));

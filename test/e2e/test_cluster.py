@@ -156,6 +156,7 @@ class Node:
         self.unix = os.path.join(self.dir, "weft.sock")
         self.ports = os.path.join(self.dir, "ports")
         self.options = list(options)
+        self.env = {}
         self.p = None
         self.start()
 
@@ -168,8 +169,8 @@ class Node:
         assert self.p.wait(60) == 0, self.log_text()
 
     def start(self):
-        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:quarantine_size_mb=1",
-                   UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
+        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:quarantine_size_mb=1:verify_asan_link_order=0",
+                   UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1", **self.env)
         if os.path.exists(self.ports):
             os.unlink(self.ports)
         with open(os.path.join(self.dir, "log"), "ab") as log:
