@@ -19,6 +19,7 @@ from weftd_lab import TOP, Weftd
 
 STORES = os.path.join(TOP, "test", "stores")
 KEPT = ("weft.db", "weft.db-tables", "pki/secrets.key", "expect.json")
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIDDdXPGsxQd3LlCfEqk0xKQ6qgqLL3pS6kX1tVWg0Zq"
 RPC = "/restconf/operations/weft-system:"
 
 
@@ -33,6 +34,25 @@ def basic(weftd, user, password):
                      authorization="Basic " + word).status
 
 
+def set_password(weftd, password):
+    return weftd.ask("POST", RPC + "password", {"weft-system:input": {"user": "ann", "password": password}})
+
+
+def made_since(weftd, expect):
+    """What later releases have besides: former passwords, maintenance, copies that wait for their site."""
+    if "maintenance" in expect:
+        r = set_password(weftd, "another-good-one")
+        assert r.status == 503 and expect["maintenance"] in r.errors[0]["error-message"], r
+        shown = weftd.cli("show system maintenance")
+        assert "Mode  : maintenance" in shown and expect["maintenance"] in shown, shown
+        weftd.cli("request system maintenance off")
+    if "waiting" in expect:
+        assert "can't be reached" in weftd.cli("show system archival"), weftd.cli("show system archival")
+    if "former" in expect:
+        r = set_password(weftd, expect["former"])
+        assert r.status in (400, 409) and "before it" in r.errors[0]["error-message"], r
+
+
 def make(path):
     with tempfile.TemporaryDirectory() as folder:
         with Weftd(folder) as weftd:
@@ -40,13 +60,18 @@ def make(path):
                       "set apm pool-domain-profile std apportion-threshold 10 reclaim-threshold 300",
                       "set apm entity-match bng1 pool-domain-profile std",
                       "set apm inet-pool partition metro min-prefix-len 20 max-prefix-len 28 prefix 10.0.0.0/20",
+                      "set system settings passwords former 3",
+                      f'set system archival configuration archive-site away url scp://x@127.0.0.1:1/ password x host-key "{KEY}"',
+                      "set system archival configuration transfer-on-commit true",
                       'commit comment "first"')
-            r = weftd.ask("POST", RPC + "password", {"weft-system:input": {"user": "ann", "password": "good-old-times"}})
-            assert r.status == 204 or r.status == 200, r
+            for password in ("much-older-times", "good-old-times"):
+                assert set_password(weftd, password).status in (200, 204)
             token = weftd.ask("POST", RPC + "token-create", {"weft-system:input": {"user": "ann"}}).json()
             weftd.cli("configure", "delete system user ann role look", 'commit comment "a mistake"')
             weftd.cli("request system backup inside.db")
-            expect = {"password": "good-old-times", "token": token["weft-system:output"]["token"]}
+            expect = {"password": "good-old-times", "former": "much-older-times", "maintenance": "for a picture",
+                      "waiting": True, "token": token["weft-system:output"]["token"]}
+            weftd.cli('request system maintenance on "for a picture"')
             assert bearer(weftd, expect["token"]) == 403 and basic(weftd, "ann", expect["password"]) == 403
         with open(os.path.join(weftd.data, "expect.json"), "w", encoding="utf-8") as f:
             json.dump(expect, f)
@@ -74,6 +99,7 @@ def test_a_folder_of_an_earlier_release(path, tmp_path):
         # A password's hash and a token's, and what a rollback takes out of a commit's sealed record.
         assert bearer(weftd, expect["token"]) == 403 and basic(weftd, "ann", expect["password"]) == 403
         assert bearer(weftd, expect["token"] + "x") == 401 and basic(weftd, "ann", "another") == 401
+        made_since(weftd, expect)
         weftd.cli("configure", "rollback 1", "commit")
         assert bearer(weftd, expect["token"]) == 200 and basic(weftd, "ann", expect["password"]) == 200
         assert "0 problems" in weftd.cli("request system check")
