@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <locale.h>
 #include <pwd.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "admin/admin.h"
@@ -124,6 +126,26 @@ static void write_error(struct http_req *r, int status, const char *why, void *a
 
 /* ---- process --------------------------------------------------------------------------------- */
 
+/* Of all that root may only this is kept: ports below 1024. As an ambient capability it lasts when
+ * the program executes itself anew. A container may not have it to begin with. */
+static enum err_code keep_low_ports(struct err *e) {
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+    const uint32_t low_ports = 1U << CAP_NET_BIND_SERVICE;
+    if (syscall(SYS_capget, &head, caps) != 0) {
+        return err_errno(e, errno, NULL, "can't read the capabilities");
+    }
+    uint32_t kept = caps[0].permitted & low_ports;
+    caps[0].effective = caps[0].permitted = caps[0].inheritable = kept;
+    caps[1].effective = caps[1].permitted = caps[1].inheritable = 0;
+    if (syscall(SYS_capset, &head, caps) != 0 ||
+        (kept != 0 &&
+         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) != 0)) {
+        return err_errno(e, errno, NULL, "can't give up capabilities");
+    }
+    return ERR_OK;
+}
+
 static enum err_code become(const char *name, const char *data, struct err *e) {
     struct passwd *pw = getpwnam(name);
     if (pw == NULL) {
@@ -139,10 +161,11 @@ static enum err_code become(const char *name, const char *data, struct err *e) {
     if (fresh && chown(data, pw->pw_uid, pw->pw_gid) != 0) {
         return err_errno(e, errno, data, "can't be given to %s", name);
     }
-    if (setgroups(0, NULL) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setgroups(0, NULL) != 0 ||
+        setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0) {
         return err_errno(e, errno, NULL, "can't become %s", name);
     }
-    return ERR_OK;
+    return keep_low_ports(e);
 }
 
 static void harden(void) {
