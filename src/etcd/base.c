@@ -147,24 +147,18 @@ enum err_code base_adopt(struct etcd_log *s, const uint8_t id[LOG_ID_LEN], struc
 /* ---- a new base --------------------------------------------------------------------------------
  */
 
+static void has(const char *name, const Weft__Etcd__KeyValue *kv, void *arg) {
+    struct cur c = cur_of(kv->value.data, kv->value.len);
+    uint64_t *all = arg;
+    cur_u8(&c);
+    uint64_t have = cur_u64(&c);
+    (void)name;
+    *all = c.bad ? 0 : have < *all ? have : *all;
+}
+
 /* Up to where every node that lives has the entries. */
 static enum err_code all_have(struct etcd_log *s, uint64_t *out, struct err *e) {
-    Weft__Etcd__RangeRequest q = WEFT__ETCD__RANGE_REQUEST__INIT;
-    Weft__Etcd__RangeResponse *r;
-    char from[KEY_MAX], to[KEY_MAX];
-    key_of(s, from, "node/");
-    key_of(s, to, "node0");
-    q.key = etcd_bytes(from, strlen(from));
-    q.range_end = etcd_bytes(to, strlen(to));
-    ERR_TRY(etcd_range(s->etcd, &q, CALL_MS, &r, e));
-    for (size_t i = 0; i < r->n_kvs; i++) {
-        struct cur c = cur_of(r->kvs[i]->value.data, r->kvs[i]->value.len);
-        cur_u8(&c);
-        uint64_t have = cur_u64(&c);
-        *out = c.bad ? 0 : have < *out ? have : *out;
-    }
-    weft__etcd__range_response__free_unpacked(r, NULL);
-    return ERR_OK;
+    return key_each(s, "node", has, out, e);
 }
 
 static enum err_code drop_below(struct etcd_log *s, uint64_t index, struct err *e) {

@@ -569,35 +569,31 @@ static enum err_code et_announce(struct log *log, const void *about, size_t len,
     return ERR_OK;
 }
 
+struct telling {
+    const char *self, *leader;
+    log_node_fn *each;
+    void *arg;
+};
+
+static void tell_node(const char *name, const Weft__Etcd__KeyValue *kv, void *arg) {
+    const struct telling *t = arg;
+    if (strlen(name) > LOG_NODE_MAX || kv->value.len < NODE_HEAD) {
+        return;
+    }
+    const struct log_node node = {.name = name,
+                                  .about = kv->value.data + NODE_HEAD,
+                                  .about_len = kv->value.len - NODE_HEAD,
+                                  .leads = strcmp(name, t->leader) == 0,
+                                  .self = strcmp(name, t->self) == 0};
+    t->each(&node, t->arg);
+}
+
 static enum err_code et_nodes(struct log *log, log_node_fn *each, void *arg, struct err *e) {
     struct etcd_log *s = log_of(log);
     struct looked l;
-    Weft__Etcd__RangeRequest q = WEFT__ETCD__RANGE_REQUEST__INIT;
-    Weft__Etcd__RangeResponse *r;
-    char from[KEY_MAX], to[KEY_MAX];
-    size_t skip = (size_t)key_of(s, from, "node/");
-    key_of(s, to, "node0");
-    q.key = etcd_bytes(from, skip);
-    q.range_end = etcd_bytes(to, strlen(to));
     ERR_TRY(et_look(s, CALL_MS, &l, e));
-    ERR_TRY(etcd_range(s->etcd, &q, CALL_MS, &r, e));
-    for (size_t i = 0; i < r->n_kvs; i++) {
-        const Weft__Etcd__KeyValue *kv = r->kvs[i];
-        char name[LOG_NODE_MAX + 1] = "";
-        size_t n = kv->key.len - skip;
-        if (kv->key.len <= skip || n > LOG_NODE_MAX || kv->value.len < 9) {
-            continue;
-        }
-        memcpy(name, kv->key.data + skip, n);
-        const struct log_node node = {.name = name,
-                                      .about = kv->value.data + 9,
-                                      .about_len = kv->value.len - 9,
-                                      .leads = strcmp(name, l.leader) == 0,
-                                      .self = strcmp(name, s->node) == 0};
-        each(&node, arg);
-    }
-    weft__etcd__range_response__free_unpacked(r, NULL);
-    return ERR_OK;
+    struct telling t = {.self = s->node, .leader = l.leader, .each = each, .arg = arg};
+    return key_each(s, "node", tell_node, &t, e);
 }
 
 /* Everything below the store's name, if we still lead. */

@@ -36,6 +36,7 @@ enum {
     CALL_MS = 3000,    /* a look, over all members */
     APPEND_MS = 1500,  /* one append; then nobody knows, and it is found out */
     KEY_MAX = 192,
+    NODE_HEAD = 9,            /* bytes of node/NAME before what the node says of itself */
     ET_BATCH_MAX = 512 << 20, /* bytes of one batch as encoded */
 };
 
@@ -114,6 +115,12 @@ const Weft__Etcd__KeyValue *et_got(const Weft__Etcd__TxnResponse *r, size_t n);
 enum err_code key_put(struct etcd_log *s, const char *key, const void *value, size_t n,
                       int64_t lease, struct err *e);
 enum err_code key_delete_range(struct etcd_log *s, const char *from, const char *to, struct err *e);
+/* Calls `each` for all keys below "FOLDER/", by name, in as many messages as it takes; a name is
+ * what stands behind that slash. They are not of one moment: who comes or goes meanwhile may be
+ * told or not. ERR_MALFORMED: keys that were not asked for or are out of their order. */
+typedef void key_each_fn(const char *name, const Weft__Etcd__KeyValue *kv, void *arg);
+enum err_code key_each(struct etcd_log *s, const char *folder, key_each_fn *each, void *arg,
+                       struct err *e);
 /* `found` false: there is none; `out` is replaced. */
 enum err_code key_get(struct etcd_log *s, const char *key, struct buf *out, bool *found,
                       struct err *e);

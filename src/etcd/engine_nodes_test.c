@@ -185,6 +185,51 @@ static void test_nodes(void **state) {
     close_node(&a);
 }
 
+struct many {
+    char last[8];
+    size_t n, leads, self, bytes;
+};
+
+static void count_node(const struct log_node *n, void *arg) {
+    struct many *m = arg;
+    assert_true(strcmp(m->last, n->name) < 0); /* by name, each once */
+    snprintf(m->last, sizeof m->last, "%s", n->name);
+    m->n++;
+    m->leads += n->leads;
+    m->self += n->self;
+    m->bytes += n->about_len;
+}
+
+/* More than fit into one message, with the largest that a node may say of itself. */
+static void test_many_nodes(void **state) {
+    enum { MANY = 20 };
+    static struct node nodes[MANY];
+    struct many m = {.n = 0};
+    char *about = mem_alloc(LOG_ABOUT_MAX);
+    memset(about, 'x', LOG_ABOUT_MAX);
+    memset(nodes, 0, sizeof nodes);
+    for (int i = 0; i < MANY; i++) { /* "n0", "n00", "n000": names that begin like others */
+        char name[8];
+        snprintf(name, sizeof name, "n%0*d", 1 + i % 3, i / 3);
+        open_node(&nodes[i], name);
+        OK(log_announce(nodes[i].log, about, LOG_ABOUT_MAX, &e_));
+    }
+    OK(lead(&nodes[7], &e_));
+    for (int ms = 0; ms < WAIT_MS && m.bytes < (size_t)MANY * LOG_ABOUT_MAX; ms += 50) {
+        nap(50);
+        memset(&m, 0, sizeof m);
+        OK(log_nodes(nodes[3].log, count_node, &m, &e_));
+    }
+    assert_int_equal(m.n, MANY);
+    assert_int_equal(m.bytes, MANY * LOG_ABOUT_MAX);
+    assert_int_equal(m.leads, 1);
+    assert_int_equal(m.self, 1);
+    mem_free(about);
+    for (int i = 0; i < MANY; i++) {
+        close_node(&nodes[i]);
+    }
+}
+
 static void test_bad_nodes(void **state) {
     struct log *log;
     char url[300];
@@ -473,6 +518,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_one_leads),
         T(test_nodes),
+        T(test_many_nodes),
         T(test_bad_nodes),
         T(test_a_stopped_leader_is_fenced),
         T(test_more_than_one_value_takes),

@@ -7,7 +7,10 @@
 #include "base/mem.h"
 #include "etcd/engine_int.h"
 
-enum { HEAD_VERSION = 1 };
+enum {
+    HEAD_VERSION = 1,
+    KEYS_AT_ONCE = 8, /* what a node says of itself is at most 64 KiB, and a message 1 MiB */
+};
 
 int key_of(const struct etcd_log *s, char out[KEY_MAX], const char *fmt, ...) {
     int n = snprintf(out, KEY_MAX, "%s", s->prefix);
@@ -172,5 +175,49 @@ enum err_code key_get(struct etcd_log *s, const char *key, struct buf *out, bool
         buf_add(out, r->kvs[0]->value.data, r->kvs[0]->value.len);
     }
     weft__etcd__range_response__free_unpacked(r, NULL);
+    return ERR_OK;
+}
+
+/* What an answer adds to `from`: the keys have to grow, or we would ask for ever. */
+static enum err_code take_page(const Weft__Etcd__RangeResponse *r, size_t skip, char from[KEY_MAX],
+                               key_each_fn *each, void *arg, struct err *e) {
+    for (size_t i = 0; i < r->n_kvs; i++) {
+        const Weft__Etcd__KeyValue *kv = r->kvs[i];
+        char name[KEY_MAX];
+        size_t n = kv->key.len < skip ? 0 : kv->key.len - skip;
+        if (n == 0 || kv->key.len + 2 > KEY_MAX || memcmp(kv->key.data, from, skip) != 0 ||
+            memchr(kv->key.data, '\0', kv->key.len) != NULL) {
+            return err_set(e, ERR_MALFORMED, NULL, "etcd answers with a key nobody asked for");
+        }
+        memcpy(name, kv->key.data + skip, n);
+        name[n] = '\0';
+        if (strcmp(name, from + skip) < 0) {
+            return err_set(e, ERR_MALFORMED, NULL, "etcd answers with keys out of their order");
+        }
+        each(name, kv, arg);
+        /* The next one there may be: this key with the smallest byte that keys have behind it. */
+        memcpy(from + skip, name, n);
+        memcpy(from + skip + n, "\x01", 2);
+    }
+    return ERR_OK;
+}
+
+enum err_code key_each(struct etcd_log *s, const char *folder, key_each_fn *each, void *arg,
+                       struct err *e) {
+    char from[KEY_MAX], to[KEY_MAX];
+    size_t skip = (size_t)key_of(s, from, "%s/", folder);
+    key_of(s, to, "%s0", folder); /* behind the slash */
+    for (bool more = true; more;) {
+        Weft__Etcd__RangeRequest q = WEFT__ETCD__RANGE_REQUEST__INIT;
+        Weft__Etcd__RangeResponse *r;
+        q.key = etcd_bytes(from, strlen(from));
+        q.range_end = etcd_bytes(to, strlen(to));
+        q.limit = KEYS_AT_ONCE;
+        ERR_TRY(etcd_range(s->etcd, &q, CALL_MS, &r, e));
+        enum err_code rc = take_page(r, skip, from, each, arg, e);
+        more = r->n_kvs >= KEYS_AT_ONCE;
+        weft__etcd__range_response__free_unpacked(r, NULL);
+        ERR_TRY(rc);
+    }
     return ERR_OK;
 }
