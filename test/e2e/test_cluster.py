@@ -104,8 +104,8 @@ class Link:
 class Member:
     """One etcd of three."""
 
-    def __init__(self, name, folder, client, peer, cluster):
-        self.args = ["etcd", "--name", name, "--data-dir", os.path.join(folder, f"etcd-{name}"),
+    def __init__(self, name, folder, client, peer, cluster, within=()):
+        self.args = [*within, "etcd", "--name", name, "--data-dir", os.path.join(folder, f"etcd-{name}"),
                      "--listen-client-urls", f"http://127.0.0.1:{client}",
                      "--advertise-client-urls", f"http://127.0.0.1:{client}",
                      "--listen-peer-urls", f"http://127.0.0.1:{peer}",
@@ -143,16 +143,18 @@ class Answer:
 class Node:
     """One weftd of three, asked at its local socket."""
 
-    def __init__(self, name, folder, members, first=None, options=()):
-        """`first`: the node whose authority and key for secrets this one has as well."""
-        self.name = name
+    def __init__(self, name, folder, members, first=None, options=(), within=()):
+        """`first`: the node whose authority and key for secrets this one has as well. `within`: words before its program,
+        that take it where the members of etcd are and our relays can't be: links can't be cut then."""
+        self.name, self.within = name, list(within)
         self.dir = os.path.join(folder, f"node-{name}")
         os.mkdir(self.dir)
         if first is not None:
             os.mkdir(os.path.join(self.dir, "pki"), 0o700)
             for file in ("ca.pem", "ca.key", "secrets.key"):
                 shutil.copy(os.path.join(first.dir, "pki", file), os.path.join(self.dir, "pki", file))
-        self.links = [Link(m.port) for m in members]
+        self.links = [] if within else [Link(m.port) for m in members]
+        self.doors = self.links or members
         self.unix = os.path.join(self.dir, "weft.sock")
         self.ports = os.path.join(self.dir, "ports")
         self.options = list(options)
@@ -161,7 +163,7 @@ class Node:
         self.start()
 
     def store(self):
-        members = ",".join(f"127.0.0.1:{x.port}" for x in self.links)
+        members = ",".join(f"127.0.0.1:{x.port}" for x in self.doors)
         return f"etcd:http://{members}/test?replica={self.dir}/replica.db"
 
     def stop(self):
@@ -175,7 +177,7 @@ class Node:
             os.unlink(self.ports)
         with open(os.path.join(self.dir, "log"), "ab") as log:
             self.p = subprocess.Popen(
-                [binary("src", "weftd", "weftd"), "--data", self.dir, "--listen", "none",
+                [*self.within, binary("src", "weftd", "weftd"), "--data", self.dir, "--listen", "none",
                  "--listen-apmi", "127.0.0.1:0", "--port-file", self.ports, "--node", self.name,
                  "--store", self.store(), *self.options],
                 stdout=log, stderr=log, env=env)
@@ -230,6 +232,7 @@ class Node:
         self.p.wait()
 
     def cut(self, ways):
+        assert self.links
         for link in self.links:
             link.cut = ways
 
@@ -246,16 +249,16 @@ def until(what, seconds=60, every=0.05):
 
 
 class Cluster:
-    def __init__(self, folder, options=None):
-        """`options`: node's name -> more options of its weftd."""
+    def __init__(self, folder, options=None, within=()):
+        """`options`: node's name -> more options of its weftd. `within`: of a network namespace (Node)."""
         options = options or {}
         ports = free_ports(6)
         initial = ",".join(f"{n}=http://127.0.0.1:{ports[3 + i]}" for i, n in enumerate(NAMES))
-        self.members = [Member(n, folder, ports[i], ports[3 + i], initial)
+        self.members = [Member(n, folder, ports[i], ports[3 + i], initial, within)
                         for i, n in enumerate(NAMES)]
-        self.nodes = [Node(NAMES[0], folder, self.members, None, options.get(NAMES[0], ()))]
+        self.nodes = [Node(NAMES[0], folder, self.members, None, options.get(NAMES[0], ()), within)]
         self.nodes[0].wait_till_it_serves()
-        self.nodes += [Node(n, folder, self.members, self.nodes[0], options.get(n, ())) for n in NAMES[1:]]
+        self.nodes += [Node(n, folder, self.members, self.nodes[0], options.get(n, ()), within) for n in NAMES[1:]]
         self.written = {}  # name -> "done", "refused", "doubt"
         self.number = 0
 
