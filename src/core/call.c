@@ -157,6 +157,12 @@ static void start_slow(struct call_run *r) {
     pthread_detach(thread);
 }
 
+bool core_call_is_leaders(struct core *c, const struct node *rpc) {
+    struct service_slot *s = owner_of(c, rpc->module);
+    bool slow = s != NULL && s->service->slow != NULL && s->service->slow(rpc);
+    return !slow && call_right(rpc) != RIGHT_READ;
+}
+
 void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
                void *arg) {
     struct call_run *r = MEM_NEW(struct call_run);

@@ -67,7 +67,8 @@ struct core_options {
     const struct service *const *services; /* NULL-terminated; outlive the core */
     uint32_t history;                      /* commits kept for rollback; 0: 50 */
     uint64_t log_kept;                     /* newest log entries kept; 0: 1,000,000 */
-    const char *node; /* of a shared store: see log_options; NULL: the machine's name */
+    const char *node;  /* of a shared store: see log_options; NULL: the machine's name */
+    const char *relay; /* "ADDRESS:PORT" where other nodes pass requests on to; NULL: nowhere */
     /* The role has changed. On the writer's thread, or in core_open; must not call core. NULL: none
      */
     void (*on_role)(enum core_role role, void *arg);
@@ -205,6 +206,8 @@ struct call {
 struct call *
 call_new(const struct actor *who); /* then rpc_input_parse(..., cl->arena, &cl->in, ...) */
 void call_free(struct call *cl);
+/* Is it for the node that leads: neither a question nor something of the node itself? */
+bool core_call_is_leaders(struct core *c, const struct node *rpc);
 void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
                void *arg);
 
@@ -335,6 +338,13 @@ struct core_turn {
 };
 enum { CORE_STALE_S = 3 };                             /* from then on those who look are told */
 void core_turn(struct core *c, struct core_turn *out); /* from any thread */
+
+/* Who leads and where it takes what is passed on to it; "" each when it is not known or says
+ * nothing. Asks the store: not on a loop. ERR_UNAVAILABLE. */
+struct core_leader {
+    char node[64], relay[128];
+};
+enum err_code core_find_leader(struct core *c, struct core_leader *out, struct err *e);
 
 /* ---- figures -------------------------------------------------------------------------------- */
 

@@ -117,6 +117,87 @@ enum err_code http_auth_certificate(struct core *c, const struct tls_peer *p, co
     return rights_certificate(c, p->subject_cn, source, who, e);
 }
 
+/* ---- what nodes say ----------------------------------------------------------------------------
+ */
+
+const char *http_auth_node(const struct tls_peer *p) {
+    size_t n = strlen(HTTP_AUTH_NODE_URI);
+    for (unsigned i = 0; p != NULL && p->verified && i < p->n_sans; i++) {
+        if (p->sans[i].kind == 'U' && strncmp(p->sans[i].value, HTTP_AUTH_NODE_URI, n) == 0 &&
+            p->sans[i].value[n] != '\0') {
+            return p->sans[i].value + n;
+        }
+    }
+    return NULL;
+}
+
+void http_auth_actor_print(const struct actor *who, struct buf *out) {
+    buf_str(out, "user=");
+    http_pct_encode(out, who->user);
+    buf_str(out, ";source=");
+    http_pct_encode(out, who->source);
+    buf_str(out, ";token=");
+    http_pct_encode(out, who->token);
+    buf_str(out, who->superuser ? ";superuser" : "");
+}
+
+/* "NAME=VALUE" and the semicolon or end behind it; NULL: it is something else. */
+static const char *take_part(const char *p, const char *name, char *out, size_t size) {
+    size_t n = strlen(name), len;
+    char plain[512];
+    if (strncmp(p, name, n) != 0 || p[n] != '=') {
+        return NULL;
+    }
+    p += n + 1;
+    len = strcspn(p, ";");
+    if (len >= sizeof plain || !http_pct_decode(p, len, plain) || strlen(plain) >= size) {
+        return NULL;
+    }
+    for (const char *q = plain; *q != '\0'; q++) {
+        if ((unsigned char)*q < 0x20 || *q == 0x7f) {
+            return NULL;
+        }
+    }
+    snprintf(out, size, "%s", plain);
+    return p + len + (p[len] == ';' && strcmp(name, "token") != 0);
+}
+
+bool http_auth_actor_parse(const char *text, struct actor *out) {
+    const char *p = text;
+    *out = (struct actor){.superuser = false};
+    p = p != NULL ? take_part(p, "user", out->user, sizeof out->user) : NULL;
+    p = p != NULL ? take_part(p, "source", out->source, sizeof out->source) : NULL;
+    p = p != NULL ? take_part(p, "token", out->token, sizeof out->token) : NULL;
+    out->superuser = p != NULL && strcmp(p, ";superuser") == 0;
+    return p != NULL && (*p == '\0' || out->superuser) && out->user[0] != '\0';
+}
+
+/* The node has looked at the credentials; whether they still stand is looked at here again. */
+static enum err_code passed_on(const struct http_auth_config *cfg, const struct http_peer *peer,
+                               const char *text, const char *source, struct actor *who,
+                               struct err *e) {
+    const char *node =
+        cfg->from_nodes && peer->kind == HTTP_PEER_TLS ? http_auth_node(peer->tls) : NULL;
+    if (node == NULL) {
+        login_failed(cfg->core, NULL, source, "says who asks, and is no node");
+        return err_set(e, ERR_DENIED, NULL,
+                       "only a controller's own certificate may say who asks (" HTTP_AUTH_ACTOR
+                       ")");
+    }
+    if (!http_auth_actor_parse(text, who)) {
+        return err_set(e, ERR_MALFORMED, NULL, HTTP_AUTH_ACTOR " from node %s is malformed", node);
+    }
+    struct snap *now = core_snapshot(cfg->core);
+    bool stands = who->superuser || rights_stands(cfg->core, now, who);
+    snap_release(now);
+    if (!stands) {
+        return err_set(e, ERR_AUTH, NULL, "user %s may not log in any more", who->user);
+    }
+    size_t n = strlen(who->source);
+    snprintf(who->source + n, sizeof who->source - n, " by %s", node);
+    return ERR_OK;
+}
+
 struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const struct http_req *r,
                                    http_auth_done *done, void *arg) {
     const struct http_peer *peer = http_peer(r);
@@ -126,7 +207,10 @@ struct http_auth_ticket *http_auth(const struct http_auth_config *cfg, const str
     struct err e;
     enum err_code rc;
     snprintf(source, sizeof source, "%s %s", cfg->dialect, peer->text);
-    if (peer->kind == HTTP_PEER_TCP && !cfg->clear_text) {
+    const char *actor = http_header(r, HTTP_AUTH_ACTOR);
+    if (actor != NULL) {
+        rc = passed_on(cfg, peer, actor, source, &who, &e);
+    } else if (peer->kind == HTTP_PEER_TCP && !cfg->clear_text) {
         rc = err_set(&e, ERR_DENIED, NULL,
                      "this is a clear-text connection; log in over TLS or the local socket");
     } else if (h != NULL) {

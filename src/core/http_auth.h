@@ -5,6 +5,7 @@
  *   Authorization: Bearer    API token
  *   TLS client certificate   that verified: its common name is a user, and a SAN says so
  *   unix socket              the peer's user id (rights_local)
+ * A node that passes a request on says who asks (HTTP_AUTH_ACTOR) instead of all of these.
  * Credentials in a header count before the connection's own, so that one may act as somebody else.
  */
 #ifndef CORE_HTTP_AUTH_H
@@ -23,10 +24,16 @@ struct http_auth_config {
     struct workers *hashers; /* two threads are enough */
     const char *dialect;     /* "restconf": begins actor.source */
     bool clear_text;         /* accept credentials over clear-text TCP */
+    bool from_nodes;         /* of the port for nodes: HTTP_AUTH_ACTOR is believed */
 };
 
 /* A user's certificate has this and the user's name as a URI among its SANs. */
 #define HTTP_AUTH_USER_URI "urn:weft:user:"
+/* A node's certificate has this and the node's name. It may say who asks (docs/cluster.md). */
+#define HTTP_AUTH_NODE_URI "urn:weft:node:"
+/* Who a node has authenticated: "user=U;source=S;token=T", and ";superuser" behind it, values
+ * percent-encoded. From anyone but a node the header is refused. */
+#define HTTP_AUTH_ACTOR "weft-actor"
 /* What goes with a 401. */
 #define HTTP_AUTH_CHALLENGE "Basic realm=\"weft\", charset=\"UTF-8\""
 
@@ -43,6 +50,12 @@ enum err_code http_auth_certificate(struct core *c, const struct tls_peer *p, co
                                     struct actor *who, struct err *e);
 /* `done` will not be called any more. */
 void http_auth_cancel(struct http_auth_ticket *t);
+
+/* The value of HTTP_AUTH_ACTOR. Parsing: false: malformed, or too long for the fields. */
+void http_auth_actor_print(const struct actor *who, struct buf *out);
+bool http_auth_actor_parse(const char *text, struct actor *out);
+/* The name of the node whose certificate this is; NULL: not a node's, or not verified. */
+const char *http_auth_node(const struct tls_peer *p);
 
 /* user:password out of base64 (RFC 7617); false: malformed, or too long for the fields. */
 bool http_auth_basic(const char *b64, char user[HTTP_AUTH_USER_MAX],

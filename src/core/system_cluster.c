@@ -21,6 +21,9 @@ void system_cluster_announce(struct core *c) {
     time_format(clock_wall_s(c->clock), 0, started);
     json_object_set_new(o, "version", json_string(WEFT_VERSION));
     json_object_set_new(o, "started", json_string(started));
+    if (c->options.relay != NULL) {
+        json_object_set_new(o, "relay", json_string(c->options.relay));
+    }
     call_answer_json(&about, o);
     /* The engine keeps it and says it when it can. */
     log_announce(c->log, about.data, about.len, &e);
@@ -29,6 +32,22 @@ void system_cluster_announce(struct core *c) {
 
 /* ---- show system cluster -----------------------------------------------------------------------
  */
+
+static void find_leader(const struct log_node *n, void *arg) {
+    struct core_leader *out = arg;
+    if (n->leads) {
+        json_t *about = json_loadb((const char *)n->about, n->about_len, 0, NULL);
+        const char *relay = json_string_value(json_object_get(about, "relay"));
+        snprintf(out->node, sizeof out->node, "%s", n->name);
+        snprintf(out->relay, sizeof out->relay, "%s", relay != NULL ? relay : "");
+        json_decref(about);
+    }
+}
+
+enum err_code core_find_leader(struct core *c, struct core_leader *out, struct err *e) {
+    *out = (struct core_leader){.node = ""};
+    return log_nodes(c->log, find_leader, out, e);
+}
 
 struct listing {
     struct call *cl;

@@ -12,10 +12,12 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "core/http_auth.h"
 #include "core/rights.h"
 #include "core/secrets.h"
 #include "model/kinds.h"
 #include "net/pki.h"
+#include "north/relay.h"
 
 LOGGER_MODULE(weftd);
 
@@ -39,6 +41,8 @@ void first_start_paths(const char *data, struct first_start *f) {
     f->ssh_key = mem_printf("%s/pki/ssh_host_key", data);
     f->server_cert = mem_printf("%s/pki/server.pem", data);
     f->server_key = mem_printf("%s/pki/server.key", data);
+    f->node_cert = mem_printf("%s/pki/node.pem", data);
+    f->node_key = mem_printf("%s/pki/node.key", data);
     f->password_file = mem_printf("%s/admin-password", data);
     f->backups = mem_printf("%s/backup", data);
     f->configs = mem_printf("%s/config", data);
@@ -57,6 +61,8 @@ void first_start_free(struct first_start *f) {
     mem_free(f->ssh_key);
     mem_free(f->server_cert);
     mem_free(f->server_key);
+    mem_free(f->node_cert);
+    mem_free(f->node_key);
     mem_free(f->password_file);
     mem_free(f->backups);
     mem_free(f->configs);
@@ -182,6 +188,28 @@ enum err_code first_start_renew(const struct first_start *f, const char *hostnam
 enum err_code first_start_server_cert(const struct first_start *f, const char *hostnames,
                                       struct err *e) {
     return make_server_cert(hostnames, f, e);
+}
+
+enum err_code first_start_node(const struct first_start *f, const char *node, bool *made,
+                               struct err *e) {
+    char dns[128], uri[128];
+    long long left = 0;
+    struct err ignore;
+    bool ours = false, named = false;
+    snprintf(dns, sizeof dns, "DNS:%s" RELAY_NAME_SUFFIX, node);
+    snprintf(uri, sizeof uri, "URI:" HTTP_AUTH_NODE_URI "%s", node);
+    *made = !(there(f->node_cert) && there(f->node_key) &&
+              pki_expires_in(f->node_cert, clock_wall_s(&clock_real), &left, &ignore) == ERR_OK &&
+              left > RENEW_DAYS * DAY_S &&
+              pki_issued_by(f->node_cert, f->ca_cert, &ours, &ignore) == ERR_OK && ours &&
+              pki_has_name(f->node_cert, dns + 4, &named, &ignore) == ERR_OK && named);
+    if (!*made) {
+        return ERR_OK;
+    }
+    const char *const sans[] = {dns, uri, NULL};
+    struct pki_request r = {
+        .common_name = node, .sans = sans, .use = PKI_SERVER | PKI_CLIENT, .days = SERVER_DAYS};
+    return pki_issue(f->ca_cert, f->ca_key, &r, f->node_cert, f->node_key, e);
 }
 
 enum err_code first_start_files(const char *data, const char *hostnames, struct first_start *f,

@@ -8,7 +8,7 @@
 struct first_start {
     int lock; /* of the data folder; -1: not taken */
     char *ca_cert, *ca_key, *clients, *secrets_key, *ssh_key, *server_cert, *server_key,
-        *password_file, *backups, *configs, *logs, *support;
+        *password_file, *backups, *configs, *logs, *support, *node_cert, *node_key;
 };
 
 /* Names of the files under `data`. */
@@ -26,6 +26,9 @@ enum err_code first_start_renew(const struct first_start *f, const char *hostnam
 /* Makes it now, with our own authority. */
 enum err_code first_start_server_cert(const struct first_start *f, const char *hostnames,
                                       struct err *e);
+/* The same for the certificate that this node, of several on one store, shows to the others. */
+enum err_code first_start_node(const struct first_start *f, const char *node, bool *made,
+                               struct err *e);
 /* When there is no user at all: role and user `admin` with a new password, written to its file
  * (0600). Blocks for the writer. */
 enum err_code first_start_admin(struct core *c, const struct first_start *f, struct err *e);

@@ -30,6 +30,7 @@
 #include "base/mem.h"
 #include "base/notify.h"
 #include "core/candidate.h"
+#include "core/http_auth.h"
 #include "core/job.h"
 #include "core/nacm.h"
 #include "core/system.h"
@@ -39,6 +40,7 @@
 #include "north/cli/http.h"
 #include "north/metrics/metrics.h"
 #include "north/netconf/netconf.h"
+#include "north/relay.h"
 #include "north/restconf/restconf.h"
 #include "pools/apmi_server.h"
 #include "pools/pools.h"
@@ -55,6 +57,8 @@ LOGGER_MODULE(weftd);
  * over the network leave an administrator at the local socket his place, and the store its own. */
 enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_PARTS = 3 };
 enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000 };
+enum { RELAY_CONNS = 64, RELAY_RESETS = 100000 };
+#define NODES_ONLY "Here other controllers pass on what they were asked.\n"
 enum { AGAIN_AFTER_MS = 1000, AGAIN_LOOK_MS = 100 };
 enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
 
@@ -69,10 +73,12 @@ struct weftd {
     struct core *core;
     struct loop *loop;
     struct tls_ctx *tls, *apmi_tls, *netconf_tls;
+    struct tls_ctx *relay_tls, *relay_out; /* other nodes', and ours to them */
+    struct relay *relay;                   /* NULL: no other node passes anything on */
     struct netconf *netconf; /* also when nobody listens: it may be told to call home */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
-    struct http_server *tls_server, *clear_server, *unix_server;
+    struct http_server *tls_server, *clear_server, *unix_server, *relay_server;
     unsigned stopping;     /* servers that still shut down */
     unsigned apmi_closing; /* of gateways, after this node has lost the lead */
     bool leading, again;   /* again: a new run of the program follows this one */
@@ -84,7 +90,8 @@ struct weftd {
     struct dialects {
         struct restconf *restconf;
         struct cli_http *cli;
-    } safe, clear; /* TLS and local; clear text */
+    } safe, clear;           /* TLS and local; clear text */
+    struct restconf *passed; /* what other nodes pass on */
     struct metrics *metrics;
     struct loop_signal *term, *intr, *hup;
     struct loop_timer *certificates, *clock;
@@ -107,6 +114,16 @@ static void route(struct weftd *w, struct http_req *r, const struct dialects *d)
 static void handle(struct http_req *r, void *arg) {
     struct weftd *w = arg;
     route(w, r, &w->safe);
+}
+
+/* Nobody but a node says anything here, and it says who asks. */
+static void handle_passed_on(struct http_req *r, void *arg) {
+    struct weftd *w = arg;
+    if (http_auth_node(http_peer(r)->tls) == NULL || http_header(r, HTTP_AUTH_ACTOR) == NULL) {
+        http_respond(r, 403, "text/plain", NODES_ONLY, sizeof NODES_ONLY - 1);
+    } else {
+        restconf_handle(r, w->passed);
+    }
 }
 
 static void handle_clear(struct http_req *r, void *arg) {
@@ -205,10 +222,14 @@ static void stop(struct weftd *w) {
     }
     L_INFO("stopping");
     notify_manager("STOPPING=1");
-    struct http_server *servers[] = {w->tls_server, w->clear_server, w->unix_server};
-    w->stopping = 3 + w->apmi_closing;
-    for (size_t i = 0; i < 3; i++) {
-        http_server_shutdown(servers[i], GRACE_MS, server_done, w);
+    struct http_server *servers[] = {w->tls_server, w->clear_server, w->unix_server,
+                                     w->relay_server};
+    w->stopping = w->apmi_closing;
+    for (size_t i = 0; i < sizeof servers / sizeof servers[0]; i++) {
+        if (servers[i] != NULL) {
+            w->stopping++;
+            http_server_shutdown(servers[i], GRACE_MS, server_done, w);
+        }
     }
     close_apmi(w);
     if (w->netconf != NULL) {
@@ -227,7 +248,9 @@ static void read_certificates(struct weftd *w) {
     struct err e;
     if (tls_reload(w->tls, &e) != ERR_OK ||
         (w->apmi_tls != NULL && tls_reload(w->apmi_tls, &e) != ERR_OK) ||
-        (w->netconf_tls != NULL && tls_reload(w->netconf_tls, &e) != ERR_OK)) {
+        (w->netconf_tls != NULL && tls_reload(w->netconf_tls, &e) != ERR_OK) ||
+        (w->relay_tls != NULL && tls_reload(w->relay_tls, &e) != ERR_OK) ||
+        (w->relay_out != NULL && tls_reload(w->relay_out, &e) != ERR_OK)) {
         L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
     } else {
         L_INFO("the certificate was read again");
@@ -241,7 +264,11 @@ static bool renew(struct weftd *w) {
     if (first_start_renew(&w->files, w->options.hostname, &made, &e) != ERR_OK) {
         L_ERR("the certificate was not renewed: %s %s", e.path, e.text);
     }
-    return made;
+    bool node = false;
+    if (w->relay != NULL && first_start_node(&w->files, w->options.node, &node, &e) != ERR_OK) {
+        L_ERR("the node's certificate was not renewed: %s %s", e.path, e.text);
+    }
+    return made || node;
 }
 
 static void look_at_certificates(void *arg) {
@@ -305,9 +332,15 @@ static enum err_code open_core(struct weftd *w, struct err *e) {
                              .threaded = true,
                              .services = services,
                              .node = w->options.node,
+                             .relay = w->options.relay_text,
                              .on_role = on_role,
                              .role_arg = w};
     return core_open(&o, &w->core, e);
+}
+
+static bool pass_on(struct http_req *r, const struct actor *who, void *arg) {
+    struct weftd *w = arg;
+    return w->relay != NULL && relay_take(w->relay, r, who);
 }
 
 static void make_dialects(struct weftd *w, struct dialects *d, bool clear_text) {
@@ -317,7 +350,9 @@ static void make_dialects(struct weftd *w, struct dialects *d, bool clear_text) 
                                  .hashers = w->hashers,
                                  .decoders = w->decoders,
                                  .printers = w->printers,
-                                 .clear_text = clear_text};
+                                 .clear_text = clear_text,
+                                 .relay = pass_on,
+                                 .relay_arg = w};
     struct http_auth_config auth = {.core = w->core,
                                     .loop = w->loop,
                                     .hashers = w->hashers,
@@ -411,6 +446,54 @@ static enum err_code listen_all(struct weftd *w, FILE *ports, struct err *e) {
     }
     ERR_TRY(http_listen_unix(w->unix_server, o->unix_path, 0666, HTTP_H2C, e));
     L_INFO("listening at %s", o->unix_path);
+    return ERR_OK;
+}
+
+/* For other nodes, and the way to them. Requests come from each of them over one connection. */
+static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
+    const struct options *o = &w->options;
+    struct core_turn t;
+    core_turn(w->core, &t);
+    if (o->n_relay == 0 || !t.shared) {
+        return ERR_OK;
+    }
+    struct tls_config tls = {.cert_file = w->files.node_cert,
+                             .key_file = w->files.node_key,
+                             .ca_file = w->files.ca_cert,
+                             .client_auth = TLS_AUTH_REQUIRED,
+                             .alpn = TLS_ALPN_H2};
+    struct http_limits lim = http_limits_default;
+    bool made;
+    uint16_t bound;
+    ERR_TRY(first_start_node(&w->files, o->node, &made, e));
+    ERR_TRY(tls_server_new(&tls, &w->relay_tls, e));
+    ERR_TRY(tls_client_new(&tls, &w->relay_out, e));
+    struct restconf_config rc = {.core = w->core,
+                                 .candidates = w->candidates,
+                                 .loop = w->loop,
+                                 .hashers = w->hashers,
+                                 .decoders = w->decoders,
+                                 .printers = w->printers,
+                                 .from_nodes = true};
+    w->passed = restconf_new(&rc);
+    lim.max_conns = RELAY_CONNS;
+    lim.max_streams = RELAY_REQUESTS_MAX;
+    lim.max_requests = 0;
+    lim.max_resets = RELAY_RESETS;
+    http_limits_fit(&lim);
+    w->relay_server = http_server_new(w->loop, &lim, handle_passed_on, w);
+    metrics_add_server(w->metrics, "relay", w->relay_server);
+    http_server_on_error(w->relay_server, write_error, NULL);
+    ERR_TRY(http_listen_tcp(w->relay_server, &o->relay[0].addr, o->relay[0].port, w->relay_tls, 0,
+                            &bound, e));
+    L_INFO("other nodes pass on requests to %s", o->relay_text);
+    fprintf(ports, "relay %u\n", bound);
+    struct relay_config cfg = {.core = w->core,
+                               .loop = w->loop,
+                               .workers = w->decoders,
+                               .tls = w->relay_out,
+                               .error = write_error};
+    w->relay = relay_new(&cfg);
     return ERR_OK;
 }
 
@@ -587,6 +670,11 @@ static enum err_code start(struct weftd *w, struct err *e) {
         gethostname(name, sizeof name - 1);
         o->hostname = mem_strdup(name);
     }
+    if (o->n_relay > 0 && o->node == NULL) { /* its certificate has the name that the log knows */
+        char name[64] = "";
+        gethostname(name, sizeof name - 1);
+        o->node = mem_strdup(name);
+    }
     first_start_paths(o->data, &w->files);
     ERR_TRY(maintenance_interrupted(o->store, e));
     ERR_TRY(maintenance_moved(o->store, e));
@@ -622,6 +710,9 @@ static enum err_code start(struct weftd *w, struct err *e) {
         return err_errno(e, errno, o->port_file, "can't be written");
     }
     enum err_code rc = listen_all(w, ports, e);
+    if (rc == ERR_OK) {
+        rc = listen_relay(w, ports, e);
+    }
     if (rc == ERR_OK && w->leading) {
         rc = listen_apmi_all(w, ports, e);
     }
@@ -656,6 +747,7 @@ static void finish(struct weftd *w) {
     http_server_free(w->tls_server);
     http_server_free(w->clear_server);
     http_server_free(w->unix_server);
+    http_server_free(w->relay_server);
     if (w->cli != NULL) {
         cli_http_free(w->safe.cli);
         cli_http_free(w->clear.cli);
@@ -668,6 +760,7 @@ static void finish(struct weftd *w) {
         cli_free(w->cli);
         candidates_free(w->candidates);
     }
+    relay_free(w->relay);
     core_close(w->core);
     if (w->loop != NULL) {
         loop_signal_free(w->term);
@@ -683,9 +776,12 @@ static void finish(struct weftd *w) {
     metrics_free(w->metrics);
     restconf_free(w->safe.restconf);
     restconf_free(w->clear.restconf);
+    restconf_free(w->passed);
     tls_ctx_free(w->tls);
     tls_ctx_free(w->apmi_tls);
     tls_ctx_free(w->netconf_tls);
+    tls_ctx_free(w->relay_tls);
+    tls_ctx_free(w->relay_out);
     if (w->model != NULL) {
         model_free(w->model);
     }

@@ -19,7 +19,8 @@ enum {
     OPT_NETCONF_TLS,
     OPT_PORT_FILE,
     OPT_INITIAL,
-    OPT_NODE
+    OPT_NODE,
+    OPT_RELAY
 };
 
 static const struct option names[] = {
@@ -38,6 +39,7 @@ static const struct option names[] = {
     {"port-file", required_argument, NULL, OPT_PORT_FILE},
     {"initial-config", required_argument, NULL, OPT_INITIAL},
     {"node", required_argument, NULL, OPT_NODE},
+    {"listen-relay", required_argument, NULL, OPT_RELAY},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -73,6 +75,10 @@ static const char usage[] =
     "  -s, --store URL          the log (default sqlite:DIR/weft.db)\n"
     "      --node NAME          what this one of several controllers on an etcd: store is called\n"
     "                           (default: this machine's name)\n"
+    "      --listen-relay ADDR:PORT\n"
+    "                           where other controllers on the same etcd: store reach this one, "
+    "to\n"
+    "                           pass on what only the leader can do (default none)\n"
     "  -n, --hostname NAME[,NAME]...\n"
     "                           names and addresses that clients use, for the server's "
     "certificate\n"
@@ -149,6 +155,23 @@ struct parse {
 
 static void read_file(struct parse *p, const char *path);
 
+/* Others dial what is said here, so it has to name an address and a port. */
+static void take_relay(struct options *o, const char *value) {
+    bool none = false;
+    o->n_relay = 0;
+    add_listen(o->relay, &o->n_relay, &none, value);
+    if (none) {
+        return;
+    }
+    static const struct ip_addr v4 = {.family = 4}, v6 = {.family = 6};
+    const struct listen *l = &o->relay[0];
+    if (o->n_relay != 1 || l->port == 0 || ip_addr_cmp(&l->addr, &v4) == 0 ||
+        ip_addr_cmp(&l->addr, &v6) == 0) {
+        die("--listen-relay \"%s\": name the address and the port that other nodes dial", value);
+    }
+    set(&o->relay_text, value);
+}
+
 static void take(struct parse *p, int opt, const char *value) {
     struct options *o = p->o;
     switch (opt) {
@@ -193,6 +216,9 @@ static void take(struct parse *p, int opt, const char *value) {
         break;
     case OPT_INITIAL:
         set(&o->initial, value);
+        break;
+    case OPT_RELAY:
+        take_relay(o, value);
         break;
     case OPT_NODE:
         set(&o->node, value);
@@ -271,4 +297,5 @@ void options_free(struct options *o) {
     mem_free(o->port_file);
     mem_free(o->initial);
     mem_free(o->node);
+    mem_free(o->relay_text);
 }

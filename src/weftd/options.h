@@ -38,6 +38,9 @@ struct options {
     size_t n_netconf;
     struct listen netconf_tls[OPTIONS_LISTEN_MAX];
     size_t n_netconf_tls;
+    struct listen relay[OPTIONS_LISTEN_MAX]; /* one at most: other nodes'; 0.0.0.0 is none */
+    size_t n_relay;
+    char *relay_text; /* as it was given: what other nodes are told */
     bool check_only;
 };
 

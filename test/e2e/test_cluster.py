@@ -199,10 +199,10 @@ class Node:
         with open(os.path.join(self.dir, "log"), errors="replace") as f:
             return f.read()[-5000:]
 
-    def ask(self, method, path, body=None, timeout=20):
+    def ask(self, method, path, body=None, timeout=20, headers=None):
         """Raises OSError when nobody answers."""
         c = UnixConnection(self.unix, timeout)
-        headers = {"accept": "text/event-stream" if path.startswith("/streams/") else "application/yang-data+json, text/plain"}
+        headers = {**(headers or {}), "accept": "text/event-stream" if path.startswith("/streams/") else "application/yang-data+json, text/plain"}
         if body is not None:
             headers["content-type"] = "application/yang-data+json"
             body = json.dumps(body)

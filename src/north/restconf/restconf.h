@@ -34,6 +34,11 @@ struct restconf_config {
     struct workers *decoders; /* bodies: 2 threads */
     struct workers *printers; /* each may wait for a slow reader: 32 threads */
     bool clear_text;          /* take credentials over clear-text TCP */
+    bool from_nodes;          /* of the port for other nodes: they say who asks (http_auth.h) */
+    /* On a node that follows: takes over what only the leader can do (north/relay.h), or returns
+     * false. NULL: there are no other nodes. */
+    bool (*relay)(struct http_req *r, const struct actor *who, void *arg);
+    void *relay_arg;
 };
 
 struct restconf;

@@ -22,7 +22,8 @@ struct restconf *restconf_new(const struct restconf_config *cfg) {
                                          .loop = cfg->loop,
                                          .hashers = cfg->hashers,
                                          .dialect = "restconf",
-                                         .clear_text = cfg->clear_text};
+                                         .clear_text = cfg->clear_text,
+                                         .from_nodes = cfg->from_nodes};
     rc->started_s = clock_wall_s(core_clock(cfg->core));
     rc->history = mem_alloc(RC_HISTORY * sizeof *rc->history);
     rng_token(rc->boot, sizeof rc->boot - 1);
@@ -359,6 +360,24 @@ static bool may_bring_body(struct request *q) {
     return may;
 }
 
+static bool is_leaders(const struct request *q) {
+    const struct node *rpc = q->uri.resource == RC_OPERATION ? model_rpc(q->uri.path) : NULL;
+    if (!(q->uri.method & (RC_POST | RC_PUT | RC_PATCH | RC_DELETE))) {
+        return false;
+    }
+    return q->uri.resource == RC_DATA ||
+           (rpc != NULL && core_call_is_leaders(q->rc->cfg.core, rpc));
+}
+
+static bool passed_on(struct request *q) {
+    const struct restconf_config *cfg = &q->rc->cfg;
+    if (cfg->relay == NULL || !is_leaders(q) || !cfg->relay(q->http, &q->who, cfg->relay_arg)) {
+        return false;
+    }
+    request_taken(q);
+    return true;
+}
+
 static void authenticated(void *arg, const struct actor *who, const struct err *e) {
     struct request *q = arg;
     q->ticket = NULL;
@@ -370,6 +389,9 @@ static void authenticated(void *arg, const struct actor *who, const struct err *
     if (!check_media(q) || !check_accept(q) ||
         (q->uri.resource == RC_DATA &&
          (!find_target(q) || !method_fits(q) || !may_bring_body(q)))) {
+        return;
+    }
+    if (passed_on(q)) {
         return;
     }
     http_req_pause(q->http, false); /* now the body may come; on_body_end goes on */
@@ -403,7 +425,9 @@ void restconf_handle(struct http_req *r, void *restconf) {
         return;
     }
     http_req_pause(r, true); /* strangers' bodies are not read */
+    q->pending++;            /* it may be passed on, and over, before this returns */
     q->ticket = http_auth(&rc->auth, r, authenticated, q);
+    request_back(q);
 }
 
 void restconf_write_error(struct http_req *r, int status, const char *why, void *arg) {

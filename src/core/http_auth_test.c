@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What nodes say of who asks: it reads as it was written, and nothing else reads at all. */
+#include "core/http_auth.h"
+#include "core/testing.h"
+
+#define A16      "aaaaaaaaaaaaaaaa"
+#define TOO_LONG "user=" A16 A16 A16 A16 ";source=b;token="
+
+static void reads_as_it_was_written(void **state) {
+    const struct actor all[] = {
+        {.user = "admin", .source = "restconf unix:uid=0", .superuser = true},
+        {.user = "o;l=g%a", .source = "cli [2001:db8::1]:4711", .token = "abc"},
+        {.user = "\xc3\xa4"}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        struct buf text = BUF_INIT;
+        struct actor got;
+        http_auth_actor_print(&all[i], &text);
+        assert_true(http_auth_actor_parse(buf_cstr(&text), &got));
+        assert_string_equal(got.user, all[i].user);
+        assert_string_equal(got.source, all[i].source);
+        assert_string_equal(got.token, all[i].token);
+        assert_int_equal(got.superuser, all[i].superuser);
+        buf_free(&text);
+    }
+}
+
+static void nothing_else_reads(void **state) {
+    static const char *const bad[] = {"",
+                                      "user=a",
+                                      "user=a;source=b",
+                                      "user=;source=b;token=",
+                                      "user=a;source=b;token=;",
+                                      "user=a;source=b;token=;superuser;",
+                                      "user=a;source=b;token=;superuse",
+                                      "user=a;source=b;token=superuser;superuser=1",
+                                      "user=a%0A;source=b;token=",
+                                      "user=a%00;source=b;token=",
+                                      "user=a%4;source=b;token=",
+                                      "source=b;user=a;token=",
+                                      TOO_LONG};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct actor got;
+        if (http_auth_actor_parse(bad[i], &got)) {
+            fail_msg("\"%s\" reads", bad[i]);
+        }
+    }
+}
+
+static void a_node_is_known_by_its_san(void **state) {
+    struct tls_peer p = {.verified = true, .subject_cn = "a", .n_sans = 1};
+    p.sans = mem_alloc(sizeof *p.sans);
+    p.sans[0].kind = 'U';
+    snprintf(p.sans[0].value, sizeof p.sans[0].value, "urn:weft:node:a");
+    assert_string_equal(http_auth_node(&p), "a");
+    p.verified = false;
+    assert_null(http_auth_node(&p));
+    p.verified = true;
+    p.sans[0].kind = 'D';
+    assert_null(http_auth_node(&p));
+    p.sans[0].kind = 'U';
+    snprintf(p.sans[0].value, sizeof p.sans[0].value, "urn:weft:user:a");
+    assert_null(http_auth_node(&p));
+    snprintf(p.sans[0].value, sizeof p.sans[0].value, "urn:weft:node:");
+    assert_null(http_auth_node(&p));
+    assert_null(http_auth_node(NULL));
+    mem_free(p.sans);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_as_it_was_written),
+        cmocka_unit_test(nothing_else_reads),
+        cmocka_unit_test(a_node_is_known_by_its_san),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
