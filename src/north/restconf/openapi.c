@@ -128,7 +128,8 @@ static json_t *members_schema(const struct node *n, bool part) {
         }
         char *name = member_name(c, n->module);
         json_object_set_new(properties, name, schema_of(c, part));
-        if (c->type == NODE_LEAF && (c->is_key || (c->mandatory && !part))) {
+        bool must = c->mandatory && c->choice == NULL && !part; /* of a case: with its case only */
+        if (c->type == NODE_LEAF && (c->is_key || must)) {
             json_array_append_new(required, json_string(name));
         }
         mem_free(name);
