@@ -11,7 +11,8 @@ yang = sys.argv[1]
 if shutil.which('yanglint') is None:
     sys.exit(77)
 extra = os.environ.get('WEFT_YANG_EXTRA')
-search = ['-p', yang] + (['-p', extra] if extra else [])
+# The module that weft-nacm deviates from comes from the package that the build reads it from.
+search = ['-p', yang, '-p', '/usr/share/yuma/modules/ietf'] + (['-p', extra] if extra else [])
 modules = sorted(glob.glob(os.path.join(yang, '*.yang')))
 toys = sorted(glob.glob(os.path.join(yang, '../test/toy/*.yang')))
 failures = 0
