@@ -302,7 +302,12 @@ static enum err_code state_fold(void *self, const char *key, size_t key_len, con
 
 static enum err_code look(void *self, struct txn *t, struct look *l, struct err *e) {
     (void)self;
-    (void)e;
+    /* It shows users and roles in other words: nothing for those who may not read them as they are.
+     */
+    if (!rights_allow(t->core->tip, &l->who, RIGHT_READ, system_user_kind.prefix) ||
+        !rights_allow(t->core->tip, &l->who, RIGHT_READ, system_role_kind.prefix)) {
+        return err_set(e, ERR_ABSENT, l->path, "is for those who may read users and roles");
+    }
     nacm_print(t->core->tip, &l->json);
     return ERR_OK;
 }

@@ -54,7 +54,9 @@ struct args {
 };
 
 static int complain(const struct err *e) {
-    fprintf(stderr, "weftd: %s%s%s\n", e->path, e->path[0] != '\0' ? ": " : "", e->text);
+    char line[1024];
+    text_linef(line, sizeof line, "%s%s%s", e->path, e->path[0] != '\0' ? ": " : "", e->text);
+    fprintf(stderr, "weftd: %s\n", line);
     return 1;
 }
 
@@ -196,9 +198,12 @@ static int issue(const struct args *a) {
     return 0;
 }
 
+/* Of a damaged store anything may stand in there. */
 static void show_finding(const char *where, const char *text, void *arg) {
+    char line[1024];
     (void)arg;
-    printf("%s: %s\n", where, text);
+    text_linef(line, sizeof line, "%s: %s", where, text);
+    printf("%s\n", line);
 }
 
 static void store_url(const struct args *a, char *out, size_t size) {

@@ -54,6 +54,18 @@ class inside:
         os.close(self.own)
 
 
+def warm_up():
+    """gRPC's own threads begin now, in the namespace of this process."""
+    channel = grpc.insecure_channel("localhost:9")
+    future = grpc.channel_ready_future(channel)
+    try:
+        future.result(timeout=0.3)
+    except grpc.FutureTimeoutError:
+        pass
+    future.cancel()
+    channel.close()
+
+
 class Manager:
     def __init__(self, pb, blocks, thresholds=(20, 1000, 2)):
         self.pb = pb
@@ -83,12 +95,15 @@ class Manager:
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=8),
                                   options=[("grpc.so_reuseport", 0)])
         self.server.add_generic_rpc_handlers((handler,))
+        warm_up()
         with inside(ns):
             if credentials is None:
                 port = self.server.add_insecure_port(address)
             else:
                 port = self.server.add_secure_port(address, credentials)
-            self.server.start()
+        # Not in there: a thread that gRPC begins meanwhile would stay there, and connect from there for whoever
+        # uses gRPC next in this process.
+        self.server.start()
         assert port, f"nothing listens on {address}"
         return self
 

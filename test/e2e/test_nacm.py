@@ -181,6 +181,10 @@ def test_a_right_on_one_operation(w):
     assert permitted(nacm, "ed", "exec", "ietf-netconf", rpc="get-config")
     assert not permitted(nacm, "lee", "exec", "ietf-netconf", rpc="kill-session")
     assert permitted(nacm, "kim", "exec", "ietf-netconf", rpc="kill-session")
+    # who may not see users and roles does not see them in other words either
+    put_role(w, "reader", ("/", "read"), ("/weft-system:system/user", ""))
+    put_user(w, "rita", "reader")
+    assert as_user(w, "rita", "GET", "ietf-netconf-acm:nacm") == 404
     # one that is misspelt would decide nothing
     answer = w.ask("PUT", "weft-system:system/role=typo", {"weft-system:role": [{
         "name": "typo", "right": [{"path": "/ietf-netconf:lokc", "access": ""}]}]})
