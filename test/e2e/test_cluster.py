@@ -262,6 +262,19 @@ class Cluster:
         self.written = {}  # name -> "done", "refused", "doubt"
         self.number = 0
 
+    def __enter__(self):
+        try:
+            for n in self.nodes:
+                n.wait_till_it_serves()
+            self.leader()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def leader(self, but=None, seconds=60):
         def one():
             found = [n for n in self.nodes if n is not but and n.leads()]
@@ -347,14 +360,8 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    c = Cluster(str(tmp_path_factory.mktemp("cluster")))
-    try:
-        for n in c.nodes:
-            n.wait_till_it_serves()
-        c.leader()
+    with Cluster(str(tmp_path_factory.mktemp("cluster"))) as c:
         yield c
-    finally:
-        c.close()
 
 
 # proves: APM-120 APM-123

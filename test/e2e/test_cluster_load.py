@@ -205,14 +205,9 @@ def same_everywhere(cluster):
 @pytest.fixture
 def cluster(tmp_path):
     ports = dict(zip(NAMES, free_ports(3)))
-    c = Cluster(str(tmp_path), {n: ["--listen-apmi-clear-text", f"127.0.0.1:{ports[n]}"] for n in NAMES})
-    c.targets = [f"127.0.0.1:{ports[n]}" for n in NAMES]
-    try:
-        for n in c.nodes:
-            n.wait_till_it_serves()
+    with Cluster(str(tmp_path), {n: ["--listen-apmi-clear-text", f"127.0.0.1:{ports[n]}"] for n in NAMES}) as c:
+        c.targets = [f"127.0.0.1:{ports[n]}" for n in NAMES]
         yield c
-    finally:
-        c.close()
 
 
 def test_the_registry_sees_what_is_given_twice():

@@ -19,15 +19,9 @@ def relays():
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, relays):
-    c = Cluster(str(tmp_path_factory.mktemp("relay")),
-                {n: ["--listen-relay", f"127.0.0.1:{relays[n]}"] for n in NAMES})
-    try:
-        for n in c.nodes:
-            n.wait_till_it_serves()
-        c.leader()
+    with Cluster(str(tmp_path_factory.mktemp("relay")),
+                 {n: ["--listen-relay", f"127.0.0.1:{relays[n]}"] for n in NAMES}) as c:
         yield c
-    finally:
-        c.close()
 
 
 # proves: APM-120

@@ -285,14 +285,8 @@ def test_certificates_end_while_it_runs(tmp_path):
 
 @pytest.fixture(name="cluster", scope="module")
 def fixture_cluster(tmp_path_factory):
-    c = Cluster(str(tmp_path_factory.mktemp("wrong")))
-    try:
-        for n in c.nodes:
-            n.wait_till_it_serves()
-        c.leader()
+    with Cluster(str(tmp_path_factory.mktemp("wrong"))) as c:
         yield c
-    finally:
-        c.close()
 
 
 def with_env(node, env):
