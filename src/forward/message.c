@@ -19,6 +19,7 @@ static const struct grave {
     {"weft-apm:entity-unreachable", FORWARD_SEVERITY_MAJOR},
     {"weft-apm:partition-low", FORWARD_SEVERITY_WARNING},
     {"weft-apm:sync-conflict", FORWARD_SEVERITY_WARNING},
+    {"weft-apm:sync-drift", FORWARD_SEVERITY_WARNING},
     {"weft-forward:gap", FORWARD_SEVERITY_WARNING},
     {"weft-forward:target-failing", FORWARD_SEVERITY_WARNING},
     {"weft-system:login", FORWARD_SEVERITY_WARNING},

@@ -388,6 +388,7 @@ static char **remove_unannounced(struct pools *p, struct txn *t, struct apmi_ses
         L_INFO("%s no longer has domain %s: its %" PRIu32 " pools are free again", en->system_id,
                gone[i]->name, gone[i]->n_pools);
         removed[(*n)++] = arena_strdup(a, gone[i]->name);
+        drift_domain_gone(p, t, gone[i]);
         domain_delete(p, t, gone[i]);
     }
     return removed;

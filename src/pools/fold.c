@@ -193,6 +193,7 @@ static enum err_code fold_domain(struct pools *p, uint32_t id, const void *v, si
         list_init(&d->waiting);
         d->id = id;
         d->entity = en;
+        d->told = p->started;
         d->name = mem_strdup(r.name);
         p->domains =
             (struct domain **)slot_make((void **)p->domains, &p->n_domains, &p->cap_domains, id);
@@ -539,6 +540,11 @@ enum err_code pools_state_fold(void *self, const char *key, size_t key_len, cons
         return fold_retiring(p, k, n, value, e);
     case REC_SAMPLE:
         return fold_sample(p, k, n, value, len, e);
+    case REC_DRIFT:
+        if (n == 4) {
+            return drift_fold(p, be32(k), value, len, e);
+        }
+        break;
     default:
         return err_set(e, ERR_UNSUPPORTED, NULL, "a record of an unknown kind");
     }
@@ -603,6 +609,13 @@ bool pools_state_encode(void *self, const char *key, size_t key_len, struct buf 
             answer_rec_encode(&r, out);
         }
         return a != NULL;
+    }
+    if (key[6] == REC_DRIFT && n == 4) {
+        const struct drift *dr = drift_at(p, be32(k));
+        if (dr != NULL) {
+            drift_rec_encode(dr, out);
+        }
+        return dr != NULL;
     }
     struct ip_prefix px;
     if (key[6] == REC_RETIRING && retiring_key(k, n, &px)) {

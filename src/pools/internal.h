@@ -49,6 +49,8 @@ enum {
     POOLS_RETRY_RATE_MAX_S = 60, /* what comes too fast comes again within */
     POOLS_REFUSED_S = 3600,      /* an entity is not offered again what it refused ... */
     POOLS_REFUSED_MAX = 64,      /* ... and so many prefixes of each are remembered */
+    POOLS_DRIFT_MAX = 1024,      /* differences that are kept, of all entities ... */
+    POOLS_DRIFT_LISTED = 100,    /* ... of one domain's synchronisation at most so many */
     POOLS_STATS_INTERVAL_S = 10,
     POOLS_SAMPLE_S = 300, /* utilisation: one sample in 5 minutes ... */
     POOLS_SAMPLES = 288   /* ... for 24 hours */
@@ -215,6 +217,7 @@ struct domain {
     struct list waiting;  /* in pools.waiting while something is unanswered */
     int64_t wait_until_s; /* by the monotonic clock */
     bool synced, created_here, resync_asked;
+    bool told; /* it was made or synchronised since the start */
     bool have_stats;
     uint64_t told_of;      /* the event of its partition that it was told of */
     uint32_t hint;         /* where the last look-up by name ended */
@@ -274,6 +277,32 @@ static inline const uint8_t *answer_bytes(const struct answer *a) {
     return (const uint8_t *)a->alarm_id + strlen(a->alarm_id) + 1;
 }
 
+/* A difference that a synchronisation found, see drift.c. Both enums are stored: never renumber. */
+enum drift_kind { DRIFT_ONLY_HERE = 1, DRIFT_ONLY_THERE, DRIFT_STATE, DRIFT_MORE, DRIFT_KINDS };
+enum drift_outcome {
+    DRIFT_FREED = 1, /* it was only here: the prefix is free again */
+    DRIFT_ADOPTED,   /* it was only there: it is ours now */
+    DRIFT_CONFLICT,  /* it was only there, and the prefix is somebody else's: drained */
+    DRIFT_UNMANAGED, /* it was only there, and belongs to no partition */
+    DRIFT_MOVED,     /* another domain of the same entity has it */
+    DRIFT_FOLLOWED,  /* its state there is now the one here */
+    DRIFT_ORDERED,   /* the entity was told again what its state shall be */
+    DRIFT_COUNTED,   /* DRIFT_MORE */
+    DRIFT_OUTCOMES
+};
+struct drift {
+    uint64_t seq; /* from 1, ever higher */
+    int64_t at_s;
+    struct ip_prefix prefix; /* of length 0: DRIFT_MORE */
+    uint32_t count;          /* DRIFT_MORE: how many are not listed */
+    uint8_t kind, outcome, code;
+    char *entity, *domain, *pool, *note; /* note: NULL or a sentence */
+};
+/* Of one domain's synchronisation. */
+struct drift_tally {
+    uint32_t n[DRIFT_KINDS], conflicts, listed, unlisted;
+};
+
 enum { SECURITY_CLEAR, SECURITY_TLS, SECURITY_MUTUAL };
 
 struct pools_stats { /* volatile (APM-103) */
@@ -301,7 +330,9 @@ struct pools {
     struct map answer_by_id; /* be32 entity + alarm id -> struct answer */
     size_t n_answers;
     uint64_t pool_count;
+    struct drift **drift; /* by seq % POOLS_DRIFT_MAX; NULL until the first one */
     /* volatile */
+    uint64_t drift_seq;  /* highest number given so far */
     struct map targets;  /* system id -> struct target_holder */
     struct list waiting; /* domains with something unanswered, soonest first */
     struct timer tick;
@@ -327,6 +358,7 @@ enum {
     REC_ALARM = 'e',    /* be32 domain, type */
     REC_ANSWER = 'f',   /* be32 entity, alarm id */
     REC_SAMPLE = 'g',   /* partition name, 0, be16 slot */
+    REC_DRIFT = 'h',    /* be32 slot */
 };
 enum { REC_KEY_MAX = 6 + 1 + POOLS_NAME_MAX + 64 };
 struct rec_key {
@@ -378,6 +410,7 @@ void pool_rec_encode(const struct pool_rec *r, struct buf *out);
 void alarm_rec_encode(const struct alarm *a, struct buf *out);
 void answer_rec_encode(const struct answer_rec *r, struct buf *out);
 void sample_rec_encode(const struct sample *s, struct buf *out);
+void drift_rec_encode(const struct drift *r, struct buf *out);
 /* ERR_UNSUPPORTED: a newer version; ERR_MALFORMED. Nothing is left to free after an error. */
 enum err_code entity_rec_decode(const void *p, size_t n, struct entity_rec *r, struct err *e);
 enum err_code domain_rec_decode(const void *p, size_t n, struct domain_rec *r, struct err *e);
@@ -385,6 +418,8 @@ enum err_code pool_rec_decode(const void *p, size_t n, struct pool_rec *r, struc
 enum err_code alarm_rec_decode(const void *p, size_t n, struct alarm *a, struct err *e);
 enum err_code answer_rec_decode(const void *p, size_t n, struct answer_rec *r, struct err *e);
 enum err_code sample_rec_decode(const void *p, size_t n, struct sample *s, struct err *e);
+/* The four texts are the caller's to free. */
+enum err_code drift_rec_decode(const void *p, size_t n, struct drift *r, struct err *e);
 void entity_rec_free(struct entity_rec *r);
 void domain_rec_free(struct domain_rec *r);
 void pool_rec_free(struct pool_rec *r);
@@ -630,6 +665,31 @@ void sync_domain(struct pools *p, struct txn *t, struct apmi_session *s, struct 
 void sync_domain_agreed(struct pools *p, struct txn *t, struct apmi_session *s, struct domain *d);
 /* Orders that must stand after a synchronisation: drains and removals still under way. */
 void sync_reissue(struct pools *p, struct txn *t, struct apmi_session *s, struct domain *d);
+
+/* ---- drift.c: what a synchronisation found to differ ------------------------------------------
+ */
+
+/* Should the entity have this pool? Not an offer that may never have arrived, nor what it was told
+ * to remove. */
+static inline bool drift_expected(const struct pool *po) {
+    return po->state >= POOL_ACTIVE && po->state <= POOL_DRAINED;
+}
+/* Records one difference of the domain, up to POOLS_DRIFT_LISTED, and counts it. Of `what` entity,
+ * domain, number and time are filled in; all is copied. */
+void drift_note(struct pools *p, struct txn *t, const struct domain *d, struct drift_tally *tally,
+                const struct drift *what);
+void drift_note_pool(struct pools *p, struct txn *t, const struct domain *d,
+                     struct drift_tally *tally, const struct pool *po, enum drift_kind kind,
+                     enum drift_outcome outcome);
+/* The entity no longer has this domain, which is about to be deleted. */
+void drift_domain_gone(struct pools *p, struct txn *t, const struct domain *d);
+/* The domain's synchronisation is over: one warning and one event, when anything differed. */
+void drift_end(struct pools *p, struct txn *t, const struct domain *d,
+               const struct drift_tally *tally);
+/* For the fold. v NULL: there is none any more. */
+enum err_code drift_fold(struct pools *p, uint32_t slot, const void *v, size_t n, struct err *e);
+const struct drift *drift_at(const struct pools *p, uint32_t slot); /* NULL: none */
+void drift_clear(struct pools *p);                                  /* frees memory, at the end */
 
 /* ---- order.c: orders and their results ---------------------------------------------------------
  */

@@ -397,3 +397,58 @@ enum err_code sample_rec_decode(const void *p, size_t n, struct sample *s, struc
     s->used = version == 1 ? cur_u32(&c) : cur_u64(&c);
     return finish(&c, "sample", e);
 }
+
+void drift_rec_encode(const struct drift *r, struct buf *out) {
+    uint8_t family = r->prefix.addr.family == 6 ? 6 : 4;
+    buf_u8(out, REC_VERSION);
+    buf_var(out, r->seq);
+    put_time(out, r->at_s);
+    buf_u8(out, r->kind);
+    buf_u8(out, r->outcome);
+    buf_u8(out, r->code);
+    buf_var(out, r->count);
+    buf_u8(out, family);
+    buf_add(out, r->prefix.addr.bytes, family == 6 ? 16 : 4);
+    buf_u8(out, r->prefix.len);
+    buf_blob_str(out, r->entity);
+    buf_blob_str(out, r->domain);
+    buf_blob_str(out, r->pool != NULL ? r->pool : "");
+    buf_blob_str(out, r->note != NULL ? r->note : "");
+}
+
+enum err_code drift_rec_decode(const void *p, size_t n, struct drift *r, struct err *e) {
+    *r = (struct drift){.seq = 0};
+    struct cur c = cur_of(p, n);
+    ERR_TRY(version_check(&c, e));
+    r->seq = cur_var(&c);
+    r->at_s = get_time(&c);
+    r->kind = cur_u8(&c);
+    r->outcome = cur_u8(&c);
+    r->code = cur_u8(&c);
+    r->count = get_u32(&c);
+    r->prefix.addr.family = cur_u8(&c);
+    size_t size = r->prefix.addr.family == 6 ? 16 : 4;
+    const uint8_t *bytes = cur_bytes(&c, size);
+    if (bytes != NULL) {
+        memcpy(r->prefix.addr.bytes, bytes, size);
+    }
+    r->prefix.len = cur_u8(&c);
+    r->entity = get_text(&c, POOLS_SYSTEM_ID_MAX);
+    r->domain = get_text(&c, POOLS_NAME_MAX);
+    r->pool = get_text(&c, POOLS_NAME_MAX + 16);
+    r->note = get_text(&c, 512);
+    enum err_code rc = finish(&c, "difference", e);
+    uint8_t family = r->prefix.addr.family;
+    if (rc == ERR_OK &&
+        (r->kind < 1 || r->kind >= DRIFT_KINDS || r->outcome < 1 || r->outcome >= DRIFT_OUTCOMES ||
+         r->code > 7 || (family != 4 && family != 6) || !ip_prefix_aligned(&r->prefix))) {
+        rc = err_set(e, ERR_MALFORMED, NULL, "the difference record is damaged");
+    }
+    if (rc != ERR_OK) {
+        mem_free(r->entity);
+        mem_free(r->domain);
+        mem_free(r->pool);
+        mem_free(r->note);
+    }
+    return rc;
+}

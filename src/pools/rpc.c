@@ -105,6 +105,17 @@ static enum err_code show_alarms(struct show *sh, struct txn *t, struct call *cl
     return ERR_OK;
 }
 
+static enum err_code show_drift(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    const struct apm_show_drift_input *in = cl->in.data;
+    text_drift(sh, &cl->text, in->entity);
+    buf_str(&cl->json, "{\"not-synchronised\":[");
+    json_unsynchronised(sh, &cl->json);
+    buf_str(&cl->json, "],\"drift\":[");
+    json_drift(sh, &cl->json, in->entity);
+    buf_str(&cl->json, "]}");
+    return ERR_OK;
+}
+
 static enum err_code show_reclaim_events(struct show *sh, struct txn *t, struct call *cl,
                                          struct err *e) {
     text_reclaim_events(sh, &cl->text);
@@ -426,6 +437,7 @@ enum err_code pools_call(void *self, struct txn *t, struct call *cl, struct err 
     } rpcs[] = {{"show-entity", show_entity},
                 {"show-alarms", show_alarms},
                 {"show-reclaim-events", show_reclaim_events},
+                {"show-drift", show_drift},
                 {"show-partition", show_partition},
                 {"show-partition-forecast", show_forecast},
                 {"show-utilization", show_utilization},
@@ -483,6 +495,8 @@ static void look_all(struct show *sh, struct buf *b) {
     json_alarms(sh, b, NULL);
     buf_str(b, "],\"reclaim-event\":[");
     json_reclaim_events(sh, b);
+    buf_str(b, "],\"drift\":[");
+    json_drift(sh, b, NULL);
     buf_str(b, "],\"partition\":[");
     look_partitions(sh, b, NULL, pools);
     buf_str(b, "]}");
@@ -523,12 +537,15 @@ enum err_code pools_look(void *self, struct txn *t, struct look *l, struct err *
             rc = err_set(e, ERR_ABSENT, l->path, "There is no such partition.");
         }
     } else if (strcmp(rest, "/entity") == 0 || strcmp(rest, "/alarm") == 0 ||
-               strcmp(rest, "/reclaim-event") == 0 || strcmp(rest, "/partition") == 0) {
+               strcmp(rest, "/reclaim-event") == 0 || strcmp(rest, "/drift") == 0 ||
+               strcmp(rest, "/partition") == 0) {
         buf_char(&l->json, '[');
         if (rest[1] == 'e') {
             look_entities(&sh, &l->json, sh.p->pool_count <= SHOW_STATE_POOLS_MAX);
         } else if (rest[1] == 'a') {
             json_alarms(&sh, &l->json, NULL);
+        } else if (rest[1] == 'd') {
+            json_drift(&sh, &l->json, NULL);
         } else if (rest[1] == 'r') {
             json_reclaim_events(&sh, &l->json);
         } else {

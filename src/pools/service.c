@@ -62,6 +62,7 @@ static void destroy(void *self) {
         mem_free(CONTAINER_OF(l, struct answer, link));
     }
     map_free(&p->answer_by_id, NULL);
+    drift_clear(p);
     map_free(&p->entity_by_id, NULL);
     mem_free(p->entities);
     mem_free(p->domains);

@@ -209,16 +209,7 @@ void text_domain(const struct show *sh, struct buf *b, const struct domain *d) {
  * ------------------------------------------------------------------------
  */
 
-enum { COLUMNS_MAX = 8 };
-
-/* Rows are gathered first, so that columns fit what is in them. */
-struct table {
-    struct arena *arena;
-    const char **cells; /* n_rows * n_columns */
-    size_t n_rows, cap_rows, n_columns;
-};
-
-static void table_start(struct table *tb, size_t columns, const char *const *head) {
+void table_start(struct table *tb, size_t columns, const char *const *head) {
     *tb = (struct table){.arena = arena_new(), .n_columns = columns};
     tb->cap_rows = 16;
     tb->cells = mem_array(NULL, tb->cap_rows * columns, sizeof(char *));
@@ -226,7 +217,7 @@ static void table_start(struct table *tb, size_t columns, const char *const *hea
     tb->n_rows = 1;
 }
 
-static void table_row(struct table *tb, const char *const *cells) {
+void table_row(struct table *tb, const char *const *cells) {
     if (tb->n_rows == tb->cap_rows) {
         tb->cap_rows *= 2;
         tb->cells = mem_array(tb->cells, tb->cap_rows * tb->n_columns, sizeof(char *));
@@ -237,7 +228,7 @@ static void table_row(struct table *tb, const char *const *cells) {
     tb->n_rows++;
 }
 
-static void table_end(struct table *tb, struct buf *b, const char *none) {
+void table_end(struct table *tb, struct buf *b, const char *none) {
     size_t width[COLUMNS_MAX] = {0};
     for (size_t i = 0; i < tb->n_rows * tb->n_columns; i++) {
         size_t n = strlen(tb->cells[i]);

@@ -43,7 +43,26 @@ void json_partition(const struct show *sh, struct buf *b, const struct partition
 void json_block(const struct show *sh, struct buf *b, const struct partition *pt,
                 const struct prefix_info *info);
 
+void json_drift(const struct show *sh, struct buf *b, const char *entity);
+/* System ids, as JSON's strings with commas between. */
+void json_unsynchronised(const struct show *sh, struct buf *b);
+
 /* ---- text ---- */
+
+/* Rows are gathered first, so that columns fit what is in them. */
+enum { COLUMNS_MAX = 8 };
+struct table {
+    struct arena *arena;
+    const char **cells; /* n_rows * n_columns */
+    size_t n_rows, cap_rows, n_columns;
+};
+/* `head`: the columns' names, at most COLUMNS_MAX, kept. */
+void table_start(struct table *tb, size_t columns, const char *const *head);
+void table_row(struct table *tb, const char *const *cells); /* copied */
+/* Writes it, or `none` when there is no row, and frees it. */
+void table_end(struct table *tb, struct buf *b, const char *none);
+/* `entity` NULL: of all. */
+void text_drift(const struct show *sh, struct buf *b, const char *entity);
 void text_entities(const struct show *sh, struct buf *b);
 void text_entity_head(const struct show *sh, struct buf *b, const struct entity *en);
 void text_domain(const struct show *sh, struct buf *b, const struct domain *d);

@@ -27,6 +27,7 @@ struct sync {
     verdict_msg **verdicts;
     size_t n_verdicts;
     bool list_agreed;
+    struct drift_tally drift;
 };
 
 static struct ip_prefix prefix_of(const pool_msg *m) {
@@ -138,6 +139,8 @@ static bool taken_over(struct sync *sy, const struct prefix_conflict *why) {
     }
     L_INFO("%s: a prefix moves from domain %s to %s", other->entity->system_id, other->name,
            sy->d->name);
+    drift_note_pool(sy->p, sy->t, other, &sy->drift, domain_pool(other, (uint32_t)why->owner),
+                    DRIFT_ONLY_HERE, DRIFT_MOVED);
     pool_delete(sy->p, sy->t, other, (uint32_t)why->owner);
     return true;
 }
@@ -205,12 +208,24 @@ static void record_new(struct sync *sy, const pool_msg *m, const struct ip_prefi
     po->used = m->used;
 }
 
+static void drift_there(struct sync *sy, const pool_msg *m, enum drift_outcome outcome,
+                        uint8_t code, const char *note) {
+    struct drift dr = {.pool = m->name,
+                       .prefix = prefix_of(m),
+                       .kind = DRIFT_ONLY_THERE,
+                       .outcome = (uint8_t)outcome,
+                       .code = code,
+                       .note = (char *)(uintptr_t)note};
+    drift_note(sy->p, sy->t, sy->d, &sy->drift, &dr);
+}
+
 static void unknown_here(struct sync *sy, const pool_msg *m, bool duplicate) {
     struct ip_prefix px = prefix_of(m);
     struct prefix_conflict why;
     uint8_t code = conflict_of(sy, m, &px, duplicate, &why);
     if (code == 0) {
         record_new(sy, m, &px, 0, NULL);
+        drift_there(sy, m, DRIFT_ADOPTED, 0, NULL);
         L_INFO("%s domain %s: pool %s is adopted", sy->d->entity->system_id, sy->d->name, m->name);
         verdict(sy, m, OPENAPMI__V1__POOL_VERDICT__VERDICT__ADOPTED, "");
         return;
@@ -219,10 +234,22 @@ static void unknown_here(struct sync *sy, const pool_msg *m, bool duplicate) {
     report(sy, m->name, &px, code, text);
     record_new(sy, m, &px, code, text);
     bool drain = code == 1 || code == 3 || code == 4 || code == 5;
+    drift_there(sy, m, drain ? DRIFT_CONFLICT : DRIFT_UNMANAGED, code, text);
     verdict(sy, m,
             drain ? OPENAPMI__V1__POOL_VERDICT__VERDICT__CONFLICT_DRAIN
                   : OPENAPMI__V1__POOL_VERDICT__VERDICT__UNMANAGED,
             text);
+}
+
+/* Has the entity another state than we knew, that no broken session explains? Then which side gives
+ * way is noted before the pool changes. */
+static void drift_state(struct sync *sy, const struct pool *po, bool draining) {
+    bool clearing = (po->flags & POOL_CLEARING) != 0;
+    if (po->state == POOL_ACTIVE && draining && !clearing) {
+        drift_note_pool(sy->p, sy->t, sy->d, &sy->drift, po, DRIFT_STATE, DRIFT_FOLLOWED);
+    } else if ((po->state == POOL_DRAIN_SET || po->state == POOL_DRAINED) && !draining) {
+        drift_note_pool(sy->p, sy->t, sy->d, &sy->drift, po, DRIFT_STATE, DRIFT_ORDERED);
+    }
 }
 
 /* ---- pools that both have ---------------------------------------------------------------------
@@ -237,6 +264,7 @@ static void known_to_both(struct sync *sy, const pool_msg *m, struct pool *po) {
                     m->state == OPENAPMI__V1__POOL_STATE__DRAINED;
     po->total = m->total;
     po->used = m->used;
+    drift_state(sy, po, draining);
     switch (po->state) {
     case POOL_UNMANAGED:
     case POOL_CONFLICT: {
@@ -319,6 +347,9 @@ static void drop_unlisted(struct sync *sy) {
         L_INFO("%s domain %s: the entity does not have pool %s (%s)%s", d->entity->system_id,
                d->name, name, ip_prefix_format(&px, text),
                pool_state_managed(po->state) ? ", the prefix is free again" : "");
+        if (drift_expected(po)) {
+            drift_note_pool(sy->p, sy->t, d, &sy->drift, po, DRIFT_ONLY_HERE, DRIFT_FREED);
+        }
         pool_delete(sy->p, sy->t, d, po->ordinal);
     }
 }
@@ -369,7 +400,7 @@ static void drop_unlisted_c5(struct sync *sy, pool_msg **pools, size_t n) {
 }
 
 static void domain_synced(struct pools *p, struct txn *t, struct domain *d) {
-    d->synced = true;
+    d->synced = d->told = true;
     d->resync_asked = false;
     d->stats.last_discovery = txn_now_s(t);
     p->stats.syncs++;
@@ -411,6 +442,7 @@ void sync_domain(struct pools *p, struct txn *t, struct apmi_session *s, struct 
     }
     domain_set_usage(d, total - used, total, used);
     d->have_stats = true;
+    drift_end(p, t, d, &sy.drift);
     map_free(&sy.seen, NULL);
     result->n_verdict = sy.n_verdicts;
     result->verdict = sy.verdicts;

@@ -536,7 +536,12 @@ static int restore(const struct args *a) {
         backup_file(a, file, sizeof file, &e) != ERR_OK) {
         return complain(&e);
     }
-    return is_file(url) ? restore_file(a, url, file) : restore_nodes(a, url, file);
+    int status = is_file(url) ? restore_file(a, url, file) : restore_nodes(a, url, file);
+    if (status == 0) { /* what is older than the world is put right by the gateways */
+        printf("where gateways have something else by now is found as they synchronise: after the "
+               "start, show apm drift\n");
+    }
+    return status;
 }
 
 /* What is moved does not change meanwhile: the right to write is ours. */

@@ -125,6 +125,17 @@ void rig_dump(const struct rig *r, struct buf *out) {
         mem_free(domains);
     }
     mem_free(names);
+    for (uint32_t i = 0; i < POOLS_DRIFT_MAX; i++) {
+        const struct drift *dr = drift_at(p, i);
+        if (dr != NULL) {
+            char prefix[IP_TEXT_MAX];
+            buf_printf(out,
+                       "drift %" PRIu64 " at %" PRId64 " %s %s %s %s %u %u %u %" PRIu32 " %s\n",
+                       dr->seq, dr->at_s, dr->entity, dr->domain, dr->pool,
+                       ip_prefix_format(&dr->prefix, prefix), dr->kind, dr->outcome, dr->code,
+                       dr->count, dr->note);
+        }
+    }
     uint64_t answers = 0; /* equal times keep no order */
     LIST_FOREACH (l, &p->answers) {
         const struct answer *a = CONTAINER_OF(l, struct answer, link);

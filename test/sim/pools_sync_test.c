@@ -246,6 +246,115 @@ static void local_pools_are_not_managed(void **state) {
     assert_int_equal(domain_of(&a, "d")->total, 508); /* counted all the same */
 }
 
+/* ---- differences -------------------------------------------------------------------------------
+ */
+
+/* The rows of `show apm drift`, without times: "bng1 d mine 10.0.5.0/24 only-there adopted". */
+static void drift_is(const char *entity, const char *const *rows) {
+    struct buf text = BUF_INIT;
+    size_t n = 0;
+    assert_int_equal(rig_call(&rig, &text, NULL, NULL, "show-drift", "entity", entity, NULL),
+                     ERR_OK);
+    char *at, *line = strtok_r((char *)(uintptr_t)buf_cstr(&text), "\n", &at);
+    for (; line != NULL; line = strtok_r(NULL, "\n", &at)) {
+        if (strchr("12", line[0]) == NULL) {
+            continue; /* not a row: they begin with a year */
+        }
+        char words[300] = "";
+        char *in, *w = strtok_r(line, " ", &in);
+        for (int i = 0; i < 6 && (w = strtok_r(NULL, " ", &in)) != NULL; i++) {
+            size_t len = strlen(words);
+            snprintf(words + len, sizeof words - len, "%s%s", i > 0 ? " " : "", w);
+        }
+        assert_non_null(rows[n]);
+        assert_string_equal(words, rows[n]);
+        n++;
+    }
+    assert_null(rows[n]);
+    buf_free(&text);
+}
+
+/* proves: APM-073 APM-115 */
+static void differences_are_kept(void **state) {
+    Openapmi__V1__PoolState drained = OPENAPMI__V1__POOL_STATE__DRAINED;
+    const struct probe_pool first[] = {{"d", "10.0.4.0/24", 254, 10, 0, false},
+                                       {"mine", "10.0.5.0/24", 254, 20, 0, false}};
+    const struct probe_pool later[] = {{"d", "10.0.4.0/24", 254, 10, drained, false},
+                                       {"new", "10.0.6.0/24", 254, 20, 0, false}};
+    const struct probe_pool theirs[] = {{"d", "10.0.6.0/24", 254, 10, 0, false},
+                                        {"far", "192.0.2.0/24", 254, 20, 0, false}};
+    drift_is("bng1", (const char *const[]){NULL});
+    sync_one(&a, "metro", 2, first);
+    probe_sync_done(&a);
+    probe_close(&a);
+    sync_one(&a, "metro", 2, later);
+    probe_sync_done(&a);
+    sync_one(&b, "metro", 2, theirs);
+    probe_sync_done(&b);
+    static const char *const of_a[] = {
+        "bng1 d d 10.0.4.0/24 only-there adopted",   "bng1 d mine 10.0.5.0/24 only-there adopted",
+        "bng1 d mine 10.0.5.0/24 only-here freed",   "bng1 d d 10.0.4.0/24 state followed",
+        "bng1 d new 10.0.6.0/24 only-there adopted", NULL};
+    static const char *const of_b[] = {"bng2 d d 10.0.6.0/24 only-there conflict",
+                                       "bng2 d far 192.0.2.0/24 only-there unmanaged", NULL};
+    drift_is("bng1", of_a);
+    drift_is("bng2", of_b);
+    /* The same again is no difference any more, and a restart forgets nothing. */
+    probe_close(&a);
+    sync_one(&a, "metro", 2, later);
+    probe_sync_done(&a);
+    probe_close(&a);
+    probe_close(&b);
+    rig_restart(&rig);
+    drift_is("bng1", of_a);
+    drift_is("bng2", of_b);
+    struct buf text = BUF_INIT;
+    rig_call(&rig, &text, NULL, NULL, "show-drift", NULL);
+    assert_non_null(strstr(buf_cstr(&text), "Not yet synchronised since the start: bng1, bng2"));
+    buf_free(&text);
+}
+
+/* What a lost session explains is none: an offer that never arrived. */
+static void an_offer_that_was_lost_is_no_difference(void **state) {
+    probe_connect_empty(&a);
+    probe_create(&a, "d", "metro", 24);
+    probe_apportion(&a, "one", "d", 2, 24);
+    probe_close(&a);
+    const struct probe_pool got[] = {{"d", "10.0.8.0/24", 254, 0, 0, false}};
+    sync_one(&a, "metro", 1, got);
+    probe_sync_done(&a);
+    drift_is("bng1", (const char *const[]){NULL});
+}
+
+/* However much differs, so much is listed, and the rest is a number. */
+static void differences_are_bounded(void **state) {
+    enum { MANY = POOLS_DRIFT_LISTED + 20, TIMES = POOLS_DRIFT_MAX / POOLS_DRIFT_LISTED + 2 };
+    static char names[MANY][16], prefixes[MANY][20];
+    struct probe_pool many[MANY];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "p%d", i);
+        snprintf(prefixes[i], sizeof prefixes[i], "10.0.%d.0/28", i + 16);
+        many[i] = (struct probe_pool){names[i], prefixes[i], 14, 0, 0, false};
+    }
+    for (int i = 0; i < TIMES; i++) {
+        sync_one(&a, "metro", MANY, many);
+        probe_sync_done(&a);
+        probe_close(&a);
+        struct buf text = BUF_INIT;
+        rig_call(&rig, &text, NULL, NULL, "show-drift", NULL);
+        assert_non_null(strstr(buf_cstr(&text), "20 more of the same synchronisation"));
+        buf_free(&text);
+        probe_connect_empty(&a); /* and all are gone again */
+        probe_close(&a);
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < POOLS_DRIFT_MAX; i++) {
+        kept += drift_at(rig.pools, i) != NULL;
+    }
+    assert_int_equal(kept, POOLS_DRIFT_MAX);
+    assert_int_equal(rig.pools->drift_seq, TIMES * 2 * (POOLS_DRIFT_LISTED + 1));
+}
+
 /* ---- conflicts ---------------------------------------------------------------------------------
  */
 
@@ -504,6 +613,9 @@ int main(void) {
         T(no_allocation_before_the_synchronisation),
         T(empty_domain_is_removed),
         T(local_pools_are_not_managed),
+        T(differences_are_kept),
+        T(an_offer_that_was_lost_is_no_difference),
+        T(differences_are_bounded),
         T(conflict_c1_held_by_another),
         T(conflict_c2_outside),
         T(conflict_c3_covers),

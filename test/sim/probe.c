@@ -195,15 +195,16 @@ const Openapmi__V1__DomainCreated *probe_create(struct probe *p, const char *dom
     return must_take(p, OPENAPMI__V1__MANAGER_MSG__BODY_DOMAIN_CREATED)->domain_created;
 }
 
+enum { FILLED_MAX = 128 };
 struct filled { /* pools of a message with what they point to */
-    Openapmi__V1__Pool pool[64], *ptr[64];
-    Openapmi__V1__Prefix prefix[64];
-    struct ip_prefix px[64];
+    Openapmi__V1__Pool pool[FILLED_MAX], *ptr[FILLED_MAX];
+    Openapmi__V1__Prefix prefix[FILLED_MAX];
+    struct ip_prefix px[FILLED_MAX];
 };
 
 static struct filled *fill(size_t n, const struct probe_pool *pools) {
     struct filled *f = MEM_NEW(struct filled);
-    for (size_t i = 0; i < n && i < 64; i++) {
+    for (size_t i = 0; i < n && i < FILLED_MAX; i++) {
         openapmi__v1__pool__init(&f->pool[i]);
         openapmi__v1__prefix__init(&f->prefix[i]);
         f->pool[i].name = (char *)(uintptr_t)pools[i].name;

@@ -364,6 +364,9 @@ static void shown(struct rig *r, struct buf *out) {
     shown_rpc(r, out, "show-utilization", NULL, NULL, NULL, NULL);
     shown_rpc(r, out, "explain-domain", "domain", "found", NULL, NULL);
     shown_rpc(r, out, "explain-domain", "domain", "large", NULL, NULL);
+    if (r->pools->drift != NULL) { /* since the fourth */
+        shown_rpc(r, out, "show-drift", NULL, NULL, NULL, NULL);
+    }
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
