@@ -47,7 +47,9 @@ struct actor {
     char user[64];   /* "admin", "system", "bng:SYSTEM-ID" */
     char source[96]; /* "cli unix", "restconf 192.0.2.7:4711" */
     char token[65];  /* id of the token that was shown; "": it was another credential */
-    bool superuser;  /* may do everything: the local administrator and Weft itself */
+    char
+        as[33]; /* the user whose roles count, where PAM let in one who is no user of ours; or "" */
+    bool superuser; /* may do everything: the local administrator and Weft itself */
 };
 extern const struct actor actor_system;
 

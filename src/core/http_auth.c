@@ -138,6 +138,10 @@ void http_auth_actor_print(const struct actor *who, struct buf *out) {
     http_pct_encode(out, who->source);
     buf_str(out, ";token=");
     http_pct_encode(out, who->token);
+    if (who->as[0] != '\0') {
+        buf_str(out, ";as=");
+        http_pct_encode(out, who->as);
+    }
     buf_str(out, who->superuser ? ";superuser" : "");
 }
 
@@ -159,7 +163,7 @@ static const char *take_part(const char *p, const char *name, char *out, size_t 
         }
     }
     snprintf(out, size, "%s", plain);
-    return p + len + (p[len] == ';' && strcmp(name, "token") != 0);
+    return p + len + (p[len] == ';' && strcmp(name, "token") != 0 && strcmp(name, "as") != 0);
 }
 
 bool http_auth_actor_parse(const char *text, struct actor *out) {
@@ -168,6 +172,9 @@ bool http_auth_actor_parse(const char *text, struct actor *out) {
     p = p != NULL ? take_part(p, "user", out->user, sizeof out->user) : NULL;
     p = p != NULL ? take_part(p, "source", out->source, sizeof out->source) : NULL;
     p = p != NULL ? take_part(p, "token", out->token, sizeof out->token) : NULL;
+    if (p != NULL && strncmp(p, ";as=", 4) == 0) {
+        p = take_part(p + 1, "as", out->as, sizeof out->as);
+    }
     out->superuser = p != NULL && strcmp(p, ";superuser") == 0;
     return p != NULL && (*p == '\0' || out->superuser) && out->user[0] != '\0';
 }

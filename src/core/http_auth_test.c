@@ -10,7 +10,8 @@ static void reads_as_it_was_written(void **state) {
     const struct actor all[] = {
         {.user = "admin", .source = "restconf unix:uid=0", .superuser = true},
         {.user = "o;l=g%a", .source = "cli [2001:db8::1]:4711", .token = "abc"},
-        {.user = "\xc3\xa4"}};
+        {.user = "\xc3\xa4"},
+        {.user = "paula", .source = "cli unix", .as = "guests"}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct buf text = BUF_INIT;
         struct actor got;
@@ -19,6 +20,7 @@ static void reads_as_it_was_written(void **state) {
         assert_string_equal(got.user, all[i].user);
         assert_string_equal(got.source, all[i].source);
         assert_string_equal(got.token, all[i].token);
+        assert_string_equal(got.as, all[i].as);
         assert_int_equal(got.superuser, all[i].superuser);
         buf_free(&text);
     }
@@ -31,6 +33,8 @@ static void nothing_else_reads(void **state) {
                                       "user=;source=b;token=",
                                       "user=a;source=b;token=;",
                                       "user=a;source=b;token=;superuser;",
+                                      "user=a;source=b;token=;as=b;",
+                                      "user=a;source=b;token=;as=" A16 A16 A16,
                                       "user=a;source=b;token=;superuse",
                                       "user=a;source=b;token=superuser;superuser=1",
                                       "user=a%0A;source=b;token=",

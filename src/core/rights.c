@@ -20,6 +20,7 @@
 #include "base/rng.h"
 #include "core/logins.h"
 #include "core/nacm.h"
+#include "core/pam.h"
 #include "model/kinds.h"
 
 LOGGER_MODULE(rights);
@@ -29,14 +30,17 @@ enum {
     FAILURE_SLOTS = 4096,
     FAILURE_WINDOW_S = 60,
     MAC_LEN = 32,
-    SETTING_MAX = 384
+    SETTING_MAX = 384,
+    AS_MAX = sizeof((struct actor){0}.as),
+    PAM_CACHE_S = 60 /* what PAM said may change without our knowing */
 };
 
 /* Direct-mapped tables: their size is the bound on what peers can make us remember. Slots are
  * chosen by a keyed hash, so nobody can aim at another user's slot. */
 struct cached {
     uint8_t mac[MAC_LEN];
-    int64_t until; /* mono ns; 0: empty */
+    int64_t until;   /* mono ns; 0: empty */
+    char as[AS_MAX]; /* as in struct actor */
 };
 struct failures {
     int64_t since; /* mono ns of the first in the window */
@@ -153,19 +157,24 @@ void rights_token_new(struct rights_token_text *out) {
 
 /* ---- cache and failures ---------------------------------------------------------------------- */
 
-static bool cache_has(const uint8_t mac[MAC_LEN], int64_t now) {
+/* `as` may be NULL. */
+static bool cache_has(const uint8_t mac[MAC_LEN], int64_t now, char as[AS_MAX]) {
     pthread_mutex_lock(&rights_state.lock);
     const struct cached *s = &rights_state.cache[slot_of(mac, CACHE_SLOTS)];
     bool hit = s->until > now && mem_equal_ct(s->mac, mac, MAC_LEN);
+    if (hit && as != NULL) {
+        memcpy(as, s->as, AS_MAX);
+    }
     pthread_mutex_unlock(&rights_state.lock);
     return hit;
 }
 
-static void cache_put(const uint8_t mac[MAC_LEN], int64_t now) {
+static void cache_put(const uint8_t mac[MAC_LEN], int64_t until, const char *as) {
     pthread_mutex_lock(&rights_state.lock);
     struct cached *s = &rights_state.cache[slot_of(mac, CACHE_SLOTS)];
     memcpy(s->mac, mac, MAC_LEN);
-    s->until = now + RIGHTS_CACHE_S * NS_PER_S;
+    snprintf(s->as, sizeof s->as, "%s", as);
+    s->until = until;
     pthread_mutex_unlock(&rights_state.lock);
 }
 
@@ -262,64 +271,188 @@ static const char *setting_of(const struct snap *s, const char *user, char out[S
     return against;
 }
 
+/* Everything that a login with a password is about; of one snapshot. */
+struct attempt {
+    struct core *core;
+    const char *user, *password, *source;
+    char setting[SETTING_MAX + 1]; /* what the password is compared with */
+    const char *against;           /* of the local password; NULL: success may count */
+    const char *pam_against;       /* why PAM did not let him in; NULL: it was not asked */
+    bool known;                    /* the name is somebody's */
+    bool local, pam, pam_first, pam_allowed;
+    char service[65];
+    unsigned timeout_s;
+    uint8_t mac[MAC_LEN], pam_mac[MAC_LEN];
+};
+
+static void attempt_init(struct attempt *a, struct core *c, const char *user, const char *password,
+                         const char *source) {
+    static const struct system_settings_authentication usual = {
+        .order = SYSTEM_SETTINGS_AUTHENTICATION_ORDER_LOCAL, .pam_service = "weft"};
+    *a = (struct attempt){.core = c, .user = user, .password = password, .source = source};
+    struct snap *s = core_snapshot(c);
+    const struct object *o = snap_get(s, "/weft-system:system/settings");
+    const struct system_settings_authentication *how =
+        o != NULL ? &((const struct system_settings *)o->doc->data)->authentication : &usual;
+    const struct system_user *u = find_user(s, user);
+    a->against = setting_of(s, user, a->setting);
+    a->known = u != NULL;
+    a->local = how->order != SYSTEM_SETTINGS_AUTHENTICATION_ORDER_PAM;
+    a->pam = how->order != SYSTEM_SETTINGS_AUTHENTICATION_ORDER_LOCAL;
+    a->pam_first = how->order != SYSTEM_SETTINGS_AUTHENTICATION_ORDER_LOCAL_THEN_PAM;
+    a->pam_allowed = u == NULL || !u->disabled;
+    snprintf(a->service, sizeof a->service, "%s", how->pam_service);
+    a->timeout_s = how->pam_timeout;
+    snap_release(s);
+    /* The stored hash is part of the key, so a changed password ends what was cached for the old
+     * one at once. */
+    mac_of("password", a->setting, user, password, a->mac);
+    mac_of("pam", a->service, user, password, a->pam_mac);
+}
+
+/* Whose rights has somebody whom PAM lets in? His own, when he is a user here; or those of the
+ * first group's user. *as "": his own. */
+static bool pam_user(struct core *c, const char *user, const char *groups, char as[AS_MAX]) {
+    struct snap *s = core_snapshot(c);
+    const struct object *o = snap_get(s, "/weft-system:system/settings");
+    const struct system_user *u = find_user(s, user);
+    as[0] = '\0';
+    if (u == NULL && o != NULL) {
+        const struct system_settings_authentication *how =
+            &((const struct system_settings *)o->doc->data)->authentication;
+        const char *found = NULL;
+        for (size_t i = 0; i < how->n_pam_group && found == NULL; i++) {
+            const char *name = how->pam_group[i].name, *line = groups;
+            size_t n = strlen(name);
+            for (; *line != '\0' && found == NULL;
+                 line += strcspn(line, "\n"), line += *line != 0) {
+                bool in = strcspn(line, "\n") == n && memcmp(line, name, n) == 0;
+                found = in ? how->pam_group[i].user : NULL;
+            }
+        }
+        found = found != NULL ? found : how->template_user;
+        u = found != NULL ? find_user(s, found) : NULL;
+        snprintf(as, AS_MAX, "%s", found != NULL ? found : "");
+    }
+    bool good = u != NULL && !u->disabled;
+    snap_release(s);
+    return good;
+}
+
+/* Names that are shown and recorded beside those of our users, which have no other characters. */
+static bool pam_name(const char *user) {
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@";
+    return user[0] != '\0' && user[0] != '-' && user[strspn(user, good)] == '\0' &&
+           strcmp(user, "system") != 0;
+}
+
+static bool pam_password(struct attempt *a, int64_t now, struct actor *out) {
+    char as[AS_MAX], from[96];
+    struct buf groups = BUF_INIT;
+    struct err e;
+    address_of(a->source, from);
+    enum err_code rc = pam_ask(a->service, a->timeout_s, a->user, a->password, from, &groups, &e);
+    bool in = rc == ERR_OK && pam_user(a->core, a->user, buf_cstr(&groups), as);
+    buf_free(&groups);
+    if (in) {
+        cache_put(a->pam_mac, now + PAM_CACHE_S * NS_PER_S, as);
+        fill_actor(out, a->user, a->source, false);
+        snprintf(out->as, sizeof out->as, "%s", as);
+        return true;
+    }
+    if (rc == ERR_OK) {
+        a->known = true;
+        a->pam_against = "PAM lets in who has no user and no template here";
+    } else if (rc == ERR_AUTH) {
+        a->pam_against = "PAM did not let the user in";
+    } else {
+        a->pam_against = "PAM could not be asked";
+        L_WARN_RL(1, "PAM could not be asked: %s", e.text);
+    }
+    return false;
+}
+
+static bool local_password(struct attempt *a, int64_t now, struct actor *out) {
+    char hash[CRYPT_OUTPUT_SIZE];
+    bool same = hash_with(a->password, a->setting, hash);
+    size_t n = strlen(hash), m = strlen(a->setting);
+    same = mem_equal_ct(hash, a->setting, n < m ? n : m) && same && n == m;
+    mem_wipe(hash, sizeof hash);
+    if (!same || a->against != NULL) {
+        return false;
+    }
+    cache_put(a->mac, now + RIGHTS_CACHE_S * NS_PER_S, "");
+    fill_actor(out, a->user, a->source, false);
+    return true;
+}
+
 /* What is nobody's name may be a password in the wrong field: it goes nowhere. */
-static void password_failed(struct core *c, const char *user, const char *source,
-                            const char *against, const char *otherwise) {
-    const char *known = against != no_such_user ? user : NULL;
-    login_failed(c, known, source, against != NULL ? against : otherwise);
-    L_WARN_RL(1, "a login of %s from %s failed", known != NULL ? known : "an unknown user", source);
+static enum err_code attempt_failed(const struct attempt *a, const char *why, struct err *e) {
+    const char *user = a->known ? a->user : NULL;
+    why = why != NULL                                    ? why
+          : a->pam_against != NULL && a->against != NULL ? a->pam_against
+          : a->against != NULL                           ? a->against
+                                                         : wrong_password;
+    login_failed(a->core, user, a->source, why);
+    L_WARN_RL(1, "a login of %s from %s failed", user != NULL ? user : "an unknown user",
+              a->source);
+    return refuse(e);
+}
+
+/* Did one of them let him in a moment ago, and would again? */
+static bool attempt_cached(const struct attempt *a, struct actor *out) {
+    int64_t now = clock_mono(core_clock(a->core));
+    char as[AS_MAX] = "";
+    bool yes = a->local && a->against == NULL && cache_has(a->mac, now, NULL);
+    if (!yes && a->pam && a->pam_allowed && cache_has(a->pam_mac, now, as)) {
+        struct actor who;
+        fill_actor(&who, a->user, a->source, false);
+        snprintf(who.as, sizeof who.as, "%s", as);
+        struct snap *s = core_snapshot(a->core);
+        yes = rights_stands(a->core, s, &who);
+        snap_release(s);
+    }
+    if (yes) {
+        fill_actor(out, a->user, a->source, false);
+        snprintf(out->as, sizeof out->as, "%s", as);
+    }
+    return yes;
 }
 
 bool rights_password_cached(struct core *c, const char *user, const char *password) {
     pthread_once(&rights_state.once, init_state);
-    char setting[SETTING_MAX + 1];
-    uint8_t mac[MAC_LEN];
-    struct snap *s = core_snapshot(c);
-    bool usable = setting_of(s, user, setting) == NULL;
-    snap_release(s);
-    mac_of("password", setting, user, password, mac);
-    return usable && cache_has(mac, clock_mono(core_clock(c)));
+    struct attempt a;
+    struct actor who;
+    attempt_init(&a, c, user, password, "");
+    return attempt_cached(&a, &who);
 }
 
 enum err_code rights_password(struct core *c, const char *user, const char *password,
                               const char *source, struct actor *out, struct err *e) {
     pthread_once(&rights_state.once, init_state);
     pthread_once(&rights_state.dummy_once, init_dummy);
-    char setting[SETTING_MAX + 1], hash[CRYPT_OUTPUT_SIZE];
-    uint8_t mac[MAC_LEN];
-    struct snap *s = core_snapshot(c);
-    const char *against = setting_of(s, user, setting);
-    bool usable = against == NULL;
-    snap_release(s);
-    if (strlen(password) >= RIGHTS_PASSWORD_MAX) {
-        password_failed(c, user, source, against, wrong_password);
-        return refuse(e);
+    struct attempt a;
+    attempt_init(&a, c, user, password, source);
+    if (strlen(password) >= RIGHTS_PASSWORD_MAX || strlen(user) >= sizeof out->user) {
+        return attempt_failed(&a, NULL, e);
     }
-    /* The stored hash is part of the key, so a changed password ends what was cached for the old
-     * one at once. */
-    mac_of("password", setting, user, password, mac);
-    int64_t now = clock_mono(core_clock(c));
-    if (cache_has(mac, now) && usable) {
-        fill_actor(out, user, source, false);
+    if (attempt_cached(&a, out)) {
         return ERR_OK;
     }
+    int64_t now = clock_mono(core_clock(c));
     if (!attempts_left(user, source, now, false)) {
-        password_failed(c, user, source, against, "too many failed before");
+        attempt_failed(&a, "too many failed before", e);
         return err_set(e, ERR_AUTH, NULL,
                        "too many failed logins of this user; wait a minute and try again");
     }
-    bool same = hash_with(password, setting, hash);
-    size_t n = strlen(hash);
-    same = mem_equal_ct(hash, setting, n < strlen(setting) ? n : strlen(setting)) && same &&
-           n == strlen(setting);
-    mem_wipe(hash, sizeof hash);
-    if (!same || !usable) {
+    bool pam = a.pam && a.pam_allowed && pam_name(user);
+    bool in = (pam && a.pam_first && pam_password(&a, now, out)) ||
+              (a.local && local_password(&a, now, out)) ||
+              (pam && !a.pam_first && pam_password(&a, now, out));
+    if (!in) {
         attempts_left(user, source, now, true);
-        password_failed(c, user, source, against, wrong_password);
-        return refuse(e);
+        return attempt_failed(&a, NULL, e);
     }
-    cache_put(mac, now);
-    fill_actor(out, user, source, false);
     return ERR_OK;
 }
 
@@ -453,9 +586,10 @@ bool rights_stands(const struct core *c, const struct snap *s, const struct acto
     if (a->superuser) {
         return true;
     }
-    const struct system_user *u = find_user(s, a->user);
-    if (u == NULL || u->disabled || a->token[0] == '\0') {
-        return u != NULL && !u->disabled;
+    const struct system_user *own = find_user(s, a->user);
+    const struct system_user *u = a->as[0] != '\0' ? find_user(s, a->as) : own;
+    if (u == NULL || u->disabled || (own != NULL && own->disabled) || a->token[0] == '\0') {
+        return u != NULL && !u->disabled && (own == NULL || !own->disabled);
     }
     const struct object *o = find(s, &system_token_kind, a->token);
     const struct system_token *t = o != NULL ? o->doc->data : NULL;
@@ -519,7 +653,7 @@ bool rights_role_allows(const struct system_role *role, enum right r, const char
 static bool any_role(const struct snap *s, const struct actor *a,
                      bool (*fn)(const struct system_role *role, uint64_t bit, const char *path),
                      uint64_t bit, const char *path) {
-    const struct system_user *u = find_user(s, a->user);
+    const struct system_user *u = find_user(s, a->as[0] != '\0' ? a->as : a->user);
     if (u == NULL || u->disabled) {
         return false;
     }

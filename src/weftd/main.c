@@ -33,6 +33,7 @@
 #include "core/http_auth.h"
 #include "core/job.h"
 #include "core/nacm.h"
+#include "core/pam.h"
 #include "core/system.h"
 #include "etcd/engine.h"
 #include "forward/forward.h"
@@ -60,7 +61,14 @@ enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000 };
 enum { RELAY_CONNS = 64, RELAY_RESETS = 100000 };
 #define NODES_ONLY "Here other controllers pass on what they were asked.\n"
 enum { AGAIN_AFTER_MS = 1000, AGAIN_LOOK_MS = 100 };
-enum { GRACE_MS = 3000, HASHERS = 2, DECODERS = 2, PRINTERS = 32, QUEUE = 1024, LOGINS = 256 };
+enum {
+    GRACE_MS = 3000,
+    HASHERS = PAM_RUNNING_MAX + 2,
+    DECODERS = 2,
+    PRINTERS = 32,
+    QUEUE = 1024,
+    LOGINS = 256
+};
 
 static const struct service *const services[] = {
     &system_service, &nacm_service,  &job_service, &forward_service,
@@ -697,6 +705,7 @@ static enum err_code start(struct weftd *w, struct err *e) {
     w->clock = loop_timer_new(w->loop, look_at_clock, w);
     loop_timer_repeat(w->clock, CLOCK_WATCH_MS);
     w->again_timer = loop_timer_new(w->loop, start_over, w);
+    pam_find();
     make_all_dialects(w);
     look_at_certificates(w);
     struct core_turn turn;
