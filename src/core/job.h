@@ -100,6 +100,10 @@ const char *job_input(const struct job_effect *x);
 /* What this step, or the last one of that name before it, left; NULL: it was not done. */
 const char *job_result(const struct job_effect *x, const char *step);
 uint32_t job_attempt(const struct job_effect *x); /* 1: the first */
+/* On the writer's thread: what `step` has left in each child that earlier steps made, in order;
+ * NULL: it was not done, or the child is not known any more. */
+void job_each_child(const struct job_effect *x, const char *step,
+                    void (*fn)(void *arg, uint64_t id, const char *result), void *arg);
 /* Somebody cancelled the job, the deadline is over, or the controller stops: come to an end. An
  * error counts for nothing while it stops: the attempt is begun again at the next start. */
 bool job_told_to_stop(const struct job_effect *x);

@@ -250,14 +250,29 @@ const char *job_input(const struct job_effect *x) {
     return x->r->input;
 }
 
-const char *job_result(const struct job_effect *x, const char *step) {
-    for (size_t i = x->r->n_did; i-- > 0;) {
-        const struct job_did *d = &x->r->did[i];
+static const char *result_of(const struct job_record *r, const char *step) {
+    for (size_t i = r->n_did; i-- > 0;) {
+        const struct job_did *d = &r->did[i];
         if (d->done && !d->undone && strcmp(d->step, step) == 0) {
             return d->result;
         }
     }
     return NULL;
+}
+
+const char *job_result(const struct job_effect *x, const char *step) {
+    return result_of(x->r, step);
+}
+
+void job_each_child(const struct job_effect *x, const char *step,
+                    void (*fn)(void *arg, uint64_t id, const char *result), void *arg) {
+    for (size_t i = 0; i < x->r->n_did; i++) {
+        const struct job_did *d = &x->r->did[i];
+        for (size_t k = 0; k < d->n_children; k++) {
+            const struct job *c = job_find(x->all, d->children[k]);
+            fn(arg, d->children[k], c != NULL ? result_of(c->r, step) : NULL);
+        }
+    }
 }
 
 uint32_t job_attempt(const struct job_effect *x) {

@@ -343,6 +343,7 @@ struct pools {
     int64_t last_sample_s;
     uint64_t space_events;
     bool reconfigured, space_untold; /* since the last tick; more domains wait to be told */
+    struct list bulk_runs;           /* struct bulk_run: see bulk.h */
 };
 
 /* ---- records.c: keys and values of state records ----------------------------------------------
@@ -640,6 +641,16 @@ struct drain_numbers {
     uint64_t domain_free, pool_total, pool_used, apportion;
 };
 bool drain_is_safe(const struct drain_numbers *n, char text[256], bool *first_test);
+
+/* A domain's only pool, idle: nobody needs it, and the domain goes with it (APM-037). */
+bool sole_and_idle(const struct domain *d, const struct pool *po);
+
+/* What an operator's drain, activate and reclaim do once they may: the record, and the order when
+ * the entity is there (else the next synchronisation gives it). Pointers to pools are stale then.
+ */
+void pool_order_drain(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal);
+void pool_order_activate(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal);
+void pool_order_remove(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal);
 
 /* Operators' orders (request apm ...). `text` gets what the terminal shows. */
 enum err_code pools_drain(struct pools *p, struct txn *t, const char *entity, const char *domain,

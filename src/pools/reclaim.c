@@ -59,8 +59,7 @@ static void decide_drain(struct decision *out, const char *pool) {
     out->text[0] = '\0';
 }
 
-/* A domain's only pool, idle: nobody needs it, and the domain goes with it (APM-037). */
-static bool sole_and_idle(const struct domain *d, const struct pool *po) {
+bool sole_and_idle(const struct domain *d, const struct pool *po) {
     return po->used == 0 && d->n_pools == 1;
 }
 
@@ -229,8 +228,7 @@ void reclaim_cancel_automatic(struct pools *p, struct txn *t, struct domain *d) 
         struct pool *po = &d->pools[i];
         if ((po->state == POOL_DRAIN || po->state == POOL_DRAIN_SET) &&
             (po->flags & POOL_MANUAL) == 0) {
-            pool_set_state(p, t, d, po->ordinal, POOL_ACTIVE, POOL_CLEARING);
-            order_pool(p, t, d, &d->pools[i], OPENAPMI__V1__ORDER_TYPE__ORDER_CLEAR_DRAIN);
+            pool_order_activate(p, t, d, po->ordinal);
         }
     }
     const struct alarm *al = d->alarms[ALARM_RECLAIM];
@@ -270,6 +268,35 @@ static enum err_code find_pool(struct pools *p, const char *entity, const char *
     return ERR_OK;
 }
 
+void pool_order_drain(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal) {
+    const struct alarm *al = d->alarms[ALARM_RECLAIM];
+    char name[POOLS_NAME_MAX + 16];
+    pool_set_state(p, t, d, ordinal, POOL_DRAIN, POOL_MANUAL);
+    const struct pool *po = domain_pool(d, ordinal);
+    pool_name(d, po, name);
+    order_pool(p, t, d, po, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN);
+    domain_wait(p, d);
+    if (al != NULL && strcmp(al->pool, name) == 0) {
+        event_alarm(t, "weft-apm:alarm-cleared", d, ALARM_RECLAIM, al);
+        alarm_delete(t, d, ALARM_RECLAIM);
+    }
+}
+
+void pool_order_activate(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal) {
+    pool_set_state(p, t, d, ordinal, POOL_ACTIVE, POOL_CLEARING);
+    order_pool(p, t, d, domain_pool(d, ordinal), OPENAPMI__V1__ORDER_TYPE__ORDER_CLEAR_DRAIN);
+}
+
+void pool_order_remove(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal) {
+    const struct pool *po = domain_pool(d, ordinal);
+    if (po->state == POOL_DRAINED) {
+        event_drained(t, "weft-apm:alarm-cleared", d, po);
+    }
+    pool_set_state(p, t, d, ordinal, POOL_REMOVING, -1);
+    order_pool(p, t, d, domain_pool(d, ordinal), OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL);
+    domain_wait(p, d);
+}
+
 static void say(struct buf *text, const struct domain *d, const char *pool, const char *what) {
     buf_printf(text, "Pool %s in pool domain %s at entity %s %s.\n", pool, d->name,
                d->entity->system_id, what);
@@ -302,14 +329,7 @@ enum err_code pools_drain(struct pools *p, struct txn *t, const char *entity, co
         return err_set(e, ERR_REFUSED, NULL,
                        "draining pool %s is not safe: %s; force drains it all the same", pool, why);
     }
-    pool_set_state(p, t, d, po->ordinal, POOL_DRAIN, POOL_MANUAL);
-    po = domain_pool_named(d, pool);
-    order_pool(p, t, d, po, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN);
-    domain_wait(p, d);
-    if (al != NULL && strcmp(al->pool, pool) == 0) {
-        event_alarm(t, "weft-apm:alarm-cleared", d, ALARM_RECLAIM, al);
-        alarm_delete(t, d, ALARM_RECLAIM);
-    }
+    pool_order_drain(p, t, d, po->ordinal);
     say(text, d, pool, "is draining");
     return ERR_OK;
 }
@@ -329,8 +349,7 @@ enum err_code pools_activate(struct pools *p, struct txn *t, const char *entity,
                        "hand",
                        pool);
     }
-    pool_set_state(p, t, d, po->ordinal, POOL_ACTIVE, POOL_CLEARING);
-    order_pool(p, t, d, domain_pool_named(d, pool), OPENAPMI__V1__ORDER_TYPE__ORDER_CLEAR_DRAIN);
+    pool_order_activate(p, t, d, po->ordinal);
     say(text, d, pool, "has activated");
     return ERR_OK;
 }
@@ -347,12 +366,7 @@ enum err_code pools_reclaim(struct pools *p, struct txn *t, const char *entity, 
         return err_set(e, ERR_REFUSED, NULL, "pool %s is %s: only a drained pool can be reclaimed",
                        pool, pool_state_name(po->state));
     }
-    if (po->state == POOL_DRAINED) {
-        event_drained(t, "weft-apm:alarm-cleared", d, po);
-    }
-    pool_set_state(p, t, d, po->ordinal, POOL_REMOVING, -1);
-    order_pool(p, t, d, domain_pool_named(d, pool), OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL);
-    domain_wait(p, d);
+    pool_order_remove(p, t, d, po->ordinal);
     say(text, d, pool, "is being reclaimed");
     return ERR_OK;
 }

@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "core/object.h"
 #include "model/kinds.h"
+#include "pools/bulk.h"
 #include "pools/show.h"
 
 LOGGER_MODULE(pools);
@@ -447,6 +448,7 @@ enum err_code pools_call(void *self, struct txn *t, struct call *cl, struct err 
                 {"drain", rpc_drain},
                 {"activate", rpc_activate},
                 {"reclaim", rpc_reclaim},
+                {"reclaim-all", bulk_call},
                 {"release-entity", rpc_release},
                 {"clear-statistics", rpc_clear}};
     struct show sh;

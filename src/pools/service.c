@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "pools/internal.h"
+#include "pools/bulk.h"
 
 LOGGER_MODULE(pools);
 
@@ -14,6 +14,7 @@ static void *create(struct core *c) {
     p->clock = core_clock(c);
     list_init(&p->answers);
     list_init(&p->waiting);
+    list_init(&p->bulk_runs);
     p->stats.since_s = clock_wall_s(p->clock);
     return p;
 }
@@ -31,6 +32,7 @@ static enum err_code start(void *self, struct err *e) {
     }
     L_INFO("%" PRIu32 " entities, %" PRIu32 " domains, %" PRIu64 " pools", p->entity_count,
            p->domain_count, p->pool_count);
+    bulk_start(p);
     pools_tick_start(p);
     return ERR_OK;
 }
@@ -38,10 +40,12 @@ static enum err_code start(void *self, struct err *e) {
 static void stop(void *self) {
     struct pools *p = self;
     timer_disarm(core_timers(p->core), &p->tick);
+    bulk_stop(p);
 }
 
 static void destroy(void *self) {
     struct pools *p = self;
+    bulk_stop(p); /* also one that came after stop() */
     for (uint32_t i = 0; i < p->n_domains; i++) {
         if (p->domains[i] != NULL) {
             domain_free(p->domains[i]);

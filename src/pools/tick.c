@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/logger.h"
-#include "pools/internal.h"
+#include "pools/bulk.h"
 
 LOGGER_MODULE(pools);
 
@@ -119,6 +119,7 @@ void pools_tick(struct pools *p, struct txn *t, int64_t now_s) {
             apmi_check_silence(t, p->entities[i]->session);
         }
     }
+    bulk_tick(p, t);
     targets_sweep(p);
 }
 

@@ -446,6 +446,12 @@ static void send_stats(struct sim_domain *d) {
     mem_free(ptr);
 }
 
+void sim_stats(struct sim_domain *d) {
+    if (d->bng->phase == SIM_IN_STEP && d->known) {
+        send_stats(d);
+    }
+}
+
 static void maybe_done(struct sim_bng *b) {
     if (b->phase != SIM_POOLS) {
         return;

@@ -98,6 +98,7 @@ struct sim_domain *sim_add_domain6(struct sim_bng *b, const char *name, const ch
                                    unsigned preferred, unsigned delegated);
 struct sim_domain *sim_domain(struct sim_bng *b, const char *name);
 void sim_subscribers(struct sim_domain *d, uint64_t n); /* how many want an address from now on */
+void sim_stats(struct sim_domain *d);                   /* tells the manager how much is in use */
 uint64_t sim_free(const struct sim_domain *d);
 uint64_t sim_used(const struct sim_domain *d);
 
