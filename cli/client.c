@@ -212,6 +212,10 @@ static int open_session(struct client *c, bool interactive, unsigned rows, unsig
             memcpy(c->id, id, strlen(id) + 1);
             c->prompt = mem_strdup(prompt);
             c->lost = c->plain_space = false;
+            const char *notice = json_string_value(json_object_get(root, "notice"));
+            if (notice != NULL && notice[0] != '\0' && !quietly) {
+                fprintf(stderr, "note: %s\n", notice);
+            }
         }
         json_decref(root);
     }

@@ -49,6 +49,8 @@ struct actor {
     char token[65];  /* id of the token that was shown; "": it was another credential */
     char
         as[33]; /* the user whose roles count, where PAM let in one who is no user of ours; or "" */
+    int64_t ends_s; /* when the certificate that was shown ends, UTC; 0: no certificate */
+    uint64_t due;   /* rights_due(): the password that has ended; 0: none */
     bool superuser; /* may do everything: the local administrator and Weft itself */
 };
 extern const struct actor actor_system;

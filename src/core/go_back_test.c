@@ -168,12 +168,13 @@ static void test_who_comes_back_is_locked(void **state) {
     change_add(ch, EDIT_DELETE, USERS, NULL, 0, FORMAT_JSON);
     testing_must(ch);
     assert_int_equal(go_back(1, said), ERR_OK);
-    assert_string_equal(
-        said,
-        USERS "=ann comes back without password-hash, former-password-hashes, authorized-key; "
-              "disabled is true\n" USERS
-              "=bob comes back without password-hash, former-password-hashes, authorized-key; "
-              "disabled is true\n");
+    assert_string_equal(said,
+                        USERS "=ann comes back without password-hash, former-password-hashes, "
+                              "password-changed, password-must-change, authorized-key, expires; "
+                              "disabled is true\n" USERS
+                              "=bob comes back without password-hash, former-password-hashes, "
+                              "password-changed, password-must-change, authorized-key, expires; "
+                              "disabled is true\n");
     for (int again = 0; again < 2; again++) {
         const struct system_user *u = user("ann");
         assert_string_equal(u->full_name, "Ann");

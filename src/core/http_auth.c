@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/http_auth.h"
 
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -13,6 +15,7 @@
 enum { BASIC_MAX = 1024 /* bytes of user:password in base64 */ };
 
 struct http_auth_ticket {
+    bool takes_due;
     struct core *core;
     struct loop *loop;
     char source[96];
@@ -29,8 +32,16 @@ static void ticket_free(struct http_auth_ticket *t) {
     mem_free(t);
 }
 
+/* Where nobody could set a new password, one that has ended is good for nothing. */
+static void refuse_due(bool takes_due, const struct actor *who, enum err_code *rc, struct err *e) {
+    if (*rc == ERR_OK && who->due != 0 && !takes_due) {
+        *rc = rights_due_error(who, e);
+    }
+}
+
 static void hashed(void *arg) {
     struct http_auth_ticket *t = arg;
+    refuse_due(t->takes_due, &t->who, &t->rc, &t->err);
     if (t->done != NULL) {
         t->done(t->arg, &t->who, t->rc == ERR_OK ? NULL : &t->err);
     }
@@ -84,6 +95,7 @@ static const char malformed[] = "the Authorization header is malformed";
 static struct http_auth_ticket *basic(const struct http_auth_config *cfg, const char *b64,
                                       const char *source, http_auth_done *done, void *arg) {
     struct http_auth_ticket *t = MEM_NEW(struct http_auth_ticket);
+    t->takes_due = cfg->takes_due;
     t->core = cfg->core;
     t->loop = cfg->loop;
     t->done = done;
@@ -114,7 +126,9 @@ enum err_code http_auth_certificate(struct core *c, const struct tls_peer *p, co
         return err_set(e, ERR_AUTH, NULL,
                        "this certificate is not a user's; `weftd issue --user` makes such");
     }
-    return rights_certificate(c, p->subject_cn, source, who, e);
+    ERR_TRY(rights_certificate(c, p->subject_cn, source, who, e));
+    who->ends_s = p->not_after;
+    return ERR_OK;
 }
 
 /* ---- what nodes say ----------------------------------------------------------------------------
@@ -142,6 +156,9 @@ void http_auth_actor_print(const struct actor *who, struct buf *out) {
         buf_str(out, ";as=");
         http_pct_encode(out, who->as);
     }
+    if (who->due != 0) {
+        buf_printf(out, ";due=%" PRIx64, who->due);
+    }
     buf_str(out, who->superuser ? ";superuser" : "");
 }
 
@@ -163,7 +180,9 @@ static const char *take_part(const char *p, const char *name, char *out, size_t 
         }
     }
     snprintf(out, size, "%s", plain);
-    return p + len + (p[len] == ';' && strcmp(name, "token") != 0 && strcmp(name, "as") != 0);
+    return p + len +
+           (p[len] == ';' && strcmp(name, "token") != 0 && strcmp(name, "as") != 0 &&
+            strcmp(name, "due") != 0);
 }
 
 bool http_auth_actor_parse(const char *text, struct actor *out) {
@@ -174,6 +193,12 @@ bool http_auth_actor_parse(const char *text, struct actor *out) {
     p = p != NULL ? take_part(p, "token", out->token, sizeof out->token) : NULL;
     if (p != NULL && strncmp(p, ";as=", 4) == 0) {
         p = take_part(p + 1, "as", out->as, sizeof out->as);
+    }
+    char due[20] = "";
+    if (p != NULL && strncmp(p, ";due=", 5) == 0) {
+        p = take_part(p + 1, "due", due, sizeof due);
+        out->due = strtoull(due, NULL, 16);
+        p = out->due != 0 ? p : NULL;
     }
     out->superuser = p != NULL && strcmp(p, ";superuser") == 0;
     return p != NULL && (*p == '\0' || out->superuser) && out->user[0] != '\0';

@@ -24,15 +24,16 @@ struct http_auth_config {
     struct workers *hashers; /* two threads are enough */
     const char *dialect;     /* "restconf": begins actor.source */
     bool clear_text;         /* accept credentials over clear-text TCP */
-    bool from_nodes;         /* of the port for nodes: HTTP_AUTH_ACTOR is believed */
+    bool takes_due;  /* one whose password has ended comes through: he can set a new one here */
+    bool from_nodes; /* of the port for nodes: HTTP_AUTH_ACTOR is believed */
 };
 
 /* A user's certificate has this and the user's name as a URI among its SANs. */
 #define HTTP_AUTH_USER_URI "urn:weft:user:"
 /* A node's certificate has this and the node's name. It may say who asks (docs/cluster.md). */
 #define HTTP_AUTH_NODE_URI "urn:weft:node:"
-/* Who a node has authenticated: "user=U;source=S;token=T", and ";as=A" or ";superuser" behind it,
- * values percent-encoded. From anyone but a node the header is refused. */
+/* Who a node has authenticated: "user=U;source=S;token=T", and ";as=A", ";due=D" and ";superuser"
+ * behind it, values percent-encoded. From anyone but a node the header is refused. */
 #define HTTP_AUTH_ACTOR "weft-actor"
 /* What goes with a 401. */
 #define HTTP_AUTH_CHALLENGE "Basic realm=\"weft\", charset=\"UTF-8\""

@@ -6,10 +6,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "model/kinds.h"
 
-enum { HASH_SIZE = 400 };
+enum { HASH_SIZE = 400, DAY_S = 86400 };
 
 /* Takes the first of the hashes off; false: there is none. */
 static bool next_hash(const char **at, char out[HASH_SIZE]) {
@@ -24,7 +25,8 @@ static bool next_hash(const char **at, char out[HASH_SIZE]) {
 }
 
 static const struct system_settings_passwords *rules_of(const struct snap *s) {
-    static const struct system_settings_passwords usual = {.min_length = 8, .min_classes = 1};
+    static const struct system_settings_passwords usual = {
+        .min_length = 8, .min_classes = 1, .warn_before = 14};
     const struct object *o = snap_get(s, "/weft-system:system/settings");
     return o != NULL ? &((const struct system_settings *)o->doc->data)->passwords : &usual;
 }
@@ -58,8 +60,26 @@ static const struct system_user *find_user(const struct snap *s, const char *nam
     return o != NULL ? o->doc->data : NULL;
 }
 
+int64_t password_ends(const struct snap *s, const char *user, int64_t *warn_s) {
+    const struct system_settings_passwords *r = rules_of(s);
+    const struct system_user *u = find_user(s, user);
+    int64_t changed = 0;
+    *warn_s = (int64_t)r->warn_before * DAY_S;
+    if (u == NULL || u->password_hash == NULL) {
+        return INT64_MAX;
+    }
+    if (u->password_must_change) {
+        return 0;
+    }
+    if (r->max_age == 0) {
+        return INT64_MAX;
+    }
+    bool known = u->password_changed != NULL && time_parse(u->password_changed, &changed);
+    return known ? changed + (int64_t)r->max_age * DAY_S : 0;
+}
+
 enum err_code password_check(const struct snap *s, const char *user, const char *password,
-                             struct err *e) {
+                             int64_t now_s, struct err *e) {
     const struct system_settings_passwords *r = rules_of(s);
     const struct system_user *u = find_user(s, user);
     if (length(password) < r->min_length) {
@@ -75,10 +95,15 @@ enum err_code password_check(const struct snap *s, const char *user, const char 
     if (strcasecmp(password, user) == 0) {
         return err_set(e, ERR_INVALID, "password", "a password is not the user's name");
     }
-    if (u == NULL || r->former == 0) {
+    int64_t warn_s;
+    bool due = password_ends(s, user, &warn_s) <= now_s;
+    if (u == NULL || (r->former == 0 && !due)) {
         return ERR_OK;
     }
     bool again = u->password_hash != NULL && rights_hash_fits(u->password_hash, password);
+    if (again && due) {
+        return err_set(e, ERR_INVALID, "password", "it is the password that has ended");
+    }
     const char *at = u->former_password_hashes;
     char hash[HASH_SIZE];
     for (unsigned i = 0; i < r->former && !again && next_hash(&at, hash); i++) {

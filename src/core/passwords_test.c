@@ -6,6 +6,8 @@
 #include "core/passwords.h"
 #include "core/testing.h"
 
+#define NOW INT64_C(1800000000)
+
 static void put(const char *path, const char *json) {
     struct change *ch = change_new(&actor_system);
     change_add(ch, EDIT_REPLACE, path, json, strlen(json), FORMAT_JSON);
@@ -20,7 +22,7 @@ static void rules(const char *json) {
 
 static enum err_code check(const char *password, struct err *e) {
     struct snap *s = core_snapshot(testing.core);
-    enum err_code rc = password_check(s, "olga", password, e);
+    enum err_code rc = password_check(s, "olga", password, NOW, e);
     snap_release(s);
     return rc;
 }
@@ -39,7 +41,7 @@ static void length_and_kinds(void **state) {
     assert_int_equal(check("Ab1\xc3\xa4\xc3\xa4\xc3\xa4", &e), ERR_INVALID); /* six characters */
     rules("\"min-length\":8");
     struct snap *s = core_snapshot(testing.core);
-    assert_int_equal(password_check(s, "LongName", "longname", &e), ERR_INVALID);
+    assert_int_equal(password_check(s, "LongName", "longname", NOW, &e), ERR_INVALID);
     snap_release(s);
 }
 
@@ -76,10 +78,40 @@ static void former_ones(void **state) {
     json_decref(user);
 }
 
+/* When it ends, and that the one which has ended is not taken again. */
+static void ends(void **state) {
+    struct err e;
+    char json[600], changed[TIME_TEXT_MAX], *hash = rights_hash("first one");
+    int64_t warn_s;
+    struct snap *s = core_snapshot(testing.core);
+    assert_true(password_ends(s, "ines", &warn_s) == INT64_MAX); /* no such user */
+    snap_release(s);
+    rules("\"max-age\":10,\"warn-before\":2");
+    for (int i = 0; i < 3; i++) {
+        snprintf(json, sizeof json,
+                 "{\"weft-system:user\":[{\"name\":\"ines\",\"password-hash\":\"%s\"%s%s%s%s}]}",
+                 hash, i > 0 ? ",\"password-changed\":\"" : "",
+                 i > 0 ? time_format(NOW - 10 * 86400 + 1, 0, changed) : "", i > 0 ? "\"" : "",
+                 i > 1 ? ",\"password-must-change\":true" : "");
+        put("/weft-system:system/user=ines", json);
+        s = core_snapshot(testing.core);
+        assert_true(password_ends(s, "ines", &warn_s) == (i == 1 ? NOW + 1 : 0));
+        assert_int_equal(warn_s, 2 * 86400);
+        assert_int_equal(password_check(s, "ines", "first one", NOW, &e),
+                         i == 1 ? ERR_OK : ERR_INVALID);
+        assert_int_equal(password_check(s, "ines", "first one", NOW + 1, &e), ERR_INVALID);
+        assert_non_null(strstr(e.text, "has ended"));
+        assert_int_equal(password_check(s, "ines", "second one", NOW + 1, &e), ERR_OK);
+        snap_release(s);
+    }
+    mem_free(hash);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(length_and_kinds, testing_setup, testing_teardown),
         cmocka_unit_test_setup_teardown(former_ones, testing_setup, testing_teardown),
+        cmocka_unit_test_setup_teardown(ends, testing_setup, testing_teardown),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     testing_last();

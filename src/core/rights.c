@@ -21,6 +21,7 @@
 #include "core/logins.h"
 #include "core/nacm.h"
 #include "core/pam.h"
+#include "core/passwords.h"
 #include "model/kinds.h"
 
 LOGGER_MODULE(rights);
@@ -244,6 +245,13 @@ static const struct system_user *find_user(const struct snap *s, const char *nam
     return o != NULL ? o->doc->data : NULL;
 }
 
+/* May somebody log in as this user, or go on? */
+static bool user_stands(const struct core *c, const struct system_user *u) {
+    int64_t ends = 0;
+    return !u->disabled && (u->expires == NULL ||
+                            (time_parse(u->expires, &ends) && ends > clock_wall_s(core_clock(c))));
+}
+
 static void fill_actor(struct actor *out, const char *user, const char *source, bool superuser) {
     memset(out, 0, sizeof *out);
     snprintf(out->user, sizeof out->user, "%s", user);
@@ -261,14 +269,34 @@ static enum err_code refuse(struct err *e) {
 
 /* What a password of `user` is compared with; NULL when success may count, or what stands against
  * it, for the audit trail alone. */
-static const char *setting_of(const struct snap *s, const char *user, char out[SETTING_MAX + 1]) {
+static const char *setting_of(const struct core *c, const struct snap *s, const char *user,
+                              char out[SETTING_MAX + 1]) {
     const struct system_user *u = find_user(s, user);
     const char *against = u == NULL                  ? no_such_user
                           : u->disabled              ? "the user is disabled"
+                          : !user_stands(c, u)       ? "the user has ended"
                           : u->password_hash == NULL ? "the user has no password"
                                                      : NULL;
     snprintf(out, SETTING_MAX + 1, "%s", against == NULL ? u->password_hash : rights_state.dummy);
     return against;
+}
+
+/* Which password: another one has another number, never 0. */
+static uint64_t number_of(const char *hash) {
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (; *hash != '\0'; hash++) {
+        h = (h ^ (uint8_t)*hash) * UINT64_C(1099511628211);
+    }
+    return h | 1;
+}
+
+/* struct actor's `due` for one who logs in with the controller's own password. */
+static uint64_t password_due(const struct core *c, const struct snap *s,
+                             const struct system_user *u) {
+    int64_t warn_s;
+    bool due = u != NULL && u->password_hash != NULL &&
+               password_ends(s, u->name, &warn_s) <= clock_wall_s(core_clock(c));
+    return due ? number_of(u->password_hash) : 0;
 }
 
 /* Everything that a login with a password is about; of one snapshot. */
@@ -280,6 +308,7 @@ struct attempt {
     const char *pam_against;       /* why PAM did not let him in; NULL: it was not asked */
     bool known;                    /* the name is somebody's */
     bool local, pam, pam_first, pam_allowed;
+    uint64_t due; /* as in struct actor, of the local password */
     char service[65];
     unsigned timeout_s;
     uint8_t mac[MAC_LEN], pam_mac[MAC_LEN];
@@ -295,12 +324,13 @@ static void attempt_init(struct attempt *a, struct core *c, const char *user, co
     const struct system_settings_authentication *how =
         o != NULL ? &((const struct system_settings *)o->doc->data)->authentication : &usual;
     const struct system_user *u = find_user(s, user);
-    a->against = setting_of(s, user, a->setting);
+    a->against = setting_of(c, s, user, a->setting);
     a->known = u != NULL;
     a->local = how->order != SYSTEM_SETTINGS_AUTHENTICATION_ORDER_PAM;
     a->pam = how->order != SYSTEM_SETTINGS_AUTHENTICATION_ORDER_LOCAL;
     a->pam_first = how->order != SYSTEM_SETTINGS_AUTHENTICATION_ORDER_LOCAL_THEN_PAM;
-    a->pam_allowed = u == NULL || !u->disabled;
+    a->pam_allowed = u == NULL || user_stands(c, u);
+    a->due = password_due(c, s, u);
     snprintf(a->service, sizeof a->service, "%s", how->pam_service);
     a->timeout_s = how->pam_timeout;
     snap_release(s);
@@ -334,7 +364,7 @@ static bool pam_user(struct core *c, const char *user, const char *groups, char 
         u = found != NULL ? find_user(s, found) : NULL;
         snprintf(as, AS_MAX, "%s", found != NULL ? found : "");
     }
-    bool good = u != NULL && !u->disabled;
+    bool good = u != NULL && user_stands(c, u);
     snap_release(s);
     return good;
 }
@@ -383,6 +413,7 @@ static bool local_password(struct attempt *a, int64_t now, struct actor *out) {
     }
     cache_put(a->mac, now + RIGHTS_CACHE_S * NS_PER_S, "");
     fill_actor(out, a->user, a->source, false);
+    out->due = a->due;
     return true;
 }
 
@@ -404,6 +435,7 @@ static bool attempt_cached(const struct attempt *a, struct actor *out) {
     int64_t now = clock_mono(core_clock(a->core));
     char as[AS_MAX] = "";
     bool yes = a->local && a->against == NULL && cache_has(a->mac, now, NULL);
+    uint64_t due = yes ? a->due : 0;
     if (!yes && a->pam && a->pam_allowed && cache_has(a->pam_mac, now, as)) {
         struct actor who;
         fill_actor(&who, a->user, a->source, false);
@@ -415,6 +447,7 @@ static bool attempt_cached(const struct attempt *a, struct actor *out) {
     if (yes) {
         fill_actor(out, a->user, a->source, false);
         snprintf(out->as, sizeof out->as, "%s", as);
+        out->due = due;
     }
     return yes;
 }
@@ -476,7 +509,7 @@ static const char *token_against(const struct core *c, const struct snap *s, con
         (!time_parse(t->expires, &expires) || expires <= clock_wall_s(core_clock(c)))) {
         return "the token has ended";
     }
-    return (*u)->disabled ? "the token's user is disabled" : NULL;
+    return user_stands(c, *u) ? NULL : "the token's user is disabled, or has ended";
 }
 
 enum err_code rights_token(struct core *c, const char *token, const char *source, struct actor *out,
@@ -523,7 +556,7 @@ bool rights_key_known(struct core *c, const char *user, const char *algorithm, c
     struct snap *s = core_snapshot(c);
     const struct system_user *u = find_user(s, user);
     bool known = false;
-    for (size_t i = 0; u != NULL && !u->disabled && i < u->n_authorized_key && !known; i++) {
+    for (size_t i = 0; u != NULL && user_stands(c, u) && i < u->n_authorized_key && !known; i++) {
         const struct system_user_authorized_key *k = &u->authorized_key[i];
         known = strcmp(k->algorithm, algorithm) == 0 && same_base64(k->key_data, base64);
     }
@@ -544,7 +577,7 @@ enum err_code rights_certificate(struct core *c, const char *cn, const char *sou
                                  struct actor *out, struct err *e) {
     struct snap *s = core_snapshot(c);
     const struct system_user *u = find_user(s, cn);
-    bool ok = u != NULL && !u->disabled;
+    bool ok = u != NULL && user_stands(c, u);
     snap_release(s);
     if (!ok) {
         login_failed(c, cn, source, "the certificate's name is not a user who may log in");
@@ -571,7 +604,7 @@ enum err_code rights_local(struct core *c, uint32_t uid, const char *source, str
     if (found != NULL) {
         struct snap *s = core_snapshot(c);
         const struct system_user *u = find_user(s, found->pw_name);
-        ok = u != NULL && u->local && !u->disabled;
+        ok = u != NULL && u->local && user_stands(c, u);
         snap_release(s);
     }
     if (!ok) {
@@ -588,8 +621,12 @@ bool rights_stands(const struct core *c, const struct snap *s, const struct acto
     }
     const struct system_user *own = find_user(s, a->user);
     const struct system_user *u = a->as[0] != '\0' ? find_user(s, a->as) : own;
-    if (u == NULL || u->disabled || (own != NULL && own->disabled) || a->token[0] == '\0') {
-        return u != NULL && !u->disabled && (own == NULL || !own->disabled);
+    if (u == NULL || !user_stands(c, u) || (own != NULL && !user_stands(c, own)) ||
+        (a->ends_s != 0 && a->ends_s <= clock_wall_s(core_clock(c)))) {
+        return false;
+    }
+    if (a->token[0] == '\0') {
+        return true;
     }
     const struct object *o = find(s, &system_token_kind, a->token);
     const struct system_token *t = o != NULL ? o->doc->data : NULL;
@@ -666,7 +703,15 @@ static bool any_role(const struct snap *s, const struct actor *a,
     return false;
 }
 
+bool rights_due(const struct snap *s, const struct actor *a) {
+    const struct system_user *u = a->due != 0 ? find_user(s, a->user) : NULL;
+    return u != NULL && u->password_hash != NULL && number_of(u->password_hash) == a->due;
+}
+
 bool rights_allow(const struct snap *s, const struct actor *a, enum right r, const char *path) {
+    if (rights_due(s, a)) {
+        return r == RIGHT_EXEC && strcmp(path, RIGHTS_OWN_PASSWORD) == 0;
+    }
     return a->superuser || any_role(s, a, role_allows, right_bit(r), path);
 }
 
@@ -684,7 +729,35 @@ static bool role_allows_below(const struct system_role *role, uint64_t bit, cons
 
 bool rights_allow_below(const struct snap *s, const struct actor *a, enum right r,
                         const char *path) {
-    return a->superuser || any_role(s, a, role_allows_below, right_bit(r), path);
+    return a->superuser ||
+           (!rights_due(s, a) && any_role(s, a, role_allows_below, right_bit(r), path));
+}
+
+void rights_notice(struct core *c, const struct actor *a, struct buf *out) {
+    int64_t warn_s, now = clock_wall_s(core_clock(c));
+    struct snap *s = core_snapshot(c);
+    struct err e;
+    if (rights_due(s, a)) {
+        rights_due_error(a, &e);
+        buf_str(out, e.text);
+    } else if (!a->superuser && a->token[0] == '\0' && a->as[0] == '\0') {
+        int64_t ends = password_ends(s, a->user, &warn_s);
+        if (ends > now && ends != INT64_MAX && ends - now < warn_s) {
+            char when[TIME_TEXT_MAX];
+            buf_printf(out,
+                       "the password of %s ends at %s: set a new one, with "
+                       "\"request system password\"",
+                       a->user, time_format(ends, 0, when));
+        }
+    }
+    snap_release(s);
+}
+
+enum err_code rights_due_error(const struct actor *a, struct err *e) {
+    return err_set(e, ERR_DENIED, NULL,
+                   "the password of %s has ended: it is only good for setting a new one, with "
+                   "\"request system password\"",
+                   a->user);
 }
 
 enum err_code rights_check(const struct snap *s, const struct actor *a, enum right r,
@@ -694,6 +767,9 @@ enum err_code rights_check(const struct snap *s, const struct actor *a, enum rig
     }
     static const char *const verbs[] = {"read", "change", "run"};
     rights_count_denied(r);
+    if (rights_due(s, a)) {
+        return rights_due_error(a, e);
+    }
     return err_set(e, ERR_DENIED, path, "%s has no right to %s this", a->user, verbs[r]);
 }
 
@@ -766,6 +842,9 @@ static bool says_no(const struct system_role *role, uint64_t bit, const char *pa
 }
 
 bool rights_allow_operation(const struct snap *s, const struct actor *a, const char *path) {
+    if (rights_due(s, a)) {
+        return false;
+    }
     if (a->superuser || any_role(s, a, says_yes, 0, path)) {
         return true;
     }

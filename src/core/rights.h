@@ -51,6 +51,15 @@ enum err_code rights_local(struct core *c, uint32_t uid, const char *source, str
  * and is the token that was shown still good? */
 bool rights_stands(const struct core *c, const struct snap *s, const struct actor *a);
 
+/* Somebody who logged in with a password that has ended (too old, or to be changed) may do one
+ * thing: set a new one of his own, and has his rights from then on. */
+#define RIGHTS_OWN_PASSWORD "/weft-system:password"
+bool rights_due(const struct snap *s, const struct actor *a);
+enum err_code rights_due_error(const struct actor *a, struct err *e); /* ERR_DENIED, says so */
+/* A line for people who log in: that their password has ended, or when it will; nothing when there
+ * is nothing to say. */
+void rights_notice(struct core *c, const struct actor *a, struct buf *out);
+
 enum right { RIGHT_READ, RIGHT_WRITE, RIGHT_EXEC };
 /* In each of the user's roles the right with the longest path that `path` is at or below of
  * decides (one that allows nothing denies); what any role allows is allowed. The path is an

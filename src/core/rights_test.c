@@ -69,6 +69,114 @@ static void test_passwords(void **state) {
     assert_int_equal(rights_password(core, "ann", "secret-2", "here", &who, &err), ERR_AUTH);
 }
 
+static bool may(enum right r, const char *path) {
+    struct snap *s = core_snapshot(core);
+    bool yes = rights_allow(s, &who, r, path);
+    snap_release(s);
+    return yes;
+}
+
+static bool due(void) {
+    struct snap *s = core_snapshot(core);
+    bool yes = rights_due(s, &who);
+    snap_release(s);
+    return yes;
+}
+
+static bool stands(void) {
+    struct snap *s = core_snapshot(core);
+    bool yes = rights_stands(core, s, &who);
+    snap_release(s);
+    return yes;
+}
+
+static void settings(const char *passwords) {
+    char json[200];
+    snprintf(json, sizeof json, "{\"weft-system:settings\":{\"passwords\":{%s}}}", passwords);
+    put("/weft-system:system/settings", json);
+}
+
+/* A password that has ended logs in, for one thing alone. */
+static void test_a_password_ends(void **state) {
+    (void)state;
+    char more[200], changed[TIME_TEXT_MAX];
+    struct buf notice = BUF_INIT;
+    put("/weft-system:system/role=r",
+        "{\"weft-system:role\":[{\"name\":\"r\",\"right\":[{\"path\":\"/\",\"access\":"
+        "\"read write exec\"}]}]}");
+    settings("\"max-age\":30,\"warn-before\":7");
+    snprintf(more, sizeof more, ",\"role\":[\"r\"],\"password-changed\":\"%s\"",
+             time_format(clock_wall_s(&fake), 0, changed));
+    put_user("gil", "secret-1", more);
+    assert_int_equal(rights_password(core, "gil", "secret-1", "h", &who, &err), ERR_OK);
+    assert_false(due());
+    assert_true(may(RIGHT_READ, "/weft-apm:apm"));
+    rights_notice(core, &who, &notice);
+    assert_int_equal(notice.len, 0);
+    clock_fake_advance(&fake, 25 * 86400 * NS_PER_S);
+    rights_notice(core, &who, &notice);
+    assert_non_null(strstr(buf_cstr(&notice), "the password of gil ends at"));
+    buf_clear(&notice);
+    clock_fake_advance(&fake, 5 * 86400 * NS_PER_S);
+    assert_false(due()); /* who is in stays in */
+    for (int cached = 0; cached < 2; cached++) {
+        assert_int_equal(rights_password(core, "gil", "secret-1", "h", &who, &err), ERR_OK);
+        assert_true(due());
+    }
+    rights_notice(core, &who, &notice);
+    assert_non_null(strstr(buf_cstr(&notice), "the password of gil has ended"));
+    buf_free(&notice);
+    assert_false(may(RIGHT_READ, "/weft-apm:apm"));
+    assert_false(may(RIGHT_EXEC, "/weft-system:backup"));
+    assert_true(may(RIGHT_EXEC, RIGHTS_OWN_PASSWORD));
+    struct snap *s = core_snapshot(core);
+    assert_false(rights_allow_below(s, &who, RIGHT_READ, "/"));
+    assert_false(rights_allow_operation(s, &who, "/ietf-netconf:get"));
+    assert_int_equal(rights_check(s, &who, RIGHT_READ, "/weft-apm:apm", &err), ERR_DENIED);
+    assert_non_null(strstr(err.text, "has ended"));
+    snap_release(s);
+    /* Another one, and the rights are back, in the same login too. */
+    snprintf(more, sizeof more, ",\"role\":[\"r\"],\"password-changed\":\"%s\"",
+             time_format(clock_wall_s(&fake), 0, changed));
+    put_user("gil", "secret-2", more);
+    assert_false(due());
+    assert_true(may(RIGHT_READ, "/weft-apm:apm"));
+    put_user("gil", "secret-3", ",\"role\":[\"r\"],\"password-must-change\":true");
+    assert_int_equal(rights_password(core, "gil", "secret-3", "h", &who, &err), ERR_OK);
+    assert_true(due());
+    settings("");
+    put_user("gil", "secret-3",
+             ",\"role\":[\"r\"]"); /* an age that nobody knows, without a limit */
+    assert_int_equal(rights_password(core, "gil", "secret-3", "h", &who, &err), ERR_OK);
+    assert_false(due());
+}
+
+/* A user who ends by date is out, whatever with. */
+static void test_a_user_ends(void **state) {
+    (void)state;
+    char more[100], text[TIME_TEXT_MAX];
+    snprintf(more, sizeof more, ",\"expires\":\"%s\"",
+             time_format(clock_wall_s(&fake) + 60, 0, text));
+    put_user("hal", "secret-1", more);
+    assert_int_equal(rights_password(core, "hal", "secret-1", "h", &who, &err), ERR_OK);
+    assert_true(stands());
+    assert_true(rights_password_cached(core, "hal", "secret-1"));
+    struct actor by_certificate;
+    assert_int_equal(rights_certificate(core, "hal", "h", &by_certificate, &err), ERR_OK);
+    clock_fake_advance(&fake, 61 * NS_PER_S);
+    assert_false(stands());
+    assert_false(rights_password_cached(core, "hal", "secret-1"));
+    assert_int_equal(rights_password(core, "hal", "secret-1", "h", &who, &err), ERR_AUTH);
+    assert_int_equal(rights_certificate(core, "hal", "h", &who, &err), ERR_AUTH);
+    /* And so is a login by a certificate when that ends. */
+    put_user("hal", "secret-1", "");
+    assert_int_equal(rights_certificate(core, "hal", "h", &who, &err), ERR_OK);
+    who.ends_s = clock_wall_s(&fake) + 60;
+    assert_true(stands());
+    clock_fake_advance(&fake, 60 * NS_PER_S);
+    assert_false(stands());
+}
+
 static void test_one_sentence_for_every_reason(void **state) {
     (void)state;
     struct err unknown, wrong, none;
@@ -281,6 +389,8 @@ int main(void) {
         cmocka_unit_test(test_local),
         cmocka_unit_test(test_rights),
         cmocka_unit_test(test_rights_on_modules),
+        cmocka_unit_test(test_a_password_ends),
+        cmocka_unit_test(test_a_user_ends),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

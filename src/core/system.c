@@ -287,7 +287,14 @@ static enum err_code set_password(struct system *sys, struct txn *t, struct call
     json_error_t je;
     json_t *o = json_loads(old->doc->json, 0, &je);
     password_retire(txn_snap(t), o);
+    char now[TIME_TEXT_MAX];
     json_object_set_new(o, "password-hash", json_string(cl->cursor));
+    json_object_set_new(o, "password-changed", json_string(time_format(txn_now_s(t), 0, now)));
+    if (in->must_change) {
+        json_object_set_new(o, "password-must-change", json_true());
+    } else {
+        json_object_del(o, "password-must-change");
+    }
     rc = put_json(sys, t, &system_user_kind, o, "password", e);
     json_decref(o);
     mem_free(cl->cursor); /* core frees it when we refuse */
@@ -364,7 +371,8 @@ static enum err_code prepare(void *self, struct call *cl, struct err *e) {
     /* First: what is said about former passwords is for those who may set new ones. */
     enum err_code rc = may_act_for(s, cl, user, e);
     if (rc == ERR_OK) {
-        rc = password_check(s, user, in->password, e);
+        rc = password_check(s, user, in->password,
+                            clock_wall_s(core_clock(((struct system *)self)->core)), e);
     }
     snap_release(s);
     ERR_TRY(rc);

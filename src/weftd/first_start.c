@@ -270,9 +270,12 @@ static enum err_code commit_admin(struct core *c, const char *hash, struct err *
         "\"right\":[{\"path\":\"/\",\"access\":\"read write exec\"}]}]}";
     struct wait w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
     struct change *ch = change_new(&actor_system);
-    char *user = mem_printf("{\"weft-system:user\":[{\"name\":\"admin\",\"full-name\":"
-                            "\"Administrator\",\"password-hash\":\"%s\",\"role\":[\"admin\"]}]}",
-                            hash);
+    char now[TIME_TEXT_MAX];
+    char *user =
+        mem_printf("{\"weft-system:user\":[{\"name\":\"admin\",\"full-name\":"
+                   "\"Administrator\",\"password-hash\":\"%s\",\"password-changed\":\"%s\","
+                   "\"role\":[\"admin\"]}]}",
+                   hash, time_format(clock_wall_s(&clock_real), 0, now));
     ch->comment = mem_strdup("first start");
     change_add(ch, EDIT_MERGE, "/weft-system:system/role=admin", role, sizeof role - 1,
                FORMAT_JSON);

@@ -103,7 +103,7 @@ def test_a_user_who_comes_back(weftd):
     weftd.cli("configure", f"delete system token {token_id(ann.token)}", f"delete system user {ann.name}", "commit")
     assert ann.password("old-password") == 401
     said = weftd.cli("configure", "rollback 1", "commit")
-    assert f"system user {ann.name} comes back without password-hash, former-password-hashes, authorized-key; disabled is true" in said, said
+    assert f"system user {ann.name} comes back without password-hash, former-password-hashes, password-changed, password-must-change, authorized-key, expires; disabled is true" in said, said
     user = weftd.ask("GET", f"weft-system:system/user={ann.name}").json()["weft-system:user"][0]
     assert user["disabled"] and user["role"] == ["all"] and "password-hash" not in user, user
     assert ann.password("old-password") == 401 and ann.bearer(ann.token) == 401

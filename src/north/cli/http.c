@@ -439,10 +439,13 @@ static void open_session(struct request *q, const json_t *body) {
     rng_token(s->token + RUN_LEN, TOKEN_LEN - RUN_LEN);
     s->used_ms = now_ms(s);
     map_put(&q->h->sessions, s->token, s);
+    struct buf notice = BUF_INIT;
+    rights_notice(q->h->auth.core, &q->who, &notice);
     respond_json(q->r, 201,
-                 json_pack("{s:s,s:I,s:s,s:o}", "id", s->token, "number",
-                           (json_int_t)cli_session_id(cs), "user", q->who.user, "prompt",
+                 json_pack("{s:s,s:s,s:I,s:s,s:o}", "notice", buf_cstr(&notice), "id", s->token,
+                           "number", (json_int_t)cli_session_id(cs), "user", q->who.user, "prompt",
                            prompt_json(s)));
+    buf_free(&notice);
 }
 
 /* ---- execute */
@@ -780,6 +783,7 @@ struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *au
     pthread_mutex_init(&h->lock, NULL);
     h->auth = *auth;
     h->auth.dialect = "cli";
+    h->auth.takes_due = true;
     rng_token(h->run, RUN_LEN);
     h->workers = workers_new("cli", WORKERS, (size_t)WORKERS * 2);
     h->sweep = loop_timer_new(auth->loop, sweep, h);

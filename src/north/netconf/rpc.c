@@ -279,6 +279,9 @@ static enum err_code may(struct nc_rpc *r, const char *module, const char *name,
         return ERR_OK;
     }
     const char *path = arena_printf(r->a, "/%s:%s", module, name);
+    if (rights_due(r->snap, &r->s->who)) {
+        return rights_due_error(&r->s->who, e);
+    }
     if (rights_allow_operation(r->snap, &r->s->who, path)) {
         return ERR_OK;
     }

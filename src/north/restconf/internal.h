@@ -37,6 +37,7 @@ struct restconf {
     unsigned streams;
     struct list stream_clients;
     struct loop_timer *crowded; /* runs while requests wait for a printer */
+    struct loop_timer *ended;   /* logins end by date as well */
     /* When commits were made, newest first; refreshed when the head moved. */
     struct commit_info *history;
     size_t n_history;
@@ -135,6 +136,9 @@ enum err_code state_get(void *arg, const struct node *node, const char *path, co
 /* ---- edit.c, patch.c ------------------------------------------------------------------------- */
 
 void make_room(void *arg); /* for the timer `crowded` */
+
+enum { END_STREAMS_MS = 1000 };
+void end_streams(void *arg); /* for the timer `ended`: those whose login is no longer good */
 /* Might the requester change something at or below the target? */
 bool may_change(const struct request *q, const struct snap *now, struct err *e);
 void edit_data(struct request *q); /* POST, PUT, PATCH, DELETE of data; the body is here */

@@ -23,6 +23,7 @@ struct restconf *restconf_new(const struct restconf_config *cfg) {
                                          .hashers = cfg->hashers,
                                          .dialect = "restconf",
                                          .clear_text = cfg->clear_text,
+                                         .takes_due = true,
                                          .from_nodes = cfg->from_nodes};
     rc->started_s = clock_wall_s(core_clock(cfg->core));
     rc->history = mem_alloc(RC_HISTORY * sizeof *rc->history);
@@ -30,6 +31,8 @@ struct restconf *restconf_new(const struct restconf_config *cfg) {
     list_init(&rc->requests);
     list_init(&rc->stream_clients);
     rc->crowded = loop_timer_new(cfg->loop, make_room, rc);
+    rc->ended = loop_timer_new(cfg->loop, end_streams, rc);
+    loop_timer_repeat(rc->ended, END_STREAMS_MS);
     return rc;
 }
 
@@ -54,6 +57,7 @@ void restconf_free(struct restconf *rc) {
         request_free(CONTAINER_OF(l, struct request, link));
     }
     loop_timer_free(rc->crowded);
+    loop_timer_free(rc->ended);
     buf_free(&rc->openapi);
     mem_free(rc->history);
     mem_free(rc);
@@ -378,6 +382,20 @@ static bool passed_on(struct request *q) {
     return true;
 }
 
+/* Answers that the password has ended, for all but setting a new one. */
+static bool due(struct request *q) {
+    struct snap *s = core_snapshot(q->rc->cfg.core);
+    struct err e;
+    bool yes = rights_due(s, &q->who) && (q->uri.resource != RC_OPERATION ||
+                                          strcmp(q->uri.path, &RIGHTS_OWN_PASSWORD[1]) != 0);
+    snap_release(s);
+    if (yes) {
+        rights_due_error(&q->who, &e);
+        answer_error(q, &e);
+    }
+    return yes;
+}
+
 static void authenticated(void *arg, const struct actor *who, const struct err *e) {
     struct request *q = arg;
     q->ticket = NULL;
@@ -386,6 +404,9 @@ static void authenticated(void *arg, const struct actor *who, const struct err *
         return;
     }
     q->who = *who;
+    if (due(q)) {
+        return;
+    }
     if (!check_media(q) || !check_accept(q) ||
         (q->uri.resource == RC_DATA &&
          (!find_target(q) || !method_fits(q) || !may_bring_body(q)))) {

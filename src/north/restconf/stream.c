@@ -132,6 +132,25 @@ static void client_closed(void *arg) {
     client_release(c);
 }
 
+void end_streams(void *arg) {
+    struct restconf *rc = arg;
+    if (list_empty(&rc->stream_clients)) {
+        return;
+    }
+    struct snap *s = core_snapshot(rc->cfg.core);
+    LIST_FOREACH_SAFE (l, &rc->stream_clients) {
+        struct stream_client *c = CONTAINER_OF(l, struct stream_client, link);
+        if (c->events != NULL && !rights_stands(rc->cfg.core, s, &c->who)) {
+            atomic_fetch_add(&c->in_flight, 1); /* client_closed() may follow at once */
+            http_events_end(c->events);
+            c->events = NULL;
+            atomic_fetch_sub(&c->in_flight, 1);
+            client_release(c);
+        }
+    }
+    snap_release(s);
+}
+
 static void stop_time(void *arg) {
     struct stream_client *c = arg;
     if (c->events != NULL) {
