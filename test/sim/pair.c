@@ -482,8 +482,69 @@ void pair_verify(struct pair *p, bool agreed) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static enum pair_failure due(struct pair *p) {
+struct pair_moment {
+    int64_t ns;
+    uint64_t head, commits;
+    const struct pair_gateway *g; /* whose step it was */
+    struct {
+        const struct message *up, *down; /* the newest */
+        const struct pair_link *link;
+        const struct bng_engine *e;
+        uint64_t generation;
+        bool changed;
+    } gateways[PAIR_GATEWAYS];
+};
+
+static struct pair_moment moment(const struct pair *p, const struct pair_gateway *g) {
+    struct pair_moment m;
+    memset(&m, 0, sizeof m); /* it is compared byte by byte */
+    m.ns = clock_wall(&p->rig.clock);
+    m.head = core_head(p->rig.core);
+    m.commits = p->commits;
+    m.g = g;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct pair_gateway *o = &p->gateways[i];
+        m.gateways[i].link = o->link;
+        if (o->link != NULL) {
+            m.gateways[i].up = CONTAINER_OF(o->link->up.prev, struct message, link);
+            m.gateways[i].down = CONTAINER_OF(o->link->down.prev, struct message, link);
+        }
+        m.gateways[i].e = o->e;
+        m.gateways[i].generation = bng_engine_generation(o->e);
+        m.gateways[i].changed = o->changed;
+    }
+    return m;
+}
+
+static void step_begins(struct pair *p, struct pair_gateway *g) {
+    if (p->last == NULL || p->step >= PAIR_STEPS_MAX) {
+        return;
+    }
+    struct pair_moment m = moment(p, p->last->g);
+    if (memcmp(&m, p->last, sizeof m) == 0) {
+        p->next[p->step] = g == p->last->g ? PAIR_NEXT | PAIR_NEXT_SAME : PAIR_NEXT;
+    }
+}
+
+static void step_ended(struct pair *p, struct pair_gateway *g) {
+    if (p->last == NULL) {
+        p->last = MEM_NEW(struct pair_moment);
+    }
+    *p->last = moment(p, g);
+}
+
+bool pair_same_as_before(const struct pair *p, enum pair_failure f, uint64_t step) {
+    if (step >= PAIR_STEPS_MAX) {
+        return false;
+    }
+    return (f == PAIR_MANAGER_BEFORE && (p->next[step] & PAIR_NEXT) != 0) ||
+           ((f == PAIR_BREAK_BEFORE || f == PAIR_AGENT_BEFORE) &&
+            (p->next[step] & PAIR_NEXT_SAME) != 0);
+}
+
+static enum pair_failure due(struct pair *p, struct pair_gateway *g) {
     enum pair_failure f = PAIR_NONE;
+    step_begins(p, g);
     if (p->failure < PAIR_STEP_FAILURES && p->failure != PAIR_NONE && p->step == p->at) {
         f = p->failure;
     } else if (p->failure2 < PAIR_STEP_FAILURES && p->failure2 != PAIR_NONE && p->step == p->at2) {
@@ -520,6 +581,7 @@ static void fails_after(struct pair *p, struct pair_gateway *g, enum pair_failur
     }
     mourn(g);
     pair_verify(p, false);
+    step_ended(p, g);
 }
 
 static void file_size_limit(rlim_t most) {
@@ -533,7 +595,7 @@ static bool step_up(struct pair *p, struct pair_gateway *g) {
     if (g->link == NULL || list_empty(&g->link->up)) {
         return false;
     }
-    enum pair_failure f = due(p);
+    enum pair_failure f = due(p, g);
     if (fails_before(p, g, f)) {
         return true;
     }
@@ -561,7 +623,7 @@ static bool step_down(struct pair *p, struct pair_gateway *g) {
     if (g->link == NULL || list_empty(&g->link->down)) {
         return false;
     }
-    enum pair_failure f = due(p);
+    enum pair_failure f = due(p, g);
     if (fails_before(p, g, f)) {
         return true;
     }
@@ -575,7 +637,7 @@ static bool step_down(struct pair *p, struct pair_gateway *g) {
 /* Both back ends look at the engine's pools when it says that they have changed; what they did they
  * did, whether the agent lives to hear of it or not. */
 static bool step_apply(struct pair *p, struct pair_gateway *g, bool routes) {
-    enum pair_failure f = due(p);
+    enum pair_failure f = due(p, g);
     if (fails_before(p, g, f)) {
         g->changed = true; /* they look again */
         return true;
@@ -593,7 +655,7 @@ static bool step_apply(struct pair *p, struct pair_gateway *g, bool routes) {
     } else {
         tell_refused(g);
         if (!g->dying) {
-            bng_engine_dhcp_applied(g->e, 4, gen);
+            bng_engine_dhcp_applied(g->e, g->profile.family, gen);
         }
     }
     fails_after(p, g, f);
@@ -700,9 +762,10 @@ struct pair_gateway *pair_add(struct pair *p, const char *system_id, const char 
     snprintf(g->profile.routing_instance, sizeof g->profile.routing_instance, "default");
     snprintf(g->profile.partition, sizeof g->profile.partition, "%s", partition);
     snprintf(g->profile.interface, sizeof g->profile.interface, "subs0");
-    g->profile.family = 4;
+    g->profile.family = p->kind == PAIR_IPV4 ? 4 : 6;
+    g->profile.delegated_length = p->kind == PAIR_PREFIXES6 ? PAIR_DELEGATED : 0;
     g->profile.preferred_length = length;
-    g->profile.gateway_octet = 1;
+    g->profile.gateway_octet = p->kind == PAIR_IPV4 ? 1 : 0;
     g->profile.lease_s = 60;
     snprintf(g->settings.system_id, sizeof g->settings.system_id, "%s", system_id);
     g->settings.max_pools = 32;
@@ -723,5 +786,7 @@ void pair_close(struct pair *p) {
         map_free(&g->pending, mem_free);
         map_free(&g->subnet_ids, mem_free);
     }
+    mem_free(p->last);
+    p->last = NULL;
     rig_close(&p->rig);
 }

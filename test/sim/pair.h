@@ -43,7 +43,19 @@ struct pair_lane { /* a pool as the data plane has it */
     uint64_t used, total;
 };
 
-enum { PAIR_LANES = 64, PAIR_GATEWAYS = 4 };
+enum { PAIR_LANES = 64, PAIR_GATEWAYS = 4, PAIR_STEPS_MAX = 2048, PAIR_DELEGATED = 56 };
+
+/* What the gateways' subscribers get. */
+enum pair_kind { PAIR_IPV4, PAIR_ADDRESSES6, PAIR_PREFIXES6, PAIR_KINDS };
+
+/* Of a step: nothing happened between the one before it and itself, so that a failure before it is
+ * the failure after that one. */
+enum {
+    PAIR_NEXT = 1,      /* the manager's */
+    PAIR_NEXT_SAME = 2, /* also the gateway's: it is about the same one */
+};
+
+struct pair_moment; /* what tells two moments apart */
 
 struct pair_link; /* a connection; outlives its gateway's interest in it */
 
@@ -74,12 +86,19 @@ struct pair {
     uint64_t at, at2;       /* step or commit that fails */
     enum pair_failure failure, failure2;
     bool hit;
-    bool released;        /* an operator released a gateway that lived: overlaps are his */
-    unsigned pool_states; /* bit set of the manager's pool states that were seen */
-    unsigned phases;      /* of the gateways' */
+    uint8_t next[PAIR_STEPS_MAX]; /* bits PAIR_NEXT... of each step */
+    struct pair_moment *last;     /* after the last step */
+    enum pair_kind kind;          /* of gateways that are added */
+    bool released;                /* an operator released a gateway that lived: overlaps are his */
+    unsigned pool_states;         /* bit set of the manager's pool states that were seen */
+    unsigned phases;              /* of the gateways' */
 };
 
 extern char pair_context[200]; /* printed with every fault */
+
+/* Would that failure at that step of the telling just ended be one that is tried at another step?
+ */
+bool pair_same_as_before(const struct pair *p, enum pair_failure f, uint64_t step);
 
 void pair_open(struct pair *p, int64_t wall_s);
 void pair_close(struct pair *p);
