@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t which = data[0];
     data++;
     size--;
-    switch (which % 6) {
+    switch (which % 7) {
     case 0:
         ROUND_TRIP(struct entity_rec, entity_rec_decode, entity_rec_encode, entity_rec_free);
         break;
@@ -59,6 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     case 4:
         ROUND_TRIP(struct answer_rec, answer_rec_decode, answer_rec_encode, answer_release);
+        break;
+    case 5:
+        ROUND_TRIP(struct drift, drift_rec_decode, drift_rec_encode, drift_rec_free);
         break;
     default:
         ROUND_TRIP(struct sample, sample_rec_decode, sample_rec_encode, sample_release);

@@ -799,6 +799,8 @@ static const struct {
     {"/ietf-netconf:lock", false},
     {"/ietf-netconf:unlock", false},
     {"/ietf-netconf:kill-session", true},
+    {"/ietf-netconf-nmda:get-data", false},
+    {"/ietf-netconf-nmda:edit-data", false},
     {"/ietf-netconf-monitoring:get-schema", false},
     {"/notifications:create-subscription", false},
 };

@@ -86,6 +86,7 @@ void model_yang_library(bool old, struct buf *json) {
     buf_printf(json,
                "}],\"schema\":[{\"name\":\"all\",\"module-set\":[\"all\"]}],"
                "\"datastore\":[{\"name\":\"ietf-datastores:running\",\"schema\":\"all\"},"
+               "{\"name\":\"ietf-datastores:candidate\",\"schema\":\"all\"},"
                "{\"name\":\"ietf-datastores:operational\",\"schema\":\"all\"}],"
                "\"content-id\":\"%s\"}",
                model_tables.content_id);

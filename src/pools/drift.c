@@ -119,10 +119,7 @@ void drift_end(struct pools *p, struct txn *t, const struct domain *d,
 
 static void drift_free(struct drift *dr) {
     if (dr != NULL) {
-        mem_free(dr->entity);
-        mem_free(dr->domain);
-        mem_free(dr->pool);
-        mem_free(dr->note);
+        drift_rec_free(dr);
         mem_free(dr);
     }
 }

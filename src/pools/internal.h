@@ -419,12 +419,12 @@ enum err_code pool_rec_decode(const void *p, size_t n, struct pool_rec *r, struc
 enum err_code alarm_rec_decode(const void *p, size_t n, struct alarm *a, struct err *e);
 enum err_code answer_rec_decode(const void *p, size_t n, struct answer_rec *r, struct err *e);
 enum err_code sample_rec_decode(const void *p, size_t n, struct sample *s, struct err *e);
-/* The four texts are the caller's to free. */
 enum err_code drift_rec_decode(const void *p, size_t n, struct drift *r, struct err *e);
 void entity_rec_free(struct entity_rec *r);
 void domain_rec_free(struct domain_rec *r);
 void pool_rec_free(struct pool_rec *r);
 void alarm_clear(struct alarm *a);
+void drift_rec_free(struct drift *r);
 
 /* ---- fold.c: durable memory as the fold of records --------------------------------------------
  */

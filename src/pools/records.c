@@ -445,10 +445,15 @@ enum err_code drift_rec_decode(const void *p, size_t n, struct drift *r, struct 
         rc = err_set(e, ERR_MALFORMED, NULL, "the difference record is damaged");
     }
     if (rc != ERR_OK) {
-        mem_free(r->entity);
-        mem_free(r->domain);
-        mem_free(r->pool);
-        mem_free(r->note);
+        drift_rec_free(r);
     }
     return rc;
+}
+
+void drift_rec_free(struct drift *r) {
+    mem_free(r->entity);
+    mem_free(r->domain);
+    mem_free(r->pool);
+    mem_free(r->note);
+    *r = (struct drift){.seq = 0};
 }

@@ -124,7 +124,8 @@ def test_3_3_2_every_rpc_is_an_operation(w):
         text = w.http.get(m["location"][0]).text
         rpcs |= {f"{m['name']}:{n}" for n in re.findall(r"^  rpc ([\w-]+) ", text, re.M)}
     # NETCONF's own: here a schema has an address, and the rest are methods
-    rpcs = {r for r in rpcs if not r.startswith(("ietf-netconf:", "ietf-netconf-monitoring:", "notifications:"))}
+    rpcs = {r for r in rpcs if not r.startswith(("ietf-netconf:", "ietf-netconf-monitoring:", "ietf-netconf-nmda:",
+                                             "notifications:"))}
     assert listed == rpcs and len(rpcs) > 20
     for name in sorted(rpcs)[:3]:
         r = w.request("OPTIONS", "/operations/" + name)
@@ -264,7 +265,8 @@ def test_3_7_schemas_and_the_library(w):
     of_new = {m["name"]: m for s in new["module-set"] for m in s["module"] + s.get("import-only-module", [])}
     assert new["content-id"] == old["module-set-id"]
     assert {m["name"] for m in old["module"]} == set(of_new)
-    assert {d["name"] for d in new["datastore"]} == {"ietf-datastores:running", "ietf-datastores:operational"}
+    assert {d["name"] for d in new["datastore"]} == {
+        "ietf-datastores:running", "ietf-datastores:candidate", "ietf-datastores:operational"}
     assert {d["schema"] for d in new["datastore"]} <= {s["name"] for s in new["schema"]}
     texts = 0
     for m in old["module"]:
@@ -727,6 +729,8 @@ def test_9_capabilities_are_what_works(w):
         "replay:1.0": lambda: w.request("HEAD", "//streams/NETCONF/json?start-time=2020-01-01T00:00:00Z"),
         "with-defaults:1.0": lambda: w.get(TOYS + "?with-defaults=report-all-tagged"),
         "defaults:1.0?basic-mode=explicit": lambda: w.get(TOYS),
+        "with-operational-defaults:1.0?basic-mode=report-all":
+            lambda: w.get("/ds/ietf-datastores:operational?with-defaults=explicit&depth=2"),
         "yang-patch:1.0": lambda: w.patch(TOYS, {"ietf-yang-patch:yang-patch": {"patch-id": "p"}},
                                           headers={"Content-Type": PATCH_JSON})}
     assert listed == set(works)

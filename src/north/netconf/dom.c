@@ -210,8 +210,34 @@ static void declare_outer(const struct dom *d, struct buf *out) {
     }
 }
 
-static void print(const struct dom *d, const char *outer_ns,
-                  bool (*keep)(const struct dom *child, void *arg), void *arg, struct buf *out) {
+/* A prefix for the attribute's module, declared here or by this. */
+static void data_attr(const struct dom *d, const struct dom_attr *a, struct buf *out) {
+    const char *prefix = strcmp(a->ns, NS_DEFAULT) == 0  ? "wd"
+                         : strcmp(a->ns, NS_ORIGIN) == 0 ? "or"
+                                                         : NULL;
+    bool declared = false;
+    if (prefix == NULL) {
+        return;
+    }
+    for (const struct dom_ns *n = d->declared; n != NULL && !declared; n = n->next) {
+        declared = strcmp(n->prefix, prefix) == 0;
+    }
+    if (!declared) {
+        buf_printf(out, " xmlns:%s=\"%s\"", prefix, a->ns);
+    }
+    buf_printf(out, " %s:%s=\"", prefix, a->name);
+    text_xml(out, a->value, XML_ATTRIBUTE);
+    buf_char(out, '"');
+}
+
+struct printing {
+    bool (*keep)(const struct dom *child, void *arg);
+    void *arg;
+    bool data;
+};
+
+static void print(const struct dom *d, const char *outer_ns, const struct printing *p,
+                  struct buf *out) {
     buf_printf(out, "<%s", d->name);
     if (outer_ns == NULL || strcmp(outer_ns, d->ns) != 0) {
         buf_str(out, " xmlns=\"");
@@ -229,13 +255,15 @@ static void print(const struct dom *d, const char *outer_ns,
             buf_printf(out, " %s=\"", a->name);
             text_xml(out, a->value, XML_ATTRIBUTE);
             buf_char(out, '"');
+        } else if (p->data) {
+            data_attr(d, a, out);
         }
     }
     buf_char(out, '>');
     text_xml(out, d->text, XML_CONTENT);
     for (const struct dom *c = d->child; c != NULL; c = c->next) {
-        if (keep == NULL || keep(c, arg)) {
-            print(c, d->ns, keep, arg, out);
+        if (p->keep == NULL || p->keep(c, p->arg)) {
+            print(c, d->ns, p, out);
         }
     }
     buf_printf(out, "</%s>", d->name);
@@ -243,5 +271,10 @@ static void print(const struct dom *d, const char *outer_ns,
 
 void dom_print(const struct dom *d, bool (*keep)(const struct dom *child, void *arg), void *arg,
                struct buf *out) {
-    print(d, NULL, keep, arg, out);
+    print(d, NULL, &(struct printing){keep, arg, false}, out);
+}
+
+void dom_print_data(const struct dom *d, bool (*keep)(const struct dom *child, void *arg),
+                    void *arg, struct buf *out) {
+    print(d, NULL, &(struct printing){keep, arg, true}, out);
 }

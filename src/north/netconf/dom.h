@@ -17,6 +17,10 @@
 #define NS_NOTIFICATION  "urn:ietf:params:xml:ns:netconf:notification:1.0"
 #define NS_MONITORING    "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 #define NS_WITH_DEFAULTS "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
+#define NS_DEFAULT       "urn:ietf:params:xml:ns:netconf:default:1.0"
+#define NS_NMDA          "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
+#define NS_DATASTORES    "urn:ietf:params:xml:ns:yang:ietf-datastores"
+#define NS_ORIGIN        "urn:ietf:params:xml:ns:yang:ietf-origin"
 #define NS_YANG          "urn:ietf:params:xml:ns:yang:1"
 
 enum { DOM_SOME = 1, DOM_ALL = 2 };
@@ -61,5 +65,8 @@ const char *dom_prefix(const struct dom *d, const char *prefix, size_t n);
  * left out. `keep` NULL: all children; else those for which it says yes. */
 void dom_print(const struct dom *d, bool (*keep)(const struct dom *child, void *arg), void *arg,
                struct buf *out);
+/* The same of data that we show: attributes of RFC 6243 and of RFC 8342 stay, those of ours. */
+void dom_print_data(const struct dom *d, bool (*keep)(const struct dom *child, void *arg),
+                    void *arg, struct buf *out);
 
 #endif

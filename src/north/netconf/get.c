@@ -57,7 +57,9 @@ static void open_tag(const struct node *n, const struct node *outer, struct buf 
 }
 
 static void open_all(struct walk *w) {
-    for (; w->n_open < w->n_chain; w->n_open++) {
+    unsigned depth = w->g->shape.depth;
+    size_t n = depth > 0 && depth < w->n_chain ? depth : w->n_chain;
+    for (; w->n_open < n; w->n_open++) {
         open_tag(w->chain[w->n_open], w->n_open > 0 ? w->chain[w->n_open - 1] : NULL, &w->out);
     }
 }
@@ -85,7 +87,7 @@ static enum err_code by_filter(struct walk *w, const struct node *n, const struc
     enum err_code rc = dom_parse(w->chunk.data, w->chunk.len, a, &d, w->e);
     if (rc == ERR_OK && nc_filter_mark(d, n, f)) {
         open_all(w);
-        dom_print(d, nc_filter_keep, NULL, &w->out);
+        dom_print_data(d, nc_filter_keep, NULL, &w->out);
     }
     arena_free(a);
     return rc;
@@ -111,6 +113,21 @@ static enum err_code by_xpath(struct walk *w) {
     return rc;
 }
 
+/* What is wanted of the chunk's nodes; it is empty when that is nothing. */
+static enum err_code shape(struct walk *w, const struct node *n) {
+    struct arena *a = arena_new();
+    struct dom *d;
+    enum err_code rc = dom_parse(w->chunk.data, w->chunk.len, a, &d, w->e);
+    if (rc == ERR_OK) {
+        buf_clear(&w->chunk);
+        if (nc_shape(&w->g->shape, d, n, (unsigned)w->n_chain + 1, a)) {
+            dom_print_data(d, NULL, NULL, &w->chunk);
+        }
+    }
+    arena_free(a);
+    return rc;
+}
+
 /* One object, or one piece of state outside objects. */
 static enum err_code print_one(struct walk *w, const struct node *n, const char *path,
                                const struct nc_filters *f) {
@@ -124,6 +141,16 @@ static enum err_code print_one(struct walk *w, const struct node *n, const char 
     if (rc != ERR_OK) {
         *w->e = why;
         return rc;
+    }
+    if (w->g->shape.depth > 0 && w->n_chain >= w->g->shape.depth && f->all && w->g->xpath == NULL) {
+        open_all(w); /* there is something, but only the way to it is wanted */
+        return flush(w);
+    }
+    if (nc_shape_nodes(&w->g->shape)) {
+        ERR_TRY(shape(w, n));
+        if (w->chunk.len == 0) {
+            return ERR_OK;
+        }
     }
     if (!f->all) {
         ERR_TRY(by_filter(w, n, f));
@@ -212,10 +239,10 @@ static enum err_code child(struct walk *w, const struct node *parent, const char
     if (n->type == NODE_RPC || n->type == NODE_NOTIFICATION || (!below.all && below.n == 0)) {
         return ERR_OK;
     }
-    if (n->kind != NULL) {
-        return objects(w, n, &below);
+    if (n->kind != NULL) { /* which has no state inside */
+        return w->g->only == NC_ONLY_STATE ? ERR_OK : objects(w, n, &below);
     }
-    if (!n->config && w->g->state == NULL) {
+    if (!n->config && (w->g->state == NULL || w->g->only == NC_ONLY_CONFIG)) {
         return ERR_OK;
     }
     struct buf here = BUF_INIT;
@@ -247,10 +274,20 @@ static enum err_code children(struct walk *w, const struct node *parent, const c
 }
 
 enum err_code nc_get_print(const struct nc_get *g, model_write write, void *arg, struct err *e) {
-    struct walk w = {.g = g, .write = write, .arg = arg, .e = e, .a = arena_new()};
+    struct walk w = {.g = g, .write = write, .arg = arg, .e = e};
     w.options = (struct print_options){.format = FORMAT_XML,
                                        .defaults = g->defaults,
-                                       .content = g->state != NULL ? CONTENT_ALL : CONTENT_CONFIG};
+                                       .content = g->state == NULL || g->only == NC_ONLY_CONFIG
+                                                      ? CONTENT_CONFIG
+                                                  : g->only == NC_ONLY_STATE ? CONTENT_NONCONFIG
+                                                                             : CONTENT_ALL};
+    if (g->state == NULL && g->only == NC_ONLY_STATE) {
+        return ERR_OK; /* a datastore of configuration has no state */
+    }
+    if (g->defaults == WD_REPORT_ALL && nc_shape_nodes(&g->shape)) {
+        w.options.defaults = WD_REPORT_ALL_TAGGED; /* what is a default has another origin */
+    }
+    w.a = arena_new();
     w.view = (struct model_view){seen_get, seen_next, (void *)(uintptr_t)g};
     struct nc_filters root = {.v = (const struct dom **)(uintptr_t)&g->filter,
                               .n = g->filter != NULL,

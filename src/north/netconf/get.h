@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * <get> and <get-config>: a merge-iteration over kinds and objects, one object in memory at a time,
- * each filtered by itself. So the cost of an answer is that of its largest object.
+ * <get>, <get-config> and <get-data>: a merge-iteration over kinds and objects, one object in
+ * memory at a time, each filtered by itself. So the cost of an answer is that of its largest
+ * object.
  */
 #ifndef NORTH_NETCONF_GET_H
 #define NORTH_NETCONF_GET_H
@@ -9,6 +10,9 @@
 #include "core/core.h"
 #include "model/model.h"
 #include "north/netconf/dom.h"
+#include "north/netconf/shape.h"
+
+enum nc_only { NC_ALL, NC_ONLY_CONFIG, NC_ONLY_STATE };
 
 struct nc_get {
     const struct model *model;
@@ -19,6 +23,8 @@ struct nc_get {
     enum with_defaults defaults;
     const struct dom *filter; /* the element <filter> of type subtree; NULL: none */
     const char *xpath;        /* with module names as prefixes; NULL: none */
+    enum nc_only only;
+    struct nc_shape shape;
 };
 
 /* Writes the children of <data>. */

@@ -14,6 +14,7 @@
 #include "north/blocking.h"
 #include "north/feed.h"
 #include "north/netconf/dom.h"
+#include "north/netconf/edit.h"
 #include "north/netconf/framing.h"
 #include "north/netconf/netconf.h"
 
@@ -141,8 +142,9 @@ enum err_code nc_write_str(struct nc_rpc *r, const char *s, struct err *e);
 enum err_code nc_fail(struct nc_rpc *r, enum err_code code, const char *tag, const char *info,
                       const char *path, struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 7, 8)));
-/* "running" or "candidate" as a child of <source> or <target>. */
-enum nc_store { NC_RUNNING, NC_CANDIDATE, NC_INLINE };
+/* "running" or "candidate" as a child of <source> or <target>, or NMDA's name of such a datastore.
+ */
+enum nc_store { NC_RUNNING, NC_CANDIDATE, NC_INLINE, NC_OPERATIONAL };
 enum err_code nc_store_of(struct nc_rpc *r, const char *parameter, enum nc_store *out,
                           const struct dom **config, struct err *e);
 enum err_code nc_missing(struct nc_rpc *r, const char *element, struct err *e);
@@ -153,6 +155,25 @@ void nc_filter_attributes(const struct dom *f, const char **type, const char **s
 enum err_code nc_xpath_select(struct nc_rpc *r, const char *type, const char *select,
                               struct err *e);
 
+/* The datastore that an element names by its identity. */
+enum err_code nc_datastore(struct nc_rpc *r, const struct dom *d, enum nc_store *out,
+                           struct err *e);
+/* *out is left as it is when nothing is said. */
+enum err_code nc_with_defaults(struct nc_rpc *r, enum with_defaults *out, struct err *e);
+/* State for a `model_state`, with the nc_rpc as `arg`. */
+enum err_code nc_state_get(void *arg, const struct node *node, const char *path, const char *wanted,
+                           struct buf *json, struct err *e);
+struct nc_parameters { /* of an edit */
+    enum nc_store target;
+    enum nc_operation by_default;
+    bool replace_all; /* default-operation replace: what is not given goes */
+    bool test_only, test, one_by_one;
+    const struct dom *config;
+};
+/* `by_default`: the word, or NULL. The rest of `p` is filled in. */
+enum err_code nc_edit(struct nc_rpc *r, struct nc_parameters *p, const char *by_default,
+                      struct err *e);
+
 typedef enum err_code nc_op(struct nc_rpc *r, struct err *e);
 
 /* ---- operations -------------------------------------------------------------------------------
@@ -160,6 +181,7 @@ typedef enum err_code nc_op(struct nc_rpc *r, struct err *e);
 
 nc_op nc_op_get, nc_op_get_config, nc_op_get_schema;                             /* op_get.c */
 nc_op nc_op_edit_config, nc_op_copy_config, nc_op_delete_config, nc_op_validate; /* op_edit.c */
+nc_op nc_op_get_data, nc_op_edit_data;                                           /* op_nmda.c */
 nc_op nc_op_commit, nc_op_cancel_commit, nc_op_discard;                          /* op_commit.c */
 nc_op nc_op_lock, nc_op_unlock, nc_op_close, nc_op_kill;                         /* op_session.c */
 nc_op nc_op_subscribe;                                                           /* notify.c */

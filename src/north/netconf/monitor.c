@@ -20,6 +20,8 @@ static const char *const capabilities[] = {
     "urn:ietf:params:netconf:capability:interleave:1.0",
     ("urn:ietf:params:netconf:capability:with-defaults:1.0?basic-mode=explicit&also-supported="
      "report-all,report-all-tagged,trim"),
+    ("urn:ietf:params:netconf:capability:with-operational-defaults:1.0?basic-mode=report-all"
+     "&also-supported=report-all-tagged,explicit,trim"),
 };
 
 static void add(bool json, bool *first, const char *text, struct buf *out) {

@@ -110,14 +110,6 @@ static enum err_code private_of(struct nc_rpc *r, const struct dom *config, stru
 /* ---- edit-config ------------------------------------------------------------------------------
  */
 
-struct parameters {
-    enum nc_store target;
-    enum nc_operation by_default;
-    bool replace_all; /* default-operation replace: what is not given goes */
-    bool test_only, test, one_by_one;
-    const struct dom *config;
-};
-
 static enum err_code bad_word(struct nc_rpc *r, const char *element, const char *word,
                               struct err *e) {
     return nc_fail(r, ERR_INVALID, NULL,
@@ -125,19 +117,10 @@ static enum err_code bad_word(struct nc_rpc *r, const char *element, const char 
                    "%s can't be \"%.64s\"", element, word);
 }
 
-static enum err_code parameters_of(struct nc_rpc *r, struct parameters *p, struct err *e) {
-    const char *by_default = dom_child_text(r->op, NS_NETCONF, "default-operation");
+static enum err_code parameters_of(struct nc_rpc *r, struct nc_parameters *p, struct err *e) {
     const char *test = dom_child_text(r->op, NS_NETCONF, "test-option");
     const char *on_error = dom_child_text(r->op, NS_NETCONF, "error-option");
     ERR_TRY(nc_store_of(r, "target", &p->target, NULL, e));
-    p->by_default = NC_MERGE;
-    if (by_default != NULL) {
-        if (!nc_operation_of(by_default, &p->by_default) || p->by_default == NC_CREATE ||
-            p->by_default == NC_DELETE || p->by_default == NC_REMOVE) {
-            return bad_word(r, "default-operation", by_default, e);
-        }
-        p->replace_all = p->by_default == NC_REPLACE;
-    }
     p->test_only = test != NULL && strcmp(test, "test-only") == 0;
     p->test = test == NULL || strcmp(test, "test-then-set") == 0;
     if (!p->test_only && !p->test && strcmp(test, "set") != 0) {
@@ -156,7 +139,7 @@ static enum err_code parameters_of(struct nc_rpc *r, struct parameters *p, struc
 }
 
 /* On the shared candidate, or on a private one that becomes a change or is only tried. */
-static enum err_code edit(struct nc_rpc *r, const struct parameters *p,
+static enum err_code edit(struct nc_rpc *r, const struct nc_parameters *p,
                           const struct nc_edits *edits, struct err *e) {
     bool shared = p->target == NC_CANDIDATE && !p->test_only;
     struct candidate *c = shared ? r->s->candidate : candidate_private(r->n->cfg.candidates);
@@ -185,14 +168,28 @@ static enum err_code edit(struct nc_rpc *r, const struct parameters *p,
     return rc;
 }
 
-enum err_code nc_op_edit_config(struct nc_rpc *r, struct err *e) {
-    struct parameters p = {.test = false};
+enum err_code nc_edit(struct nc_rpc *r, struct nc_parameters *p, const char *by_default,
+                      struct err *e) {
     struct nc_edits edits;
-    ERR_TRY(parameters_of(r, &p, e));
+    p->by_default = NC_MERGE;
+    if (by_default != NULL) {
+        if (!nc_operation_of(by_default, &p->by_default) || p->by_default == NC_CREATE ||
+            p->by_default == NC_DELETE || p->by_default == NC_REMOVE) {
+            return bad_word(r, "default-operation", by_default, e);
+        }
+        p->replace_all = p->by_default == NC_REPLACE;
+    }
     ERR_TRY(may_edit(r, e));
     /* With everything gone before, replacing and merging come to the same. */
-    ERR_TRY(nc_edits_of(p.config, p.replace_all ? NC_MERGE : p.by_default, r->a, &edits, e));
-    return edit(r, &p, &edits, e);
+    ERR_TRY(nc_edits_of(p->config, p->replace_all ? NC_MERGE : p->by_default, r->a, &edits, e));
+    return edit(r, p, &edits, e);
+}
+
+enum err_code nc_op_edit_config(struct nc_rpc *r, struct err *e) {
+    struct nc_parameters p = {.test = false};
+    const char *by_default = dom_child_text(r->op, NS_NETCONF, "default-operation");
+    ERR_TRY(parameters_of(r, &p, e));
+    return nc_edit(r, &p, by_default, e);
 }
 
 /* ---- copy-config, delete-config ---------------------------------------------------------------

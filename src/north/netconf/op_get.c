@@ -37,8 +37,8 @@ static bool own_state(struct nc_rpc *r, const struct node *node, struct buf *jso
     return false;
 }
 
-static enum err_code state_get(void *arg, const struct node *node, const char *path,
-                               const char *wanted, struct buf *json, struct err *e) {
+enum err_code nc_state_get(void *arg, const struct node *node, const char *path, const char *wanted,
+                           struct buf *json, struct err *e) {
     struct nc_rpc *r = arg;
     (void)wanted;
     if (!rights_allow(r->snap, &r->s->who, RIGHT_READ, path)) {
@@ -64,10 +64,9 @@ static enum err_code state_get(void *arg, const struct node *node, const char *p
 /* ---- parameters -------------------------------------------------------------------------------
  */
 
-static enum err_code with_defaults_of(struct nc_rpc *r, enum with_defaults *out, struct err *e) {
+enum err_code nc_with_defaults(struct nc_rpc *r, enum with_defaults *out, struct err *e) {
     static const char *const names[] = {"explicit", "trim", "report-all", "report-all-tagged"};
     const char *word = dom_child_text(r->op, NS_WITH_DEFAULTS, "with-defaults");
-    *out = WD_EXPLICIT;
     if (word == NULL) {
         return ERR_OK;
     }
@@ -126,7 +125,7 @@ static enum err_code print(struct nc_rpc *r, struct nc_get *g, struct err *e) {
     g->model = r->n->model;
     g->who = &r->s->who;
     g->rights = r->snap;
-    ERR_TRY(with_defaults_of(r, &g->defaults, e));
+    ERR_TRY(nc_with_defaults(r, &g->defaults, e));
     ERR_TRY(filter_of(r, g, e));
     ERR_TRY(nc_write_str(r, "<data>", e));
     ERR_TRY(nc_get_print(g, nc_write, r, e));
@@ -134,7 +133,7 @@ static enum err_code print(struct nc_rpc *r, struct nc_get *g, struct err *e) {
 }
 
 enum err_code nc_op_get(struct nc_rpc *r, struct err *e) {
-    struct model_state state = {state_get, r};
+    struct model_state state = {nc_state_get, r};
     struct nc_get g = {.snap = r->snap, .state = &state};
     return print(r, &g, e);
 }

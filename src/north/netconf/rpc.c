@@ -24,6 +24,8 @@ static const struct {
     {NS_NETCONF, "unlock", nc_op_unlock, "ietf-netconf"},
     {NS_NETCONF, "close-session", nc_op_close, NULL},
     {NS_NETCONF, "kill-session", nc_op_kill, "ietf-netconf"},
+    {NS_NMDA, "get-data", nc_op_get_data, "ietf-netconf-nmda"},
+    {NS_NMDA, "edit-data", nc_op_edit_data, "ietf-netconf-nmda"},
     {NS_MONITORING, "get-schema", nc_op_get_schema, "ietf-netconf-monitoring"},
     {NS_NOTIFICATION, "create-subscription", nc_op_subscribe, "notifications"},
 };
@@ -366,6 +368,12 @@ enum err_code nc_store_of(struct nc_rpc *r, const char *parameter, enum nc_store
         *out = NC_RUNNING;
     } else if (dom_is(c, NS_NETCONF, "candidate")) {
         *out = NC_CANDIDATE;
+    } else if (dom_is(c, NS_NMDA, "datastore")) {
+        ERR_TRY(nc_datastore(r, c, out, e));
+        if (*out == NC_OPERATIONAL) {
+            return nc_fail(r, ERR_INVALID, NULL, "<bad-element>datastore</bad-element>", NULL, e,
+                           "%s can't be the operational datastore here", parameter);
+        }
     } else if (config != NULL && dom_is(c, NS_NETCONF, "config")) {
         *out = NC_INLINE;
         *config = c;

@@ -178,6 +178,7 @@ static void monitoring(struct request *q, struct buf *json) {
         "urn:ietf:params:restconf:capability:filter:1.0",
         "urn:ietf:params:restconf:capability:with-defaults:1.0",
         "urn:ietf:params:restconf:capability:defaults:1.0?basic-mode=explicit",
+        "urn:ietf:params:restconf:capability:with-operational-defaults:1.0?basic-mode=report-all",
         "urn:ietf:params:restconf:capability:replay:1.0",
         "urn:ietf:params:restconf:capability:yang-patch:1.0"};
     char started[TIME_TEXT_MAX];

@@ -113,7 +113,8 @@ void answer(struct request *q, int status, struct fields *fs, const char *conten
 /* Methods that the request's resource knows, as far as it is known which it is. */
 static unsigned allowed(const struct request *q) {
     bool data = q->uri.resource == RC_DATA && q->target.node != NULL;
-    return data ? rc_data_methods(&q->target) : rc_methods(q->uri.resource, q->uri.path);
+    return (data ? rc_data_methods(&q->target) : rc_methods(q->uri.resource, q->uri.path)) &
+           rc_store_methods(q->uri.store);
 }
 
 void answer_rc_error(struct request *q, const struct rc_error *er) {

@@ -58,6 +58,10 @@ unsigned rc_data_methods(const struct target *t) {
     }
 }
 
+unsigned rc_store_methods(enum rc_store s) {
+    return s == RC_OPERATIONAL ? RC_GET | RC_HEAD | RC_OPTIONS : ~0U;
+}
+
 /* ---- path ------------------------------------------------------------------------------------ */
 
 /* The rest of `path` behind `prefix`: NULL unless it is `prefix` or goes on with a slash. */
@@ -102,6 +106,15 @@ static enum err_code parse_path(const char *raw, struct arena *a, struct rc_uri 
         out->resource = RC_LIBRARY;
     } else if ((rest = behind(raw, "/restconf/data")) != NULL) {
         out->resource = RC_DATA;
+        if (rest[0] != '\0') {
+            out->path = arena_strdup(a, rest);
+        }
+    } else if ((rest = behind(raw, "/restconf/ds/ietf-datastores:running")) != NULL ||
+               (rest = behind(raw, "/restconf/ds/ietf-datastores:operational")) != NULL) {
+        out->resource = RC_DATA;
+        out->store = strncmp(raw + strlen("/restconf/ds/ietf-datastores:"), "running", 7) == 0
+                         ? RC_RUNNING
+                         : RC_OPERATIONAL;
         if (rest[0] != '\0') {
             out->path = arena_strdup(a, rest);
         }
@@ -325,6 +338,9 @@ static enum err_code parse_parameter(const char *p, size_t n, struct arena *a, s
 
 static enum err_code check_query(const struct rc_uri *u, struct err *e) {
     const struct rc_query *q = &u->query;
+    if (u->store == RC_RUNNING && q->content != CONTENT_CONFIG) {
+        return err_set(e, ERR_INVALID, NULL, "the running datastore holds configuration only");
+    }
     bool wants_point = q->insert == INSERT_BEFORE || q->insert == INSERT_AFTER;
     if (wants_point != (q->point != NULL)) {
         return err_set(e, ERR_INVALID, NULL,
@@ -364,12 +380,17 @@ enum err_code rc_uri_parse(const char *method, const char *raw_path, const char 
     out->query.content = CONTENT_ALL;
     out->query.defaults = WD_EXPLICIT;
     ERR_TRY(parse_path(raw_path, a, out, e));
+    if (out->store == RC_RUNNING) {
+        out->query.content = CONTENT_CONFIG;
+    } else if (out->store == RC_OPERATIONAL) {
+        out->query.defaults = WD_REPORT_ALL; /* they are in use */
+    }
     for (size_t i = 0; i < N_METHODS; i++) {
         if (strcmp(method, methods[i].name) == 0) {
             out->method = methods[i].method;
         }
     }
-    if (!(out->method & rc_methods(out->resource, out->path))) {
+    if (!(out->method & rc_methods(out->resource, out->path) & rc_store_methods(out->store))) {
         return err_set(e, ERR_METHOD, NULL, "method %.16s is not allowed on this resource", method);
     }
     return out->method == RC_OPTIONS ? ERR_OK : parse_query(raw_query, a, out, e);

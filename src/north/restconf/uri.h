@@ -33,6 +33,13 @@ enum rc_resource {
     RC_OPENAPI     /* /openapi.json */
 };
 
+/* Which datastore a data resource is of (RFC 8527). */
+enum rc_store {
+    RC_UNIFIED,    /* /restconf/data: configuration that can be edited, with state (RFC 8040) */
+    RC_RUNNING,    /* /restconf/ds/ietf-datastores:running: configuration alone */
+    RC_OPERATIONAL /* /restconf/ds/ietf-datastores:operational: all that is in use; read-only */
+};
+
 enum { RC_WAIT_MAX_S = 600, RC_CONFIRM_MAX_S = 86400, RC_COMMENT_MAX = 255 };
 
 struct rc_query {
@@ -55,8 +62,9 @@ struct rc_query {
 struct rc_uri {
     enum rc_method method;
     enum rc_resource resource;
-    char *path; /* RC_DATA: "/module:name..." or "/"; RC_OPERATION: "module:name";
-                   RC_STREAM: "NAME/xml"; RC_SCHEMA: "MODULE@REVISION" */
+    enum rc_store store; /* RC_DATA */
+    char *path;          /* RC_DATA: "/module:name..." or "/"; RC_OPERATION: "module:name";
+                            RC_STREAM: "NAME/xml"; RC_SCHEMA: "MODULE@REVISION" */
     struct rc_query query;
 };
 
@@ -69,6 +77,8 @@ enum err_code rc_uri_parse(const char *method, const char *raw_path, const char 
 unsigned rc_methods(enum rc_resource r, const char *path);
 /* Methods that fit what a data resource's address names. */
 unsigned rc_data_methods(const struct target *t);
+/* Those of them that fit the datastore. */
+unsigned rc_store_methods(enum rc_store s);
 /* "GET, HEAD, OPTIONS" */
 const char *rc_method_names(unsigned methods, char out[64]);
 

@@ -58,6 +58,39 @@ static void test_resources(void **state) {
     assert_int_equal(parse("GET", "/restconf/schema/%zz", ""), ERR_INVALID);
 }
 
+/* RFC 8527 */
+static void test_datastores(void **state) {
+    (void)state;
+    assert_int_equal(parse("GET", "/restconf/data", ""), ERR_OK);
+    assert_int_equal(uri.store, RC_UNIFIED);
+    assert_int_equal(parse("PUT", "/restconf/ds/ietf-datastores:running/a:b", ""), ERR_OK);
+    assert_int_equal(uri.resource, RC_DATA);
+    assert_int_equal(uri.store, RC_RUNNING);
+    assert_string_equal(uri.path, "/a:b");
+    assert_int_equal(uri.query.content, CONTENT_CONFIG);
+    assert_int_equal(parse("GET", "/restconf/ds/ietf-datastores:running", "content=all"),
+                     ERR_INVALID);
+    assert_int_equal(parse("GET", "/restconf/ds/ietf-datastores:operational", ""), ERR_OK);
+    assert_int_equal(uri.store, RC_OPERATIONAL);
+    assert_string_equal(uri.path, "/");
+    assert_int_equal(uri.query.content, CONTENT_ALL);
+    assert_int_equal(uri.query.defaults, WD_REPORT_ALL);
+    assert_int_equal(
+        parse("GET", "/restconf/ds/ietf-datastores:operational", "with-defaults=explicit"), ERR_OK);
+    assert_int_equal(uri.query.defaults, WD_EXPLICIT);
+    static const char *const writes[] = {"PUT", "POST", "PATCH", "DELETE"};
+    for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+        assert_int_equal(parse(writes[i], "/restconf/ds/ietf-datastores:operational/a:b", ""),
+                         ERR_METHOD);
+    }
+    static const char *const none[] = {
+        "/restconf/ds", "/restconf/ds/", "/restconf/ds/ietf-datastores:runningx",
+        "/restconf/ds/ietf-datastores:startup", "/restconf/ds/running"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        assert_int_equal(parse("GET", none[i], ""), ERR_ABSENT);
+    }
+}
+
 static void test_queries(void **state) {
     (void)state;
     assert_int_equal(parse("GET", "/restconf/data", "depth=3&content=config&fields=a%28b%29"),
@@ -185,6 +218,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resources, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_datastores, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_media, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_yang_patch, set_up, tear_down),
