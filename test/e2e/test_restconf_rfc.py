@@ -730,7 +730,7 @@ def test_9_capabilities_are_what_works(w):
         "with-defaults:1.0": lambda: w.get(TOYS + "?with-defaults=report-all-tagged"),
         "defaults:1.0?basic-mode=explicit": lambda: w.get(TOYS),
         "with-operational-defaults:1.0?basic-mode=report-all":
-            lambda: w.get("/ds/ietf-datastores:operational?with-defaults=explicit&depth=2"),
+            lambda: w.request("HEAD", "/ds/ietf-datastores:operational?with-defaults=explicit&depth=2"),
         "yang-patch:1.0": lambda: w.patch(TOYS, {"ietf-yang-patch:yang-patch": {"patch-id": "p"}},
                                           headers={"Content-Type": PATCH_JSON})}
     assert listed == set(works)
