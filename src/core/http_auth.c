@@ -12,7 +12,10 @@
 #include "base/rng.h"
 #include "core/logins.h"
 
-enum { BASIC_MAX = 1024 /* bytes of user:password in base64 */ };
+enum {
+    BASIC_MAX = 1024,      /* bytes of user:password in base64 */
+    GATEWAY_NAME_MAX = 64, /* no system id is longer */
+};
 
 struct http_auth_ticket {
     bool takes_due;
@@ -202,6 +205,64 @@ bool http_auth_actor_parse(const char *text, struct actor *out) {
     }
     out->superuser = p != NULL && strcmp(p, ";superuser") == 0;
     return p != NULL && (*p == '\0' || out->superuser) && out->user[0] != '\0';
+}
+
+/* ---- gateways ---------------------------------------------------------------------------------
+ */
+
+void http_auth_gateway_of(const struct http_peer *p, struct http_auth_gateway *out) {
+    const struct tls_peer *tls = p->tls;
+    *out = (struct http_auth_gateway){.tls = p->kind == HTTP_PEER_TLS,
+                                      .verified = tls != NULL && tls->verified};
+    if (!out->verified) {
+        return;
+    }
+    out->names = mem_alloc((tls->n_sans + 1) * sizeof *out->names);
+    if (tls->subject_cn[0] != '\0') {
+        out->names[out->n_names++] = mem_strdup(tls->subject_cn);
+    }
+    for (unsigned i = 0; i < tls->n_sans; i++) {
+        out->names[out->n_names++] = mem_strdup(tls->sans[i].value);
+    }
+}
+
+void http_auth_gateway_free(struct http_auth_gateway *g) {
+    for (size_t i = 0; i < g->n_names; i++) {
+        mem_free(g->names[i]);
+    }
+    mem_free(g->names);
+    *g = (struct http_auth_gateway){.tls = false};
+}
+
+void http_auth_gateway_print(const struct http_peer *p, struct buf *out) {
+    struct http_auth_gateway g;
+    http_auth_gateway_of(p, &g);
+    buf_str(out, g.verified ? "verified" : g.tls ? "tls" : "clear");
+    for (size_t i = 0; i < g.n_names; i++) {
+        if (g.names[i][0] != '\0' && strlen(g.names[i]) <= GATEWAY_NAME_MAX) {
+            buf_char(out, ';');
+            http_pct_encode(out, g.names[i]);
+        }
+    }
+    http_auth_gateway_free(&g);
+}
+
+bool http_auth_gateway_parse(const char *text, struct http_auth_gateway *out) {
+    size_t n = strcspn(text, ";");
+    *out = (struct http_auth_gateway){.verified = n == 8 && strncmp(text, "verified", n) == 0};
+    out->tls = out->verified || (n == 3 && strncmp(text, "tls", n) == 0);
+    bool ok = out->tls || (n == 5 && strncmp(text, "clear", n) == 0);
+    for (const char *p = text + n; ok && *p == ';'; p += n) {
+        n = strcspn(++p, ";");
+        char *name = mem_alloc(n + 1);
+        ok = out->verified && n > 0 && http_pct_decode(p, n, name);
+        out->names = mem_array(out->names, out->n_names + 1, sizeof *out->names);
+        out->names[out->n_names++] = name;
+    }
+    if (!ok) {
+        http_auth_gateway_free(out);
+    }
+    return ok;
 }
 
 /* The node has looked at the credentials; whether they still stand is looked at here again. */

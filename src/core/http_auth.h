@@ -35,6 +35,9 @@ struct http_auth_config {
 /* Who a node has authenticated: "user=U;source=S;token=T", and ";as=A", ";due=D" and ";superuser"
  * behind it, values percent-encoded. From anyone but a node the header is refused. */
 #define HTTP_AUTH_ACTOR "weft-actor"
+/* What a node has seen of a gateway whose session it passes on: "verified", "tls" or "clear", then
+ * ";NAME" for each name of its certificate, percent-encoded. */
+#define HTTP_AUTH_GATEWAY "weft-gateway"
 /* What goes with a 401. */
 #define HTTP_AUTH_CHALLENGE "Basic realm=\"weft\", charset=\"UTF-8\""
 
@@ -55,6 +58,17 @@ void http_auth_cancel(struct http_auth_ticket *t);
 /* The value of HTTP_AUTH_ACTOR. Parsing: false: malformed, or too long for the fields. */
 void http_auth_actor_print(const struct actor *who, struct buf *out);
 bool http_auth_actor_parse(const char *text, struct actor *out);
+void http_auth_gateway_print(const struct http_peer *p, struct buf *out);
+struct http_auth_gateway {
+    bool tls, verified;
+    char **names; /* each, and the array, for mem_free */
+    size_t n_names;
+};
+/* False: malformed, and there is nothing to free. */
+bool http_auth_gateway_parse(const char *text, struct http_auth_gateway *out);
+/* The same of one that is connected to this node. */
+void http_auth_gateway_of(const struct http_peer *p, struct http_auth_gateway *out);
+void http_auth_gateway_free(struct http_auth_gateway *g);
 /* The name of the node whose certificate this is; NULL: not a node's, or not verified. */
 const char *http_auth_node(const struct tls_peer *p);
 

@@ -252,11 +252,7 @@ size_t grpc_send(struct grpc_call *c, const void *p, size_t n) {
     return http_write(c->r, p, n);
 }
 
-void grpc_finish(struct grpc_call *c, enum grpc_code status, const char *message) {
-    if (c->r == NULL || c->out_done) {
-        return;
-    }
-    c->out_done = c->ended = true;
+void grpc_answer_end(struct http_req *r, enum grpc_code status, const char *message) {
     char code[16];
     snprintf(code, sizeof(code), "%d", (int)status);
     struct buf text = BUF_INIT;
@@ -266,12 +262,20 @@ void grpc_finish(struct grpc_call *c, enum grpc_code status, const char *message
     if (text.len > 0) {
         f[n++] = (struct http_field){"grpc-message", buf_cstr(&text)};
     }
-    if (http_started(c->r)) {
-        http_end_trailers(c->r, f + 2, n - 2);
+    if (http_started(r)) {
+        http_end_trailers(r, f + 2, n - 2);
     } else {
-        http_respond_bare(c->r, 200, f, n);
+        http_respond_bare(r, 200, f, n);
     }
     buf_free(&text);
+}
+
+void grpc_finish(struct grpc_call *c, enum grpc_code status, const char *message) {
+    if (c->r == NULL || c->out_done) {
+        return;
+    }
+    c->out_done = c->ended = true;
+    grpc_answer_end(c->r, status, message);
 }
 
 void grpc_finish_err(struct grpc_call *c, const struct err *e) {
@@ -421,12 +425,8 @@ bool grpc_is(const struct http_req *r) {
 
 static void refuse(struct grpc_server *s, struct http_req *r, enum grpc_code status,
                    const char *message) {
-    char code[16];
-    snprintf(code, sizeof(code), "%d", (int)status);
-    const struct http_field f[] = {
-        response_fields[0], response_fields[1], {"grpc-status", code}, {"grpc-message", message}};
     s->n.refused++;
-    http_respond_bare(r, 200, f, 4);
+    grpc_answer_end(r, status, message);
 }
 
 void grpc_serve(struct grpc_server *s, struct http_req *r) {

@@ -104,6 +104,9 @@ bool grpc_is(const struct http_req *r);
 void grpc_serve(struct grpc_server *s, struct http_req *r);
 /* An http_handler for servers that speak nothing but gRPC; arg is the struct grpc_server. */
 void grpc_http_handler(struct http_req *r, void *grpc_server);
+/* For who answers a gRPC request without a server, because he passes it on: ends the answer with
+ * this status, in its trailers where it has begun. */
+void grpc_answer_end(struct http_req *r, enum grpc_code status, const char *message);
 const struct grpc_counters *grpc_server_counters(const struct grpc_server *s);
 
 /* Ends a call. What was sent before goes out first. message NULL: "". */

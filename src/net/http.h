@@ -164,6 +164,8 @@ struct http_req_ops {
 void http_req_set_ops(struct http_req *r, const struct http_req_ops *ops, void *arg);
 /* Back-pressure upwards: while paused no more body is read (at most one window stays buffered). */
 void http_req_pause(struct http_req *r, bool pause);
+/* A slow reader of this response is not cut (its own keepalive watches it). */
+void http_req_lazy(struct http_req *r);
 
 /* Reads the whole body up to `cap` bytes, then calls done once with it (the buffer is the
  * request's; buf_take it to keep it). Over the cap the server answers 413 itself, over

@@ -135,10 +135,10 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
     struct http_exchange *x = find(ng, f->hd.stream_id);
     (void)flags;
     (void)arg;
-    if (x == NULL || x->headed) { /* trailers mean nothing here */
+    if (x == NULL) {
         return 0;
     }
-    if (nn == 7 && memcmp(name, ":status", 7) == 0) {
+    if (!x->headed && nn == 7 && memcmp(name, ":status", 7) == 0) {
         x->status = atoi((const char *)value); /* nghttp2 has checked it: three digits, NUL */
         return 0;
     }
@@ -153,16 +153,26 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
     return 0;
 }
 
-static void tell_head(struct http_exchange *x) {
+/* The head, or the trailers. */
+static void tell_fields(struct http_exchange *x) {
     struct http_field f[HTTP_CLIENT_FIELDS_MAX];
-    const char *p = (const char *)x->head.data;
-    for (size_t i = 0; i < x->n_fields; i++) {
+    size_t n = x->n_fields;
+    struct buf held = x->head;
+    const char *p = (const char *)held.data;
+    x->head = (struct buf)BUF_INIT;
+    x->n_fields = 0;
+    for (size_t i = 0; i < n; i++) {
         f[i].name = p;
         f[i].value = p + strlen(p) + 1;
         p = f[i].value + strlen(f[i].value) + 1;
     }
-    x->headed = true;
-    x->ops->head(x, x->status, f, x->n_fields, x->arg);
+    if (!x->headed) {
+        x->headed = true;
+        x->ops->head(x, x->status, f, n, x->arg);
+    } else if (x->ops->trailers != NULL) {
+        x->ops->trailers(x, f, n, x->arg);
+    }
+    buf_free(&held);
 }
 
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
@@ -175,9 +185,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
         c->goaway = true;
         snprintf(c->why, sizeof c->why, "it closes the connection (%s)",
                  nghttp2_http2_strerror(f->goaway.error_code));
-    } else if (f->hd.type == NGHTTP2_HEADERS && x != NULL && !x->headed) {
+    } else if (f->hd.type == NGHTTP2_HEADERS && x != NULL) {
         if (x->status >= 200) {
-            tell_head(x);
+            tell_fields(x);
         } else {
             buf_clear(&x->head);
             x->n_fields = 0;

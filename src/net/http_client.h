@@ -48,6 +48,8 @@ enum http_exchange_end {
 struct http_exchange_ops {
     void (*head)(struct http_exchange *x, int status, const struct http_field *f, size_t nf,
                  void *arg); /* the final one; f is valid during the call */
+    /* Fields behind the body; may be NULL. */
+    void (*trailers)(struct http_exchange *x, const struct http_field *f, size_t nf, void *arg);
     /* A piece of the answer; credit for it is given by http_exchange_taken. */
     void (*body)(struct http_exchange *x, const uint8_t *p, size_t n, void *arg);
     void (*drained)(struct http_exchange *x, void *arg);

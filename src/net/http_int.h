@@ -148,8 +148,6 @@ void http_conn_kill(struct http_conn *c);   /* now; requests are aborted */
 void http_conn_idle(struct http_conn *c);   /* the idle clock starts now */
 /* Like http_respond_fields without a body and without content-length. */
 void http_respond_bare(struct http_req *r, int status, const struct http_field *f, size_t nf);
-/* A slow reader of this response is not cut (its own keepalive watches it). */
-void http_req_lazy(struct http_req *r);
 
 /* http_h1.c, http_h2.c */
 void http_h1_start(struct http_conn *c);

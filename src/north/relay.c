@@ -5,121 +5,68 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/list.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "core/http_auth.h"
-#include "net/http_client.h"
+#include "north/relay_int.h"
 
 LOGGER_MODULE(relay);
 
-enum { LOOK_MS = 100 };
+static const char too_much[] = "too much is passed on to the leader at once; try again";
 
-struct relay {
-    struct relay_config cfg;
-    struct http_client *client; /* to `leader`; NULL: none */
-    char leader[64];
-    struct list runs;
-    size_t n;
-    bool asking; /* a worker asks where the leader is */
-    struct loop_timer *look;
-};
-
-/* One request. It is freed when both sides are gone. */
-struct run {
+struct relay_leg {
     struct list link;
     struct relay *relay;
-    struct http_req *r; /* NULL: closed */
-    struct http_exchange *x;
-    struct actor who;
-    bool begun, body_ended;
-    /* The answer, while this node does not have its commit yet. */
-    bool holding, answered;
-    uint64_t commit;
-    int64_t hold_until; /* loop time */
-    int status;
-    int64_t length;
-    struct buf head, body; /* head: name NUL value NUL ... */
-    size_t n_fields, owed;
+    enum relay_kind kind;
+    const struct relay_leg_ops *ops;
+    void *arg;
+    struct http_exchange *x; /* NULL: not begun, or over */
+    bool begun, refused;
+    /* Until it begins: the request, and what was written of its body. */
+    struct buf head; /* texts, each with its NUL: method, authority, path, then fields */
+    size_t n_fields;
+    struct buf early;
+    bool early_end, early_over;
 };
 
-static void run_leave(struct run *run) {
-    if (run->r == NULL && run->x == NULL) {
-        list_remove(&run->link);
-        run->relay->n--;
-        buf_free(&run->head);
-        buf_free(&run->body);
-        mem_free(run);
-    }
+/* One connection to the leader. */
+struct via {
+    struct list link;
+    struct relay *relay;
+    struct http_client *client;
+};
+
+/* ---- legs ------------------------------------------------------------------------------------ */
+
+static void leg_free(struct relay_leg *leg) {
+    list_remove(&leg->link);
+    leg->relay->n[leg->kind]--;
+    buf_free(&leg->head);
+    buf_free(&leg->early);
+    mem_free(leg);
 }
 
-static void refuse(struct run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void refuse(struct run *run, const char *fmt, ...) {
-    char why[400];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(why, sizeof why, fmt, ap);
-    va_end(ap);
-    L_DBG("%s %s: %s", http_method(run->r), http_raw_path(run->r), why);
-    http_req_pause(run->r, false); /* what the client still sends is read and dropped */
-    run->relay->cfg.error(run->r, 503, why, run->relay->cfg.error_arg);
+static void leg_close(struct relay_leg *leg, enum relay_end end, const char *why) {
+    const struct relay_leg_ops *ops = leg->ops;
+    void *arg = leg->arg;
+    leg_free(leg);
+    ops->closed(arg, end, why);
 }
 
-/* ---- the answer ------------------------------------------------------------------------------ */
-
-static bool shown(const struct run *run) {
-    struct snap *s = core_snapshot(run->relay->cfg.core);
-    bool has = snap_index(s) >= run->commit;
-    snap_release(s);
-    return has;
-}
-
-static void give_credit(struct run *run) {
-    if (run->x != NULL && run->owed > 0) {
-        http_exchange_taken(run->x, run->owed);
-        run->owed = 0;
-    }
-}
-
-static void give_body(struct run *run, const uint8_t *p, size_t n) {
-    if (run->r == NULL || http_write(run->r, p, n) <= http_queue_high(run->r)) {
-        give_credit(run);
-    }
-}
-
-static void give_head(struct run *run) {
-    struct http_field f[HTTP_CLIENT_FIELDS_MAX];
-    const char *p = (const char *)run->head.data;
-    for (size_t i = 0; i < run->n_fields; i++) {
-        f[i].name = p;
-        f[i].value = p + strlen(p) + 1;
-        p = f[i].value + strlen(f[i].value) + 1;
-    }
-    run->holding = false;
-    http_start(run->r, run->status, f, run->n_fields, run->length);
-    if (run->r != NULL && run->body.len > 0) {
-        give_body(run, run->body.data, run->body.len);
-    }
-    buf_free(&run->body);
-    if (run->r != NULL && run->answered) {
-        http_end(run->r);
-    }
-}
-
-/* What our own server says in every answer, or belongs to the connection between the nodes. */
-static bool of_the_hop(const char *name) {
+bool relay_of_the_hop(const char *name) {
     static const char *const names[] = {"connection",
                                         "keep-alive",
                                         "proxy-connection",
                                         "transfer-encoding",
                                         "upgrade",
-                                        "te",
                                         "host",
                                         "date",
                                         "content-length",
                                         "expect",
                                         "weft-stale",
                                         "weft-peer",
+                                        HTTP_AUTH_ACTOR,
+                                        HTTP_AUTH_GATEWAY,
                                         "proxy-authenticate"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i], name) == 0) {
@@ -131,157 +78,123 @@ static bool of_the_hop(const char *name) {
 
 static void on_head(struct http_exchange *x, int status, const struct http_field *f, size_t nf,
                     void *arg) {
-    struct run *run = arg;
+    struct relay_leg *leg = arg;
     (void)x;
-    run->status = status;
-    run->length = -1;
-    for (size_t i = 0; i < nf; i++) {
-        if (strcmp(f[i].name, "content-length") == 0) {
-            run->length = strtoll(f[i].value, NULL, 10); /* nghttp2 has checked it */
-        } else if (strcmp(f[i].name, "weft-commit") == 0) {
-            run->commit = strtoull(f[i].value, NULL, 10);
-        }
-        if (!of_the_hop(f[i].name)) {
-            buf_add(&run->head, f[i].name, strlen(f[i].name) + 1);
-            buf_add(&run->head, f[i].value, strlen(f[i].value) + 1);
-            run->n_fields++;
-        }
-    }
-    run->holding = true;
-    run->hold_until = loop_now(run->relay->cfg.loop) + RELAY_SHOWN_MS * 1000000LL;
-    if (run->commit == 0 || shown(run)) {
-        give_head(run);
-    } else {
-        loop_timer_repeat(run->relay->look, LOOK_MS / 10);
-    }
+    leg->ops->head(leg->arg, status, f, nf);
 }
 
 static void on_answer(struct http_exchange *x, const uint8_t *p, size_t n, void *arg) {
-    struct run *run = arg;
+    struct relay_leg *leg = arg;
     (void)x;
-    run->owed += n;
-    if (run->holding) {
-        buf_add(&run->body, p, n); /* at most a window: no credit is given */
-    } else {
-        give_body(run, p, n);
+    leg->ops->body(leg->arg, p, n);
+}
+
+static void on_trailers(struct http_exchange *x, const struct http_field *f, size_t nf, void *arg) {
+    struct relay_leg *leg = arg;
+    (void)x;
+    if (leg->ops->trailers != NULL) {
+        leg->ops->trailers(leg->arg, f, nf);
     }
 }
 
 static void on_sent(struct http_exchange *x, void *arg) {
-    struct run *run = arg;
+    struct relay_leg *leg = arg;
     (void)x;
-    if (run->r != NULL) {
-        http_req_pause(run->r, false);
+    if (leg->ops->drained != NULL) {
+        leg->ops->drained(leg->arg);
     }
 }
 
 static void on_end(struct http_exchange *x, enum http_exchange_end end, const char *why,
                    void *arg) {
-    struct run *run = arg;
+    struct relay_leg *leg = arg;
+    const char *node = leg->relay->to.node;
+    char text[400];
     (void)x;
-    run->x = NULL;
-    run->answered = end == HTTP_EXCHANGE_DONE;
-    if (run->r == NULL) {
-        run_leave(run);
-    } else if (end == HTTP_EXCHANGE_DONE) {
-        if (!run->holding) {
-            http_end(run->r);
-        }
-    } else if (http_started(run->r)) {
-        L_WARN_RL(10, "an answer of %s broke off: %s", run->relay->leader, why);
-        http_abort(run->r, 2 /* INTERNAL_ERROR */);
+    leg->x = NULL;
+    if (end == HTTP_EXCHANGE_DONE) {
+        leg_close(leg, RELAY_DONE, "");
     } else if (end == HTTP_EXCHANGE_NOT_SENT) {
-        run->holding = false;
-        refuse(run, "%s leads and can't be reached from here (%s); nothing was done",
-               run->relay->leader, why);
+        snprintf(text, sizeof text,
+                 "%s leads and can't be reached from here (%s); nothing was done", node, why);
+        leg_close(leg, RELAY_NOT_DONE, text);
     } else {
-        run->holding = false;
-        refuse(run,
-               "unknown outcome: %s, which led, was lost while it had this (%s); look whether it "
-               "was done before you try again",
-               run->relay->leader, why);
+        snprintf(text, sizeof text,
+                 "unknown outcome: %s, which led, was lost while it had this (%s); look whether it "
+                 "was done before you try again",
+                 node, why);
+        leg_close(leg, RELAY_UNKNOWN, text);
     }
 }
 
-static const struct http_exchange_ops exchange_ops = {on_head, on_answer, on_sent, on_end};
+static const struct http_exchange_ops exchange_ops = {on_head, on_trailers, on_answer, on_sent,
+                                                      on_end};
 
-/* ---- the request ----------------------------------------------------------------------------- */
-
-static void on_body(struct http_req *r, const uint8_t *p, size_t n, void *arg) {
-    struct run *run = arg;
-    if (run->x != NULL && http_exchange_write(run->x, p, n)) {
-        http_req_pause(r, true);
-    }
-}
-
-static void on_body_end(struct http_req *r, void *arg) {
-    struct run *run = arg;
-    (void)r;
-    run->body_ended = true;
-    if (run->x != NULL) {
-        http_exchange_end(run->x);
-    }
-}
-
-static void on_drained(struct http_req *r, void *arg) {
-    (void)r;
-    give_credit(arg);
-}
-
-static void on_closed(struct http_req *r, bool aborted, void *arg) {
-    struct run *run = arg;
-    (void)r;
-    (void)aborted;
-    run->r = NULL;
-    run->holding = false;
-    if (run->x != NULL) {
-        http_exchange_cancel(run->x);
-        run->x = NULL;
-    }
-    run_leave(run);
-}
-
-static const struct http_req_ops req_ops = {on_body, on_body_end, on_drained, on_closed};
-
-static void begin(struct run *run) {
-    struct relay *rl = run->relay;
+/* NULL: none takes it. */
+static void begin(struct relay_leg *leg, struct http_client *client) {
     struct http_field f[HTTP_CLIENT_FIELDS_MAX];
-    size_t n = 0;
-    struct buf actor = BUF_INIT;
-    const char *query = http_query(run->r), *authority = http_authority(run->r);
-    char *path = mem_printf("%s%s%s", http_raw_path(run->r), query[0] != '\0' ? "?" : "", query);
-    http_auth_actor_print(&run->who, &actor);
-    f[n++] = (struct http_field){HTTP_AUTH_ACTOR, buf_cstr(&actor)};
-    f[n++] = (struct http_field){"weft-peer", http_peer(run->r)->text};
-    bool fits = true;
-    for (unsigned i = 0; i < http_header_count(run->r); i++) {
-        const char *name, *value;
-        http_header_at(run->r, i, &name, &value);
-        bool length = strcmp(name, "content-length") == 0;
-        if ((of_the_hop(name) && !length) || strcmp(name, "authorization") == 0) {
-            continue;
-        }
-        fits = fits && n < HTTP_CLIENT_FIELDS_MAX;
-        if (fits) {
-            f[n++] = (struct http_field){name, value};
-        }
+    const char *text[3], *p = (const char *)leg->head.data;
+    for (size_t i = 0; i < 3; i++) {
+        text[i] = p;
+        p += strlen(p) + 1;
     }
-    struct http_request_head h = {.method = http_method(run->r),
+    for (size_t i = 0; i < leg->n_fields; i++) {
+        f[i].name = p;
+        f[i].value = p + strlen(p) + 1;
+        p = f[i].value + strlen(f[i].value) + 1;
+    }
+    struct http_request_head h = {.method = text[0],
                                   .scheme = "https",
-                                  .authority = authority[0] != '\0' ? authority : "localhost",
-                                  .path = path,
+                                  .authority = text[1],
+                                  .path = text[2],
                                   .fields = f,
-                                  .n_fields = n};
-    run->begun = true;
-    run->x = fits ? http_exchange_start(rl->client, &h, &exchange_ops, run) : NULL;
-    if (run->x == NULL) {
-        refuse(run, fits ? "too much is passed on to the leader at once; try again"
-                         : "the request has more header fields than can be passed on");
-    } else {
-        http_req_pause(run->r, false);
+                                  .n_fields = leg->n_fields};
+    leg->begun = true;
+    leg->x = client != NULL ? http_exchange_start(client, &h, &exchange_ops, leg) : NULL;
+    if (leg->x == NULL) {
+        leg_close(leg, RELAY_NOT_DONE, too_much);
+        return;
     }
-    mem_free(path);
-    buf_free(&actor);
+    buf_free(&leg->head);
+    bool over = leg->early.len > 0 && http_exchange_write(leg->x, leg->early.data, leg->early.len);
+    buf_free(&leg->early);
+    if (leg->early_end) {
+        http_exchange_end(leg->x);
+    }
+    if (leg->early_over && !over && leg->ops->drained != NULL) {
+        leg->ops->drained(leg->arg);
+    }
+}
+
+bool relay_leg_write(struct relay_leg *leg, const void *p, size_t n) {
+    if (leg->x != NULL) {
+        return http_exchange_write(leg->x, p, n);
+    }
+    if (!leg->begun) {
+        buf_add(&leg->early, p, n);
+        leg->early_over |= leg->early.len > HTTP_CLIENT_HIGH;
+    }
+    return leg->early_over;
+}
+
+void relay_leg_end(struct relay_leg *leg) {
+    leg->early_end = true;
+    if (leg->x != NULL) {
+        http_exchange_end(leg->x);
+    }
+}
+
+void relay_leg_taken(struct relay_leg *leg, size_t n) {
+    if (leg->x != NULL) {
+        http_exchange_taken(leg->x, n);
+    }
+}
+
+void relay_leg_cancel(struct relay_leg *leg) {
+    if (leg->x != NULL) {
+        http_exchange_cancel(leg->x);
+    }
+    leg_free(leg);
 }
 
 /* ---- the leader ------------------------------------------------------------------------------ */
@@ -294,56 +207,83 @@ struct question {
 };
 
 static bool accept_peer(struct http_client *c, const struct tls_peer *peer, void *arg) {
-    struct relay *rl = arg;
+    const struct via *via = arg;
     const char *node = http_auth_node(peer);
     (void)c;
-    return node != NULL && strcmp(node, rl->leader) == 0;
+    return node != NULL && strcmp(node, via->relay->to.node) == 0;
 }
 
+/* Where it was is not where to look next: it may have been started anew elsewhere. */
 static void client_closed(struct http_client *c, const char *why, void *arg) {
-    struct relay *rl = arg;
-    if (rl->client == c) {
-        L_INFO("the connection to %s, which leads, is over: %s", rl->leader, why);
-        rl->client = NULL;
-    }
+    struct via *via = arg;
+    (void)c;
+    L_INFO("a connection to %s, which leads, is over: %s", via->relay->to.node, why);
+    via->relay->known = false;
+    list_remove(&via->link);
+    mem_free(via);
 }
 
 static const struct http_client_ops client_ops = {accept_peer, client_closed};
 
-static void refuse_waiting(struct relay *rl, const char *why) {
-    LIST_FOREACH_SAFE (pos, &rl->runs) {
-        struct run *run = CONTAINER_OF(pos, struct run, link);
-        if (!run->begun) {
-            run->begun = true;
-            refuse(run, "%s", why);
-        }
+static void close_vias(struct relay *rl, const char *why) {
+    while (!list_empty(&rl->vias)) {
+        struct via *via = CONTAINER_OF(rl->vias.next, struct via, link);
+        http_client_close(via->client, why);
     }
+    rl->known = false;
 }
 
-/* "192.0.2.1:8444", "[2001:db8::1]:8444" */
-static bool connect_to(struct relay *rl, const struct core_leader *to) {
+/* "192.0.2.1:8444", "[2001:db8::1]:8444". NULL: it says no place that could be dialled. */
+static struct via *dial(struct relay *rl) {
+    const struct core_leader *to = &rl->to;
     const char *colon = strrchr(to->relay, ':');
     char host[sizeof to->relay], name[sizeof to->node + sizeof RELAY_NAME_SUFFIX];
     unsigned long port = colon != NULL ? strtoul(colon + 1, NULL, 10) : 0;
     if (port == 0 || port > 65535) {
-        return false;
+        return NULL;
     }
     bool bracket = to->relay[0] == '[' && colon - to->relay > 2;
     snprintf(host, sizeof host, "%.*s", (int)(colon - to->relay) - (bracket ? 2 : 0),
              to->relay + bracket);
     snprintf(name, sizeof name, "%s" RELAY_NAME_SUFFIX, to->node);
-    snprintf(rl->leader, sizeof rl->leader, "%s", to->node);
     struct http_client_config cfg = {
         .host = host, .port = (uint16_t)port, .tls = rl->cfg.tls, .verify_name = name};
-    rl->client = http_client_connect(rl->cfg.loop, &cfg, &client_ops, rl);
-    return true;
+    struct via *via = MEM_NEW(struct via);
+    via->relay = rl;
+    list_append(&rl->vias, &via->link);
+    via->client = http_client_connect(rl->cfg.loop, &cfg, &client_ops, via);
+    return via;
 }
 
+/* One that takes a leg more; the newest are the emptiest. */
+static struct http_client *usable(struct relay *rl) {
+    for (struct list *pos = rl->vias.prev; pos != &rl->vias; pos = pos->prev) {
+        struct via *via = CONTAINER_OF(pos, struct via, link);
+        if (http_client_usable(via->client)) {
+            return via->client;
+        }
+    }
+    struct via *made = rl->known ? dial(rl) : NULL;
+    return made != NULL ? made->client : NULL;
+}
+
+static void end_waiting(struct relay *rl, const char *why) {
+    LIST_FOREACH_SAFE (pos, &rl->legs) {
+        struct relay_leg *leg = CONTAINER_OF(pos, struct relay_leg, link);
+        if (!leg->begun) {
+            leg->begun = true;
+            leg_close(leg, RELAY_NOT_DONE, why);
+        }
+    }
+}
+
+/* What waits begins where it can. */
 static void begin_waiting(struct relay *rl) {
-    LIST_FOREACH_SAFE (pos, &rl->runs) {
-        struct run *run = CONTAINER_OF(pos, struct run, link);
-        if (!run->begun) {
-            begin(run);
+    LIST_FOREACH_SAFE (pos, &rl->legs) {
+        struct relay_leg *leg = CONTAINER_OF(pos, struct relay_leg, link);
+        struct http_client *client = leg->begun || leg->refused ? NULL : usable(rl);
+        if (client != NULL || (leg->refused && !leg->begun)) {
+            begin(leg, client);
         }
     }
 }
@@ -355,14 +295,18 @@ static void answered(void *arg) {
     rl->asking = false;
     if (q->rc != ERR_OK) {
         snprintf(why, sizeof why, "where the leader is can't be found out: %s", q->err.text);
-        refuse_waiting(rl, why);
+        end_waiting(rl, why);
     } else if (q->found.node[0] == '\0') {
-        refuse_waiting(rl, "no node leads at the moment; try again");
-    } else if (!connect_to(rl, &q->found)) {
-        snprintf(why, sizeof why, "this node only follows; ask %s, which leads", q->found.node);
-        refuse_waiting(rl, why);
+        end_waiting(rl, "no node leads at the moment; try again");
     } else {
+        if (strcmp(rl->to.node, q->found.node) != 0 || strcmp(rl->to.relay, q->found.relay) != 0) {
+            close_vias(rl, "another node leads now");
+        }
+        rl->to = q->found;
+        rl->known = true;
         begin_waiting(rl);
+        snprintf(why, sizeof why, "this node only follows; ask %s, which leads", q->found.node);
+        end_waiting(rl, why);
     }
     mem_free(q);
 }
@@ -373,91 +317,115 @@ static void ask(void *arg) {
     loop_post(q->relay->cfg.loop, answered, q);
 }
 
-static void find(struct relay *rl) {
+/* False: not now. */
+static bool find(struct relay *rl) {
     if (rl->asking) {
-        return;
+        return true;
     }
     struct question *q = MEM_NEW(struct question);
     q->relay = rl;
     rl->asking = workers_run(rl->cfg.workers, ask, q);
     if (!rl->asking) {
         mem_free(q);
-        refuse_waiting(rl, "too much is passed on to the leader at once; try again");
     }
+    return rl->asking;
 }
 
-/* While something is under way: does the one who has it still lead? Its connection may say nothing
- * for long when it was paused or cut off. */
+/* While something is under way: does the one who has it still lead? Its connections may say nothing
+ * for long when it was paused or cut off. Legs that are new begin here, so that none calls back
+ * into who made it. */
 static void look(void *arg) {
     struct relay *rl = arg;
     struct core_turn t;
-    bool holding = false;
     core_turn(rl->cfg.core, &t);
-    if (rl->client != NULL && t.leader[0] != '\0' && strcmp(t.leader, rl->leader) != 0) {
-        http_client_close(rl->client, "another node leads now");
+    if (rl->to.node[0] != '\0' && t.leader[0] != '\0' && strcmp(t.leader, rl->to.node) != 0) {
+        close_vias(rl, "another node leads now");
     }
-    LIST_FOREACH_SAFE (pos, &rl->runs) {
-        struct run *run = CONTAINER_OF(pos, struct run, link);
-        if (run->holding && (shown(run) || loop_now(rl->cfg.loop) >= run->hold_until)) {
-            give_head(run);
-        } else {
-            holding |= run->holding;
-        }
+    begin_waiting(rl);
+    bool waits = false;
+    LIST_FOREACH (pos, &rl->legs) {
+        waits |= !CONTAINER_OF(pos, struct relay_leg, link)->begun;
     }
-    if (list_empty(&rl->runs)) {
+    if (waits && !find(rl)) {
+        end_waiting(rl, too_much);
+    }
+    bool soon = relay_pass_look(rl);
+    if (list_empty(&rl->legs) && list_empty(&rl->passing)) {
         loop_timer_stop(rl->look);
-    } else if (!holding) {
-        loop_timer_repeat(rl->look, LOOK_MS);
+    } else if (!soon) {
+        loop_timer_repeat(rl->look, RELAY_LOOK_MS);
     }
 }
 
-bool relay_take(struct relay *rl, struct http_req *r, const struct actor *who) {
+static bool full(const struct relay *rl, enum relay_kind kind) {
+    static const size_t most[RELAY_KINDS] = {RELAY_REQUESTS_MAX, RELAY_SESSIONS_MAX,
+                                             RELAY_GATEWAYS_MAX};
+    return rl->n[kind] >= most[kind];
+}
+
+static void add_text(struct buf *b, const char *text) {
+    buf_add(b, text, strlen(text) + 1);
+}
+
+struct relay_leg *relay_leg_new(struct relay *rl, const struct relay_request *rq,
+                                const struct relay_leg_ops *ops, void *arg) {
+    struct relay_leg *leg = MEM_NEW(struct relay_leg);
+    leg->relay = rl;
+    leg->kind = rq->kind;
+    leg->ops = ops;
+    leg->arg = arg;
+    add_text(&leg->head, rq->method);
+    add_text(&leg->head,
+             rq->authority != NULL && rq->authority[0] != '\0' ? rq->authority : "localhost");
+    add_text(&leg->head, rq->path);
+    add_text(&leg->head, rq->actor_name);
+    add_text(&leg->head, rq->actor);
+    add_text(&leg->head, "weft-peer");
+    add_text(&leg->head, rq->peer);
+    for (size_t i = 0; i < rq->n_fields; i++) {
+        add_text(&leg->head, rq->fields[i].name);
+        add_text(&leg->head, rq->fields[i].value);
+    }
+    leg->n_fields = rq->n_fields + 2;
+    leg->refused = full(rl, leg->kind); /* and told so when it should begin */
+    list_append(&rl->legs, &leg->link);
+    rl->n[leg->kind]++;
+    loop_timer_repeat(rl->look, RELAY_LOOK_MS);
+    loop_defer(rl->cfg.loop, &rl->start);
+    return leg;
+}
+
+bool relay_follows(const struct relay *rl) {
     struct core_turn t;
-    core_turn(rl->cfg.core, &t);
-    if (t.role != CORE_FOLLOWS || t.leader[0] == '\0' ||
-        t.stale_ns >= CORE_STALE_S * 1000000000LL || http_header(r, HTTP_AUTH_ACTOR) != NULL) {
+    if (rl == NULL) {
         return false;
     }
-    struct run *run = MEM_NEW(struct run);
-    run->relay = rl;
-    run->r = r;
-    run->who = *who;
-    list_append(&rl->runs, &run->link);
-    rl->n++;
-    http_req_set_ops(r, &req_ops, run);
-    if (rl->n > RELAY_REQUESTS_MAX) {
-        run->begun = true;
-        refuse(run, "too much is passed on to the leader at once; try again");
-        return true;
-    }
-    loop_timer_repeat(rl->look, LOOK_MS);
-    if (rl->client != NULL && strcmp(t.leader, rl->leader) != 0) {
-        http_client_close(rl->client, "another node leads now");
-    }
-    if (rl->client != NULL && http_client_usable(rl->client)) {
-        begin(run);
-        return true;
-    }
-    rl->client = NULL; /* one that says goodbye ends by itself, with what it still has */
-    find(rl);
-    return true;
+    core_turn(rl->cfg.core, &t);
+    return t.role == CORE_FOLLOWS && t.leader[0] != '\0' &&
+           t.stale_ns < CORE_STALE_S * 1000000000LL;
+}
+
+const char *relay_leader(const struct relay *rl) {
+    return rl->to.node;
 }
 
 struct relay *relay_new(const struct relay_config *cfg) {
     struct relay *rl = MEM_NEW(struct relay);
     rl->cfg = *cfg;
-    list_init(&rl->runs);
+    list_init(&rl->vias);
+    list_init(&rl->legs);
+    list_init(&rl->passing);
     rl->look = loop_timer_new(cfg->loop, look, rl);
+    rl->start = (struct loop_deferred){.fn = look, .arg = rl};
     return rl;
 }
 
 void relay_free(struct relay *rl) {
-    if (rl == NULL) {
-        return;
+    if (rl != NULL) {
+        close_vias(rl, "this node stops");
+        end_waiting(rl, "this node stops");
+        loop_timer_free(rl->look);
+        loop_defer_cancel(&rl->start);
+        mem_free(rl);
     }
-    if (rl->client != NULL) {
-        http_client_close(rl->client, "this node stops");
-    }
-    loop_timer_free(rl->look);
-    mem_free(rl);
 }

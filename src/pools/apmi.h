@@ -44,6 +44,7 @@ struct apmi_transport {
 /* What the transport knows about the peer. Copied. */
 struct apmi_peer {
     char source[96];    /* "192.0.2.1:4711" */
+    char via[64];       /* the node that passes it on; "": it is connected to this one */
     char address[64];   /* without the port */
     bool tls, verified; /* verified: a client certificate that our authorities vouch for */
     /* Whether the certificate is for this system id; called while the session is open, on the

@@ -21,14 +21,14 @@ enum {
 
 /* One stream of an entity. Belongs to the loop; the writer touches only what is constant. */
 struct conn {
+    struct list link; /* of server->conns, while `call` is there */
     struct apmi_server *server;
     struct loop *loop;
     struct grpc_call *call; /* NULL: closed */
     struct apmi_session *session;
     struct loop_timer *first;
     bool heard, paused;
-    char **names; /* of a verified certificate */
-    size_t n_names;
+    struct http_auth_gateway who;
 };
 
 /* ---- from the writer to the loop ---------------------------------------------------------------
@@ -71,10 +71,7 @@ static void loop_resume(void *arg) {
 static void conn_free(void *arg) {
     struct conn *c = arg;
     struct apmi_server *s = c->server;
-    for (size_t i = 0; i < c->n_names; i++) {
-        mem_free(c->names[i]);
-    }
-    mem_free(c->names);
+    http_auth_gateway_free(&c->who);
     mem_free(c);
     apmi_server_left(s);
 }
@@ -115,22 +112,12 @@ static const struct apmi_transport transport = {
 
 static bool names(void *arg, const char *system_id) {
     const struct conn *c = arg;
-    for (size_t i = 0; i < c->n_names; i++) {
-        if (strcmp(c->names[i], system_id) == 0) {
+    for (size_t i = 0; i < c->who.n_names; i++) {
+        if (strcmp(c->who.names[i], system_id) == 0) {
             return true;
         }
     }
     return false;
-}
-
-static void copy_names(struct conn *c, const struct tls_peer *tls) {
-    c->names = mem_alloc((tls->n_sans + 1) * sizeof *c->names);
-    if (tls->subject_cn[0] != '\0') {
-        c->names[c->n_names++] = mem_strdup(tls->subject_cn);
-    }
-    for (unsigned i = 0; i < tls->n_sans; i++) {
-        c->names[c->n_names++] = mem_strdup(tls->sans[i].value);
-    }
 }
 
 static void on_message(struct grpc_call *call, const uint8_t *p, size_t n, void *arg) {
@@ -159,6 +146,7 @@ static void on_closed(struct grpc_call *call, enum grpc_code status, const char 
                       void *arg) {
     struct conn *c = arg;
     c->call = NULL;
+    list_remove(&c->link);
     loop_timer_free(c->first);
     c->first = NULL;
     char why[160];
@@ -177,26 +165,51 @@ static void first_late(void *arg) {
     }
 }
 
+/* Who it is: as its connection says, or the node that passes it on. False: malformed. */
+static bool identify(struct conn *c, const struct grpc_call *call, struct apmi_peer *peer) {
+    const struct http_peer *hp = grpc_peer(call);
+    const char *said = c->server->cfg.from_nodes ? grpc_metadata(call, HTTP_AUTH_GATEWAY) : NULL;
+    const char *from = said != NULL ? grpc_metadata(call, "weft-peer") : NULL;
+    if (said == NULL) {
+        http_auth_gateway_of(hp, &c->who);
+    } else if (!http_auth_gateway_parse(said, &c->who)) {
+        return false;
+    }
+    peer->tls = c->who.tls;
+    peer->verified = c->who.verified;
+    snprintf(peer->source, sizeof peer->source, "%s", from != NULL ? from : hp->text);
+    if (said != NULL) {
+        struct ip_addr addr;
+        const char *p = peer->source, *colon = strrchr(p, ':');
+        size_t n = colon != NULL ? (size_t)(colon - p) : strlen(p);
+        bool bracket = p[0] == '[' && n > 2;
+        snprintf(peer->address, sizeof peer->address, "%.*s", (int)(n - (bracket ? 2 : 0)),
+                 p + bracket);
+        if (ip_addr_parse(peer->address, &addr, NULL) != ERR_OK) {
+            peer->address[0] = '\0';
+        }
+        snprintf(peer->via, sizeof peer->via, "%s", http_auth_node(hp->tls));
+    } else if (hp->addr.family != 0) {
+        char text[IP_TEXT_MAX];
+        snprintf(peer->address, sizeof peer->address, "%s", ip_addr_format(&hp->addr, text));
+    }
+    return true;
+}
+
 static void on_session(struct grpc_call *call, void *arg) {
     struct apmi_server *s = arg;
-    const struct http_peer *hp = grpc_peer(call);
+    struct apmi_peer peer = {.names = names, .silent_max_s = SILENT_MAX_S};
     struct conn *c = MEM_NEW(struct conn);
     c->server = s;
     c->loop = s->cfg.loop;
     c->call = call;
-    struct apmi_peer peer = {.tls = hp->kind == HTTP_PEER_TLS,
-                             .verified = hp->tls != NULL && hp->tls->verified,
-                             .names = names,
-                             .silent_max_s = SILENT_MAX_S};
-    snprintf(peer.source, sizeof peer.source, "%s", hp->text);
-    if (hp->addr.family != 0) {
-        char text[IP_TEXT_MAX];
-        snprintf(peer.address, sizeof peer.address, "%s", ip_addr_format(&hp->addr, text));
-    }
-    if (peer.verified) {
-        copy_names(c, hp->tls);
+    if (!identify(c, call, &peer)) {
+        grpc_finish(call, GRPC_INVALID_ARGUMENT, HTTP_AUTH_GATEWAY " is malformed");
+        mem_free(c);
+        return;
     }
     s->open++;
+    list_append(&s->conns, &c->link);
     c->session = apmi_open(s->cfg.core, &transport, c, &peer);
     c->first = loop_timer_new(c->loop, first_late, c);
     loop_timer_start(c->first, FIRST_MESSAGE_MS);
@@ -239,6 +252,10 @@ static void serve_as(struct apmi_server *s, struct http_req *r, const struct act
     s->refusal = NULL;
 }
 
+static bool passed_on(struct apmi_server *s, struct http_req *r, const struct actor *who) {
+    return s->cfg.relay != NULL && s->cfg.relay(r, who, s->cfg.relay_arg);
+}
+
 static void auth_done(void *arg, const struct actor *who, const struct err *e) {
     struct pending_auth *pa = arg;
     struct http_req *r = pa->r;
@@ -246,8 +263,10 @@ static void auth_done(void *arg, const struct actor *who, const struct err *e) {
     list_remove(&pa->link);
     mem_free(pa);
     http_req_set_ops(r, NULL, NULL);
-    serve_as(s, r, who, e);
-    http_req_pause(r, false); /* now that somebody takes the body */
+    if (e != NULL || !passed_on(s, r, who)) {
+        serve_as(s, r, who, e);
+        http_req_pause(r, false); /* now that somebody takes the body */
+    }
 }
 
 struct auth_now { /* what http_auth answered at once */
@@ -278,7 +297,9 @@ static void admin_request(struct apmi_server *s, struct http_req *r) {
     struct auth_now *now = MEM_NEW(struct auth_now);
     struct http_auth_ticket *ticket = http_auth(&s->auth, r, auth_now_done, now);
     if (now->done) {
-        serve_as(s, r, &now->who, now->ok ? NULL : &now->err);
+        if (!now->ok || !passed_on(s, r, &now->who)) {
+            serve_as(s, r, &now->who, now->ok ? NULL : &now->err);
+        }
         mem_free(now);
         return;
     }
@@ -293,16 +314,46 @@ static void admin_request(struct apmi_server *s, struct http_req *r) {
     http_req_pause(r, true);
 }
 
-static void on_request(struct http_req *r, void *arg) {
-    struct apmi_server *s = arg;
-    static const char admin[] = "/openapmi.v1.ApmiAdmin/";
+/* What only a node may say is refused from anybody else. */
+static bool believed(const struct apmi_server *s, const struct http_req *r) {
+    return http_header(r, HTTP_AUTH_GATEWAY) == NULL ||
+           (s->cfg.from_nodes && http_auth_node(http_peer(r)->tls) != NULL);
+}
+
+static void session_request(struct apmi_server *s, struct http_req *r) {
+    struct core_turn t;
+    char why[160];
+    if (!believed(s, r)) {
+        grpc_answer_end(r, GRPC_PERMISSION_DENIED,
+                        "only a controller's own certificate may say which gateway asks");
+        return;
+    }
+    core_turn(s->cfg.core, &t);
+    if (t.role == CORE_LEADS) {
+        grpc_serve(s->grpc, r);
+    } else if (!passed_on(s, r, NULL)) {
+        snprintf(why, sizeof why,
+                 t.leader[0] != '\0' ? "this node does not lead; ask %s" : "no node leads%s",
+                 t.leader);
+        grpc_answer_end(r, GRPC_UNAVAILABLE, why);
+    }
+}
+
+void apmi_server_handle(struct apmi_server *s, struct http_req *r) {
+    static const char admin[] = "/openapmi.v1.ApmiAdmin/", session[] = "/openapmi.v1.Apmi/Session";
     if (!grpc_is(r)) {
         http_respond(r, 415, NULL, NULL, 0);
     } else if (strncmp(http_raw_path(r), admin, sizeof admin - 1) == 0) {
         admin_request(s, r);
+    } else if (strcmp(http_raw_path(r), session) == 0) {
+        session_request(s, r);
     } else {
         grpc_serve(s->grpc, r);
     }
+}
+
+static void on_request(struct http_req *r, void *arg) {
+    apmi_server_handle(arg, r);
 }
 
 /* ---- the server --------------------------------------------------------------------------------
@@ -313,15 +364,19 @@ struct apmi_server *apmi_server_new(const struct apmi_server_config *cfg) {
     struct http_limits lim = http_limits_default;
     s->cfg = *cfg;
     list_init(&s->auths);
+    list_init(&s->conns);
     lim.max_conns = cfg->max_conns ? cfg->max_conns : MAX_CONNS;
     http_limits_fit(&lim);
     lim.max_conns_per_peer = lim.max_conns; /* many gateways may sit behind one address */
     lim.body_min_rate = 0;                  /* a session says nothing for minutes */
     lim.max_streams = 16;
-    s->http = http_server_new(cfg->loop, &lim, on_request, s);
+    s->http = cfg->from_nodes ? NULL : http_server_new(cfg->loop, &lim, on_request, s);
     s->grpc = grpc_server_new(cfg->loop);
-    s->auth = (struct http_auth_config){
-        .core = cfg->core, .loop = cfg->loop, .hashers = cfg->hashers, .dialect = "openapmi"};
+    s->auth = (struct http_auth_config){.core = cfg->core,
+                                        .loop = cfg->loop,
+                                        .hashers = cfg->hashers,
+                                        .dialect = "openapmi",
+                                        .from_nodes = cfg->from_nodes};
     grpc_register(s->grpc, "/openapmi.v1.Apmi/Session", on_session, s);
     apmi_admin_register(s);
     return s;
@@ -366,5 +421,9 @@ void apmi_server_close(struct apmi_server *s, loop_fn *done, void *arg) {
     s->closing = true;
     http_server_free(s->http); /* every call is closed on the way */
     s->http = NULL;
+    LIST_FOREACH (pos, &s->conns) { /* those on another server's connections */
+        grpc_finish(CONTAINER_OF(pos, struct conn, link)->call, GRPC_UNAVAILABLE,
+                    "the manager is stopping");
+    }
     apmi_server_left(s);
 }

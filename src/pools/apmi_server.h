@@ -19,6 +19,13 @@ struct apmi_server_config {
     struct loop *loop;       /* everything here happens in its thread */
     struct workers *hashers; /* for passwords of ApmiAdmin callers */
     unsigned max_conns;      /* 0: 20,000 */
+    /* Takes over what a node that follows can't serve itself, or returns false. `who` NULL: the
+     * session of a gateway. NULL: nothing is passed on. */
+    bool (*relay)(struct http_req *r, const struct actor *who, void *arg);
+    void *relay_arg;
+    /* Of requests that other nodes pass on, by apmi_server_handle: HTTP_AUTH_ACTOR and
+     * HTTP_AUTH_GATEWAY are believed. It has no listener of its own. */
+    bool from_nodes;
 };
 /* Copies the struct. */
 struct apmi_server *apmi_server_new(const struct apmi_server_config *cfg);
@@ -27,6 +34,9 @@ struct apmi_server *apmi_server_new(const struct apmi_server_config *cfg);
  * name or a SAN must be the entity's system id. `bound` may be NULL. */
 enum err_code apmi_server_listen(struct apmi_server *s, const struct ip_addr *addr, uint16_t port,
                                  struct tls_ctx *tls, uint16_t *bound, struct err *e);
+/* A request that came in at the port for nodes; its connection belongs to another server, which
+ * must be shut down or freed before `done` of apmi_server_close can be expected. */
+void apmi_server_handle(struct apmi_server *s, struct http_req *r);
 const struct http_counters *apmi_server_counters(const struct apmi_server *s);
 /* Cuts all sessions: entities are unreachable for core once its queue is worked off. The loop must
  * run on (or be polled) until `done` (may be NULL) is called, in the loop; the server is freed

@@ -18,6 +18,7 @@ struct apmi_server {
     const struct actor *caller;
     const struct err *refusal;
     struct list auths; /* struct pending_auth */
+    struct list conns; /* of sessions whose call is open */
     struct binding {   /* what is registered for a path */
         struct apmi_server *server;
         int method;

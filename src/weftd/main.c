@@ -37,6 +37,7 @@
 #include "core/system.h"
 #include "etcd/engine.h"
 #include "forward/forward.h"
+#include "net/grpc.h"
 #include "net/http.h"
 #include "north/cli/http.h"
 #include "north/metrics/metrics.h"
@@ -58,7 +59,7 @@ LOGGER_MODULE(weftd);
  * over the network leave an administrator at the local socket his place, and the store its own. */
 enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_PARTS = 3 };
 enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000 };
-enum { RELAY_CONNS = 64, RELAY_RESETS = 100000 };
+enum { RELAY_NODES = 16, RELAY_RESETS = 100000 };
 #define NODES_ONLY "Here other controllers pass on what they were asked.\n"
 enum { AGAIN_AFTER_MS = 1000, AGAIN_LOOK_MS = 100 };
 enum {
@@ -83,6 +84,7 @@ struct weftd {
     struct tls_ctx *tls, *apmi_tls, *netconf_tls;
     struct tls_ctx *relay_tls, *relay_out; /* other nodes', and ours to them */
     struct relay *relay;                   /* NULL: no other node passes anything on */
+    struct apmi_server *passed_apmi;       /* gateways that other nodes pass on */
     struct netconf *netconf; /* also when nobody listens: it may be told to call home */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
@@ -127,8 +129,13 @@ static void handle(struct http_req *r, void *arg) {
 /* Nobody but a node says anything here, and it says who asks. */
 static void handle_passed_on(struct http_req *r, void *arg) {
     struct weftd *w = arg;
-    if (http_auth_node(http_peer(r)->tls) == NULL || http_header(r, HTTP_AUTH_ACTOR) == NULL) {
+    if (http_auth_node(http_peer(r)->tls) == NULL ||
+        (http_header(r, HTTP_AUTH_ACTOR) == NULL && http_header(r, HTTP_AUTH_GATEWAY) == NULL)) {
         http_respond(r, 403, "text/plain", NODES_ONLY, sizeof NODES_ONLY - 1);
+    } else if (grpc_is(r) && w->passed_apmi != NULL) {
+        apmi_server_handle(w->passed_apmi, r);
+    } else if (grpc_is(r)) {
+        grpc_answer_end(r, GRPC_UNAVAILABLE, "this node is stopping");
     } else {
         restconf_handle(r, w->passed);
     }
@@ -221,6 +228,11 @@ static void close_apmi(struct weftd *w) {
         apmi_server_close(w->apmi[i], server_done, w);
     }
     w->n_apmi = 0;
+    if (w->passed_apmi != NULL) {
+        w->stopping++;
+        apmi_server_close(w->passed_apmi, server_done, w);
+        w->passed_apmi = NULL;
+    }
 }
 
 static void stop(struct weftd *w) {
@@ -346,6 +358,7 @@ static enum err_code open_core(struct weftd *w, struct err *e) {
     return core_open(&o, &w->core, e);
 }
 
+/* For every dialect. */
 static bool pass_on(struct http_req *r, const struct actor *who, void *arg) {
     struct weftd *w = arg;
     return w->relay != NULL && relay_take(w->relay, r, who);
@@ -484,11 +497,13 @@ static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
                                  .printers = w->printers,
                                  .from_nodes = true};
     w->passed = restconf_new(&rc);
-    lim.max_conns = RELAY_CONNS;
-    lim.max_streams = RELAY_REQUESTS_MAX;
+    lim.max_conns = RELAY_NODES * RELAY_CONNS_MAX;
+    lim.max_streams = RELAY_STREAMS;
     lim.max_requests = 0;
     lim.max_resets = RELAY_RESETS;
+    lim.body_min_rate = 0; /* a gateway says nothing for minutes */
     http_limits_fit(&lim);
+    lim.max_conns_per_peer = RELAY_CONNS_MAX;
     w->relay_server = http_server_new(w->loop, &lim, handle_passed_on, w);
     metrics_add_server(w->metrics, "relay", w->relay_server);
     http_server_on_error(w->relay_server, write_error, NULL);
@@ -502,6 +517,9 @@ static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
                                .tls = w->relay_out,
                                .error = write_error};
     w->relay = relay_new(&cfg);
+    struct apmi_server_config apmi = {
+        .core = w->core, .loop = w->loop, .hashers = w->hashers, .from_nodes = true};
+    w->passed_apmi = apmi_server_new(&apmi);
     return ERR_OK;
 }
 
@@ -515,6 +533,8 @@ static enum err_code listen_apmi(struct weftd *w, const struct listen *at, struc
     struct apmi_server_config cfg = {.core = w->core,
                                      .loop = w->loop,
                                      .hashers = w->hashers,
+                                     .relay = pass_on,
+                                     .relay_arg = w,
                                      .max_conns =
                                          conns_for(o, APMI_PARTS, APMI_CONNS_MAX) / listeners};
     struct apmi_server *s = apmi_server_new(&cfg);
@@ -586,8 +606,8 @@ static enum err_code begin_store(struct weftd *w, struct err *e) {
                                       : ERR_OK;
 }
 
-/* Gateways are served by the node that leads: others refuse their connections, and they dial the
- * next of the managers that they know. */
+/* Gateways are served by the node that leads. Others pass their sessions on; where no relay is set
+ * up they refuse their connections, and gateways dial the next of the managers that they know. */
 static void lead(struct weftd *w) {
     struct err e;
     if (w->leading || w->stopping > 0) {
@@ -598,7 +618,7 @@ static void lead(struct weftd *w) {
     enum err_code rc = ports == NULL
                            ? err_errno(&e, errno, w->options.port_file, "can't be written")
                            : begin_store(w, &e);
-    rc = rc == ERR_OK ? listen_apmi_all(w, ports, &e) : rc;
+    rc = rc == ERR_OK && w->relay == NULL ? listen_apmi_all(w, ports, &e) : rc;
     if (ports != NULL) {
         fclose(ports);
     }
@@ -623,6 +643,11 @@ static void start_over(void *arg) {
     w->apmi_closing += (unsigned)w->n_apmi;
     while (w->n_apmi > 0) {
         apmi_server_close(w->apmi[--w->n_apmi], apmi_gone, w);
+    }
+    if (w->passed_apmi != NULL) {
+        w->apmi_closing++;
+        apmi_server_close(w->passed_apmi, apmi_gone, w);
+        w->passed_apmi = NULL;
     }
     core_turn(w->core, &t);
     bool soon = loop_now(w->loop) - w->began_ns < AGAIN_AFTER_MS * NS_PER_MS;
@@ -722,7 +747,7 @@ static enum err_code start(struct weftd *w, struct err *e) {
     if (rc == ERR_OK) {
         rc = listen_relay(w, ports, e);
     }
-    if (rc == ERR_OK && w->leading) {
+    if (rc == ERR_OK && (w->leading || w->relay != NULL)) {
         rc = listen_apmi_all(w, ports, e);
     }
     if (rc == ERR_OK) {
@@ -749,14 +774,14 @@ static void watch(struct weftd *w) {
 }
 
 static void finish(struct weftd *w) {
-    if (w->n_apmi > 0) { /* the loop was cut short: let their goodbyes through */
+    http_server_free(w->relay_server);
+    if (w->n_apmi > 0 || w->passed_apmi != NULL) { /* cut short: let their goodbyes through */
         close_apmi(w);
         loop_run(w->loop);
     }
     http_server_free(w->tls_server);
     http_server_free(w->clear_server);
     http_server_free(w->unix_server);
-    http_server_free(w->relay_server);
     if (w->cli != NULL) {
         cli_http_free(w->safe.cli);
         cli_http_free(w->clear.cli);

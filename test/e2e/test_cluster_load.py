@@ -40,7 +40,8 @@ class Roaming(Gateway):
 
     def __init__(self, pb, system_id, targets, registry, clock):
         super().__init__(pb, system_id, targets[0], registry)
-        self.targets, self.clock, self.asked, self.dials = targets, clock, 0, 0
+        self.targets, self.clock, self.asked = targets, clock, 0
+        self.dials = sum(system_id.encode())  # each begins at another one
         self.up = False
 
     def hello(self, **fields):
@@ -202,10 +203,15 @@ def same_everywhere(cluster):
     assert len(set(nets)) == len(nets)
 
 
-@pytest.fixture
-def cluster(tmp_path):
+@pytest.fixture(params=["leader alone", "any node"])
+def cluster(tmp_path, request):
+    """Gateways find the leader themselves, or stay where they are and are passed on to it."""
     ports = dict(zip(NAMES, free_ports(3)))
-    with Cluster(str(tmp_path), {n: ["--listen-apmi-clear-text", f"127.0.0.1:{ports[n]}"] for n in NAMES}) as c:
+    options = {n: ["--listen-apmi-clear-text", f"127.0.0.1:{ports[n]}"] for n in NAMES}
+    if request.param == "any node":
+        for n, port in zip(NAMES, free_ports(3)):
+            options[n] += ["--listen-relay", f"127.0.0.1:{port}"]
+    with Cluster(str(tmp_path), options) as c:
         c.targets = [f"127.0.0.1:{ports[n]}" for n in NAMES]
         yield c
 
