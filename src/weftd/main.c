@@ -85,6 +85,7 @@ struct weftd {
     struct tls_ctx *relay_tls, *relay_out; /* other nodes', and ours to them */
     struct relay *relay;                   /* NULL: no other node passes anything on */
     struct apmi_server *passed_apmi;       /* gateways that other nodes pass on */
+    struct cli_http *passed_cli;
     struct netconf *netconf; /* also when nobody listens: it may be told to call home */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
@@ -136,6 +137,8 @@ static void handle_passed_on(struct http_req *r, void *arg) {
         apmi_server_handle(w->passed_apmi, r);
     } else if (grpc_is(r)) {
         grpc_answer_end(r, GRPC_UNAVAILABLE, "this node is stopping");
+    } else if (cli_http_mine(r)) {
+        cli_http_handle(w->passed_cli, r);
     } else {
         restconf_handle(r, w->passed);
     }
@@ -520,6 +523,14 @@ static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
     struct apmi_server_config apmi = {
         .core = w->core, .loop = w->loop, .hashers = w->hashers, .from_nodes = true};
     w->passed_apmi = apmi_server_new(&apmi);
+    struct http_auth_config auth = {.core = w->core,
+                                    .loop = w->loop,
+                                    .hashers = w->hashers,
+                                    .dialect = "cli",
+                                    .from_nodes = true};
+    w->passed_cli = cli_http_new(w->cli, &auth);
+    cli_http_set_relay(w->safe.cli, w->relay);
+    cli_http_set_relay(w->clear.cli, w->relay);
     return ERR_OK;
 }
 
@@ -785,6 +796,7 @@ static void finish(struct weftd *w) {
     if (w->cli != NULL) {
         cli_http_free(w->safe.cli);
         cli_http_free(w->clear.cli);
+        cli_http_free(w->passed_cli);
     }
     netconf_cut(w->netconf);
     workers_free(w->hashers);

@@ -6,10 +6,11 @@ import json
 import os
 import signal
 import subprocess
+import threading
 
 import pytest
 
-from test_cluster import Cluster, NAMES, PATIENCE_S, binary, free_ports, until
+from test_cluster import Cluster, NAMES, PATIENCE_S, UnixConnection, binary, free_ports, until
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,126 @@ def test_the_leader_is_killed(cluster):
     assert cluster.write(leader).status == 201  # now it passes on
     assert not leader.leads()
     cluster.agree()
+
+
+# ---- the command line ----
+
+def test_interrupt_reaches_the_leader(cluster):
+    s = Session(cluster.followers()[0])
+    events = []
+    t = threading.Thread(target=lambda: events.extend(s.run("request job cancel id 999999")), daemon=True)
+    t.start()
+    until(lambda: s.post("/interrupt").status == 204 and not t.join(0.2) and not t.is_alive())
+    assert events[-1]["end"]["status"] != 0
+
+
+def test_a_terminal_that_goes_leaves_nothing(cluster):
+    """Its session at the leader ends with it."""
+    n, leader = cluster.followers()[0], cluster.leader()
+    def there():
+        return lines(leader, "show system users").count("by " + n.name)
+    before = there()
+    s = Session(n)
+    assert s.end("configure private")["status"] == 0
+    assert there() == before + 1, lines(leader, "show system users")
+    assert n.ask("DELETE", s.base).status == 204
+    until(lambda: there() == before)
+
+
+def lines(node, *words, status=0):
+    """What the terminal program prints, given these lines at a node's local socket."""
+    p = subprocess.run([binary("cli", "weft"), "--no-color"], input="\n".join(words) + "\n", capture_output=True,
+                       text=True, timeout=120, env={**os.environ, "WEFT_SOCKET": node.unix})
+    assert status is None or p.returncode == status, p.stdout + p.stderr
+    return p.stdout + p.stderr
+
+
+class Session:
+    """A session at a node, as an interactive terminal holds it."""
+
+    def __init__(self, node):
+        self.node = node
+        self.base = "/cli/v1/sessions/" + json.loads(self.post("", interactive=True, path="/cli/v1/sessions").text)["id"]
+
+    def post(self, what, path=None, **body):
+        return self.node.ask("POST", (path or self.base) + what, body)
+
+    def answer(self, text):
+        c = UnixConnection(self.node.unix, 20)
+        c.request("POST", self.base + "/input", text)
+        status = c.getresponse().status
+        c.close()
+        return status
+
+    def run(self, line):
+        r = self.post("/execute", line=line)
+        assert r.status == 200, r.text
+        return [json.loads(x) for x in r.text.splitlines()]
+
+    def end(self, line):
+        return self.run(line)[-1]["end"]
+
+    def words(self, line):
+        return {i["word"] for i in json.loads(self.post("/complete", line=line, cursor=len(line)).text)["items"]}
+
+
+# proves: APM-120
+def test_a_terminal_configures_through_any_node(cluster):
+    n = cluster.followers()[0]
+    out = lines(n, "configure", "set apm pool-domain-profile by-cli apportion-threshold 10 reclaim-threshold 300",
+                "commit", "exit", "show configuration apm pool-domain-profile by-cli")
+    assert "apportion-threshold 10" in out, out
+    assert "by-cli" in cluster.names(cluster.leader())
+    assert "follows" in lines(n, "show system cluster | match this")
+
+
+def test_mode_completion_and_questions_go_along(cluster):
+    n = cluster.followers()[0]
+    s = Session(n)
+    assert "configure" in s.words("con")
+    end = s.end("configure private")
+    assert end["prompt"].startswith("[edit]\n") and end["way-back"] == "configure private\n"
+    end = s.end("edit apm")
+    assert end["prompt"].startswith("[edit apm]\n")
+    assert "pool-domain-profile" in s.words("set ")
+    assert s.end("set pool-domain-profile asked apportion-threshold 10 reclaim-threshold 300")["status"] == 0
+    events = s.run("show | compare")
+    assert "asked" in "".join(e.get("text", "") for e in events)
+    assert s.end("set pool-domain-profile asked apportion-threshold 4000000000000")["status"] == 2
+    assert s.end("top")["prompt"].startswith("[edit]\n")
+    assert s.end("commit")["status"] == 0
+    end = s.end("exit")
+    assert end["prompt"].endswith("> ") and end["way-back"] == ""
+    assert "asked" in cluster.names(n)
+
+
+def test_an_operation_of_the_terminal_is_the_leaders(cluster):
+    """It asks, and the answer goes to the leader too."""
+    s = Session(cluster.followers()[0])
+    events = []
+    t = threading.Thread(target=lambda: events.extend(s.run("request job cancel id 999999")), daemon=True)
+    t.start()
+    until(lambda: s.answer("yes") == 204)
+    t.join(60)
+    assert any(e.get("ask", {}).get("kind") == "confirm" for e in events), events
+    assert "follows" not in events[-2]["error"]["text"] and "999999" in events[-2]["error"]["text"], events
+
+
+def test_the_leader_is_lost_while_one_configures(cluster):
+    leader = cluster.leader()
+    n = cluster.followers()[0]
+    s = Session(n)
+    assert s.end("configure private")["status"] == 0
+    assert s.end("set apm pool-domain-profile lost-with-it apportion-threshold 10 reclaim-threshold 300")["status"] == 0
+    leader.kill()
+    events = s.run("commit")
+    assert events[-1]["end"]["status"] == 1 and events[-1]["end"]["prompt"].endswith("> "), events
+    assert "configuration mode is left" in events[-2]["error"]["text"], events
+    until(lambda: any(x.leads() for x in cluster.nodes if x is not leader), PATIENCE_S)
+    assert s.end("show system cluster")["status"] == 0  # the session itself is this node's
+    until(lambda: s.end("configure private")["status"] == 0, PATIENCE_S)
+    assert s.end("exit")["status"] == 0
+    leader.start()
+    leader.wait_till_it_serves()
+    cluster.agree()
+    assert "lost-with-it" not in cluster.names(n)

@@ -107,7 +107,11 @@ struct cli_screen {
 struct cli_screen cli_session_screen(const struct cli_session *s);
 /* The last line held a secret: whoever keeps a history leaves it out. */
 bool cli_session_secret(const struct cli_session *s);
+void cli_session_set_secret(struct cli_session *s); /* another node found one in it */
+bool cli_session_json(const struct cli_session *s); /* struct cli_terminal */
 
+/* Of several nodes, is it the leader alone that can do what the line says? */
+bool cli_is_leaders(struct cli_session *s, const char *line, size_t n);
 /* Runs one line. Returns an enum cli_status. */
 int cli_execute(struct cli_session *s, const char *line, size_t n, const struct cli_sink *sink);
 /* "admin@host> " or "[edit apm]\nadmin@host# ". */

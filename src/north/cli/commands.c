@@ -325,6 +325,7 @@ void run_rpc(struct run *r, const struct command *c, int picked) {
     struct rpc_run x = {.r = r, .c = c};
     x.values = arena_alloc(r->arena, (c->n_args + 1) * sizeof *x.values);
     x.filled = arena_alloc(r->arena, c->n_args + 1);
+    r->of_leader = core_call_is_leaders(r->cli->core, c->rpc);
     const struct pipe_allow allow = {.display = true, .refresh = strcmp(c->right, "read") == 0};
     if (!read_args(&x, picked) || !run_ready(r, &allow) || !ask_secrets(&x)) {
         return;

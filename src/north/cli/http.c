@@ -14,37 +14,11 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "core/workers.h"
+#include "north/cli/http_int.h"
 
 LOGGER_MODULE(cli);
 
-#define BASE_PATH "/cli/v1/sessions"
-
-enum { RUN_LEN = 8, TOKEN_LEN = RUN_LEN + 32, SWEEP_MS = 5000, WORKERS = CLI_SESSIONS_MAX + 8 };
-
-struct request;
-
-/* What workers have to say to the loop. Mail goes by way of cli_http, so that none is on its way to
- * a session that was freed. */
-struct mail {
-    loop_fn *fn;
-    void *arg;
-};
-
-struct cli_http {
-    struct cli *cli;
-    struct http_auth_config auth;
-    struct workers *workers;
-    char run[RUN_LEN +
-             1];         /* tokens of sessions begin with it: those of another run are told apart */
-    struct map sessions; /* token -> struct session */
-    struct loop_timer *sweep;
-    bool closing;
-    pthread_mutex_t lock;
-    struct mail *mail;
-    size_t n_mail, cap_mail;
-    bool posted; /* the loop will come for the mail */
-    bool gone;   /* freed but for this: whoever comes for the mail does it */
-};
+enum { SWEEP_MS = 5000, WORKERS = CLI_SESSIONS_MAX + 8 };
 
 static void free_http(struct cli_http *h) {
     pthread_mutex_destroy(&h->lock);
@@ -94,43 +68,6 @@ static void send_mail(struct cli_http *h, loop_fn *fn, void *arg) {
     }
 }
 
-/* Fields above the line belong to the loop, those below are shared with the command's thread. */
-struct session {
-    struct cli_http *h;
-    struct cli_session *cli;
-    char token[TOKEN_LEN + 1];
-    bool interactive;
-    bool dead;         /* out of the map: freed when no job is left */
-    unsigned jobs;     /* commands and completions under way */
-    struct request *q; /* carries the answer to the command; NULL: none, or its peer is gone */
-    bool executing;
-    char *line;
-    int64_t used_ms;
-    /* ---- */
-    pthread_mutex_t lock;
-    pthread_cond_t cond;
-    struct buf out; /* events not given to the request yet */
-    bool posted;    /* a flush is on its way */
-    bool finished;  /* the last event is in `out` */
-    bool stop;
-    char carry[4]; /* an incomplete character at the end of what was written */
-    size_t n_carry;
-    bool asking, answered;
-    struct buf answer;
-    enum err_code answer_rc;
-    char answer_why[200];
-};
-
-/* One request until it is answered or given to a session. */
-struct request {
-    struct cli_http *h;
-    struct http_req *r; /* NULL: closed */
-    struct http_auth_ticket *ticket;
-    struct actor who;
-    struct session *s; /* whose command this request carries */
-    unsigned held;     /* completions that will answer it */
-};
-
 /* ---- JSON
  * ---------------------------------------------------------------------------------------- */
 
@@ -156,7 +93,7 @@ static void respond_error(struct http_req *r, int status, const struct err *e) {
     respond_json(r, status, body);
 }
 
-static void refuse(struct http_req *r, enum err_code code, const char *text) {
+void cli_http_refuse(struct http_req *r, enum err_code code, const char *text) {
     struct err e;
     err_set(&e, code, NULL, "%s", text);
     respond_error(r, err_code_http(code), &e);
@@ -165,8 +102,8 @@ static void refuse(struct http_req *r, enum err_code code, const char *text) {
 /* ---- output: from the command's thread to the request
  * ---------------------------------------------- */
 
-/* Loop. Moves what waits into the request as long as its peer keeps up. */
-static void flush(struct session *s) {
+/* Loop. */
+void cli_http_flush(struct session *s) {
     struct http_req *r = s->q != NULL ? s->q->r : NULL;
     struct buf out = BUF_INIT;
     bool finished = false;
@@ -183,6 +120,7 @@ static void flush(struct session *s) {
     pthread_mutex_unlock(&s->lock);
     if (r != NULL && out.len > 0) {
         http_write(r, out.data, out.len);
+        cli_remote_taken(s);
     }
     if (r != NULL && finished) {
         s->q->s = NULL;
@@ -195,7 +133,7 @@ static void flush(struct session *s) {
 static void free_if_done(struct session *s);
 
 static void flush_posted(void *arg) {
-    flush(arg);
+    cli_http_flush(arg);
     free_if_done(arg);
 }
 
@@ -241,6 +179,14 @@ static void add_event(struct session *s, const char *name, const char *text) {
     buf_printf(&s->out, "{\"%s\":", name);
     text_json(&s->out, text);
     buf_str(&s->out, "}\n");
+    announce(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void cli_http_event(struct session *s, const char *json, size_t n) {
+    pthread_mutex_lock(&s->lock);
+    buf_add(&s->out, json, n);
+    buf_char(&s->out, '\n');
     announce(s);
     pthread_mutex_unlock(&s->lock);
 }
@@ -350,6 +296,7 @@ static void end_session(struct session *s) {
     if (!s->dead) {
         map_del(&s->h->sessions, s->token);
         s->dead = true;
+        cli_remote_end(s);
         cli_session_end(s->cli);
         stop(s);
     }
@@ -379,10 +326,18 @@ static void request_closed(struct http_req *r, bool aborted, void *arg) {
     if (q->ticket != NULL) {
         http_auth_cancel(q->ticket);
     }
+    if (q->leg != NULL) {
+        relay_leg_cancel(q->leg);
+    }
+    buf_free(&q->answer);
     if (q->s != NULL) { /* the terminal is gone: so is its command */
-        q->s->q = NULL;
-        stop(q->s);
-        free_if_done(q->s);
+        struct session *s = q->s;
+        s->q = NULL;
+        stop(s);
+        s->jobs++; /* it is needed to the end of this */
+        cli_remote_cut(s);
+        s->jobs--;
+        free_if_done(s);
     }
     q->r = NULL;
     if (q->held == 0) {
@@ -395,7 +350,7 @@ static void request_drained(struct http_req *r, void *arg) {
     (void)r;
     if (q->s != NULL) {
         struct session *s = q->s;
-        flush(s);
+        cli_http_flush(s);
         free_if_done(s);
     }
 }
@@ -422,7 +377,7 @@ static void open_session(struct request *q, const json_t *body) {
     struct cli_session *cs;
     struct err e;
     if (q->h->closing) {
-        refuse(q->r, ERR_UNAVAILABLE, "the daemon is stopping");
+        cli_http_refuse(q->r, ERR_UNAVAILABLE, "the daemon is stopping");
         return;
     }
     if (cli_session_new(q->h->cli, &q->who, &t, &cs, &e) != ERR_OK) {
@@ -450,12 +405,11 @@ static void open_session(struct request *q, const json_t *body) {
 
 /* ---- execute */
 
-static void executed(void *arg) {
-    struct session *s = arg;
+void cli_http_executed(struct session *s) {
     s->executing = false;
     s->jobs--;
     s->used_ms = now_ms(s);
-    flush(s);
+    cli_http_flush(s);
     if (cli_session_ended(s->cli)) {
         end_session(s);
     } else {
@@ -463,11 +417,11 @@ static void executed(void *arg) {
     }
 }
 
-static void execute_job(void *arg) {
-    struct session *s = arg;
-    const struct cli_sink sink = {sink_write,  sink_note, sink_fault,   sink_save,
-                                  sink_paging, sink_ask,  sink_stopped, s};
-    int status = cli_execute(s->cli, s->line, strlen(s->line), &sink);
+static void executed(void *arg) {
+    cli_http_executed(arg);
+}
+
+void cli_http_end_event(struct session *s, int status) {
     struct buf prompt = BUF_INIT, way_back = BUF_INIT;
     cli_prompt(s->cli, &prompt);
     cli_way_back(s->cli, &way_back);
@@ -481,6 +435,9 @@ static void execute_job(void *arg) {
     buf_str(&s->out, ",\"way-back\":");
     text_json(&s->out, buf_cstr(&way_back));
     struct cli_screen screen = cli_session_screen(s->cli);
+    struct snap *now = core_snapshot(s->h->auth.core);
+    buf_printf(&s->out, ",\"index\":%" PRIu64, snap_index(now));
+    snap_release(now);
     buf_printf(&s->out,
                ",\"ended\":%s,\"secret\":%s,\"rows\":%u,\"columns\":%u,"
                "\"complete-on-space\":%s}}\n",
@@ -491,17 +448,33 @@ static void execute_job(void *arg) {
     pthread_mutex_unlock(&s->lock);
     buf_free(&way_back);
     buf_free(&prompt);
+}
+
+static void passed_on(void *arg) {
+    cli_remote_execute(arg);
+}
+
+static void execute_job(void *arg) {
+    struct session *s = arg;
+    if (s->remote ||
+        (relay_follows(s->h->relay) && cli_is_leaders(s->cli, s->line, strlen(s->line)))) {
+        send_mail(s->h, passed_on, s);
+        return;
+    }
+    const struct cli_sink sink = {sink_write,  sink_note, sink_fault,   sink_save,
+                                  sink_paging, sink_ask,  sink_stopped, s};
+    cli_http_end_event(s, cli_execute(s->cli, s->line, strlen(s->line), &sink));
     send_mail(s->h, executed, s);
 }
 
 static void execute(struct request *q, struct session *s, const json_t *body) {
     const char *line = json_string_value(json_object_get(body, "line"));
     if (line == NULL) {
-        refuse(q->r, ERR_MISSING, "the body must be {\"line\":\"...\"}");
+        cli_http_refuse(q->r, ERR_MISSING, "the body must be {\"line\":\"...\"}");
         return;
     }
     if (s->executing) {
-        refuse(q->r, ERR_IN_USE, "a command runs in this session");
+        cli_http_refuse(q->r, ERR_IN_USE, "a command runs in this session");
         return;
     }
     mem_free(s->line);
@@ -511,11 +484,12 @@ static void execute(struct request *q, struct session *s, const json_t *body) {
     buf_clear(&s->out);
     pthread_mutex_unlock(&s->lock);
     s->executing = true;
+    s->remote = s->twin.configuring;
     s->jobs++;
     if (!workers_run(q->h->workers, execute_job, s)) {
         s->executing = false;
         s->jobs--;
-        refuse(q->r, ERR_UNAVAILABLE, "too many commands run");
+        cli_http_refuse(q->r, ERR_UNAVAILABLE, "too many commands run");
         return;
     }
     static const struct http_field f[] = {{"content-type", "application/jsonl"},
@@ -586,11 +560,11 @@ static void complete(struct request *q, struct session *s, const json_t *body) {
     const char *line = json_string_value(json_object_get(body, "line"));
     const json_t *cursor = json_object_get(body, "cursor");
     if (line == NULL) {
-        refuse(q->r, ERR_MISSING, "the body must be {\"line\":\"...\",\"cursor\":n}");
+        cli_http_refuse(q->r, ERR_MISSING, "the body must be {\"line\":\"...\",\"cursor\":n}");
         return;
     }
     if (s->executing) {
-        refuse(q->r, ERR_IN_USE, "a command runs in this session");
+        cli_http_refuse(q->r, ERR_IN_USE, "a command runs in this session");
         return;
     }
     struct completion *c = MEM_NEW(struct completion);
@@ -609,7 +583,7 @@ static void complete(struct request *q, struct session *s, const json_t *body) {
         q->held--;
         mem_free(c->line);
         mem_free(c);
-        refuse(q->r, ERR_UNAVAILABLE, "too many commands run");
+        cli_http_refuse(q->r, ERR_UNAVAILABLE, "too many commands run");
     }
 }
 
@@ -635,7 +609,7 @@ static void input(struct request *q, struct session *s, struct buf *body) {
     if (asked) {
         http_respond(q->r, 204, NULL, NULL, 0);
     } else {
-        refuse(q->r, ERR_EXISTS, "nothing was asked");
+        cli_http_refuse(q->r, ERR_EXISTS, "nothing was asked");
     }
 }
 
@@ -664,10 +638,19 @@ static bool find_session(const struct request *q, struct session **s, const char
         return false;
     }
     if (token[0] != '\0' && *s == NULL) {
-        refuse(q->r, ERR_ABSENT, "there is no such session; it may have been idle for too long");
+        cli_http_refuse(q->r, ERR_ABSENT,
+                        "there is no such session; it may have been idle for too long");
         return false;
     }
     return true;
+}
+
+/* Is a request about the session for its twin at the leader? */
+static bool is_remote(const struct session *s, const char *rest) {
+    bool runs = s->twin.leg != NULL && !s->twin.opening;
+    return strcmp(rest, "/complete") == 0 ? s->twin.configuring && !s->executing
+           : strcmp(rest, "/input") == 0  ? runs
+                                          : strcmp(rest, "/interrupt") == 0 && runs;
 }
 
 static void dispatch(struct request *q, struct buf *body) {
@@ -688,11 +671,13 @@ static void dispatch(struct request *q, struct buf *body) {
         json = json_loadb((const char *)body->data, body->len, JSON_REJECT_DUPLICATES, &why);
         if (!json_is_object(json)) {
             json_decref(json);
-            refuse(q->r, ERR_MALFORMED, "the body is not a JSON object");
+            cli_http_refuse(q->r, ERR_MALFORMED, "the body is not a JSON object");
             return;
         }
     }
-    if (post && strcmp(rest, "") == 0 && s == NULL) {
+    if (s != NULL && post && strcmp(rest, "/execute") != 0 && is_remote(s, rest)) {
+        cli_remote_forward(q, s, rest, body->data, body->len);
+    } else if (post && strcmp(rest, "") == 0 && s == NULL) {
         open_session(q, json);
     } else if (post && s != NULL && strcmp(rest, "/execute") == 0) {
         execute(q, s, json);
@@ -705,6 +690,7 @@ static void dispatch(struct request *q, struct buf *body) {
         http_respond(q->r, 204, NULL, NULL, 0);
     } else if (post && s != NULL && strcmp(rest, "/terminal") == 0) {
         cli_session_resize(s->cli, number(json, "rows", 24), number(json, "columns", 80));
+        cli_remote_tell(s, "POST", "/terminal", buf_cstr(body));
         http_respond(q->r, 204, NULL, NULL, 0);
     } else if (strcmp(method, "DELETE") == 0 && s != NULL && *rest == '\0') {
         end_session(s);
@@ -712,9 +698,9 @@ static void dispatch(struct request *q, struct buf *body) {
     } else if (strcmp(rest, "") == 0 || strcmp(rest, "/execute") == 0 ||
                strcmp(rest, "/complete") == 0 || strcmp(rest, "/input") == 0 ||
                strcmp(rest, "/interrupt") == 0 || strcmp(rest, "/terminal") == 0) {
-        refuse(q->r, ERR_METHOD, "that method means nothing here");
+        cli_http_refuse(q->r, ERR_METHOD, "that method means nothing here");
     } else {
-        refuse(q->r, ERR_ABSENT, "there is nothing at this path");
+        cli_http_refuse(q->r, ERR_ABSENT, "there is nothing at this path");
     }
     json_decref(json);
 }
@@ -741,7 +727,7 @@ static void authenticated(void *arg, const struct actor *who, const struct err *
     bool asked = false;
     if (s != NULL && strcmp(rest, "/input") == 0) { /* much is taken only where it was asked for */
         pthread_mutex_lock(&s->lock);
-        asked = s->asking && !s->answered;
+        asked = (s->asking && !s->answered) || is_remote(s, rest);
         pthread_mutex_unlock(&s->lock);
     }
     http_collect(q->r, asked ? CLI_INPUT_MAX : CLI_BODY_MAX, collected, q);
@@ -776,6 +762,10 @@ void cli_http_handle(struct cli_http *h, struct http_req *r) {
 
 /* ---- all of it
  * --------------------------------------------------------------------------------------- */
+
+void cli_http_set_relay(struct cli_http *h, struct relay *relay) {
+    h->relay = relay;
+}
 
 struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *auth) {
     struct cli_http *h = MEM_NEW(struct cli_http);

@@ -17,9 +17,10 @@
  *          {"paging":false}                do not stop at the end of the screen
  *          {"ask":{"kind":"confirm","prompt":"..."}}   confirm, secret, text, file: see input
  *          {"end":{"status":0,"prompt":"...","ended":false,"secret":false,"rows":24,"columns":80,
- *                  "complete-on-space":true,"way-back":"configure\nedit apm\n"}}
+ *                  "complete-on-space":true,"way-back":"configure\nedit apm\n","index":7}}
  *                                          always the last; secret: keep the line in no history;
- *                                          way-back: lines that lead a new session to this place
+ *                                          way-back: lines that lead a new session to this place;
+ *                                          index: of the newest commit that this node shows
  *   POST   /cli/v1/sessions/ID/input       the answer to an ask, as it is; ?none=REASON instead of
  *                                          one: end of input, a file that can't be read. 204
  *   POST   /cli/v1/sessions/ID/interrupt   ends the command that runs. 204
@@ -40,12 +41,16 @@
 #include "core/http_auth.h"
 #include "net/http.h"
 #include "north/cli/cli.h"
+#include "north/relay.h"
 
 enum { CLI_OUT_HIGH = 256 << 10, CLI_BODY_MAX = 128 << 10, CLI_ONE_SHOT_IDLE_S = 60 };
 
 struct cli_http;
 /* `auth` is copied; its dialect is "cli". Everything from the loop's thread. */
 struct cli_http *cli_http_new(struct cli *cli, const struct http_auth_config *auth);
+/* What only the leader can do is done there (docs/cluster.md); NULL, as at first: it is refused
+ * where this node does not lead. The relay is freed after this. */
+void cli_http_set_relay(struct cli_http *h, struct relay *relay);
 /* Ends all sessions, waiting for commands that run. After the servers were freed and loop_run()
  * has returned; before core_close() and loop_free(). */
 void cli_http_free(struct cli_http *h);

@@ -91,6 +91,7 @@ static void cmd_show_rollback(struct run *r) {
 }
 
 static void cmd_configure(struct run *r) {
+    r->of_leader = true;
     static const struct option kinds[] = {
         {.word = "exclusive",
          .help = "Nobody else may edit meanwhile; edits not committed are dropped at the end"},

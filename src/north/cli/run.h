@@ -69,6 +69,9 @@ struct run {
     bool at_line_start; /* of what print_config wrote */
     bool reported;      /* the failure was shown already */
     unsigned depth;     /* run, top ..., up ... inside one another */
+    bool probing;       /* nothing is done: it is only found out what would be */
+    bool of_leader;     /* of several nodes only the leader can do it */
+    bool understood;    /* the line is one, to its end */
 };
 
 /* ---- grammar ---- */

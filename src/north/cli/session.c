@@ -138,6 +138,12 @@ void cli_session_resize(struct cli_session *s, unsigned rows, unsigned columns) 
 bool cli_session_secret(const struct cli_session *s) {
     return s->secret;
 }
+void cli_session_set_secret(struct cli_session *s) {
+    s->secret = true;
+}
+bool cli_session_json(const struct cli_session *s) {
+    return s->json;
+}
 struct cli_screen cli_session_screen(const struct cli_session *s) {
     return (struct cli_screen){s->rows, s->columns, !s->plain_space};
 }
@@ -442,6 +448,10 @@ bool run_ready(struct run *r, const struct pipe_allow *allow) {
     if (!pipes_parse(r->p, allow ? allow : &nothing, &r->pipes) || r->p->completing) {
         return false;
     }
+    if (r->probing) {
+        r->understood = true;
+        return false;
+    }
     if (r->s->json && allow != NULL && allow->display && !r->pipes.display && !r->pipes.compare) {
         r->pipes.display = true;
         r->pipes.format = FORMAT_JSON;
@@ -599,6 +609,26 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
     s->used_s = now_s(s->cli);
     pthread_mutex_unlock(&s->lock);
     return status;
+}
+
+bool cli_is_leaders(struct cli_session *s, const char *line, size_t n) {
+    struct arena *a = arena_new();
+    struct line l;
+    struct parse p;
+    struct run r = {.s = s, .cli = s->cli, .p = &p, .arena = a, .probing = true};
+    struct err e;
+    size_t where;
+    pthread_mutex_lock(&s->lock);
+    if (!s->ended && line_split(a, line, n, false, &l, &where, &e) == ERR_OK && l.n > 0) {
+        parse_init(&p, a, s->cli->model, &l, false);
+        run_line(&r);
+    }
+    pipes_free(&r.pipes);
+    snap_release(r.snap);
+    snap_release(r.rights);
+    pthread_mutex_unlock(&s->lock);
+    arena_free(a);
+    return r.understood && r.of_leader;
 }
 
 void cli_complete(struct cli_session *s, const char *line, size_t n, size_t cursor,
