@@ -160,7 +160,7 @@ static void start_slow(struct call_run *r) {
 bool core_call_is_leaders(struct core *c, const struct node *rpc) {
     struct service_slot *s = owner_of(c, rpc->module);
     bool slow = s != NULL && s->service->slow != NULL && s->service->slow(rpc);
-    return !slow && call_right(rpc) != RIGHT_READ;
+    return !slow && (call_right(rpc) != RIGHT_READ || (s != NULL && s->service->live));
 }
 
 void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
@@ -211,6 +211,30 @@ static bool provides(const char *schema, const char *path) {
         }
     }
     return *path == '\0' || *path == '/' || *path == '=';
+}
+
+/* Does `schema` lie below the instance path `path`? */
+static bool is_above(const char *path, const char *schema) {
+    while (*path != '\0') {
+        if (*path == '=') {
+            path += strcspn(path, "/");
+        } else if (*path++ != *schema++) {
+            return false;
+        }
+    }
+    return *schema == '/';
+}
+
+bool core_look_is_leaders(struct core *c, const char *path) {
+    bool root = strcmp(path, "/") == 0;
+    for (size_t i = 0; i < c->n_services; i++) {
+        const struct service *s = c->services[i].service;
+        if (s->live && s->provides != NULL &&
+            (root || provides(s->provides, path) || is_above(path, s->provides))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum err_code look_work(struct txn *t, void *arg, struct err *e) {

@@ -210,8 +210,11 @@ struct call {
 struct call *
 call_new(const struct actor *who); /* then rpc_input_parse(..., cl->arena, &cl->in, ...) */
 void call_free(struct call *cl);
-/* Is it for the node that leads: neither a question nor something of the node itself? */
+/* Is it for the node that leads: not something of the node itself, and no question that each can
+ * answer? */
 bool core_call_is_leaders(struct core *c, const struct node *rpc);
+/* Has the config-false data at, below or above this path anything that only that one can say? */
+bool core_look_is_leaders(struct core *c, const char *path);
 void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),
                void *arg);
 

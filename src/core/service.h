@@ -54,6 +54,9 @@ struct service {
     enum err_code (*call)(void *self, struct txn *t, struct call *cl, struct err *e);
     /* config-false data at schema path `provides` (NULL: none): JSON of the node at l->path. */
     const char *provides;
+    /* What it answers and provides is more than the fold of its records, such as who is connected:
+     * of several nodes only the one that leads can say it. */
+    bool live;
     enum err_code (*look)(void *self, struct txn *t, struct look *l, struct err *e);
     /* Fills v->out (see core.h); may be NULL. */
     void (*values)(void *self, struct txn *t, struct values *v);

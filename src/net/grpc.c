@@ -265,6 +265,8 @@ void grpc_answer_end(struct http_req *r, enum grpc_code status, const char *mess
     if (http_started(r)) {
         http_end_trailers(r, f + 2, n - 2);
     } else {
+        http_req_lazy(
+            r); /* what it still sends is not waited for, and the status in the head is its end */
         http_respond_bare(r, 200, f, n);
     }
     buf_free(&text);

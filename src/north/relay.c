@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "core/http_auth.h"
@@ -340,6 +341,9 @@ static void look(void *arg) {
     core_turn(rl->cfg.core, &t);
     if (rl->to.node[0] != '\0' && t.leader[0] != '\0' && strcmp(t.leader, rl->to.node) != 0) {
         close_vias(rl, "another node leads now");
+    } else if (t.stale_ns >= CORE_STALE_S * NS_PER_S) {
+        close_vias(rl, "the store does not answer, and nobody knows who leads");
+        end_waiting(rl, "the store does not answer, and nobody knows who leads");
     }
     begin_waiting(rl);
     bool waits = false;
@@ -401,8 +405,7 @@ bool relay_follows(const struct relay *rl) {
         return false;
     }
     core_turn(rl->cfg.core, &t);
-    return t.role == CORE_FOLLOWS && t.leader[0] != '\0' &&
-           t.stale_ns < CORE_STALE_S * 1000000000LL;
+    return t.role == CORE_FOLLOWS && t.leader[0] != '\0' && t.stale_ns < CORE_STALE_S * NS_PER_S;
 }
 
 const char *relay_leader(const struct relay *rl) {

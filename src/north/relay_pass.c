@@ -183,8 +183,13 @@ static void on_end(void *arg, enum relay_end end, const char *why) {
         L_WARN_RL(10, "an answer of %s broke off: %s", relay_leader(run->relay), why);
         http_abort(run->r, 2 /* INTERNAL_ERROR */);
     } else {
+        char text[200];
+        const char *method = http_method(run->r);
+        bool asks = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
         run->holding = false;
-        refuse(run, why);
+        snprintf(text, sizeof text, "%s, which led, was lost before it answered; ask again",
+                 relay_leader(run->relay));
+        refuse(run, asks && end == RELAY_UNKNOWN ? text : why);
     }
 }
 

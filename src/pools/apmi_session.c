@@ -276,6 +276,16 @@ static uint8_t security_of(const struct apmi_session *s) {
     return s->peer.verified ? SECURITY_MUTUAL : SECURITY_TLS;
 }
 
+const char *apmi_node(struct pools *p, const struct apmi_session *s) {
+    if (s->peer.via[0] == '\0') {
+        struct core_turn t; /* an entity has a session where this node leads, and nowhere else */
+        core_turn(p->core, &t);
+        snprintf(p->node, sizeof p->node, "%s", t.shared ? t.leader : "");
+        return p->node;
+    }
+    return s->peer.via;
+}
+
 static struct entity *hello_record(struct pools *p, struct txn *t, const struct apmi_session *s,
                                    const Openapmi__V1__Hello *h) {
     struct entity *en = pools_entity(p, h->system_id);

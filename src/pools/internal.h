@@ -315,6 +315,7 @@ struct pools_stats { /* volatile (APM-103) */
 
 struct pools {
     struct core *core;
+    char node[64]; /* scratch of apmi_node */
     const struct clock *clock;
     /* durable */
     struct map partitions;    /* name -> struct partition */
@@ -726,6 +727,9 @@ bool domain_thresholds_differ(const struct pools *p, const struct domain *d);
 
 /* The record of a session's entity went away (released, or its creation was undone). */
 void apmi_entity_gone(struct entity *en);
+/* The controller that the entity is connected to; "": there is only this one. Writer's thread;
+ * valid until the next call. */
+const char *apmi_node(struct pools *p, const struct apmi_session *s);
 /* Sends after durability; `m` is packed at once. in_reply_to stands in it. */
 void apmi_send(struct txn *t, struct apmi_session *s, const Openapmi__V1__ManagerMsg *m);
 /* Ends the session after durability. `code`: grpc-status. */

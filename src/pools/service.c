@@ -90,6 +90,7 @@ const struct service pools_service = {
     .state_fold = pools_state_fold,
     .call = pools_call,
     .provides = "/weft-apm:apm/state",
+    .live = true,
     .look = pools_look,
     .values = pools_values,
     .metrics = pools_metrics,

@@ -117,15 +117,17 @@ void text_entities(const struct show *sh, struct buf *b) {
 }
 
 void text_entity_head(const struct show *sh, struct buf *b, const struct entity *en) {
+    const char *node = en->session != NULL ? apmi_node(sh->p, en->session) : "";
     buf_printf(b,
                "Entity Statistics:\n"
                "  Entity ID:  %s\n"
                "  Name     :  %s\n"
                "  APMi Ver :  %u\n"
                "  Security :  %s\n"
-               "  Status   :  %s\n",
+               "  Status   :  %s%s%s\n",
                en->system_id, en->system_id, en->version, security_name(en->security),
-               en->session ? "reachable" : "unreachable");
+               en->session ? "reachable" : "unreachable", node[0] != '\0' ? " at controller " : "",
+               node);
 }
 
 static void text_event(const struct show *sh, struct buf *b, const char *label, int64_t s) {

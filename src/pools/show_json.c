@@ -143,6 +143,9 @@ void json_entity(const struct show *sh, struct buf *b, const struct entity *en,
     buf_printf(b, ",\"apmi-version\":%u,\"security\":\"%s\",\"status\":\"%s\"", en->version,
                security_name(en->security), en->session ? "reachable" : "unreachable");
     member_time(sh, b, "since", en->since_s);
+    if (en->session != NULL && apmi_node(sh->p, en->session)[0] != '\0') {
+        member_text(b, "node", apmi_node(sh->p, en->session));
+    }
     if (en->software[0] != '\0') {
         member_text(b, "software", en->software);
     }

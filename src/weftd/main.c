@@ -86,6 +86,7 @@ struct weftd {
     struct relay *relay;                   /* NULL: no other node passes anything on */
     struct apmi_server *passed_apmi;       /* gateways that other nodes pass on */
     struct cli_http *passed_cli;
+    struct http_auth_config passed_netconf;
     struct netconf *netconf; /* also when nobody listens: it may be told to call home */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
@@ -137,6 +138,8 @@ static void handle_passed_on(struct http_req *r, void *arg) {
         apmi_server_handle(w->passed_apmi, r);
     } else if (grpc_is(r)) {
         grpc_answer_end(r, GRPC_UNAVAILABLE, "this node is stopping");
+    } else if (netconf_passed_mine(r) && w->netconf != NULL) {
+        netconf_passed(w->netconf, &w->passed_netconf, r);
     } else if (cli_http_mine(r)) {
         cli_http_handle(w->passed_cli, r);
     } else {
@@ -529,6 +532,8 @@ static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
                                     .dialect = "cli",
                                     .from_nodes = true};
     w->passed_cli = cli_http_new(w->cli, &auth);
+    w->passed_netconf = auth;
+    w->passed_netconf.dialect = "netconf";
     cli_http_set_relay(w->safe.cli, w->relay);
     cli_http_set_relay(w->clear.cli, w->relay);
     return ERR_OK;
@@ -582,6 +587,7 @@ static enum err_code listen_netconf(struct weftd *w, FILE *ports, struct err *e)
                                  .candidates = w->candidates,
                                  .loop = w->loop,
                                  .hashers = w->hashers,
+                                 .relay = w->relay,
                                  .servers = w->printers,
                                  .host_key_file = w->files.ssh_key};
     struct tls_config tls = {.cert_file = w->files.server_cert,

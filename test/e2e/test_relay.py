@@ -4,12 +4,19 @@ given to any of them. Who asks is believed from a controller's certificate alone
 leader is lost is said."""
 import json
 import os
+import queue
+import re
 import signal
 import subprocess
 import threading
 
+import grpc
 import pytest
+from ncclient import manager
+from ncclient.operations import RPCError, TimeoutExpiredError
+from ncclient.transport.errors import TransportError
 
+from apmi_entity import Ended, Entity, credentials, generate
 from test_cluster import Cluster, NAMES, PATIENCE_S, UnixConnection, binary, free_ports, until
 
 
@@ -21,7 +28,7 @@ def relays():
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory, relays):
     with Cluster(str(tmp_path_factory.mktemp("relay")),
-                 {n: ["--listen-relay", f"127.0.0.1:{relays[n]}"] for n in NAMES}) as c:
+                 {n: ["--listen-relay", f"127.0.0.1:{relays[n]}", "--listen-netconf", "127.0.0.1:0"] for n in NAMES}) as c:
         yield c
 
 
@@ -236,3 +243,180 @@ def test_the_leader_is_lost_while_one_configures(cluster):
     leader.wait_till_it_serves()
     cluster.agree()
     assert "lost-with-it" not in cluster.names(n)
+
+
+# ---- gateways ----
+
+def door(node):
+    with open(node.ports) as f:
+        return "127.0.0.1:" + [line.split()[1] for line in f if line.startswith("apmi ")][0]
+
+
+@pytest.fixture(scope="module")
+def gateway(cluster, tmp_path_factory):
+    """Makes a gateway of that certificate and system id, connected to a node."""
+    tmp = tmp_path_factory.mktemp("gateways")
+    pb = generate(str(tmp / "pb"))
+    lines(cluster.leader(), "configure", "set apm inet-pool partition m min-prefix-len 16 max-prefix-len 28 prefix 10.0.0.0/16",
+          "set apm pool-domain-profile gw apportion-threshold 1 reclaim-threshold 300",
+          *(f"set apm entity-match gw-{i} pool-domain-profile gw" for i in range(3)), "commit")
+
+    def make(node, name, system_id=None):
+        folder = tmp / name
+        if not folder.exists():
+            subprocess.run([binary("src", "weftd", "weftd"), "issue", name, str(folder), "--data", cluster.nodes[0].dir],
+                           check=True, capture_output=True, env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
+        return Entity(pb, system_id or name, door(node), credentials(str(folder)))
+    return make
+
+
+# proves: APM-120 APM-124
+def test_a_gateway_is_served_through_any_node(cluster, gateway):
+    leader, n = cluster.leader(), cluster.followers()[0]
+    g = gateway(n, "gw-0")
+    assert g.hello().status.code == 0
+    shown = json.loads(leader.ask("GET", "/restconf/data/weft-apm:apm/state/entity=gw-0").text)["weft-apm:entity"][0]
+    assert shown["security"] == "mutual-tls" and shown["status"] == "reachable" and shown["node"] == n.name
+    assert shown["address"] == "127.0.0.1"
+    g.close()
+
+
+def test_whose_certificate_it_is_the_node_says(cluster, gateway):
+    g = gateway(cluster.followers()[0], "gw-1", "gw-2")
+    ack = g.hello()
+    assert ack.status.code == 7 and "the certificate is not for system id gw-2" in ack.status.text
+    g.close()
+
+
+def test_nobody_else_says_whose_certificate_it_is(cluster, gateway, tmp_path):
+    """Neither a gateway at the door for gateways nor one at the door for nodes."""
+    for n in cluster.nodes:
+        g = gateway(n, "gw-1")
+        channel = grpc.secure_channel(g.target, g.creds)
+        call = channel.stream_stream("/openapmi.v1.Apmi/Session")(iter(queue.Queue().get, None), metadata=[("weft-gateway", "verified;gw-2")])
+        with pytest.raises(grpc.RpcError) as e:
+            next(iter(call))
+        assert e.value.code() == grpc.StatusCode.PERMISSION_DENIED, e.value
+        channel.close()
+
+
+def test_a_gateway_hears_that_the_leader_is_lost(cluster, gateway):
+    """Its connection stays, its session ends, and the next goes to the next leader by the same node."""
+    leader, n = cluster.leader(), cluster.followers()[0]
+    g = gateway(n, "gw-0")
+    assert g.hello().status.code == 0
+    leader.kill()
+    with g.stream.cond:
+        assert g.stream.cond.wait_for(lambda: g.stream.ended, PATIENCE_S)
+    assert g.stream.ended.code == grpc.StatusCode.UNAVAILABLE.value[0], g.stream.ended
+    g.close()
+
+    def again():
+        try:
+            return g.hello().status.code == 0
+        except Ended as e:
+            assert e.code == grpc.StatusCode.UNAVAILABLE.value[0], e
+            g.close()
+            return False
+    until(again, PATIENCE_S)
+    g.close()
+    leader.start()
+    leader.wait_till_it_serves()
+
+
+# ---- NETCONF ----
+
+APM = "urn:weft:apm"
+
+
+def netconf(cluster, node):
+    with open(os.path.join(cluster.nodes[0].dir, "admin-password"), encoding="ascii") as f:
+        password = f.read().strip()
+    with open(node.ports) as f:
+        port = int([line.split()[1] for line in f if line.startswith("netconf ")][0])
+    return manager.connect(host="127.0.0.1", port=port, username="admin", password=password, hostkey_verify=False,
+                           allow_agent=False, look_for_keys=False, timeout=60)
+
+
+def profiles(*names):
+    return (f'<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><apm xmlns="{APM}">' + "".join(
+        f"<pool-domain-profile><name>{n}</name><apportion-threshold>10</apportion-threshold>"
+        "<reclaim-threshold>300</reclaim-threshold></pool-domain-profile>" for n in names) + "</apm></config>")
+
+
+def test_a_netconf_session_is_the_leaders(cluster):
+    """Locks, candidate and answers are of the leader, through whichever node."""
+    leader, n = cluster.leader(), cluster.followers()[0]
+    with netconf(cluster, n) as m, netconf(cluster, leader) as other:
+        assert m.session_id != other.session_id
+        m.lock("candidate")
+        with pytest.raises(RPCError) as e:
+            other.lock("candidate")
+        assert e.value.tag == "lock-denied" and f"<session-id>{m.session_id}</session-id>" in e.value.info
+        m.edit_config(target="candidate", config=profiles("by-netconf"))
+        m.commit()
+        m.unlock("candidate")
+        assert f"by {n.name}" in lines(leader, "show system users")
+    assert "by-netconf" in cluster.names(leader)
+
+
+def test_a_large_answer_and_a_large_edit_of_netconf(cluster):
+    with netconf(cluster, cluster.followers()[0]) as m:
+        m.edit_config(target="candidate", config=profiles(*(f"large-{i}" for i in range(8000))))
+        m.commit()
+        found = m.get_config("running", filter=("subtree", f'<apm xmlns="{APM}"><pool-domain-profile/></apm>'))
+        assert len(re.findall("<name>large-", found.xml)) == 8000
+
+
+def test_a_netconf_session_ends_with_its_leader(cluster):
+    leader, n = cluster.leader(), cluster.followers()[0]
+    m = netconf(cluster, n)
+    leader.kill()
+    with pytest.raises((TransportError, TimeoutExpiredError)):
+        for _ in range(PATIENCE_S):
+            m.get_config("running", filter=("subtree", f'<apm xmlns="{APM}"><none/></apm>'))
+    until(lambda: any(x.leads() for x in cluster.nodes if x is not leader), PATIENCE_S)
+
+    def again():
+        try:
+            with netconf(cluster, n) as m:
+                m.edit_config(target="candidate", config=profiles("after-it"))
+                m.commit()
+                return True
+        except (RPCError, TransportError):
+            return False
+    until(again, PATIENCE_S)
+    leader.start()
+    leader.wait_till_it_serves()
+    cluster.agree()
+    assert "after-it" in cluster.names(leader)
+
+
+def test_without_a_leader_netconf_reads(cluster):
+    """The node holds the session itself, and refuses what only a leader can do."""
+    leader, n = cluster.leader(), cluster.followers()[0]
+    with netconf(cluster, n) as m:
+        m.edit_config(target="candidate", config=profiles("read-me"))
+        m.commit()
+    others = [x for x in cluster.nodes if x is not n]
+    for x in others:
+        x.p.send_signal(signal.SIGSTOP)
+    for m in cluster.members[:2]:
+        m.kill()
+    try:
+        until(lambda: "weft-stale" in n.ask("GET", "/restconf/data/weft-apm:apm").headers, PATIENCE_S)
+        with netconf(cluster, n) as m:
+            assert "read-me" in m.get_config("running").xml
+            m.edit_config(target="candidate", config=profiles("refused"))
+            with pytest.raises(RPCError):
+                m.commit()
+            m.discard_changes()
+    finally:
+        for m in cluster.members[:2]:
+            m.start()
+        for x in others:
+            x.p.send_signal(signal.SIGCONT)
+    for x in cluster.nodes:
+        until(x.ready, 90)
+    assert leader in cluster.nodes
+    cluster.agree()

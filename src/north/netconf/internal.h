@@ -28,6 +28,7 @@ struct netconf {
     const struct model *model;
     struct sshd *ssh;
     struct list tls_listeners, tls_links, sessions, homes;
+    struct list passed_on;   /* struct nc_front: sessions that are at the leader */
     struct nc_home *calling; /* whose connection is being handed over */
     size_t n_tls_links;
     size_t n_sessions;
@@ -49,6 +50,7 @@ struct nc_transport {
     size_t (*queued)(const void *conn);
     void (*pause)(void *conn, bool pause);
     void (*end)(void *conn); /* politely; the session is told by nc_session_closed */
+    size_t high;             /* bytes queued above which one waits for nc_session_sent */
 };
 
 struct nc_subscription;
@@ -69,6 +71,7 @@ struct nc_session {
     struct feed *feed;                            /* of the answer under way */
     struct buf held;                              /* notifications behind it */
     size_t counted;                               /* of n->bytes */
+    size_t queued;                                /* at the last tick */
     struct nc_subscription *_Atomic subscription; /* the loop's; workers ask whether there is one */
     struct candidate *candidate;                  /* the shared one */
     bool lock_running, lock_candidate;
@@ -91,6 +94,19 @@ void nc_session_tick(struct nc_session *s, int64_t now_ms);
 /* A notification, whole; waits when an answer is under way. */
 void nc_session_event(struct nc_session *s, const void *p, size_t n);
 void nc_session_release(struct nc_session *s);
+
+/* ---- front.c: on the loop ----------------------------------------------------------------------
+ */
+
+/* What a transport hands its bytes to. */
+struct nc_front;
+struct nc_front *nc_front_new(struct netconf *n, const struct actor *who, const char *from,
+                              const struct nc_transport *t, void *conn);
+void nc_front_data(struct nc_front *f, const uint8_t *p, size_t n);
+void nc_front_sent(struct nc_front *f);
+void nc_front_closed(struct nc_front *f);
+struct nc_session *nc_front_session(const struct nc_front *f); /* NULL: it is at the leader */
+void nc_fronts_end(struct netconf *n);                         /* those that are there */
 
 /* ---- server.c ---------------------------------------------------------------------------------
  */

@@ -13,9 +13,11 @@
 
 #include "core/candidate.h"
 #include "core/core.h"
+#include "core/http_auth.h"
 #include "core/workers.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "north/relay.h"
 
 enum {
     NC_SESSIONS_MAX = 256,
@@ -33,6 +35,7 @@ struct netconf_config {
     struct workers *hashers;   /* passwords */
     struct workers *servers;   /* each may wait for a slow reader */
     const char *host_key_file; /* of SSH; made when it is missing */
+    struct relay *relay;       /* to the leader that this node follows; NULL: none */
     struct tls_ctx *tls;       /* of calls home; asks for client certificates; not taken over */
 };
 
@@ -43,6 +46,10 @@ enum err_code netconf_listen_ssh(struct netconf *n, const struct ip_addr *addr, 
 /* `tls` asks for client certificates; reference kept. */
 enum err_code netconf_listen_tls(struct netconf *n, const struct ip_addr *addr, uint16_t port,
                                  struct tls_ctx *tls, uint16_t *bound, struct err *e);
+/* A session that another node passes on: is the request one, then hand it over. `auth` is of the
+ * port for nodes and outlives the request. */
+bool netconf_passed_mine(const struct http_req *r);
+void netconf_passed(struct netconf *n, const struct http_auth_config *auth, struct http_req *r);
 /* Ends every session; `done` on the loop when the last one is gone. */
 void netconf_close(struct netconf *n, loop_fn *done, void *arg);
 /* Before the workers and the loop are freed, after netconf_close or instead of it: nothing comes in

@@ -28,6 +28,13 @@ static void tick(void *arg) {
     }
 }
 
+static void called_home(const struct nc_front *front) {
+    struct nc_session *s = nc_front_session(front);
+    if (s != NULL) {
+        s->called_home = true;
+    }
+}
+
 /* ---- SSH --------------------------------------------------------------------------------------
  */
 
@@ -47,7 +54,7 @@ struct ssh_link {
     struct login *login; /* being hashed */
     bool logged_in;
     struct actor who;
-    struct nc_session *session;
+    struct nc_front *front;
     struct nc_home *home; /* that called; NULL: it came by itself */
 };
 
@@ -64,7 +71,7 @@ static void ssh_end_it(void *conn) {
     sshd_end(conn);
 }
 static const struct nc_transport over_ssh = {"netconf-ssh", ssh_write_out, ssh_queued_out,
-                                             ssh_pause_in, ssh_end_it};
+                                             ssh_pause_in,  ssh_end_it,    SSHD_QUEUE_HIGH};
 
 static void *ssh_accepted(struct sshd_conn *c, void *arg) {
     struct netconf *n = arg;
@@ -142,7 +149,7 @@ static bool ssh_key_known(struct sshd_conn *c, const struct sshd_login *in, void
 
 static bool ssh_subsystem(struct sshd_conn *c, const char *name, void *arg) {
     struct ssh_link *l = arg;
-    if (strcmp(name, "netconf") != 0 || !l->logged_in || l->session != NULL || l->n->closing) {
+    if (strcmp(name, "netconf") != 0 || !l->logged_in || l->front != NULL || l->n->closing) {
         return false;
     }
     struct err e;
@@ -150,9 +157,9 @@ static bool ssh_subsystem(struct sshd_conn *c, const char *name, void *arg) {
         L_WARN_RL(10, "%s is turned away: %s", l->from, e.text);
         return false;
     }
-    l->session = nc_session_new(l->n, &l->who, l->from, &over_ssh, c);
+    l->front = nc_front_new(l->n, &l->who, l->from, &over_ssh, c);
     if (l->home != NULL) {
-        l->session->called_home = true;
+        called_home(l->front);
         nc_home_served(l->home);
     }
     return true;
@@ -161,14 +168,14 @@ static bool ssh_subsystem(struct sshd_conn *c, const char *name, void *arg) {
 static void ssh_data(struct sshd_conn *c, const uint8_t *p, size_t n, void *arg) {
     struct ssh_link *l = arg;
     (void)c;
-    nc_session_data(l->session, p, n);
+    nc_front_data(l->front, p, n);
 }
 
 static void ssh_sent(struct sshd_conn *c, void *arg) {
     struct ssh_link *l = arg;
     (void)c;
-    if (l->session != NULL) {
-        nc_session_sent(l->session);
+    if (l->front != NULL) {
+        nc_front_sent(l->front);
     }
 }
 
@@ -179,8 +186,8 @@ static void ssh_closed(struct sshd_conn *c, const char *why, void *arg) {
     if (l->login != NULL) {
         l->login->link = NULL;
     }
-    if (l->session != NULL) {
-        nc_session_closed(l->session);
+    if (l->front != NULL) {
+        nc_front_closed(l->front);
     }
     if (l->home != NULL) {
         nc_home_over(l->home);
@@ -213,7 +220,7 @@ struct tls_link {
     struct loop_timer *timer; /* of the handshake */
     char from[80];
     bool turned_away;
-    struct nc_session *session;
+    struct nc_front *front;
     struct nc_home *home;
 };
 
@@ -230,15 +237,15 @@ static void tls_pause(void *conn, bool pause) {
     stream_pause(l->stream, pause);
 }
 static void tls_link_over(struct tls_link *l) {
-    struct nc_session *s = l->session;
+    struct nc_front *front = l->front;
     struct nc_home *home = l->home;
     list_remove(&l->link);
     l->n->n_tls_links--;
     stream_free(l->stream);
     loop_timer_free(l->timer);
     mem_free(l);
-    if (s != NULL) {
-        nc_session_closed(s);
+    if (front != NULL) {
+        nc_front_closed(front);
     }
     if (home != NULL) {
         nc_home_over(home);
@@ -253,8 +260,8 @@ static void tls_end(void *conn) {
     stream_shutdown(l->stream);
     loop_timer_start(l->timer, END_MS);
 }
-static const struct nc_transport over_tls = {"netconf-tls", tls_write, tls_queued, tls_pause,
-                                             tls_end};
+static const struct nc_transport over_tls = {"netconf-tls", tls_write, tls_queued,
+                                             tls_pause,     tls_end,   SSHD_QUEUE_HIGH};
 
 static void tls_ready(struct stream *st, void *arg) {
     struct tls_link *l = arg;
@@ -273,9 +280,9 @@ static void tls_ready(struct stream *st, void *arg) {
         return;
     }
     loop_timer_stop(l->timer);
-    l->session = nc_session_new(l->n, &who, l->from, &over_tls, l);
+    l->front = nc_front_new(l->n, &who, l->from, &over_tls, l);
     if (l->home != NULL) {
-        l->session->called_home = true;
+        called_home(l->front);
         nc_home_served(l->home);
     }
 }
@@ -283,23 +290,23 @@ static void tls_ready(struct stream *st, void *arg) {
 static void tls_data(struct stream *st, const uint8_t *p, size_t n, void *arg) {
     struct tls_link *l = arg;
     (void)st;
-    if (l->session != NULL) {
-        nc_session_data(l->session, p, n);
+    if (l->front != NULL) {
+        nc_front_data(l->front, p, n);
     }
 }
 
 static void tls_sent(struct stream *st, void *arg) {
     struct tls_link *l = arg;
     (void)st;
-    if (l->session != NULL) {
-        nc_session_sent(l->session);
+    if (l->front != NULL) {
+        nc_front_sent(l->front);
     }
 }
 
 static void tls_closed(struct stream *st, const char *why, void *arg) {
     struct tls_link *l = arg;
     (void)st;
-    if (l->session == NULL && !l->turned_away) { /* a scanner can't fill the log */
+    if (l->front == NULL && !l->turned_away) { /* a scanner can't fill the log */
         L_WARN_RL(1, "%s is turned away: %s", l->from, why);
     } else {
         L_DBG("%s: %s", l->from, why);
@@ -363,6 +370,7 @@ enum err_code netconf_new(const struct netconf_config *cfg, struct netconf **out
     list_init(&n->tls_links);
     list_init(&n->sessions);
     list_init(&n->homes);
+    list_init(&n->passed_on);
     pthread_mutex_init(&n->lock, NULL);
     struct sshd_config ssh = {.host_key_file = cfg->host_key_file,
                               .max_conns = NC_SESSIONS_MAX,
@@ -421,6 +429,7 @@ void netconf_close(struct netconf *n, loop_fn *done, void *arg) {
     n->done_arg = arg;
     close_listeners(n);
     nc_homes_end(n);
+    nc_fronts_end(n);
     if (n->n_sessions == 0) {
         n->done = NULL;
         loop_post(n->cfg.loop, done, arg);

@@ -175,7 +175,7 @@ static void take(void *arg, const void *p, size_t n) {
     struct nc_session *s = j->s;
     if (s->conn != NULL) {
         s->transport->write(s->conn, p, n);
-        feed_full(s->feed, s->transport->queued(s->conn) > SSHD_QUEUE_HIGH);
+        feed_full(s->feed, s->transport->queued(s->conn) > s->transport->high);
     }
 }
 
@@ -274,7 +274,7 @@ void nc_session_data(struct nc_session *s, const uint8_t *p, size_t len) {
 void nc_session_sent(struct nc_session *s) {
     s->alive_ms = now_ms(s->n);
     if (s->feed != NULL && s->conn != NULL &&
-        s->transport->queued(s->conn) <= SSHD_QUEUE_HIGH / 2) {
+        s->transport->queued(s->conn) <= s->transport->high / 2) {
         feed_full(s->feed, false);
     }
 }
@@ -329,15 +329,18 @@ void nc_session_tick(struct nc_session *s, int64_t now) {
         return;
     }
     int64_t idle = idle_ms(s);
+    size_t queued = s->transport->queued(s->conn);
+    s->alive_ms = queued != s->queued ? now : s->alive_ms; /* it takes some */
+    s->queued = queued;
     if (s->killed) {
         drop(s, "killed by another session");
     } else if (!stands(s)) {
         drop(s, "its user may not log in any more");
     } else if (!s->greeted && now - s->heard_ms > NC_HELLO_MS) {
         drop(s, "it said no hello in time");
-    } else if (s->transport->queued(s->conn) > 0 && now - s->alive_ms > NC_STALL_MS) {
+    } else if (queued > 0 && now - s->alive_ms > NC_STALL_MS) {
         drop(s, "it does not read its answers");
-    } else if (s->transport->queued(s->conn) == 0) {
+    } else if (queued == 0) {
         s->alive_ms = now; /* a stall begins when something waits */
         if (idle > 0 && !s->busy && s->subscription == NULL && !s->called_home &&
             now - s->heard_ms > idle) {

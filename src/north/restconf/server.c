@@ -366,6 +366,10 @@ static bool may_bring_body(struct request *q) {
 }
 
 static bool is_leaders(const struct request *q) {
+    if (q->uri.resource == RC_DATA && (q->uri.method & (RC_GET | RC_HEAD))) {
+        return q->uri.query.content != CONTENT_CONFIG &&
+               core_look_is_leaders(q->rc->cfg.core, q->target.path);
+    }
     const struct node *rpc = q->uri.resource == RC_OPERATION ? model_rpc(q->uri.path) : NULL;
     if (!(q->uri.method & (RC_POST | RC_PUT | RC_PATCH | RC_DELETE))) {
         return false;
