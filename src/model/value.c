@@ -99,6 +99,27 @@ static bool of_model(const struct lysc_type *t, const char *text) {
     return false;
 }
 
+/* Of a union whose types are all texts with a sentence about their form: these sentences. False:
+ * it is none. */
+static bool of_union(const struct lysc_type *t, struct buf *out) {
+    size_t before = out->len;
+    if (t->basetype != LY_TYPE_UNION) {
+        return false;
+    }
+    const struct lysc_type_union *u = (const struct lysc_type_union *)t;
+    LY_ARRAY_COUNT_TYPE i;
+    LY_ARRAY_FOR(u->types, i) {
+        const struct lysc_type_str *s = (const struct lysc_type_str *)u->types[i];
+        if (s->basetype != LY_TYPE_STRING || LY_ARRAY_COUNT(s->patterns) == 0 ||
+            s->patterns[0]->emsg == NULL) {
+            out->len = before;
+            return false;
+        }
+        buf_printf(out, "%s%s", i > 0 ? " " : "", s->patterns[0]->emsg);
+    }
+    return true;
+}
+
 /* A sentence that is broken in the YANG text goes out in one line. */
 static void one_line(struct err *e) {
     if (e != NULL) {
@@ -128,7 +149,7 @@ static enum err_code refuse(const struct model *m, const struct node *leaf,
     }
     if (why != NULL && why->msg != NULL && of_model(t, why->msg)) {
         buf_str(&b, why->msg);
-    } else {
+    } else if (!of_union(t, &b)) {
         node_type_text(leaf, &b);
         buf_str(&b, " is wanted.");
     }

@@ -89,14 +89,7 @@ static void alarm_keep(struct txn *t, struct domain *d, enum alarm_type type, co
                         .reason = reason};
     alarm_put(t, d, type, &rec);
     if (is_new) {
-        event_alarm(t, "weft-apm:alarm-raised", d, type, d->alarms[type]);
-    }
-}
-
-static void alarm_over(struct txn *t, struct domain *d, enum alarm_type type) {
-    if (d->alarms[type] != NULL) {
-        event_alarm(t, "weft-apm:alarm-cleared", d, type, d->alarms[type]);
-        alarm_delete(t, d, type);
+        event_alarm_raised(t, d, type);
     }
 }
 
@@ -161,7 +154,11 @@ static void apportion(struct pools *p, struct txn *t, struct apmi_session *s, ui
         r.action = OPENAPMI__V1__ACTION__ADD_POOLS;
         r.n_add = n;
         r.add = offers.add;
-        alarm_over(t, d, ALARM_APPORTION);
+        char info[64];
+        snprintf(info, sizeof info, "%" PRIu32 " %s given%s", n,
+                 text_plural(n, "prefix was", "prefixes were"),
+                 n < wanted ? ", fewer than were asked for" : "");
+        alarm_over(t, d, ALARM_APPORTION, info);
         domain_wait(p, d);
         partition_check_low(p, t, d->partition);
     } else {
@@ -192,7 +189,7 @@ static void abate(struct pools *p, struct txn *t, struct apmi_session *s, uint64
             named |= strcmp(al->id, a->abated[k]) == 0;
         }
         if (al != NULL && named) {
-            alarm_over(t, d, (enum alarm_type)i);
+            alarm_over(t, d, (enum alarm_type)i, "its entity has withdrawn it");
             any = true;
         }
     }
@@ -222,7 +219,9 @@ static void drain_alarm(struct pools *p, struct txn *t, struct apmi_session *s, 
             alarm_keep(t, d, ALARM_RECLAIM, a, receipt_s, (uint8_t)dec.result, (uint8_t)dec.reason,
                        dec.retry_at, dec.pool, dec.text);
         } else {
-            alarm_over(t, d, ALARM_RECLAIM);
+            char info[POOLS_NAME_MAX + 40];
+            snprintf(info, sizeof info, "pool %s is to be drained", dec.pool);
+            alarm_over(t, d, ALARM_RECLAIM, info);
         }
     } else {
         drained_decide(p, t, d, a, receipt_s, &dec);

@@ -244,6 +244,7 @@ static void pool_extra_free(struct pool *po) {
 static void pool_count(struct domain *d, const struct pool *po, int by) {
     d->n_bare += po->seq == SEQ_BARE ? (uint32_t)by : 0;
     d->n_unsettled += pool_state_unsettled(po->state) ? (uint32_t)by : 0;
+    d->n_drained += po->state == POOL_DRAINED ? (uint32_t)by : 0;
     if (po->seq < SEQ_FOREIGN && po->seq >= d->seq_end) {
         d->seq_end = po->seq + 1;
     }

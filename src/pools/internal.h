@@ -52,8 +52,9 @@ enum {
     POOLS_DRIFT_MAX = 1024,      /* differences that are kept, of all entities ... */
     POOLS_DRIFT_LISTED = 100,    /* ... of one domain's synchronisation at most so many */
     POOLS_STATS_INTERVAL_S = 10,
-    POOLS_SAMPLE_S = 300, /* utilisation: one sample in 5 minutes ... */
-    POOLS_SAMPLES = 288   /* ... for 24 hours */
+    POOLS_EVENTS_PER_S = 20, /* about single pools */
+    POOLS_SAMPLE_S = 300,    /* utilisation: one sample in 5 minutes ... */
+    POOLS_SAMPLES = 288      /* ... for 24 hours */
 };
 
 /* google.rpc.Code, as far as it is used here. */
@@ -211,6 +212,7 @@ struct domain {
     struct pool *pools; /* by ordinal: the order in which they were given */
     uint32_t n_pools, cap_pools;
     uint32_t n_bare, n_unsettled; /* pools with the domain's own name; that wait for the entity */
+    uint32_t n_drained;           /* pools in that state */
     uint32_t seq_end;             /* no pool has this number or one above */
     struct alarm *alarms[ALARM_TYPES];
     /* volatile */
@@ -344,7 +346,10 @@ struct pools {
     int64_t last_sample_s;
     uint64_t space_events;
     bool reconfigured, space_untold; /* since the last tick; more domains wait to be told */
-    struct list bulk_runs;           /* struct bulk_run: see bulk.h */
+    int64_t told_s;                  /* the second (monotonic) in which n_told pools were told of */
+    uint32_t n_told;
+    uint64_t untold_added, untold_removed;
+    struct list bulk_runs; /* struct bulk_run: see bulk.h */
 };
 
 /* ---- records.c: keys and values of state records ----------------------------------------------
@@ -454,7 +459,8 @@ void pool_set_state(struct pools *p, struct txn *t, struct domain *d, uint32_t o
 /* Frees the prefix when the pool was managed; removes an emptied retiring root. */
 void pool_delete(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal);
 void alarm_put(struct txn *t, struct domain *d, enum alarm_type type, const struct alarm *a);
-void alarm_delete(struct txn *t, struct domain *d, enum alarm_type type);
+/* When there is one: it is deleted, and subscribers are told, with `why` (a sentence's part). */
+void alarm_over(struct txn *t, struct domain *d, enum alarm_type type, const char *why);
 void answer_put(struct pools *p, struct txn *t, struct entity *en, const char *alarm_id,
                 const struct answer_rec *r);
 const struct answer *answer_find(struct pools *p, const struct entity *en, const char *alarm_id);
@@ -593,10 +599,22 @@ void domain_wait_done(struct domain *d); /* when nothing is unanswered any more 
 void domain_set_usage(struct domain *d, uint64_t free, uint64_t total, uint64_t used);
 void domain_free(struct domain *d);
 void entity_free(struct entity *en);
-/* Events */
-void event_alarm(struct txn *t, const char *name, const struct domain *d, enum alarm_type type,
-                 const struct alarm *a);
-void event_drained(struct txn *t, const char *name, const struct domain *d, const struct pool *po);
+
+/* ---- events.c ----------------------------------------------------------------------------------
+ */
+
+/* About d->alarms[type]; `why`: how it ended. */
+void event_alarm_raised(struct txn *t, const struct domain *d, enum alarm_type type);
+void event_alarm_cleared(struct txn *t, const struct domain *d, enum alarm_type type,
+                         const char *why);
+void event_drained_raised(struct txn *t, const struct domain *d, const struct pool *po);
+void event_drained_cleared(struct txn *t, const struct domain *d, const struct pool *po,
+                           const char *why);
+/* The entity has it from now on, or has it no more; beyond POOLS_EVENTS_PER_S they are only
+ * counted, and the clock tells how many there were. */
+void event_pool(struct pools *p, struct txn *t, const struct domain *d, const struct pool *po,
+                bool added);
+void events_tick(struct pools *p, struct txn *t);
 
 /* ---- refused.c: prefixes that an entity could not take ------------------------------------------
  */

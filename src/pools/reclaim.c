@@ -203,7 +203,7 @@ void drained_decide(struct pools *p, struct txn *t, struct domain *d, const alar
         }
         if (po->state != POOL_DRAINED) {
             pool_set_state(p, t, d, po->ordinal, POOL_DRAINED, -1);
-            event_drained(t, "weft-apm:alarm-raised", d, domain_pool_named(d, name));
+            event_drained_raised(t, d, domain_pool_named(d, name));
         }
         out->result = OPENAPMI__V1__ALARM_RESULT__ALARM_PENDING;
         out->reason = OPENAPMI__V1__REASON__AUTO_RECLAIM_OFF;
@@ -277,8 +277,7 @@ void pool_order_drain(struct pools *p, struct txn *t, struct domain *d, uint32_t
     order_pool(p, t, d, po, OPENAPMI__V1__ORDER_TYPE__ORDER_SET_DRAIN);
     domain_wait(p, d);
     if (al != NULL && strcmp(al->pool, name) == 0) {
-        event_alarm(t, "weft-apm:alarm-cleared", d, ALARM_RECLAIM, al);
-        alarm_delete(t, d, ALARM_RECLAIM);
+        alarm_over(t, d, ALARM_RECLAIM, "an operator has ordered the drain");
     }
 }
 
@@ -290,7 +289,7 @@ void pool_order_activate(struct pools *p, struct txn *t, struct domain *d, uint3
 void pool_order_remove(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal) {
     const struct pool *po = domain_pool(d, ordinal);
     if (po->state == POOL_DRAINED) {
-        event_drained(t, "weft-apm:alarm-cleared", d, po);
+        event_drained_cleared(t, d, po, "it is being reclaimed");
     }
     pool_set_state(p, t, d, ordinal, POOL_REMOVING, -1);
     order_pool(p, t, d, domain_pool(d, ordinal), OPENAPMI__V1__ORDER_TYPE__ORDER_REMOVE_POOL);

@@ -311,47 +311,77 @@ static enum err_code show_utilization(struct show *sh, struct txn *t, struct cal
     return ERR_OK;
 }
 
+static void text_prefix_owner(struct show *sh, struct buf *b, const struct prefix_info *info) {
+    struct domain *d = pools_owner_domain(sh->p, info->owner);
+    struct pool *po = d ? domain_pool(d, (uint32_t)info->owner) : NULL;
+    if (po != NULL) {
+        char name[POOLS_NAME_MAX + 16], as[IP_TEXT_MAX];
+        pool_name(d, po, name);
+        buf_printf(b,
+                   "Part of    :  %s\nEntity     :  %s\nPool Domain:  %s\n"
+                   "Pool       :  %s (%s)\n",
+                   ip_prefix_format(&info->prefix, as), d->entity->system_id, d->name, name,
+                   pool_state_name(po->state));
+    }
+}
+
+/* `address`: what was asked for; NULL: a prefix was. */
+static void show_found(struct show *sh, struct call *cl, const struct partition *pt,
+                       const struct ip_prefix *px, const char *address,
+                       const struct prefix_info *info) {
+    static const char *const states[] = {"outside",   "available", "reserved",
+                                         "allocated", "split",     "retiring"};
+    char text[IP_TEXT_MAX], root[IP_TEXT_MAX];
+    if (address != NULL) {
+        buf_printf(&cl->text, "Address    :  %s\n", address);
+    }
+    buf_printf(&cl->text,
+               "Prefix     :  %s\nPartition  :  %s\nRoot       :  %s\n"
+               "State      :  %s\n",
+               ip_prefix_format(px, text), pt->name, ip_prefix_format(&info->root, root),
+               states[info->state]);
+    if (info->state == PREFIX_ALLOCATED) {
+        text_prefix_owner(sh, &cl->text, info);
+    } else if (info->tag != 0) {
+        const struct holder *h = (const struct holder *)(uintptr_t)info->tag;
+        buf_printf(&cl->text, "Entity     :  %s\nPool Domain:  %s\n", h->entity, h->domain);
+    }
+    buf_printf(&cl->text, "Usable     :  %" PRIu64 "\n", block_units(pt, px));
+    buf_char(&cl->json, '{');
+    if (address != NULL) {
+        buf_printf(&cl->json, "\"address\":\"%s\",", address);
+    }
+    buf_str(&cl->json, "\"partition\":");
+    text_json(&cl->json, pt->name);
+    buf_printf(&cl->json, ",\"root\":\"%s\",", root);
+    json_block(sh, &cl->json, pt, info);
+    buf_char(&cl->json, '}');
+}
+
 static enum err_code show_prefix(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
     const struct apm_show_prefix_input *in = cl->in.data;
-    char text[IP_TEXT_MAX], root[IP_TEXT_MAX];
-    ip_prefix_format(&in->prefix, text);
+    struct ip_prefix px;
+    struct ip_addr addr;
+    char text[IP_TEXT_MAX];
+    bool is_address = strchr(in->prefix, '/') == NULL;
+    if (is_address) {
+        ERR_TRY(ip_addr_parse(in->prefix, &addr, e));
+        px = ip_prefix_of(&addr, ip_bits(addr.family));
+        ip_addr_format(&addr, text);
+    } else {
+        ERR_TRY(ip_prefix_parse(in->prefix, &px, e));
+        ip_prefix_format(&px, text);
+    }
     MAP_FOREACH (m, &sh->p->partitions) {
         const struct partition *pt = m->value;
         struct prefix_info info;
-        if (pt->tree == NULL ||
-            prefix_tree_lookup(pt->tree, &in->prefix, &info) == PREFIX_OUTSIDE) {
+        if (pt->tree == NULL || prefix_tree_lookup(pt->tree, &px, &info) == PREFIX_OUTSIDE) {
             continue;
         }
         if (info.state == PREFIX_SPLIT) {
-            info.prefix = in->prefix;
+            info.prefix = px;
         }
-        buf_printf(&cl->text, "Prefix     :  %s\nPartition  :  %s\nRoot       :  %s\n", text,
-                   pt->name, ip_prefix_format(&info.root, root));
-        static const char *const states[] = {"outside",   "available", "reserved",
-                                             "allocated", "split",     "retiring"};
-        buf_printf(&cl->text, "State      :  %s\n", states[info.state]);
-        if (info.state == PREFIX_ALLOCATED) {
-            struct domain *d = pools_owner_domain(sh->p, info.owner);
-            struct pool *po = d ? domain_pool(d, (uint32_t)info.owner) : NULL;
-            if (po != NULL) {
-                char name[POOLS_NAME_MAX + 16], as[IP_TEXT_MAX];
-                pool_name(d, po, name);
-                buf_printf(&cl->text,
-                           "Part of    :  %s\nEntity     :  %s\nPool Domain:  %s\n"
-                           "Pool       :  %s (%s)\n",
-                           ip_prefix_format(&info.prefix, as), d->entity->system_id, d->name, name,
-                           pool_state_name(po->state));
-            }
-        } else if (info.tag != 0) {
-            const struct holder *h = (const struct holder *)(uintptr_t)info.tag;
-            buf_printf(&cl->text, "Entity     :  %s\nPool Domain:  %s\n", h->entity, h->domain);
-        }
-        buf_printf(&cl->text, "Usable     :  %" PRIu64 "\n", block_units(pt, &in->prefix));
-        buf_str(&cl->json, "{\"partition\":");
-        text_json(&cl->json, pt->name);
-        buf_printf(&cl->json, ",\"root\":\"%s\",", root);
-        json_block(sh, &cl->json, pt, &info);
-        buf_char(&cl->json, '}');
+        show_found(sh, cl, pt, is_address ? &info.prefix : &px, is_address ? text : NULL, &info);
         return ERR_OK;
     }
     return err_set(e, ERR_ABSENT, NULL, "%s is in no partition.", text);

@@ -157,6 +157,20 @@ static void text_thresholds(const struct show *sh, struct buf *b, const struct d
     buf_char(b, '\n');
 }
 
+/* Those above are counted since the start; these are there now. Nothing when there are none. */
+static void text_outstanding(struct buf *b, const struct domain *d) {
+    if (d->alarms[ALARM_APPORTION] == NULL && d->alarms[ALARM_RECLAIM] == NULL &&
+        d->n_drained == 0) {
+        return;
+    }
+    buf_printf(b,
+               "    Outstanding Alarms:\n"
+               "      Apportion   :  %d\n"
+               "      Reclamation :  %d\n"
+               "      Pool-drained:  %" PRIu32 "\n",
+               d->alarms[ALARM_APPORTION] != NULL, d->alarms[ALARM_RECLAIM] != NULL, d->n_drained);
+}
+
 void text_domain(const struct show *sh, struct buf *b, const struct domain *d) {
     const struct domain_stats *s = &d->stats;
     buf_printf(b,
@@ -186,6 +200,7 @@ void text_domain(const struct show *sh, struct buf *b, const struct domain *d) {
                "      Pool-drained:  %" PRIu32 "\n",
                s->allocations, s->reclamations, s->apportion_alarms, s->reclaim_alarms,
                s->drained_alarms);
+    text_outstanding(b, d);
     size_t width = 28, wide = 17;
     char name[POOLS_NAME_MAX + 16], text[IP_TEXT_MAX];
     for (uint32_t i = 0; i < d->n_pools; i++) {
@@ -509,6 +524,33 @@ static void explain_pools(const struct show *sh, struct buf *b, struct buf *json
     }
 }
 
+/* The entity's own numbers leave out what is free in pools that drain. So while there are such
+ * pools, both kinds are counted apart. */
+static void explain_use(struct buf *b, struct buf *json, const struct domain *d) {
+    uint64_t free = 0, total = 0, used = 0, going = 0;
+    uint32_t n_going = 0;
+    for (uint32_t i = 0; i < d->n_pools; i++) {
+        const struct pool *po = &d->pools[i];
+        bool goes =
+            (po->state >= POOL_DRAIN && po->state <= POOL_REMOVING) || po->state == POOL_CONFLICT;
+        n_going += goes;
+        *(goes ? &going : &total) += po->total;
+        *(goes ? &used : &free) += goes ? po->used : po->total - po->used;
+    }
+    uint32_t n = d->n_pools - n_going;
+    if (n_going == 0) {
+        fact(b, json, "%" PRIu64 " of %" PRIu64 " %s are free in %" PRIu32 " %s.", d->free,
+             d->total, units_word(d, 0), n, text_plural(n, "pool", "pools"));
+        return;
+    }
+    fact(b, json, "%" PRIu64 " of %" PRIu64 " %s are free in %" PRIu32 " %s out.", free, total,
+         units_word(d, 0), n, n == 1 ? "pool that gives them" : "pools that give them");
+    fact(b, json,
+         "%" PRIu64 " of %" PRIu64 " %s are still in use in %" PRIu32 " %s to be given back; the "
+         "others there are not given out any more.",
+         used, going, units_word(d, 0), n_going, n_going == 1 ? "pool that is" : "pools that are");
+}
+
 void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct domain *d) {
     char text[TIME_TEXT_MAX], again[TIME_TEXT_MAX];
     const struct entity *en = d->entity;
@@ -524,8 +566,7 @@ void text_explain(const struct show *sh, struct buf *b, struct buf *json, struct
         fact(b, json, "The entity is being synchronised: alarms wait until that is over.");
     }
     if (d->have_stats) {
-        fact(b, json, "%" PRIu64 " of %" PRIu64 " %s are free in %" PRIu32 " %s.", d->free,
-             d->total, units_word(d, 0), d->n_pools, text_plural(d->n_pools, "pool", "pools"));
+        explain_use(b, json, d);
     }
     explain_thresholds(sh, b, json, d);
     for (int i = 0; i < ALARM_TYPES; i++) {

@@ -111,8 +111,12 @@ void json_domain(const struct show *sh, struct buf *b, const struct domain *d, b
     member_time(sh, b, "last-reclamation", s->last_reclamation);
     buf_printf(b,
                "},\"alarms\":{\"apportion\":\"%" PRIu32 "\",\"reclamation\":\"%" PRIu32
-               "\",\"pool-drained\":\"%" PRIu32 "\",\"abatements\":\"%" PRIu32 "\"}",
-               s->apportion_alarms, s->reclaim_alarms, s->drained_alarms, s->abatements);
+               "\",\"pool-drained\":\"%" PRIu32 "\",\"abatements\":\"%" PRIu32
+               "\",\"apportion-outstanding\":%s,\"reclamation-outstanding\":%s"
+               ",\"pool-drained-outstanding\":%" PRIu32 "}",
+               s->apportion_alarms, s->reclaim_alarms, s->drained_alarms, s->abatements,
+               d->alarms[ALARM_APPORTION] != NULL ? "true" : "false",
+               d->alarms[ALARM_RECLAIM] != NULL ? "true" : "false", d->n_drained);
     if (pools && d->n_pools > 0) {
         const char *comma = ",\"pool\":[";
         for (uint32_t i = 0; i < d->n_pools; i++) {

@@ -2,6 +2,7 @@
 /* The service's counters (APM-100, APM-154): one table for the terminal, JSON and the metrics. */
 #include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "pools/show.h"
 
@@ -71,17 +72,35 @@ static void of_partitions(const struct pools *p, uint32_t *skipped, uint32_t *lo
     }
 }
 
+enum { DRAINED = ALARM_TYPES, OUTSTANDING };
+
+/* Alarms that are outstanding now: of each type, and pools that are drained. */
+static void of_alarms(const struct pools *p, uint64_t n[OUTSTANDING]) {
+    memset(n, 0, OUTSTANDING * sizeof *n);
+    for (uint32_t i = 0; i < p->n_domains; i++) {
+        const struct domain *d = p->domains[i];
+        for (int k = 0; d != NULL && k < ALARM_TYPES; k++) {
+            n[k] += d->alarms[k] != NULL;
+        }
+        n[DRAINED] += d != NULL ? d->n_drained : 0;
+    }
+}
+
 void text_statistics(const struct show *sh, struct buf *b) {
     const struct pools *p = sh->p;
     char since[TIME_TEXT_MAX];
     uint32_t skipped, low;
+    uint64_t now[OUTSTANDING];
     of_partitions(p, &skipped, &low);
+    of_alarms(p, now);
     buf_printf(b,
                "%-19s:  %s\n%-19s:  %" PRIu32 ", %" PRIu32 " reachable\n%-19s:  %" PRIu32
                "\n%-19s:  %" PRIu64 "\n%-19s:  %" PRIu32 "\n%-19s:  %" PRIu32 "\n",
                "Since", time_format(p->stats.since_s, sh->offset_min, since), "Entities",
                p->entity_count, entities_reachable(p), "Pool domains", p->domain_count, "Pools",
                p->pool_count, "Skipped roots", skipped, "Low partitions", low);
+    buf_printf(b, "%-19s:  %" PRIu64 " apportion, %" PRIu64 " reclaim, %" PRIu64 " pool-drained\n",
+               "Outstanding alarms", now[ALARM_APPORTION], now[ALARM_RECLAIM], now[DRAINED]);
     for (size_t i = 0; i < N_COUNTERS; i++) {
         buf_printf(b, "%-19s:  %" PRIu64 "\n", counters[i].label, value(p, &counters[i]));
     }
@@ -90,8 +109,10 @@ void text_statistics(const struct show *sh, struct buf *b) {
 void json_statistics(const struct show *sh, struct buf *b) {
     const struct pools *p = sh->p;
     uint32_t skipped, low;
+    uint64_t now[OUTSTANDING];
     char since[TIME_TEXT_MAX];
     of_partitions(p, &skipped, &low);
+    of_alarms(p, now);
     buf_printf(b,
                "\"since\":\"%s\",\"entities\":%" PRIu32 ",\"entities-reachable\":%" PRIu32
                ",\"pool-domains\":%" PRIu32 ",\"pools\":%" PRIu64,
@@ -100,6 +121,10 @@ void json_statistics(const struct show *sh, struct buf *b) {
     for (size_t i = 0; i < N_COUNTERS; i++) {
         buf_printf(b, ",\"%s\":\"%" PRIu64 "\"", counters[i].leaf, value(p, &counters[i]));
     }
+    buf_printf(b,
+               ",\"apportion-outstanding\":\"%" PRIu64 "\",\"reclaim-outstanding\":\"%" PRIu64
+               "\",\"pool-drained-outstanding\":\"%" PRIu64 "\"",
+               now[ALARM_APPORTION], now[ALARM_RECLAIM], now[DRAINED]);
     buf_printf(b, ",\"skipped-roots\":%" PRIu32 ",\"low-partitions\":%" PRIu32, skipped, low);
 }
 
@@ -143,12 +168,8 @@ static void metrics_partitions(const struct pools *p, struct buf *out) {
 
 void pools_metrics(void *self, struct buf *out) {
     const struct pools *p = self;
-    uint64_t low = 0, recovered = 0, outstanding[ALARM_TYPES] = {0};
-    for (uint32_t i = 0; i < p->n_domains; i++) {
-        for (int k = 0; p->domains[i] != NULL && k < ALARM_TYPES; k++) {
-            outstanding[k] += p->domains[i]->alarms[k] != NULL;
-        }
-    }
+    uint64_t low = 0, recovered = 0, outstanding[OUTSTANDING];
+    of_alarms(p, outstanding);
     MAP_FOREACH (m, &p->partitions) {
         low += ((const struct partition *)m->value)->low_crossings;
         recovered += ((const struct partition *)m->value)->recoveries;
@@ -168,6 +189,8 @@ void pools_metrics(void *self, struct buf *out) {
            outstanding[ALARM_APPORTION]);
     metric(out, "reclaim_outstanding", "gauge", "Domains with a surplus that is not acted on.",
            outstanding[ALARM_RECLAIM]);
+    metric(out, "pool_drained_outstanding", "gauge", "Pools that wait to be reclaimed.",
+           outstanding[DRAINED]);
     for (size_t i = 0; i < N_COUNTERS; i++) {
         metric(out, counters[i].metric, "counter", counters[i].help, value(p, &counters[i]));
     }

@@ -86,7 +86,7 @@ void domain_delete(struct pools *p, struct txn *t, struct domain *d) {
         pool_delete(p, t, d, d->pools[d->n_pools - 1].ordinal);
     }
     for (int i = 0; i < ALARM_TYPES; i++) {
-        alarm_delete(t, d, (enum alarm_type)i);
+        alarm_over(t, d, (enum alarm_type)i, "its domain is gone");
     }
     struct rec_key k = rec_key_id(REC_DOMAIN, d->id);
     drop(t, &k);
@@ -127,7 +127,12 @@ void pool_set_state(struct pools *p, struct txn *t, struct domain *d, uint32_t o
     if (flags >= 0) {
         r.flags = (uint8_t)flags;
     }
+    bool new_there = (po->state == POOL_ALLOCATING || po->state == POOL_UNCERTAIN) &&
+                     state != POOL_ALLOCATING && state != POOL_UNCERTAIN;
     pool_put(p, t, d, ordinal, &r);
+    if (new_there) {
+        event_pool(p, t, d, domain_pool(d, ordinal), true);
+    }
 }
 
 void pool_delete(struct pools *p, struct txn *t, struct domain *d, uint32_t ordinal) {
@@ -150,6 +155,9 @@ void pool_delete(struct pools *p, struct txn *t, struct domain *d, uint32_t ordi
             last = ri.prefixes == 1;
         }
     }
+    if (managed && po->state != POOL_ALLOCATING && po->state != POOL_UNCERTAIN) {
+        event_pool(p, t, d, po, false);
+    }
     struct rec_key k = rec_key_pool(d->id, ordinal);
     drop(t, &k);
     if (last) { /* the removed root has nothing left: it is gone for good (APM-018) */
@@ -168,8 +176,9 @@ void alarm_put(struct txn *t, struct domain *d, enum alarm_type type, const stru
     put(t, &k, &b);
 }
 
-void alarm_delete(struct txn *t, struct domain *d, enum alarm_type type) {
+void alarm_over(struct txn *t, struct domain *d, enum alarm_type type, const char *why) {
     if (d->alarms[type] != NULL) {
+        event_alarm_cleared(t, d, type, why);
         struct rec_key k = rec_key_alarm(d->id, type);
         drop(t, &k);
     }

@@ -206,6 +206,9 @@ static void record_new(struct sync *sy, const pool_msg *m, const struct ip_prefi
     struct pool *po = domain_pool(d, ordinal);
     po->total = m->total;
     po->used = m->used;
+    if (code == 0) {
+        event_pool(sy->p, sy->t, d, po, true);
+    }
 }
 
 static void drift_there(struct sync *sy, const pool_msg *m, enum drift_outcome outcome,

@@ -120,6 +120,7 @@ void pools_tick(struct pools *p, struct txn *t, int64_t now_s) {
         }
     }
     bulk_tick(p, t);
+    events_tick(p, t);
     targets_sweep(p);
 }
 
