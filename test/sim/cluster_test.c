@@ -25,6 +25,7 @@
 
 #include "base/logger.h"
 #include "bng.h"
+#include "core/job.h"
 #include "core/object.h"
 #include "shared_log.h"
 
@@ -448,6 +449,76 @@ static void nodes_that_fail(void **state) {
     }
 }
 
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static void quiet_for(struct cluster *cl, int seconds) {
+    for (int i = 0; i < seconds * 1000 / STEP_MS; i++) {
+        step(cl, true);
+    }
+}
+
+static size_t all_pools(const struct cluster *cl) {
+    return cl->w.manager != NULL ? partition_get(cl->w.manager->pools, "metro", false)->n_pools : 0;
+}
+
+/* Pools are reclaimed by a job; the node that leads is killed after `steps` steps. True: before it
+ * had ended. */
+static bool reclaim_with_a_kill(unsigned steps) {
+    static struct cluster cl;
+    struct buf text = BUF_INIT;
+    snprintf(sim_context, sizeof sim_context, "killed after %u steps", steps);
+    open_cluster(&cl, steps);
+    rig_profile(cl.w.manager, "p", 10, 100000, "");
+    for (size_t i = 0; i < GATEWAYS * DOMAINS; i++) {
+        sim_subscribers(cl.w.bngs[i / DOMAINS]->domains[i % DOMAINS], 150);
+    }
+    quiet_for(&cl, 30);
+    for (size_t i = 0; i < GATEWAYS * DOMAINS; i++) {
+        struct sim_domain *d = cl.w.bngs[i / DOMAINS]->domains[i % DOMAINS];
+        sim_subscribers(d, 5);
+        sim_stats(d);
+    }
+    quiet_for(&cl, 2);
+    size_t before = all_pools(&cl);
+    assert_int_equal(
+        rig_call(cl.w.manager, &text, NULL, NULL, "reclaim-all", "partition", "metro", NULL),
+        ERR_OK);
+    for (unsigned i = 0; i < steps; i++) {
+        step(&cl, true);
+    }
+    bool in_time = job_lives(cl.w.manager->core, 1);
+    struct member *n = CONTAINER_OF(cl.w.manager, struct member, rig);
+    end_node(&cl, n);
+    n->until_ns = cl.now + 20 * NS_PER_S;
+    for (int i = 0; cl.w.manager == NULL || job_lives(cl.w.manager->core, 1); i++) {
+        assert_true(i < 6000);
+        step(&cl, true);
+    }
+    quiet_for(&cl, 40);
+    buf_clear(&text);
+    rig_call(cl.w.manager, &text, NULL, NULL, "weft-job:show-job", "id", "1", NULL);
+    char want[64];
+    size_t after = all_pools(&cl);
+    snprintf(want, sizeof want, "%zu of %zu reclaimed", before - after, before);
+    if (before < 20 || after != GATEWAYS * DOMAINS || strstr(buf_cstr(&text), want) == NULL) {
+        fail_msg("%s: %zu of %zu pools are left\n%s", sim_context, after, before, buf_cstr(&text));
+    }
+    sim_verify(&cl.w, true);
+    check_memories(&cl);
+    buf_free(&text);
+    close_cluster(&cl);
+    return in_time;
+}
+
+/* proves: APM-080 APM-117 */
+static void a_job_goes_on_elsewhere(void **state) {
+    unsigned in_time = 0;
+    for (unsigned steps = 0; steps <= 60; steps += 4) {
+        in_time += reclaim_with_a_kill(steps);
+    }
+    assert_true(in_time >= 5);
+}
+
 static void swallow(enum logger_level level, const char *module, const char *line, void *arg) {
 }
 
@@ -455,6 +526,7 @@ int main(void) {
     if (getenv("SIM_LOG") == NULL) { /* levels are configuration, and there is none of it here */
         logger_set_sink(swallow, NULL);
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(nodes_that_fail)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(nodes_that_fail),
+                                       cmocka_unit_test(a_job_goes_on_elsewhere)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

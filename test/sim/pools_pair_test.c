@@ -17,6 +17,7 @@
 
 #include "base/logger.h"
 #include "base/rng.h"
+#include "core/job.h"
 #include "pair.h"
 
 #define AUTO ",\"hold-down\":1,\"auto-reclamation\":{}"
@@ -177,6 +178,33 @@ static void released_and_back(struct pair *p) {
     at_rest(p);
 }
 
+/* An operator reclaims what is not needed of all gateways at once, by a job. */
+static void many_at_once(struct pair *p) {
+    pair_open(p, INT64_C(1780000000));
+    rig_profile(&p->rig, "p", 10, 400, ",\"hold-down\":1");
+    rig_match(&p->rig, "one", "p");
+    rig_match(&p->rig, "two", "p");
+    unsigned length = tiny(p);
+    struct pair_gateway *one = pair_add(p, "one", "tiny", length);
+    struct pair_gateway *two = pair_add(p, "two", "tiny", length);
+    one->subscribers = 100;
+    two->subscribers = 70;
+    pair_settle(p);
+    one->subscribers = two->subscribers = 20;
+    pair_pass(p, 11); /* both have said so */
+    assert_int_equal(rig_call(&p->rig, NULL, NULL, NULL, "reclaim-all", "partition", "tiny", NULL),
+                     ERR_OK);
+    for (int s = 0; job_lives(p->rig.core, 1); s++) {
+        assert_true(s < 600);
+        pair_pass(p, 1);
+    }
+    pair_settle(p);
+    const struct domain *of_one = managers(p, "one"), *of_two = managers(p, "two");
+    assert_true(of_one != NULL && of_one->n_pools == 1 && of_one->pools[0].state == POOL_ACTIVE);
+    assert_true(of_two != NULL && of_two->n_pools == 1 && of_two->pools[0].state == POOL_ACTIVE);
+    at_rest(p);
+}
+
 typedef void story_fn(struct pair *p);
 
 static void run(struct pair *p, story_fn *story, enum pair_kind kind, enum pair_failure f,
@@ -256,6 +284,12 @@ static void operators_orders_whatever_fails(void **state) {
             P(DRAIN_SET) | P(DRAINING) | P(DRAINED) | P(UNDRAIN));
 }
 
+/* proves: APM-080 APM-087 A4 */
+static void many_at_once_whatever_fails(void **state) {
+    exhaust(many_at_once, PAIR_IPV4, S(ACTIVE) | S(DRAIN) | S(DRAIN_SET) | S(DRAINED) | S(REMOVING),
+            P(DRAIN_SET) | P(DRAINING) | P(DRAINED));
+}
+
 /* proves: APM-074 APM-091 APM-092 A4 A7 P-12 */
 static void a_release_whatever_fails(void **state) {
     exhaust(released_and_back, PAIR_IPV4, S(ACTIVE) | S(CONFLICT), P(DRAINING) | P(REMOVE_DHCP));
@@ -297,6 +331,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(growth_whatever_fails),
         cmocka_unit_test(growth_of_prefixes_whatever_fails),
         cmocka_unit_test(operators_orders_whatever_fails),
+        cmocka_unit_test(many_at_once_whatever_fails),
         cmocka_unit_test(a_release_whatever_fails),
         cmocka_unit_test(any_two_failures),
     };
