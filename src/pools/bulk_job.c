@@ -327,10 +327,11 @@ struct pass {
     struct bulk_run *r;
     struct group *g;
     struct domain *d;
-    struct bulk_sum sum; /* of d */
-    uint32_t *busy;      /* by entity: pools of which an order is unanswered */
-    int64_t now_s;       /* monotonic */
-    bool late;           /* the wait is over */
+    struct bulk_sum sum; /* of d, once it was needed */
+    bool summed;
+    uint32_t *busy; /* by entity: pools of which an order is unanswered */
+    int64_t now_s;  /* monotonic */
+    bool late;      /* the wait is over */
 };
 
 static struct domain *group_domain(const struct pools *p, const struct group *g) {
@@ -363,18 +364,29 @@ static bool may_order(struct pass *ps) {
     return true;
 }
 
+/* A domain may have many pools, and as many parts of the job: nobody adds them up in vain. */
+static struct bulk_sum *sum_of(struct pass *ps) {
+    if (!ps->summed) {
+        ps->sum = bulk_sum_of(ps->d);
+        ps->summed = true;
+    }
+    return &ps->sum;
+}
+
 static void drain_active(struct pass *ps, struct entry *en, const struct pool *po) {
     char why[256];
     if (en->now.ordered) {
         left(ps, en, po, "the entity did not take the drain, or it was taken back");
     } else if (!ps->r->force && !bulk_counted(ps->d, po)) {
         /* It says so within seconds after it has connected. */
+    } else if (ps->busy[ps->d->entity->id] >= BULK_AT_ONCE) {
+        /* Its turn comes. */
     } else if (!bulk_unused(ps->r->unused, po)) {
         left(ps, en, po, "%" PRIu64 " of %" PRIu64 " are in use by now", po->used, po->total);
-    } else if (!ps->r->force && !bulk_safe(ps->p, ps->d, po, &ps->sum, why)) {
+    } else if (!ps->r->force && !bulk_safe(ps->p, ps->d, po, sum_of(ps), why)) {
         left(ps, en, po, "%s", why);
     } else if (may_order(ps)) {
-        bulk_sum_drain(&ps->sum, po);
+        bulk_sum_drain(sum_of(ps), po);
         pool_order_drain(ps->p, ps->t, ps->d, en->ordinal);
         en->next.ordered = true;
     }
@@ -494,9 +506,7 @@ static void run_pass(struct pass *ps) {
             bool here = ps->d != NULL && ps->d->entity->session != NULL &&
                         apmi_in_step(ps->d->entity->session);
             g->away_s = here ? 0 : g->away_s != 0 ? g->away_s : ps->now_s;
-            if (ps->d != NULL) {
-                ps->sum = bulk_sum_of(ps->d);
-            }
+            ps->summed = false;
         }
         if (en->now.outcome != OPEN) {
             continue;

@@ -533,9 +533,14 @@ static void explain_use(struct buf *b, struct buf *json, const struct domain *d)
         const struct pool *po = &d->pools[i];
         bool goes =
             (po->state >= POOL_DRAIN && po->state <= POOL_REMOVING) || po->state == POOL_CONFLICT;
-        n_going += goes;
-        *(goes ? &going : &total) += po->total;
-        *(goes ? &used : &free) += goes ? po->used : po->total - po->used;
+        if (goes) {
+            n_going++;
+            going += po->total;
+            used += po->used;
+        } else {
+            total += po->total;
+            free += po->total > po->used ? po->total - po->used : 0;
+        }
     }
     uint32_t n = d->n_pools - n_going;
     if (n_going == 0) {
