@@ -11,7 +11,7 @@ run=(
     libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev libsnmp-dev
     libedit-dev libcrypt-dev libpam0g-dev libcmocka-dev man-db groff-base
     # what the lab runs
-    kea-dhcp4-server kea-dhcp6-server kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client procps
+    kea-dhcp4-server kea-dhcp6-server kea-ctrl-agent kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client procps
 )
 all=(
     ccache g++ clang clang-14 libclang-rt-14-dev clang-format clang-tidy llvm-14 lld protobuf-compiler

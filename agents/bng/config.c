@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -401,7 +402,112 @@ static void read_managers(struct obj *root, struct bng_config *c) {
     }
 }
 
-/* Subnet ids are one range for both servers, so `first-subnet-id` stands with the first of them. */
+/* "http://HOST[:PORT][/]" or https; an IPv6 address in brackets. */
+static void take_url(struct obj *x, struct bng_kea_server *k) {
+    char url[300] = "", port[8] = "8000";
+    take_str(x, "url", true, 8, url, sizeof url);
+    k->tls = strncmp(url, "https://", 8) == 0;
+    const char *at = k->tls ? url + 8 : strncmp(url, "http://", 7) == 0 ? url + 7 : "";
+    bool bracket = *at == '[';
+    size_t n = strcspn(at + bracket, bracket ? "]" : ":/");
+    snprintf(k->host, sizeof k->host, "%.*s", (int)(n < 255 ? n : 255), at + bracket);
+    at += bracket + n;
+    at += bracket && *at == ']';
+    if (*at == ':') {
+        n = strspn(at + 1, "0123456789");
+        snprintf(port, sizeof port, "%.*s", (int)(n < 7 ? n : 7), at + 1);
+        at += 1 + n;
+    }
+    unsigned long number = strtoul(port, NULL, 10);
+    if (x->rc == ERR_OK && (k->host[0] == '\0' || number == 0 || number > 65535 ||
+                            (strcmp(at, "") != 0 && strcmp(at, "/") != 0))) {
+        fail(x, ERR_INVALID, "url", "must be of the form http://HOST:PORT/ or https://HOST:PORT/");
+    }
+    k->port = (uint16_t)number;
+}
+
+/* {"subs0": "eth1/192.0.2.2"}: what the profiles call subs0 is eth1 there, with that address. */
+static void read_interfaces(struct obj *x, struct bng_kea_server *k) {
+    json_t *map = take(x, "interfaces", false), *v;
+    const char *key;
+    if (map != NULL && (!json_is_object(map) || json_object_size(map) > BNG_INTERFACES_MAX)) {
+        fail(x, ERR_INVALID, "interfaces", "must be an object of at most %d members",
+             (int)BNG_INTERFACES_MAX);
+        json_decref(map);
+        return;
+    }
+    json_object_foreach(map, key, v) {
+        struct bng_kea_interface *i = &k->interfaces[k->n_interfaces++];
+        const char *s = json_string_value(v);
+        size_t n = s != NULL ? strcspn(s, "/") : 0;
+        if (n == 0 || n >= sizeof i->name || key[0] == '\0' || strlen(key) >= sizeof i->profile ||
+            (s[n] == '/' &&
+             (ip_addr_parse(s + n + 1, &i->address, NULL) != ERR_OK || i->address.family != 4))) {
+            fail(x, ERR_INVALID, "interfaces",
+                 "%s: must be the name of an interface there, or NAME/IPV4-ADDRESS", key);
+            break;
+        }
+        snprintf(i->profile, sizeof i->profile, "%s", key);
+        snprintf(i->name, sizeof i->name, "%.*s", (int)n, s);
+    }
+    json_decref(map);
+}
+
+static void read_server(struct obj *x, struct bng_kea_server *k, bool named) {
+    if (named) {
+        take_name(x, "name", true, false, k->name, sizeof k->name);
+    }
+    if (json_object_get(x->o, "url") != NULL) {
+        take_url(x, k);
+        take_str(x, "ca", k->tls, 1, k->ca, sizeof k->ca);
+        take_str(x, "certificate", false, 1, k->certificate, sizeof k->certificate);
+        take_str(x, "key", k->certificate[0] != '\0', 1, k->key, sizeof k->key);
+        if (json_object_get(x->o, "socket") != NULL) {
+            fail(x, ERR_CONFLICT, "socket", "can't stand beside url");
+        }
+        if (x->rc == ERR_OK && !k->tls && (k->ca[0] != '\0' || k->certificate[0] != '\0')) {
+            fail(x, ERR_CONFLICT, "url", "must be https for ca, certificate and key");
+        }
+    } else {
+        take_str(x, "socket", true, 1, k->socket, sizeof k->socket);
+    }
+    take_str(x, "config-file", k->host[0] == '\0', 1, k->config_file, sizeof k->config_file);
+    read_interfaces(x, k);
+}
+
+static void read_servers(struct obj *x, struct bng_kea_config *k) {
+    if (json_object_get(x->o, "servers") == NULL) {
+        k->n_servers = 1;
+        k->servers = MEM_NEW(struct bng_kea_server);
+        read_server(x, &k->servers[0], false);
+        return;
+    }
+    json_t *list = take_list(x, "servers", true, 1, BNG_SERVERS_MAX);
+    k->servers = mem_alloc((json_array_size(list) + 1) * sizeof *k->servers);
+    for (size_t i = 0; i < json_array_size(list) && x->rc == ERR_OK; i++) {
+        struct obj s;
+        if (element(x, "servers", list, i, &s)) {
+            read_server(&s, &k->servers[k->n_servers++], true);
+        }
+        const struct bng_kea_server *a = &k->servers[0], *b = &k->servers[i];
+        if (i > 0 && s.rc == ERR_OK && strcmp(a->name, b->name) == 0) {
+            fail(&s, ERR_EXISTS, "name", "is that of servers[0]");
+        }
+        if (i > 0 && s.rc == ERR_OK && strcmp(a->socket, b->socket) == 0 &&
+            strcmp(a->host, b->host) == 0 && a->port == b->port) {
+            fail(&s, ERR_EXISTS, b->host[0] != '\0' ? "url" : "socket", "is that of servers[0]");
+        }
+        if (i > 0 && s.rc == ERR_OK && a->config_file[0] != '\0' &&
+            strcmp(a->config_file, b->config_file) == 0) {
+            fail(&s, ERR_EXISTS, "config-file", "is that of servers[0]");
+        }
+        done(x, &s);
+    }
+    json_decref(list);
+}
+
+/* Subnet ids are one range for both families, so `first-subnet-id` stands with the first of them.
+ */
 static void read_kea(struct obj *root, struct bng_config *c, const char *name,
                      struct bng_kea_config *k) {
     struct obj x;
@@ -410,8 +516,7 @@ static void read_kea(struct obj *root, struct bng_config *c, const char *name,
         return;
     }
     k->used = true;
-    take_str(&x, "socket", true, 1, k->socket, sizeof k->socket);
-    take_str(&x, "config-file", true, 1, k->config_file, sizeof k->config_file);
+    read_servers(&x, k);
     k->interval_ms = (uint32_t)take_int(&x, "interval-ms", 1000, 50, 60000);
     k->coalesce_ms = (uint32_t)take_int(&x, "coalesce-ms", 50, 0, 10000);
     k->batch_ms = (uint32_t)take_int(&x, "batch-ms", 500, 0, 60000);
@@ -565,6 +670,8 @@ enum err_code bng_config_load(const char *file, struct bng_config *c, struct err
 
 void bng_config_free(struct bng_config *c) {
     mem_free(c->profiles);
+    mem_free(c->kea.servers);
+    mem_free(c->kea6.servers);
     mem_free(c->reserve.prefixes);
     memset(c, 0, sizeof *c);
 }

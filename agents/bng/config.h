@@ -7,7 +7,13 @@
 #include "base/err.h"
 #include "bng/engine.h"
 
-enum { BNG_MANAGERS_MAX = 4, BNG_PROFILES_MAX = 4096, BNG_PREFIXES_MAX = 256 };
+enum {
+    BNG_MANAGERS_MAX = 4,
+    BNG_PROFILES_MAX = 4096,
+    BNG_PREFIXES_MAX = 256,
+    BNG_SERVERS_MAX = 2, /* of a high-availability pair */
+    BNG_INTERFACES_MAX = 64,
+};
 
 enum bng_adopt { BNG_ADOPT_NO, BNG_ADOPT_REPORT, BNG_ADOPT_YES };
 
@@ -16,9 +22,29 @@ struct bng_manager {
     uint16_t port;
 };
 
+/* What an interface of the profiles is on one server. */
+struct bng_kea_interface {
+    char profile[16], name[16];
+    struct ip_addr address; /* the server's; family 0: that of the profile */
+};
+
+/* One Kea and the way to it: a unix socket here, or Kea's control agent over HTTP. */
+struct bng_kea_server {
+    char name[64]; /* for people; empty when there is only one */
+    char socket[104];
+    char host[256]; /* of the control agent; "": the socket */
+    uint16_t port;
+    bool tls;
+    char certificate[512], key[512], ca[512]; /* of TLS; "": none */
+    char config_file[512];                    /* written by us; "": Kea is told to write its own */
+    struct bng_kea_interface interfaces[BNG_INTERFACES_MAX];
+    size_t n_interfaces;
+};
+
 struct bng_kea_config {
     bool used;
-    char socket[104], config_file[512];
+    struct bng_kea_server *servers; /* one, or the two of a pair */
+    size_t n_servers;
     uint32_t interval_ms;   /* between counts */
     uint32_t coalesce_ms;   /* changes that subscribers wait for are gathered this long */
     uint32_t batch_ms;      /* others */

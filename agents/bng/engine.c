@@ -410,16 +410,23 @@ static void dhcp_reached(struct bng_pool *p) {
     }
 }
 
-void bng_engine_dhcp_applied(struct bng_engine *e, unsigned family, uint64_t generation) {
+void bng_engine_dhcp_reached(struct bng_engine *e, unsigned family, uint64_t added,
+                             uint64_t taken) {
     for (size_t i = 0; i < e->n_domains; i++) {
         struct bng_domain *d = e->domains[i];
         for (size_t j = d->profile->family == family ? d->n_pools : 0; j-- > 0;) {
-            if (d->pools[j]->gen <= generation) {
-                dhcp_reached(d->pools[j]);
+            struct bng_pool *p = d->pools[j];
+            bool adds = p->phase == BNG_ADD_DHCP || p->phase == BNG_UNDRAIN;
+            if (p->gen <= (adds ? added : taken)) {
+                dhcp_reached(p);
             }
         }
     }
     bng_persist(e);
+}
+
+void bng_engine_dhcp_applied(struct bng_engine *e, unsigned family, uint64_t generation) {
+    bng_engine_dhcp_reached(e, family, generation, generation);
 }
 
 void bng_engine_pool_refused(struct bng_engine *e, uint32_t subnet_id, const char *why) {

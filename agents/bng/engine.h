@@ -175,6 +175,9 @@ uint64_t bng_engine_generation(const struct bng_engine *e);
 void bng_engine_routes_applied(struct bng_engine *e, uint64_t generation);
 /* `family`: of the server, whose pools it is about. */
 void bng_engine_dhcp_applied(struct bng_engine *e, unsigned family, uint64_t generation);
+/* The same of several servers (pair.h): what is added counts up to one generation, drains and
+ * removals up to another. */
+void bng_engine_dhcp_reached(struct bng_engine *e, unsigned family, uint64_t added, uint64_t taken);
 /* Routing does not come: pools to be added up to that generation go on without their route. */
 void bng_engine_routes_late(struct bng_engine *e, uint64_t generation);
 /* DHCP can't take this pool, ever: it is given back with the reason. */

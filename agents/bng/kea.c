@@ -14,7 +14,9 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "bng/keawire.h"
 #include "net/stream.h"
+#include "net/tls.h"
 
 LOGGER_MODULE(kea)
 
@@ -23,16 +25,21 @@ const double kea_seconds_buckets[KEA_BUCKETS] = {0.005, 0.01, 0.025, 0.05, 0.1, 
 const double kea_leases_buckets[KEA_BUCKETS] = {0,     10,    100,   1000,   2000,   5000,
                                                 10000, 20000, 50000, 100000, 200000, 500000};
 
+enum { LOOK_TIMEOUT_MS = 5000 };
+
 typedef void answer_fn(struct kea *k, json_t *answer, const char *failure);
 
 struct kea {
     struct loop *loop;
     const struct bng_config *c;
     const struct bng_kea_config *kc;
+    const struct bng_kea_server *srv;
+    const struct bng_profile *profiles; /* as on this server: with its interfaces */
+    struct bng_profile *own_profiles;   /* NULL: those of the configuration */
+    struct tls_ctx *tls;
     unsigned family;
     struct bng_engine *e;
-    loop_fn *poke;
-    void *arg;
+    struct kea_host host;
     struct loop_timer *timer, *timeout;
     struct kea_stats stats;
     /* the command under way */
@@ -47,6 +54,13 @@ struct kea {
     int64_t dirty_at, urgent_at, reload_end, last_duration, backoff;
     int64_t poll_due;
     int64_t configured_at; /* when Kea's configuration was last set or compared */
+    struct pair_member pair;
+    bool hurry;
+    bool continued,
+        told_alone; /* ha-continue and ha-maintenance-start were sent since it started */
+    bool waits;     /* for its turn, since: */
+    int64_t waits_since, turn_due;
+    const char *errand; /* a command of the host's, not sent yet */
     /* the change under way */
     uint64_t generation;
     struct bng_subnet *want;
@@ -57,6 +71,12 @@ struct kea {
     int64_t set_started;
     struct bng_foreign *foreign;
     size_t n_foreign;
+    struct counts {
+        uint32_t id;
+        uint64_t used, cumulative;
+    } * counts;
+    size_t n_counts, cap_counts;
+    bool counts_good;
     uint64_t counted;
     uint64_t discovers;
     bool discovers_known;
@@ -99,15 +119,14 @@ static void on_data(struct stream *s, const uint8_t *p, size_t n, void *arg) {
 
 static void on_closed(struct stream *s, const char *why, void *arg) {
     struct kea *k = arg;
-    json_error_t je;
+    char text[256];
     if (k->in.len == 0) { /* `why` lives with the stream */
-        char text[256];
         snprintf(text, sizeof text, "%s", why);
         finish(k, NULL, text);
         return;
     }
-    json_t *a = json_loadb((const char *)k->in.data, k->in.len, 0, &je);
-    finish(k, a, a == NULL ? "an answer that is no JSON, or not all of it" : NULL);
+    json_t *a = keawire_answer(k->srv, k->in.data, k->in.len, text, sizeof text);
+    finish(k, a, a == NULL ? text : NULL);
 }
 
 static void on_timeout(void *arg) {
@@ -119,18 +138,19 @@ static const struct stream_ops stream_ops = {
 
 /* Kea takes one command per connection. Takes the reference of `args` (may be NULL). */
 static void command(struct kea *k, const char *name, json_t *args, answer_fn *then) {
-    json_t *c = json_pack("{s:s}", "command", name);
-    if (args != NULL) {
-        json_object_set_new(c, "arguments", args);
-    }
-    char *text = json_dumps(c, JSON_COMPACT);
-    k->out = mem_strdup(text);
-    free(text);
-    json_decref(c);
+    const struct bng_kea_server *v = k->srv;
+    k->out = keawire_request(v, k->family, name, args);
     snprintf(k->command, sizeof k->command, "%s", name);
     k->then = then;
-    loop_timer_start(k->timeout, k->kc->timeout_ms);
-    struct stream_target t = {.unix_path = k->kc->socket};
+    /* Of a pair it must be known soon when one is away, also when its host swallows all. */
+    bool look = k->kc->n_servers > 1 && strcmp(name, "status-get") == 0;
+    int64_t patience =
+        look && k->kc->timeout_ms > LOOK_TIMEOUT_MS ? LOOK_TIMEOUT_MS : k->kc->timeout_ms;
+    loop_timer_start(k->timeout, patience);
+    struct stream_target t = {.unix_path = v->socket};
+    if (v->host[0] != '\0') {
+        t = (struct stream_target){.host = v->host, .port = v->port, .tls = k->tls};
+    }
     k->stream = stream_connect(k->loop, &t, &stream_ops, k);
 }
 
@@ -157,31 +177,47 @@ static void drop_change(struct kea *k) {
     k->n_want = k->n_wipe = 0;
 }
 
+static const char *name_of(const struct kea *k) {
+    return k->srv->name[0] != '\0' ? k->srv->name : "Kea";
+}
+
 /* Something went wrong on the way: try again later, with what is wanted then. */
 static void retry(struct kea *k, const char *what, const char *why) {
     text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", what, why);
-    L_WARN_RL(30, "Kea: %s", k->stats.error);
+    L_WARN_RL(30, "%s: %s", name_of(k), k->stats.error);
     drop_change(k);
-    k->verified = k->stats.in_line = false;
+    k->verified = k->stats.in_line = k->waits = k->pair.in_line = false;
+    k->pair.has = 0;
     k->backoff = k->backoff > 0 && k->backoff < 30000 ? k->backoff * 2 : 500;
     wake(k, k->backoff);
+    k->host.looked(k->host.arg);
 }
 
+/* What it has stays known: nobody else changes that, and a restart shows by its process. */
 static void lost(struct kea *k, const char *why) {
+    const struct bng_kea_server *v = k->srv;
+    const char *place = v->host[0] != '\0' ? v->host : v->socket;
+    const char *errand = k->errand;
     if (k->stats.up) {
-        L_WARN("Kea doesn't answer on %s: %s", k->kc->socket, why);
+        L_WARN("%s doesn't answer on %s: %s", name_of(k), place, why);
     }
-    text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", k->kc->socket, why);
-    k->stats.up = k->stats.in_line = k->verified = false;
+    text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", place, why);
+    k->stats.up = k->stats.in_line = k->verified = k->waits = k->counts_good = false;
+    k->pair.answers = k->pair.in_line = false;
     k->stats.failures++;
+    k->errand = NULL;
     drop_change(k);
     wake(k, 500);
+    if (errand != NULL) {
+        k->host.errand_done(k->host.arg, k, errand, false);
+    }
+    k->host.looked(k->host.arg);
 }
 
 /* The name of a domain's shared network: domains whose subscribers ask together share one, named
  * like the first of them. */
 static const struct bng_profile *network_of(const struct kea *k, const struct bng_profile *p) {
-    for (const struct bng_profile *f = k->c->profiles; f < p; f++) {
+    for (const struct bng_profile *f = k->profiles; f < p; f++) {
         if (bng_profile_together(f, p)) {
             return f;
         }
@@ -216,8 +252,8 @@ static void gather(struct kea *k) {
                 s->id = p->subnet_id;
                 s->prefix = p->prefix;
                 s->drain = bng_pool_wants_drain(p);
-                s->profile = d->profile;
-                s->network = network_of(k, d->profile);
+                s->profile = &k->profiles[d->profile - k->c->profiles];
+                s->network = network_of(k, s->profile);
                 bng_domain_name(s->network, s->domain);
             }
         }
@@ -235,19 +271,21 @@ static bool wanted(const struct kea *k, uint32_t id) {
 static void applied(struct kea *k) {
     uint64_t g = k->generation;
     k->stats.in_line = k->verified = true;
+    k->waits = k->counts_good = false;
+    k->pair.has = g;
+    k->pair.in_line = !k->dirty;
     k->configured_at = loop_now(k->loop);
     k->stats.error[0] = '\0';
     k->backoff = 0;
     drop_change(k);
-    bng_engine_dhcp_applied(k->e, k->family, g);
     k->poll_due = 0; /* counts under the new configuration */
     wake(k, 0);
-    k->poke(k->arg);
+    k->host.looked(k->host.arg);
 }
 
 /* Whole or not at all, also when the power goes: Kea reads it at its next start. */
 static bool write_file(struct kea *k, const json_t *config, struct err *err) {
-    const char *path = k->kc->config_file;
+    const char *path = k->srv->config_file;
     char tmp[600], dir[600];
     snprintf(tmp, sizeof tmp, "%s.weft-new", path);
     snprintf(dir, sizeof dir, "%s", path);
@@ -304,6 +342,18 @@ static void measured(struct kea *k, int64_t ns) {
     s->leases_bucket[bucket(kea_leases_buckets, (double)s->leases)]++;
 }
 
+static void after_write(struct kea *k, json_t *answer, const char *failure) {
+    if (failure != NULL || !ok(answer)) {
+        L_ERR("%s can't write its configuration: %s; after a restart it will be set right",
+              name_of(k), text_of(answer, failure));
+    }
+    if (failure != NULL) {
+        lost(k, failure);
+        return;
+    }
+    applied(k);
+}
+
 static void after_set(struct kea *k, json_t *answer, const char *failure) {
     k->last_duration = loop_now(k->loop) - k->set_started;
     k->reload_end = loop_now(k->loop);
@@ -318,12 +368,36 @@ static void after_set(struct kea *k, json_t *answer, const char *failure) {
         return;
     }
     struct err err;
+    L_INFO("%s has %zu subnets of IPv%u of ours, set in %.0f ms with %" PRIu64 " leases",
+           name_of(k), k->n_want, k->family, (double)k->last_duration / 1e6, k->stats.leases);
+    if (k->kc->n_servers > 1) { /* the hook has started anew with it */
+        k->pair.state = PAIR_WAITING;
+        k->pair.serves = k->continued = k->told_alone = false;
+    }
+    if (k->srv->config_file[0] == '\0') {
+        command(k, "config-write", NULL, after_write);
+        return;
+    }
     if (!write_file(k, k->next, &err)) {
         L_ERR("%s: %s; a restarted Kea will be set right over its socket", err.path, err.text);
     }
-    L_INFO("Kea has %zu subnets of IPv%u of ours, set in %.0f ms with %" PRIu64 " leases",
-           k->n_want, k->family, (double)k->last_duration / 1e6, k->stats.leases);
     applied(k);
+}
+
+/* Its turn has not come: the change is made anew when it has, from what Kea has then. */
+static bool wait_for_turn(struct kea *k) {
+    int64_t now = loop_now(k->loop);
+    if (k->host.turn(k->host.arg, k)) {
+        return false;
+    }
+    if (!k->waits) {
+        k->waits_since = now;
+    }
+    k->waits = true;
+    k->turn_due = now + 100 * NS_PER_MS;
+    k->stats.in_line = k->pair.in_line = false;
+    drop_change(k);
+    return true;
 }
 
 static void do_set(struct kea *k) {
@@ -358,7 +432,7 @@ static void after_base_test(struct kea *k, json_t *answer, const char *failure) 
     drop_change(k);
     k->verified = false;
     wake(k, 0);
-    k->poke(k->arg);
+    k->host.poke(k->host.arg);
 }
 
 static void after_test(struct kea *k, json_t *answer, const char *failure) {
@@ -369,10 +443,16 @@ static void after_test(struct kea *k, json_t *answer, const char *failure) {
     if (!ok(answer)) {
         k->stats.refused++;
         text_line(k->stats.error, sizeof k->stats.error, text_of(answer, NULL));
-        L_ERR("Kea: config-test: %s", k->stats.error);
+        L_ERR("%s: config-test: %s", name_of(k), k->stats.error);
         json_t *base = json_deep_copy(k->base);
         json_object_del(base, "hash");
         command(k, "config-test", base, after_base_test);
+        return;
+    }
+    if (wait_for_turn(k)) {
+        k->dirty = true; /* generation and all: seen anew */
+        wake(k, 0);
+        k->host.looked(k->host.arg);
         return;
     }
     do_set(k);
@@ -405,8 +485,7 @@ static void wipe_next(struct kea *k) {
 
 static void look_for_foreign(struct kea *k, const json_t *config) {
     struct bng_foreign *f = mem_array(NULL, KEA_FOREIGN_MAX, sizeof *f);
-    k->n_foreign =
-        bng_keaconf_foreign(config, k->c->profiles, k->c->n_profiles, f, KEA_FOREIGN_MAX);
+    k->n_foreign = bng_keaconf_foreign(config, k->profiles, k->c->n_profiles, f, KEA_FOREIGN_MAX);
     mem_free(k->foreign);
     k->foreign = f;
     for (size_t i = 0; i < k->n_foreign && k->kc->adopt == BNG_ADOPT_YES; i++) {
@@ -437,9 +516,10 @@ static void after_get(struct kea *k, json_t *answer, const char *failure) {
         return;
     }
     json_object_del(config, "hash");
+    k->pair.fenced = keawire_fenced(config);
     look_for_foreign(k, config);
     if (k->report) {
-        k->poke(k->arg);
+        k->host.poke(k->host.arg);
         return;
     }
     gather(k);
@@ -451,8 +531,9 @@ static void after_get(struct kea *k, json_t *answer, const char *failure) {
         applied(k);
         return;
     }
-    k->next = bng_keaconf_build(config, k->c->profiles, k->c->n_profiles, k->want, k->n_want,
-                                &culprit, &err);
+    k->pair.has = k->verified ? k->pair.has : 0;
+    k->next = bng_keaconf_build(config, k->profiles, k->c->n_profiles, k->want, k->n_want, &culprit,
+                                &err);
     if (k->next == NULL) {
         if (culprit != SIZE_MAX) {
             const struct bng_pool *p = bng_engine_subnet(k->e, k->want[culprit].id);
@@ -460,7 +541,7 @@ static void after_get(struct kea *k, json_t *answer, const char *failure) {
                 bng_engine_pool_refused(k->e, k->want[culprit].id, err.text);
                 drop_change(k);
                 wake(k, 0);
-                k->poke(k->arg);
+                k->host.poke(k->host.arg);
                 return;
             }
         }
@@ -487,9 +568,27 @@ static void after_get(struct kea *k, json_t *answer, const char *failure) {
 static void count(uint32_t subnet_id, uint64_t used, uint64_t cumulative, void *arg) {
     struct kea *k = arg;
     if (bng_engine_subnet(k->e, subnet_id) != NULL) {
-        bng_engine_count(k->e, subnet_id, used, cumulative);
+        if (k->n_counts == k->cap_counts) {
+            k->cap_counts = k->cap_counts > 0 ? 2 * k->cap_counts : 64;
+            k->counts = mem_array(k->counts, k->cap_counts, sizeof *k->counts);
+        }
+        k->counts[k->n_counts++] = (struct counts){subnet_id, used, cumulative};
         k->counted += used;
     }
+}
+
+static int by_id(const void *a, const void *b) {
+    const struct counts *p = a, *q = b;
+    return p->id < q->id ? -1 : p->id > q->id;
+}
+
+bool kea_used(const struct kea *k, uint32_t subnet_id, uint64_t *used, uint64_t *cumulative) {
+    const struct counts key = {.id = subnet_id};
+    const struct counts *c =
+        k->n_counts > 0 ? bsearch(&key, k->counts, k->n_counts, sizeof key, by_id) : NULL;
+    *used = c != NULL ? c->used : 0;
+    *cumulative = c != NULL ? c->cumulative : 0;
+    return k->counts_good && c != NULL;
 }
 
 /* The counter of subscribers that look for a server. */
@@ -508,11 +607,11 @@ static void after_discovers(struct kea *k, json_t *answer, const char *failure) 
         for (size_t i = 0; i < k->c->n_profiles; i++) {
             bng_engine_demand(k->e, k->family, k->c->profiles[i].interface);
         }
-        k->poke(k->arg);
+        k->host.poke(k->host.arg);
     }
     k->discovers = v > 0 ? (uint64_t)v : 0;
     k->discovers_known = true;
-    wake(k, k->kc->interval_ms);
+    wake(k, 0);
 }
 
 static const char *stat_command(const struct kea *k) {
@@ -525,20 +624,24 @@ static void after_stats(struct kea *k, json_t *answer, const char *failure) {
         return;
     }
     json_int_t r = json_integer_value(json_object_get(answer, "result"));
-    k->poll_due = loop_now(k->loop) + (int64_t)k->kc->interval_ms * NS_PER_MS;
+    int64_t interval = k->hurry && k->kc->interval_ms > 100 ? 100 : k->kc->interval_ms;
+    k->poll_due = loop_now(k->loop) + interval * NS_PER_MS;
     if (r == 2) {
         retry(k, stat_command(k), "Kea has no hook libdhcp_stat_cmds.so loaded");
         return;
     }
     k->counted = 0;
-    if (ok(answer) && bng_keaconf_stats(answer, count, k)) {
-        k->stats.leases = k->counted;
-        bng_engine_counted(k->e);
-        k->poke(k->arg);
-    } else if (r != 3) { /* 3: no subnet at all */
+    k->n_counts = 0;
+    if (r != 3 && !(ok(answer) && bng_keaconf_stats(answer, count, k))) { /* 3: no subnet at all */
         retry(k, stat_command(k), text_of(answer, NULL));
         return;
     }
+    if (k->n_counts > 0) {
+        qsort(k->counts, k->n_counts, sizeof *k->counts, by_id);
+    }
+    k->stats.leases = k->counted;
+    k->counts_good = true;
+    k->host.counted(k->host.arg);
     for (size_t i = 0; i < bng_engine_domains(k->e); i++) {
         const struct bng_domain *d = bng_engine_domain(k->e, i);
         if (d->profile->family == k->family && d->state == BNG_DOMAIN_ABSENT) {
@@ -548,6 +651,64 @@ static void after_stats(struct kea *k, json_t *answer, const char *failure) {
     }
     k->discovers_known = false;
     wake(k, 0);
+}
+
+static void after_continue(struct kea *k, json_t *answer, const char *failure);
+
+/* It has what it is to serve: it need not stay paused. One that was alone before its hook started
+ * anew is told so first, or it would look for its partner as long as at any start
+ * (max-response-delay); should that answer it, all the better. The machine stays paused over that
+ * and is in any of these states then, also when an earlier run of the agent has told it. */
+static bool go_on(struct kea *k) {
+    enum pair_state s = k->pair.state;
+    bool waiting = s == PAIR_WAITING;
+    if (!k->verified || (!waiting && k->continued)) {
+        return false;
+    }
+    if (waiting && !k->told_alone && k->host.alone(k->host.arg, k)) {
+        k->told_alone = true;
+        k->continued = false;
+        command(k, "ha-maintenance-start", NULL, after_continue);
+        return true;
+    }
+    k->continued = !waiting;
+    if (waiting || s == PAIR_PARTNER_DOWN || s == PAIR_PARTNER_IN_MAINTENANCE ||
+        s == PAIR_IN_MAINTENANCE) {
+        command(k, "ha-continue", NULL, after_continue);
+        return true;
+    }
+    return false;
+}
+
+static void after_continue(struct kea *k, json_t *answer, const char *failure) {
+    if (failure != NULL) {
+        lost(k, failure);
+        return;
+    }
+    if (!ok(answer)) {
+        L_WARN_RL(30, "%s: %s: %s", name_of(k), k->command, text_of(answer, NULL));
+    }
+    if (strcmp(k->command, "ha-continue") != 0) {
+        command(k, "ha-continue", NULL, after_continue);
+        return;
+    }
+    command(k, stat_command(k), NULL, after_stats);
+}
+
+static void after_errand(struct kea *k, json_t *answer, const char *failure) {
+    const char *what = k->errand;
+    k->errand = NULL;
+    if (failure != NULL) {
+        k->errand = what;
+        lost(k, failure);
+        return;
+    }
+    if (!ok(answer)) {
+        L_WARN_RL(30, "%s: %s: %s", name_of(k), what, text_of(answer, NULL));
+    }
+    k->poll_due = 0;
+    wake(k, 0);
+    k->host.errand_done(k->host.arg, k, what, ok(answer));
 }
 
 static void after_status(struct kea *k, json_t *answer, const char *failure) {
@@ -566,18 +727,34 @@ static void after_status(struct kea *k, json_t *answer, const char *failure) {
     if (!k->stats.up || pid != k->stats.pid) {
         if (k->stats.pid != 0 && pid != k->stats.pid) {
             k->stats.restarts++;
-            L_INFO("Kea was restarted (process %" PRId64 ")", pid);
+            L_INFO("%s was restarted (process %" PRId64 ")", name_of(k), pid);
         }
-        k->verified = false;
+        k->verified = k->waits = k->continued = k->told_alone = false;
     } else if (k->verified && now - reload * NS_PER_S > k->configured_at + 2 * NS_PER_S) {
         /* Somebody else has configured it since. Seconds are all the precision there is. */
         L_INFO("Kea was reconfigured by somebody else: compared again");
         k->verified = false;
     }
-    k->stats.up = true;
+    k->stats.up = k->pair.answers = true;
     k->stats.pid = pid;
-    if (!k->verified) {
+    bool ha = keawire_ha(a, &k->pair);
+    if (k->kc->n_servers == 1) {
+        k->pair.state = PAIR_NONE;
+        k->pair.serves = true;
+    } else if (!ha) {
+        /* Two that know nothing of each other would give one address twice. */
+        retry(k, "status-get",
+              "no high availability (libdhcp_ha.so, hot-standby or load-balancing)");
+        return;
+    }
+    if (!k->verified && !k->waits) {
+        k->pair.has = 0;
+        k->counts_good = k->pair.in_line = false;
         command(k, "config-get", NULL, after_get);
+        return;
+    }
+    k->host.looked(k->host.arg);
+    if (k->kc->n_servers > 1 && go_on(k)) {
         return;
     }
     command(k, stat_command(k), NULL, after_stats);
@@ -594,7 +771,18 @@ static void think(void *arg) {
     if (k->then != NULL) {
         return;
     }
-    if (k->dirty && k->verified) {
+    if (k->errand != NULL && k->stats.up) {
+        command(k, k->errand, NULL, after_errand);
+        return;
+    }
+    if (k->waits) {
+        due = k->turn_due;
+        if (now >= due && !wait_for_turn(k)) {
+            command(k, "config-get", NULL, after_get);
+            return;
+        }
+        due = k->turn_due;
+    } else if (k->dirty && k->verified) {
         int64_t floor = k->reload_end + (int64_t)k->kc->min_reload_ms * NS_PER_MS;
         int64_t rest = k->reload_end + 10 * k->last_duration;
         if (k->reload_end == 0) {
@@ -612,7 +800,7 @@ static void think(void *arg) {
             return;
         }
     }
-    if (now >= k->poll_due || !k->verified) {
+    if (now >= k->poll_due || (!k->verified && !k->waits)) {
         command(k, "status-get", NULL, after_status);
         return;
     }
@@ -629,25 +817,99 @@ void kea_changed(struct kea *k, bool urgent) {
         k->urgent = true;
     }
     k->dirty = true;
+    k->pair.in_line = false;
     if (k->then == NULL && k->backoff == 0) {
         wake(k, 0);
     }
 }
 
-struct kea *kea_new(struct loop *l, const struct bng_config *c, unsigned family,
-                    struct bng_engine *e, loop_fn *poke, void *arg) {
+void kea_hurry(struct kea *k, bool hurry) {
+    if (hurry && !k->hurry) {
+        k->poll_due = 0;
+        if (k->then == NULL && k->backoff == 0) {
+            wake(k, 0);
+        }
+    }
+    k->hurry = hurry;
+}
+
+bool kea_errand(struct kea *k, const char *name) {
+    if (k->errand != NULL || !k->stats.up) {
+        return false;
+    }
+    k->errand = name;
+    if (k->then == NULL) {
+        wake(k, 0);
+    }
+    return true;
+}
+
+/* The profiles with this server's names of the interfaces. */
+static void map_interfaces(struct kea *k) {
+    const struct bng_kea_server *v = k->srv;
+    k->profiles = k->c->profiles;
+    if (v->n_interfaces == 0) {
+        return;
+    }
+    k->own_profiles = mem_array(NULL, k->c->n_profiles, sizeof *k->own_profiles);
+    memcpy(k->own_profiles, k->c->profiles, k->c->n_profiles * sizeof *k->own_profiles);
+    k->profiles = k->own_profiles;
+    for (size_t i = 0; i < k->c->n_profiles; i++) {
+        struct bng_profile *p = &k->own_profiles[i];
+        for (size_t j = 0; j < v->n_interfaces; j++) {
+            const struct bng_kea_interface *f = &v->interfaces[j];
+            if (strcmp(k->c->profiles[i].interface, f->profile) == 0) {
+                snprintf(p->interface, sizeof p->interface, "%s", f->name);
+                p->server_address = f->address.family != 0 ? f->address : p->server_address;
+            }
+        }
+    }
+}
+
+/* A server that is away was fenced if its file says so: nobody but us writes it. */
+static void read_fence(struct kea *k) {
+    json_t *file =
+        k->srv->config_file[0] != '\0' ? json_load_file(k->srv->config_file, 0, NULL) : NULL;
+    k->pair.fenced = keawire_fenced(file);
+    json_decref(file);
+}
+
+enum err_code kea_new(struct loop *l, const struct bng_config *c, unsigned family, size_t which,
+                      struct bng_engine *e, const struct kea_host *host, struct kea **out,
+                      struct err *err) {
     struct kea *k = MEM_NEW(struct kea);
     k->loop = l;
     k->c = c;
     k->kc = family == 6 ? &c->kea6 : &c->kea;
+    k->srv = &k->kc->servers[which];
     k->family = family;
     k->e = e;
-    k->poke = poke;
-    k->arg = arg;
+    k->host = *host;
+    if (k->srv->tls) {
+        const struct bng_kea_server *v = k->srv;
+        struct tls_config t = {.cert_file = v->certificate[0] != '\0' ? v->certificate : NULL,
+                               .key_file = v->key[0] != '\0' ? v->key : NULL,
+                               .ca_file = v->ca};
+        enum err_code rc = tls_client_new(&t, &k->tls, err);
+        if (rc != ERR_OK) {
+            mem_free(k);
+            return rc;
+        }
+    }
+    map_interfaces(k);
+    read_fence(k);
     k->timer = loop_timer_new(l, think, k);
     k->timeout = loop_timer_new(l, on_timeout, k);
     wake(k, 0);
-    return k;
+    *out = k;
+    return ERR_OK;
+}
+
+void kea_reload(struct kea *k) {
+    struct err err;
+    if (k->tls != NULL && tls_reload(k->tls, &err) != ERR_OK) {
+        L_ERR("%s: %s; the old ones stay in use", err.path, err.text);
+    }
 }
 
 void kea_report(struct kea *k) {
@@ -665,7 +927,18 @@ void kea_free(struct kea *k) {
     buf_free(&k->in);
     mem_free(k->out);
     mem_free(k->foreign);
+    mem_free(k->counts);
+    mem_free(k->own_profiles);
+    tls_ctx_free(k->tls);
     mem_free(k);
+}
+
+const struct pair_member *kea_member(const struct kea *k) {
+    return &k->pair;
+}
+
+const struct bng_kea_server *kea_server(const struct kea *k) {
+    return k->srv;
 }
 
 const struct kea_stats *kea_stats(const struct kea *k) {

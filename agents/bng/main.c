@@ -30,7 +30,7 @@ struct agent {
     struct state *state;
     struct bng_engine *engine;
     struct session *session;
-    struct kea *kea, *kea6; /* NULL: no profile needs it */
+    struct dhcp *dhcp, *dhcp6; /* NULL: no profile needs it */
     struct frr *frr;
     struct http_server *http;
     struct loop_timer *tick, *tidy, *alive;
@@ -69,9 +69,9 @@ static void host_changed(void *arg, bool urgent) {
     struct agent *a = arg;
     if (a->frr != NULL) { /* not during the start */
         for (int i = 0; i < 2; i++) {
-            struct kea *k = i == 0 ? a->kea : a->kea6;
-            if (k != NULL) {
-                kea_changed(k, urgent);
+            struct dhcp *d = i == 0 ? a->dhcp : a->dhcp6;
+            if (d != NULL) {
+                dhcp_changed(d, urgent);
             }
         }
         frr_changed(a->frr);
@@ -84,7 +84,10 @@ static void stop(void *arg) {
 }
 
 static void reload(void *arg) {
-    session_reload(((struct agent *)arg)->session);
+    struct agent *a = arg;
+    session_reload(a->session);
+    dhcp_reload(a->dhcp);
+    dhcp_reload(a->dhcp6);
 }
 
 static void tidy(void *arg) {
@@ -129,14 +132,18 @@ static enum err_code start(struct agent *a, struct err *err) {
     a->term = loop_signal_new(a->loop, SIGTERM, stop, a);
     a->interrupt = loop_signal_new(a->loop, SIGINT, stop, a);
     a->hup = loop_signal_new(a->loop, SIGHUP, reload, a);
-    a->kea = a->config.kea.used ? kea_new(a->loop, &a->config, 4, a->engine, poke, a) : NULL;
-    a->kea6 = a->config.kea6.used ? kea_new(a->loop, &a->config, 6, a->engine, poke, a) : NULL;
+    if (a->config.kea.used) {
+        ERR_TRY(dhcp_new(a->loop, &a->config, 4, a->engine, poke, a, &a->dhcp, err));
+    }
+    if (a->config.kea6.used) {
+        ERR_TRY(dhcp_new(a->loop, &a->config, 6, a->engine, poke, a, &a->dhcp6, err));
+    }
     a->frr = frr_new(a->loop, &a->config, a->engine, poke, a);
     a->view = (struct status_view){.loop = a->loop,
                                    .c = &a->config,
                                    .e = a->engine,
-                                   .kea = a->kea,
-                                   .kea6 = a->kea6,
+                                   .dhcp = a->dhcp,
+                                   .dhcp6 = a->dhcp6,
                                    .frr = a->frr,
                                    .session = a->session,
                                    .started_s = clock_wall_s(&clock_real)};
@@ -211,19 +218,22 @@ static int run_report(const char *file) {
     a.config.kea.adopt = BNG_ADOPT_REPORT;
     a.loop = loop_new("bng");
     a.engine = bng_engine_new(&clock_real, &a.config.settings, &host);
-    a.kea = kea_new(a.loop, &a.config, 4, a.engine, stop, &a);
-    kea_report(a.kea);
+    if (dhcp_new(a.loop, &a.config, 4, a.engine, stop, &a, &a.dhcp, &err) != ERR_OK) {
+        fprintf(stderr, "weft-bng: %s: %s\n", err.path, err.text);
+        return 1;
+    }
+    dhcp_report(a.dhcp);
     a.tick = loop_timer_new(a.loop, stop, &a);
     loop_timer_start(a.tick, REPORT_WAIT_MS);
     loop_run(a.loop);
     struct buf out = BUF_INIT;
-    a.view = (struct status_view){.c = &a.config, .e = a.engine, .kea = a.kea};
+    a.view = (struct status_view){.c = &a.config, .e = a.engine, .dhcp = a.dhcp};
     status_adoption(&a.view, &out);
     fputs(buf_cstr(&out), stdout);
     buf_free(&out);
-    int rc = kea_stats(a.kea)->up ? 0 : 1;
+    int rc = dhcp_up(a.dhcp) ? 0 : 1;
     loop_timer_free(a.tick);
-    kea_free(a.kea);
+    dhcp_free(a.dhcp);
     bng_engine_free(a.engine);
     loop_free(a.loop);
     bng_config_free(&a.config);

@@ -111,6 +111,74 @@ static void config_faults(void **state) {
     }
 }
 
+#define PAIR                                                                                       \
+    "\"servers\":[{\"name\":\"a\",\"socket\":\"/a\",\"config-file\":\"/b\"},"                      \
+    "{\"name\":\"b\",\"url\":\"https://[2001:db8::2]:8443/\",\"ca\":\"/ca\","                      \
+    "\"interfaces\":{\"e0\":\"eth1/192.0.2.2\"}}]"
+
+static enum err_code parse_with(const char *kea, struct bng_config *c, struct err *err) {
+    static const char from[] = "\"socket\":\"/a\",\"config-file\":\"/b\"";
+    const char *at = strstr(GOOD, from);
+    char *text = mem_printf("%.*s%s%s", (int)(at - GOOD), GOOD, kea, at + strlen(from));
+    enum err_code rc = bng_config_parse(text, strlen(text), "f", c, err);
+    mem_free(text);
+    return rc;
+}
+
+static void config_pair(void **state) {
+    static const struct {
+        const char *kea, *path, *text;
+    } v[] = {
+        {"\"url\":\"http://h\",\"socket\":\"/a\"", "f/kea/socket", "beside url"},
+        {"\"url\":\"ftp://h/\"", "f/kea/url", "http://HOST:PORT/"},
+        {"\"url\":\"http://h:0/\"", "f/kea/url", "http://HOST:PORT/"},
+        {"\"url\":\"http://h:65536\"", "f/kea/url", "http://HOST:PORT/"},
+        {"\"url\":\"http://h:80/x\"", "f/kea/url", "http://HOST:PORT/"},
+        {"\"url\":\"http://[::1]x\"", "f/kea/url", "http://HOST:PORT/"},
+        {"\"url\":\"https://h/\"", "f/kea/ca", "is missing"},
+        {"\"url\":\"https://h/\",\"ca\":\"/c\",\"certificate\":\"/d\"", "f/kea/key", "is missing"},
+        {"\"url\":\"http://h/\",\"ca\":\"/c\"", "f/kea/url", "must be https"},
+        {"\"servers\":[]", "f/kea/servers", "1 to 2"},
+        {"\"servers\":[{\"socket\":\"/a\",\"config-file\":\"/b\"}]", "f/kea/servers[0]/name",
+         "is missing"},
+        {"\"servers\":[{\"name\":\"a\",\"url\":\"http://h\"}],\"socket\":\"/a\"", "f/kea/socket",
+         "no such member"},
+        {"\"servers\":[{\"name\":\"a\",\"url\":\"http://h\"},{\"name\":\"a\",\"url\":\"http://"
+         "g\"}]",
+         "f/kea/servers[1]/name", "servers[0]"},
+        {"\"servers\":[{\"name\":\"a\",\"url\":\"http://h\"},{\"name\":\"b\",\"url\":"
+         "\"http://h:8000/\"}]",
+         "f/kea/servers[1]/url", "servers[0]"},
+        {"\"servers\":[{\"name\":\"a\",\"socket\":\"/a\"}]", "f/kea/servers[0]/config-file",
+         "is missing"},
+        {"\"url\":\"http://h\",\"interfaces\":{\"e0\":\"e1/x\"}", "f/kea/interfaces",
+         "e0: must be"},
+        {"\"url\":\"http://h\",\"interfaces\":{\"e0\":\"\"}", "f/kea/interfaces", "e0: must be"},
+        {"\"url\":\"http://h\",\"interfaces\":[]", "f/kea/interfaces", "object"},
+    };
+    struct bng_config c;
+    struct err err;
+    if (parse_with(PAIR, &c, &err) != ERR_OK) {
+        fail_msg("%s: %s", err.path, err.text);
+    }
+    assert_int_equal(c.kea.n_servers, 2);
+    const struct bng_kea_server *b = &c.kea.servers[1];
+    assert_string_equal(c.kea.servers[0].socket, "/a");
+    assert_string_equal(b->host, "2001:db8::2");
+    assert_int_equal(b->port, 8443);
+    assert_true(b->tls && b->config_file[0] == '\0');
+    assert_string_equal(b->interfaces[0].name, "eth1");
+    assert_int_equal(b->interfaces[0].address.family, 4);
+    bng_config_free(&c);
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        if (parse_with(v[i].kea, &c, &err) == ERR_OK || strcmp(err.path, v[i].path) != 0 ||
+            strstr(err.text, v[i].text) == NULL) {
+            fail_msg("%zu: %s: %s", i, err.path, err.text);
+        }
+        bng_config_free(&c);
+    }
+}
+
 static const char kea_config[] =
     "{\"Dhcp4\":{\"interfaces-config\":{\"interfaces\":[\"e0\",\"e9\"]},\"valid-lifetime\":7,"
     "\"client-classes\":[{\"name\":\"voip\",\"test\":\"x\"},{\"name\":\"weft-old\"}],"
@@ -365,10 +433,11 @@ static void frr_text(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(config_read),   cmocka_unit_test(config_faults),
-        cmocka_unit_test(config_six),    cmocka_unit_test(kea6_documents),
-        cmocka_unit_test(kea_documents), cmocka_unit_test(adoption),
-        cmocka_unit_test(statistics),    cmocka_unit_test(frr_text),
+        cmocka_unit_test(config_read),    cmocka_unit_test(config_faults),
+        cmocka_unit_test(config_pair),    cmocka_unit_test(config_six),
+        cmocka_unit_test(kea6_documents), cmocka_unit_test(kea_documents),
+        cmocka_unit_test(adoption),       cmocka_unit_test(statistics),
+        cmocka_unit_test(frr_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

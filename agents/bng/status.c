@@ -2,6 +2,7 @@
 #include "bng/status.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,33 @@ static const char *session_word(const struct status_view *v) {
     }
 }
 
+static const char *kea_word(const struct kea_stats *k) {
+    return !k->up ? "down" : k->in_line ? "in line" : "behind";
+}
+
+static void dhcp_text(const struct dhcp *d, const char *title, struct buf *out) {
+    if (dhcp_servers(d) == 1) {
+        const struct kea_stats *k = kea_stats(dhcp_server(d, 0));
+        buf_printf(out, "%s: %s%s%s\n", title, kea_word(k), k->error[0] != '\0' ? ", " : "",
+                   k->error);
+        return;
+    }
+    buf_printf(out, "%s: %s, %s\n", title,
+               !dhcp_up(d)       ? "down"
+               : dhcp_in_line(d) ? "in line"
+                                 : "behind",
+               dhcp_word(d));
+    for (size_t i = 0; i < dhcp_servers(d); i++) {
+        const struct kea *s = dhcp_server(d, i);
+        const struct kea_stats *k = kea_stats(s);
+        const struct pair_member *m = kea_member(s);
+        buf_printf(out, "    %s: %s, %s%s%s%s%s%s\n", kea_server(s)->name, kea_word(k),
+                   m->primary ? "primary, " : "", pair_state_name(m->state),
+                   m->answers && m->serves ? ", serves" : "", m->fenced ? "" : ", not fenced",
+                   k->error[0] != '\0' ? ", " : "", k->error);
+    }
+}
+
 void status_text(const struct status_view *v, struct buf *out) {
     const struct session_stats *s = session_stats(v->session);
     const struct frr_stats *f = frr_stats(v->frr);
@@ -29,14 +57,9 @@ void status_text(const struct status_view *v, struct buf *out) {
     }
     buf_printf(out, "Apportionment: %s\n", bng_engine_local_mode(v->e) ? "Local" : "Remote");
     for (int six = 0; six < 2; six++) {
-        const struct kea *server = six ? v->kea6 : v->kea;
-        const struct kea_stats *k = server != NULL ? kea_stats(server) : NULL;
-        if (k != NULL) {
-            buf_printf(out, "%s: %s%s%s\n", six ? "DHCPv6" : "DHCP",
-                       !k->up       ? "down"
-                       : k->in_line ? "in line"
-                                    : "behind",
-                       k->error[0] != '\0' ? ", " : "", k->error);
+        const struct dhcp *d = six ? v->dhcp6 : v->dhcp;
+        if (d != NULL) {
+            dhcp_text(d, six ? "DHCPv6" : "DHCP", out);
         }
     }
     const char *routing = !f->up ? "down" : f->in_line ? "in line" : "behind";
@@ -122,6 +145,19 @@ void status_alarms(const struct status_view *v, int64_t now_s, struct buf *out) 
             }
         }
     }
+    for (int six = 0; six < 2; six++) {
+        const struct dhcp *p = six ? v->dhcp6 : v->dhcp;
+        for (size_t i = 0; p != NULL && dhcp_servers(p) > 1 && i < dhcp_servers(p); i++) {
+            const struct kea *s = dhcp_server(p, i);
+            int64_t since = dhcp_missing_since(p, i);
+            if (since != 0) {
+                buf_printf(out, "%s server %s is %s  age %" PRId64 " s  %s\n",
+                           six ? "DHCPv6" : "DHCP", kea_server(s)->name,
+                           kea_stats(s)->up ? "behind" : "away", now_s - since,
+                           kea_stats(s)->error);
+            }
+        }
+    }
     if (out->len == 0) {
         buf_str(out, "No alarm is outstanding.\n");
     }
@@ -129,15 +165,16 @@ void status_alarms(const struct status_view *v, int64_t now_s, struct buf *out) 
 
 void status_adoption(const struct status_view *v, struct buf *out) {
     size_t n;
-    if (v->kea == NULL) {
+    if (v->dhcp == NULL) {
         buf_str(out, "There is no DHCPv4 server; of IPv6 nothing is adopted.\n");
         return;
     }
-    const struct bng_foreign *f = kea_foreign(v->kea, &n);
+    const struct kea *kea = dhcp_server(v->dhcp, 0);
+    const struct bng_foreign *f = kea_foreign(kea, &n);
     const char *mode = v->c->kea.adopt == BNG_ADOPT_YES ? "adopted by" : "can be adopted by";
     if (n == 0) {
-        buf_str(out, kea_stats(v->kea)->up ? "Kea has no subnet but Weft's.\n"
-                                           : "Kea doesn't answer.\n");
+        buf_str(out,
+                kea_stats(kea)->up ? "Kea has no subnet but Weft's.\n" : "Kea doesn't answer.\n");
     }
     for (size_t i = 0; i < n; i++) {
         buf_printf(out, "subnet %" PRIu32 "  %s  %s %s\n", f[i].id, f[i].text,
@@ -153,13 +190,32 @@ static json_int_t count(uint64_t n) {
     return n > INT64_MAX ? INT64_MAX : (json_int_t)n;
 }
 
-static json_t *kea_json(const struct kea *server) {
-    static const struct kea_stats none;
-    const struct kea_stats *k = server != NULL ? kea_stats(server) : &none;
+static json_t *kea_json(const struct kea_stats *k) {
     return json_pack("{s:b, s:b, s:I, s:I, s:f, s:f, s:I, s:s}", "up", k->up, "in-line", k->in_line,
                      "pid", (json_int_t)k->pid, "reloads", (json_int_t)k->reloads,
                      "last-blackout-s", k->last_seconds, "longest-blackout-s", k->longest_seconds,
                      "leases", (json_int_t)k->leases, "error", k->error);
+}
+
+static json_t *dhcp_json(const struct dhcp *d) {
+    static const struct kea_stats none;
+    if (d == NULL || dhcp_servers(d) == 1) {
+        return kea_json(d != NULL ? kea_stats(dhcp_server(d, 0)) : &none);
+    }
+    json_t *servers = json_array();
+    for (size_t i = 0; i < dhcp_servers(d); i++) {
+        const struct kea *s = dhcp_server(d, i);
+        const struct pair_member *m = kea_member(s);
+        json_t *o = kea_json(kea_stats(s));
+        json_object_set_new(o, "name", json_string(kea_server(s)->name));
+        json_object_set_new(o, "state", json_string(pair_state_name(m->state)));
+        json_object_set_new(o, "primary", json_boolean(m->primary));
+        json_object_set_new(o, "serves", json_boolean(m->answers && m->serves));
+        json_object_set_new(o, "fenced", json_boolean(m->fenced));
+        json_array_append_new(servers, o);
+    }
+    return json_pack("{s:b, s:b, s:s, s:o}", "up", dhcp_up(d), "in-line", dhcp_in_line(d), "pair",
+                     dhcp_word(d), "servers", servers);
 }
 
 static json_t *pool_json(const struct bng_pool *p) {
@@ -187,13 +243,13 @@ void status_json(const struct status_view *v, struct buf *out) {
                       "free", count(bng_domain_free(d)), "total", count(bng_domain_total(d)),
                       "refused", d->refused, "pools", pools));
     }
-    json_t *doc = json_pack("{s:s, s:s, s:I, s:s, s:o, s:o*, s:{s:b, s:b, s:I, s:s}, s:o}",
-                            "system-id", bng_engine_system_id(v->e), "state", session_word(v),
-                            "boot-epoch", (json_int_t)bng_engine_boot_epoch(v->e), "apportionment",
-                            bng_engine_local_mode(v->e) ? "Local" : "Remote", "kea",
-                            kea_json(v->kea), "kea6", v->kea6 != NULL ? kea_json(v->kea6) : NULL,
-                            "frr", "up", f->up, "in-line", f->in_line, "routes",
-                            (json_int_t)f->routes, "error", f->error, "domains", domains);
+    json_t *doc = json_pack(
+        "{s:s, s:s, s:I, s:s, s:o, s:o*, s:{s:b, s:b, s:I, s:s}, s:o}", "system-id",
+        bng_engine_system_id(v->e), "state", session_word(v), "boot-epoch",
+        (json_int_t)bng_engine_boot_epoch(v->e), "apportionment",
+        bng_engine_local_mode(v->e) ? "Local" : "Remote", "kea", dhcp_json(v->dhcp), "kea6",
+        v->dhcp6 != NULL ? dhcp_json(v->dhcp6) : NULL, "frr", "up", f->up, "in-line", f->in_line,
+        "routes", (json_int_t)f->routes, "error", f->error, "domains", domains);
     char *text = json_dumps(doc, JSON_INDENT(2));
     buf_str(out, text);
     buf_char(out, '\n');
@@ -218,19 +274,25 @@ static void label(struct buf *out, const char *s) {
     }
 }
 
-static void histogram(struct buf *out, const char *name, const char *help, const double *bounds,
+/* One server's part; `server`: its label, or "". */
+static void histogram(struct buf *out, const char *name, const char *server, const double *bounds,
                       const uint64_t *counts, double sum) {
     uint64_t total = 0;
-    buf_printf(out, "# HELP weft_bng_%s %s\n# TYPE weft_bng_%s histogram\n", name, help, name);
+    const char *comma = server[0] != '\0' ? "," : "";
+    char labels[96] = "";
     for (size_t i = 0; i < KEA_BUCKETS; i++) {
         total += counts[i];
-        buf_printf(out, "weft_bng_%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[i], total);
+        buf_printf(out, "weft_bng_%s_bucket{%s%sle=\"%g\"} %" PRIu64 "\n", name, server, comma,
+                   bounds[i], total);
     }
     total += counts[KEA_BUCKETS];
+    if (server[0] != '\0') {
+        snprintf(labels, sizeof labels, "{%s}", server);
+    }
     buf_printf(out,
-               "weft_bng_%s_bucket{le=\"+Inf\"} %" PRIu64 "\nweft_bng_%s_sum %.15g\n"
-               "weft_bng_%s_count %" PRIu64 "\n",
-               name, total, name, sum, name, total);
+               "weft_bng_%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\nweft_bng_%s_sum%s %.15g\n"
+               "weft_bng_%s_count%s %" PRIu64 "\n",
+               name, server, comma, total, name, labels, sum, name, labels, total);
 }
 
 #define DOMAIN_METRICS(X)                                                                          \
@@ -250,24 +312,69 @@ static void histogram(struct buf *out, const char *name, const char *help, const
     X(alarm_nacks_total, counter, "alarms refused by the manager", d->count.nacks)                 \
     X(abatements_total, counter, "alarms withdrawn", d->count.abatements)
 
-/* `name`: "kea" or "kea6", the beginning of its metrics' names. */
-static void kea_metrics(const struct kea *server, const char *name, struct buf *out) {
-    if (server == NULL) {
+#define KEA_METRICS(X)                                                                             \
+    X(up, gauge, "1: Kea answers", k->up)                                                          \
+    X(in_line, gauge, "1: Kea has the wanted subnets", k->in_line)                                 \
+    X(leases, gauge, "leases in subnets of ours", k->leases)                                       \
+    X(restarts_total, counter, "restarts of Kea seen", k->restarts)                                \
+    X(refused_total, counter, "configurations Kea refused", k->refused)                            \
+    X(serves, gauge, "1: it answers subscribers", m->answers && m->serves)
+
+static const char *server_label(const struct dhcp *d, size_t i, char text[80]) {
+    struct buf b = BUF_INIT;
+    text[0] = '\0';
+    if (dhcp_servers(d) > 1) {
+        buf_str(&b, "server=\"");
+        label(&b, kea_server(dhcp_server(d, i))->name);
+        buf_char(&b, '"');
+        snprintf(text, 80, "%s", buf_cstr(&b));
+        buf_free(&b);
+    }
+    return text;
+}
+
+/* `name`: "kea" or "kea6", the beginning of its metrics' names. Of a pair each server is labelled.
+ */
+static void kea_metrics(const struct dhcp *d, const char *name, struct buf *out) {
+    char text[80];
+    if (d == NULL) {
         return;
     }
-    const struct kea_stats *k = kea_stats(server);
-    char text[64];
-#define NAME(end) (snprintf(text, sizeof text, "%s_" end, name), text)
-    metric(out, NAME("up"), "gauge", "1: Kea answers", k->up);
-    metric(out, NAME("in_line"), "gauge", "1: Kea has the wanted subnets", k->in_line);
-    metric(out, NAME("leases"), "gauge", "leases in subnets of ours", (double)k->leases);
-    metric(out, NAME("restarts_total"), "counter", "restarts of Kea seen", (double)k->restarts);
-    metric(out, NAME("refused_total"), "counter", "configurations Kea refused", (double)k->refused);
-    histogram(out, NAME("reload_seconds"), "time Kea served nobody during a config-set",
-              kea_seconds_buckets, k->seconds_bucket, k->total_seconds);
-    histogram(out, NAME("reload_leases"), "leases at the time of a config-set", kea_leases_buckets,
-              k->leases_bucket, k->leases_sum);
-#undef NAME
+#define X(metric, kind, help, expr)                                                                \
+    buf_printf(out,                                                                                \
+               "# HELP weft_bng_%s_" #metric " %s\n# TYPE weft_bng_%s_" #metric " " #kind "\n",    \
+               name, help, name);                                                                  \
+    for (size_t i = 0; i < dhcp_servers(d); i++) {                                                 \
+        const struct kea_stats *k = kea_stats(dhcp_server(d, i));                                  \
+        const struct pair_member *m = kea_member(dhcp_server(d, i));                               \
+        const char *l = server_label(d, i, text);                                                  \
+        (void)k, (void)m;                                                                          \
+        buf_printf(out, "weft_bng_%s_" #metric "%s%s%s %.15g\n", name, l[0] != '\0' ? "{" : "", l, \
+                   l[0] != '\0' ? "}" : "", (double)(expr));                                       \
+    }
+    KEA_METRICS(X)
+#undef X
+    buf_printf(out,
+               "# HELP weft_bng_%s_reload_seconds time Kea served nobody during a config-set\n"
+               "# TYPE weft_bng_%s_reload_seconds histogram\n",
+               name, name);
+    char full[64];
+    snprintf(full, sizeof full, "%s_reload_seconds", name);
+    for (size_t i = 0; i < dhcp_servers(d); i++) {
+        const struct kea_stats *k = kea_stats(dhcp_server(d, i));
+        histogram(out, full, server_label(d, i, text), kea_seconds_buckets, k->seconds_bucket,
+                  k->total_seconds);
+    }
+    buf_printf(out,
+               "# HELP weft_bng_%s_reload_leases leases at the time of a config-set\n"
+               "# TYPE weft_bng_%s_reload_leases histogram\n",
+               name, name);
+    snprintf(full, sizeof full, "%s_reload_leases", name);
+    for (size_t i = 0; i < dhcp_servers(d); i++) {
+        const struct kea_stats *k = kea_stats(dhcp_server(d, i));
+        histogram(out, full, server_label(d, i, text), kea_leases_buckets, k->leases_bucket,
+                  k->leases_sum);
+    }
 }
 
 void status_metrics(const struct status_view *v, struct buf *out) {
@@ -286,8 +393,8 @@ void status_metrics(const struct status_view *v, struct buf *out) {
     metric(out, "session_breaks_total", "counter", "sessions lost", (double)s->breaks);
     metric(out, "local_mode", "gauge", "1: apportioning from the local reserve",
            bng_engine_local_mode(v->e));
-    kea_metrics(v->kea, "kea", out);
-    kea_metrics(v->kea6, "kea6", out);
+    kea_metrics(v->dhcp, "kea", out);
+    kea_metrics(v->dhcp6, "kea6", out);
     metric(out, "frr_up", "gauge", "1: FRR answers", f->up);
     metric(out, "frr_in_line", "gauge", "1: FRR has the wanted routes", f->in_line);
     metric(out, "frr_routes", "gauge", "discard routes of ours as read back", (double)f->routes);
@@ -335,8 +442,7 @@ void status_http(struct http_req *r, void *arg) {
         status_metrics(v, &out);
     } else if (strcmp(path, "/healthz") == 0) {
         /* Alive and able to serve subscribers; the manager may be away. */
-        bool up = (v->kea == NULL || kea_stats(v->kea)->up) &&
-                  (v->kea6 == NULL || kea_stats(v->kea6)->up);
+        bool up = (v->dhcp == NULL || dhcp_up(v->dhcp)) && (v->dhcp6 == NULL || dhcp_up(v->dhcp6));
         code = up ? 200 : 503;
         buf_str(&out, code == 200 ? "ok\n" : "Kea doesn't answer\n");
     } else {

@@ -5,8 +5,8 @@
 #define BNG_STATUS_H
 
 #include "base/buf.h"
+#include "bng/dhcp.h"
 #include "bng/frr.h"
-#include "bng/kea.h"
 #include "bng/session.h"
 #include "net/http.h"
 
@@ -14,7 +14,7 @@ struct status_view {
     struct loop *loop;
     const struct bng_config *c;
     const struct bng_engine *e;
-    const struct kea *kea, *kea6; /* NULL: no such server */
+    const struct dhcp *dhcp, *dhcp6; /* NULL: no such server */
     const struct frr *frr;
     const struct session *session;
     int64_t started_s; /* UTC */
