@@ -149,7 +149,7 @@ enum err_code pki_renew_ca(const char *cert_file, const char *key_file, int days
 enum err_code pki_names_of(const char *const *sans, GENERAL_NAMES **out, struct err *e) {
     GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
     enum err_code rc = ERR_OK;
-    for (size_t i = 0; sans[i] != NULL && rc == ERR_OK; i++) {
+    for (size_t i = 0; sans != NULL && sans[i] != NULL && rc == ERR_OK; i++) {
         const char *s = sans[i], *colon = strchr(s, ':');
         int type = strncmp(s, "DNS:", 4) == 0   ? GEN_DNS
                    : strncmp(s, "IP:", 3) == 0  ? GEN_IPADD

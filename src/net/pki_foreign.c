@@ -28,8 +28,10 @@ enum err_code pki_make_request(const struct pki_request *r, const char *key_file
     X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(req), "CN", MBSTRING_UTF8,
                                (const unsigned char *)r->common_name, -1, -1, 0);
     X509_REQ_set_pubkey(req, key);
-    if (X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) != 1 ||
-        X509_REQ_add_extensions(req, extensions) != 1 ||
+    bool named = sk_GENERAL_NAME_num(names) > 0;
+    if ((named &&
+         (X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) != 1 ||
+          X509_REQ_add_extensions(req, extensions) != 1)) ||
         X509_REQ_sign(req, key, EVP_sha256()) == 0 || PEM_write_bio_X509_REQ(bio, req) != 1) {
         rc = pki_fail(e, NULL, "can't make the request");
         goto out;
