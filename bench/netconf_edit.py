@@ -22,9 +22,9 @@ HELLO = (f'<hello xmlns="{NC}"><capabilities><capability>urn:ietf:params:netconf
 
 
 class Session:
-    def __init__(self, w):
-        self.t = paramiko.Transport(("127.0.0.1", w.ports["netconf"]), default_window_size=1 << 24)
-        self.t.connect(username="admin", password=w.password())
+    def __init__(self, port, user, password):
+        self.t = paramiko.Transport(("127.0.0.1", port), default_window_size=1 << 24)
+        self.t.connect(username=user, password=password)
         self.c = self.t.open_session()
         self.c.invoke_subsystem("netconf")
         self.until(b"]]>]]>")
@@ -46,10 +46,10 @@ class Session:
         return self.until(b"\n##\n")
 
 
-def timed(fn):
+def timed(fn, rounds=ROUNDS):
     """Median and 99th percentile in ms."""
     took = []
-    for i in range(ROUNDS):
+    for i in range(rounds):
         start = time.perf_counter()
         fn(i)
         took.append(1000 * (time.perf_counter() - start))
@@ -62,7 +62,7 @@ def profile(name, threshold):
 
 
 def measure(w, n):
-    s, conn = Session(w), w.connection()
+    s, conn = Session(w.ports["netconf"], "admin", w.password()), w.connection()
     one = f'<apm xmlns="{APM}"><pool-domain-profile><name>p000{n // 2:06}</name>'
     end = "</pool-domain-profile></apm>"
     edit = timed(lambda i: s.rpc(f"<edit-config><target><running/></target><config>{one}<apportion-threshold>{i + 11}"

@@ -20,12 +20,12 @@ def free_port(address="127.0.0.1"):
 
 
 class Sshd:
-    """`sftp`: with that subsystem; otherwise only the SCP protocol is left."""
+    """`sftp`: with that subsystem; otherwise only the SCP protocol is left. `more`: lines for its configuration."""
 
-    def __init__(self, folder, port=None, address="127.0.0.1", sftp=True, start=True):
+    def __init__(self, folder, port=None, address="127.0.0.1", sftp=True, start=True, more=""):
         self.dir = str(folder)
         os.makedirs(self.dir, exist_ok=True)
-        self.address, self.port, self.sftp = address, port or free_port(address), sftp
+        self.address, self.port, self.sftp, self.more = address, port or free_port(address), sftp, more
         self.files = os.path.join(self.dir, "files")
         os.makedirs(self.files, exist_ok=True)
         for name, kind in (("host_ed25519", "ed25519"), ("host_rsa", "rsa"), ("user", "ed25519")):
@@ -70,6 +70,7 @@ class Sshd:
                     "LogLevel VERBOSE\n")
             if self.sftp:
                 f.write("Subsystem sftp internal-sftp\n")
+            f.write(self.more)
         script = ('mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/shadow" /etc/shadow && '
                   'mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -f "$1/sshd_config"')
         self.log = open(os.path.join(d, "log"), "wb")
