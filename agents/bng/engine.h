@@ -140,6 +140,10 @@ struct bng_host {
     bool (*commit)(void *arg);
     /* The pools are not what the back ends have. `urgent`: subscribers may be waiting. */
     void (*changed)(void *arg, bool urgent);
+    /* P-24; may be NULL, both. Of several managers the session is with this one ("": there is one);
+     * and is asked to go to that one. */
+    void (*manager)(void *arg, const char *node);
+    void (*move)(void *arg, const char *node);
     void *arg;
 };
 

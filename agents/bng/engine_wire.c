@@ -649,6 +649,11 @@ void bng_engine_connected(struct bng_engine *e) {
     h.software = e->settings.software;
     h.address = e->settings.address;
     h.boot_epoch = e->boot_epoch;
+    char *can[] = {(char *)(uintptr_t) "move"};
+    if (e->host.move != NULL) {
+        h.capability = can;
+        h.n_capability = 1;
+    }
     bng_emit(e, &m, ASK_HELLO, "");
     bng_flush(e);
 }
@@ -705,6 +710,9 @@ static bool got_hello_ack(struct bng_engine *e, const Openapmi__V1__HelloAck *h)
         return false;
     }
     e->version = h->version;
+    if (e->host.manager != NULL) {
+        e->host.manager(e->host.arg, h->node);
+    }
     if (h->stats_interval_s != 0) {
         e->stats_interval_s = h->stats_interval_s < 3600 ? h->stats_interval_s : 3600;
     }
@@ -771,6 +779,8 @@ void bng_engine_message(struct bng_engine *e, const uint8_t *p, size_t n) {
             got_order(e, m->order);
         } else if (m->body_case == OPENAPMI__V1__MANAGER_MSG__BODY_ALARM_RESPONSE) {
             got_retry(e, m->alarm_response);
+        } else if (m->body_case == OPENAPMI__V1__MANAGER_MSG__BODY_MOVE && e->host.move != NULL) {
+            e->host.move(e->host.arg, m->move->node);
         } else {
             L_WARN_RL(60, "a message of the manager answers nothing and is no order (kind %d)",
                       (int)m->body_case);

@@ -79,6 +79,13 @@ static void host_changed(void *arg, bool urgent) {
     }
 }
 
+static void host_manager(void *arg, const char *node) {
+    session_is_with(((struct agent *)arg)->session, node);
+}
+static void host_move(void *arg, const char *node) {
+    session_move(((struct agent *)arg)->session, node);
+}
+
 static void stop(void *arg) {
     loop_stop(((struct agent *)arg)->loop);
 }
@@ -119,6 +126,8 @@ static enum err_code start(struct agent *a, struct err *err) {
                             .save = host_save,
                             .commit = host_commit,
                             .changed = host_changed,
+                            .manager = host_manager,
+                            .move = host_move,
                             .arg = a};
     ERR_TRY(state_open(a->config.state, &a->state, err));
     a->engine = bng_engine_new(&clock_real, &a->config.settings, &host);

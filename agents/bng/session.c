@@ -25,7 +25,11 @@ struct session {
     struct grpc_call *call;
     struct loop_timer *timer;
     struct session_stats stats;
-    size_t next; /* manager to dial */
+    size_t next;                      /* manager to dial, or that is dialled */
+    char nodes[BNG_MANAGERS_MAX][64]; /* what each last said that it is; "": nothing */
+    char wanted[64];                  /* which one the session is to go to; "": any */
+    unsigned hops;                    /* tried for that */
+    bool moving;                      /* dial at once, not the next */
     int64_t backoff, up_since;
 };
 
@@ -73,6 +77,11 @@ static void on_channel_closed(struct grpc_channel *ch, const char *text, void *a
     s->stats.connected = false;
     bng_engine_disconnected(s->e);
     s->poke(s->arg);
+    if (s->moving) {
+        s->moving = false;
+        loop_timer_start(s->timer, 0);
+        return;
+    }
     s->backoff = steady || s->backoff == 0 ? BACKOFF_FIRST_MS : s->backoff * 2;
     s->backoff = s->backoff > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : s->backoff;
     uint64_t jitter;
@@ -99,8 +108,47 @@ static void dial(void *arg) {
     };
     snprintf(s->stats.peer, sizeof s->stats.peer, "%s:%u", m->host, m->port);
     s->stats.dials++;
+    s->stats.node[0] = '\0';
     s->stats.error[0] = '\0';
     s->channel = grpc_connect(s->loop, &cfg, &channel_ops, s);
+}
+
+/* ---- P-24 ---- */
+
+static void go_to(struct session *s, size_t manager, const char *why) {
+    if (s->channel == NULL || s->moving) {
+        return;
+    }
+    s->next = manager;
+    s->moving = true;
+    session_end(s, why);
+}
+
+void session_is_with(struct session *s, const char *node) {
+    text_line(s->nodes[s->next], sizeof s->nodes[0], node);
+    text_line(s->stats.node, sizeof s->stats.node, node);
+    if (s->wanted[0] == '\0' || strcmp(node, s->wanted) == 0) {
+        s->wanted[0] = '\0';
+    } else if (++s->hops < s->c->n_managers) {
+        go_to(s, (s->next + 1) % s->c->n_managers, "it is not the manager that is wanted");
+    } else {
+        L_INFO("no manager of the list is %s; the session stays with %s", s->wanted, node);
+        s->wanted[0] = '\0';
+    }
+}
+
+void session_move(struct session *s, const char *node) {
+    size_t to = (s->next + 1) % s->c->n_managers;
+    if (s->c->n_managers < 2 || node[0] == '\0' || strcmp(node, s->stats.node) == 0) {
+        return;
+    }
+    for (size_t i = 0; i < s->c->n_managers; i++) {
+        to = strcmp(s->nodes[i], node) == 0 ? i : to;
+    }
+    L_INFO("the manager asks this gateway to go to %s", node);
+    text_line(s->wanted, sizeof s->wanted, node);
+    s->hops = 0;
+    go_to(s, to, "moved on order");
 }
 
 void session_send(struct session *s, const uint8_t *p, size_t n) {

@@ -16,6 +16,7 @@ struct session_stats {
     bool connected; /* the stream stands */
     uint64_t dials, breaks;
     char peer[300];  /* "host:port" of the address in use */
+    char node[64];   /* which of several managers that is; "": it does not say */
     char error[512]; /* why the last session ended; "" when none did */
 };
 
@@ -26,6 +27,9 @@ void session_start(struct session *s, struct bng_engine *e);
 void session_free(struct session *s);
 void session_send(struct session *s, const uint8_t *p, size_t n);
 void session_end(struct session *s, const char *why);
+/* P-24: the manager says which of several it is; and asks to go to another one. */
+void session_is_with(struct session *s, const char *node);
+void session_move(struct session *s, const char *node);
 /* Reads certificate, key and CA again; used from the next connection on. */
 void session_reload(struct session *s);
 const struct session_stats *session_stats(const struct session *s);

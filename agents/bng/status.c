@@ -49,9 +49,10 @@ static void dhcp_text(const struct dhcp *d, const char *title, struct buf *out) 
 void status_text(const struct status_view *v, struct buf *out) {
     const struct session_stats *s = session_stats(v->session);
     const struct frr_stats *f = frr_stats(v->frr);
-    buf_printf(out, "APM:\n    State: %s\n    SystemId: %s\n    Security: %s\n    Manager: %s\n",
+    buf_printf(out,
+               "APM:\n    State: %s\n    SystemId: %s\n    Security: %s\n    Manager: %s%s%s%s\n",
                session_word(v), bng_engine_system_id(v->e), v->c->clear_text ? "clear-text" : "TLS",
-               s->peer);
+               s->peer, s->node[0] != '\0' ? " (" : "", s->node, s->node[0] != '\0' ? ")" : "");
     if (s->error[0] != '\0') {
         buf_printf(out, "    Last error: %s\n", s->error);
     }
@@ -244,8 +245,9 @@ void status_json(const struct status_view *v, struct buf *out) {
                       "refused", d->refused, "pools", pools));
     }
     json_t *doc = json_pack(
-        "{s:s, s:s, s:I, s:s, s:o, s:o*, s:{s:b, s:b, s:I, s:s}, s:o}", "system-id",
-        bng_engine_system_id(v->e), "state", session_word(v), "boot-epoch",
+        "{s:s, s:s, s:{s:s, s:s}, s:I, s:s, s:o, s:o*, s:{s:b, s:b, s:I, s:s}, s:o}", "system-id",
+        bng_engine_system_id(v->e), "state", session_word(v), "manager", "address",
+        session_stats(v->session)->peer, "node", session_stats(v->session)->node, "boot-epoch",
         (json_int_t)bng_engine_boot_epoch(v->e), "apportionment",
         bng_engine_local_mode(v->e) ? "Local" : "Remote", "kea", dhcp_json(v->dhcp), "kea6",
         v->dhcp6 != NULL ? dhcp_json(v->dhcp6) : NULL, "frr", "up", f->up, "in-line", f->in_line,

@@ -160,7 +160,8 @@ static void start_slow(struct call_run *r) {
 bool core_call_is_leaders(struct core *c, const struct node *rpc) {
     struct service_slot *s = owner_of(c, rpc->module);
     bool slow = s != NULL && s->service->slow != NULL && s->service->slow(rpc);
-    return !slow && (call_right(rpc) != RIGHT_READ || (s != NULL && s->service->live));
+    bool write = slow && s->service->slow_write != NULL && s->service->slow_write(rpc);
+    return write || (!slow && (call_right(rpc) != RIGHT_READ || (s != NULL && s->service->live)));
 }
 
 void core_call(struct core *c, struct call *cl, void (*done)(struct call *cl, void *arg),

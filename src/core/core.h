@@ -353,6 +353,19 @@ struct core_leader {
 };
 enum err_code core_find_leader(struct core *c, struct core_leader *out, struct err *e);
 
+/* The nodes that live, and what each says of itself; texts are "" where it says nothing. Asks the
+ * store: not on a loop, not on the writer. ERR_UNAVAILABLE. */
+struct core_node {
+    const char *name, *version, *started, *relay;
+    bool leads, self;
+};
+enum err_code core_nodes(struct core *c, void (*each)(const struct core_node *n, void *arg),
+                         void *arg, struct err *e);
+
+/* Looks which nodes there are, and keeps and tells of those that came and went. Where this node
+ * leads, else nothing; every few seconds, from a worker: it asks the store. */
+void core_nodes_watch(struct core *c);
+
 /* ---- figures -------------------------------------------------------------------------------- */
 
 struct core_stats {

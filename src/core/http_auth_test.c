@@ -74,10 +74,42 @@ static void a_node_is_known_by_its_san(void **state) {
     mem_free(p.sans);
 }
 
+static void a_gateways_certificate_reads_as_it_was_written(void **state) {
+    struct tls_peer tls = {.verified = true, .subject_cn = "bng-1", .n_sans = 2};
+    tls.sans = mem_alloc(2 * sizeof *tls.sans);
+    snprintf(tls.sans[0].value, sizeof tls.sans[0].value, "b;n=g%%2");
+    snprintf(tls.sans[1].value, sizeof tls.sans[1].value, A16 A16 A16 A16 A16);
+    const struct http_peer peers[] = {
+        {.kind = HTTP_PEER_TLS, .tls = &tls}, {.kind = HTTP_PEER_TLS}, {.kind = HTTP_PEER_TCP}};
+    static const char *const shown[] = {"verified;bng-1;b%3Bn%3Dg%252", "tls", "clear"};
+    for (size_t i = 0; i < 3; i++) {
+        struct buf text = BUF_INIT;
+        struct http_auth_gateway g;
+        http_auth_gateway_print(&peers[i], &text);
+        assert_string_equal(buf_cstr(&text),
+                            shown[i]); /* names that are no system id's are left out */
+        assert_true(http_auth_gateway_parse(buf_cstr(&text), &g));
+        assert_true(g.tls == (i < 2) && g.verified == (i == 0));
+        assert_int_equal(g.n_names, i == 0 ? 2 : 0);
+        assert_true(i > 0 || strcmp(g.names[1], "b;n=g%2") == 0);
+        http_auth_gateway_free(&g);
+        buf_free(&text);
+    }
+    static const char *const bad[] = {
+        "",      "verify",  "verified;", "verified;a;", "verified;%zz", "verified;%00",
+        "tls;a", "clear;a", "tlss"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct http_auth_gateway g;
+        assert_false(http_auth_gateway_parse(bad[i], &g));
+    }
+    mem_free(tls.sans);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_as_it_was_written),
         cmocka_unit_test(nothing_else_reads),
+        cmocka_unit_test(a_gateways_certificate_reads_as_it_was_written),
         cmocka_unit_test(a_node_is_known_by_its_san),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

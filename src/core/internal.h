@@ -173,6 +173,7 @@ struct role {       /* of this node; see role.c */
     bool stop_due;  /* services are still to be stopped */
     char node[LOG_NODE_MAX + 1];
     char former[LOG_NODE_MAX + 1]; /* who led when this node looked last */
+    int64_t vacant_ns;             /* since when nobody leads, monotonic; 0: somebody does */
     struct log_watch *watch;
     struct timer timer;
     /* under core's lock */
@@ -188,7 +189,10 @@ struct service_slot {
 
 struct kind_index;
 
+struct nodes;
+
 struct core {
+    struct nodes *nodes; /* system_nodes.c's; NULL: the system service is not there */
     struct core_options options;
     const struct clock *clock;
     const struct model *model;

@@ -533,6 +533,7 @@ const struct service job_service = {
     .state_fold = state_fold,
     .call = job_call,
     .provides = "/weft-job:jobs",
+    .live = true,
     .look = job_look,
     .values = job_values,
     .metrics = job_metrics,

@@ -24,7 +24,17 @@ LOGGER_MODULE(role);
 enum {
     LOOK_EVERY_MS = 250,
     FOLLOW_STEP = 1000, /* entries between two looks at the queue */
+    HEIR_MS = 2000,     /* so long the others leave the lead to the one that was named */
 };
+
+/* May this node take the lead that nobody has? */
+static bool is_its_turn(struct core *c) {
+    char heir[LOG_NODE_MAX + 1];
+    int64_t now = clock_mono(c->clock);
+    c->role.vacant_ns = c->role.vacant_ns != 0 ? c->role.vacant_ns : now;
+    return c->nodes == NULL || !nodes_has_heir(c->nodes, heir) || strcmp(heir, c->role.node) == 0 ||
+           now - c->role.vacant_ns >= HEIR_MS * NS_PER_MS;
+}
 
 /* From any thread, the engine's too. */
 static void wake(struct core *c) {
@@ -213,6 +223,10 @@ static enum err_code tell_leader(struct txn *t, void *arg, struct err *e) {
     buf_printf(&b, ",\"fence\":\"%" PRIu64 "\"}", c->lease.fence);
     txn_event(t, "weft-system:leader-changed", buf_cstr(&b));
     buf_free(&b);
+    char heir[LOG_NODE_MAX + 1];
+    if (c->nodes != NULL && nodes_has_heir(c->nodes, heir)) {
+        nodes_put_heir(t, NULL);
+    }
     return ERR_OK;
 }
 
@@ -254,7 +268,11 @@ static void look_as_follower(struct core *c, const struct log_turn *t) {
     } else if (more) {
         wake(c);
     } else if (t->reached && (t->leader[0] == '\0' || strcmp(t->leader, c->role.node) == 0)) {
-        try_to_lead(c);
+        if (is_its_turn(c)) {
+            try_to_lead(c);
+        }
+    } else {
+        c->role.vacant_ns = 0;
     }
 }
 

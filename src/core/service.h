@@ -49,6 +49,7 @@ struct service {
     /* Rpcs that take long (password hashes, reading the whole store): core runs prepare() for them
      * in a worker thread, before call(). Both may be NULL. */
     bool (*slow)(const struct node *rpc);
+    bool (*slow_write)(const struct node *rpc); /* call() then changes something. May be NULL */
     enum err_code (*prepare)(void *self, struct call *cl, struct err *e);
     /* An rpc of the service's module. Fills cl->text and cl->json. */
     enum err_code (*call)(void *self, struct txn *t, struct call *cl, struct err *e);

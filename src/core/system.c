@@ -26,6 +26,8 @@ static void *create(struct core *c) {
     sys->core = c;
     sys->started_s = clock_wall_s(core_clock(c));
     sys->delete_objects = DELETE_OBJECTS_DEFAULT;
+    nodes_init(&sys->nodes);
+    c->nodes = &sys->nodes;
     return sys;
 }
 
@@ -42,6 +44,8 @@ static void destroy(void *self) {
     struct system *sys = self;
     trail_free(&sys->audit);
     trail_free(&sys->logins);
+    sys->core->nodes = NULL;
+    nodes_free(&sys->nodes);
     mem_free(sys);
 }
 
@@ -150,7 +154,11 @@ static struct trail *trail_of(struct system *sys, const char *key, size_t len, u
 }
 
 static bool state_encode(void *self, const char *key, size_t key_len, struct buf *out) {
+    const struct system *sys = self;
     uint64_t n;
+    if (nodes_mine(key, key_len)) {
+        return nodes_encode(&sys->nodes, key, key_len, out);
+    }
     const struct trail *t = trail_of(self, key, key_len, &n);
     const struct trail_record *r = t != NULL ? trail_get(t, n) : NULL;
     if (r != NULL) {
@@ -161,7 +169,11 @@ static bool state_encode(void *self, const char *key, size_t key_len, struct buf
 
 static enum err_code state_fold(void *self, const char *key, size_t key_len, const void *value,
                                 size_t len, struct err *e) {
+    struct system *sys = self;
     uint64_t n;
+    if (nodes_mine(key, key_len)) {
+        return nodes_fold(&sys->nodes, key, key_len, value, len, e);
+    }
     struct trail *t = trail_of(self, key, key_len, &n);
     if (t == NULL) {
         return err_set(e, ERR_UNSUPPORTED, NULL, "is not a record of this version");
@@ -354,6 +366,10 @@ static bool slow(const struct node *rpc) {
            system_cluster_slow(rpc);
 }
 
+static bool slow_write(const struct node *rpc) {
+    return rpc == system_password_rpc || system_cluster_slow_write(rpc);
+}
+
 static enum err_code prepare(void *self, struct call *cl, struct err *e) {
     if (system_cluster_slow(cl->in.rpc)) {
         return system_cluster_prepare(self, cl, e);
@@ -410,8 +426,7 @@ static enum err_code call(void *self, struct txn *t, struct call *cl, struct err
         return system_backup_job(t, cl, e);
     }
     if (slow(rpc)) { /* done in prepare, but for what only the writer may do */
-        system_cluster_call(t, cl);
-        return ERR_OK;
+        return system_cluster_call(sys, t, cl, e);
     }
     return system_show(sys, t, cl, e);
 }
@@ -449,6 +464,7 @@ const struct service system_service = {
     .state_encode = state_encode,
     .state_fold = state_fold,
     .slow = slow,
+    .slow_write = slow_write,
     .prepare = prepare,
     .call = call,
     .provides = "/weft-system:system/state",

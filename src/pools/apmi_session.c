@@ -29,6 +29,8 @@ struct apmi_session {
     enum phase phase;
     bool closed; /* the transport is gone, or was told to go */
     struct entity *entity;
+    bool can_move;
+    char moving[64]; /* the controller that it was asked to dial; "": none */
     uint64_t boot_epoch, last_msg_id;
     int64_t heard_s;      /* last message, by the monotonic clock */
     struct map announced; /* domains of the DomainSync under way */
@@ -286,6 +288,24 @@ const char *apmi_node(struct pools *p, const struct apmi_session *s) {
     return s->peer.via;
 }
 
+bool apmi_can_move(const struct apmi_session *s) {
+    return s->can_move;
+}
+
+const char *apmi_moving_to(const struct apmi_session *s) {
+    return s->moving;
+}
+
+void apmi_move(struct apmi_session *s, const char *node) {
+    manager_msg m = OPENAPMI__V1__MANAGER_MSG__INIT;
+    Openapmi__V1__Move mv = OPENAPMI__V1__MOVE__INIT;
+    snprintf(s->moving, sizeof s->moving, "%s", node);
+    mv.node = s->moving;
+    m.body_case = OPENAPMI__V1__MANAGER_MSG__BODY_MOVE;
+    m.move = &mv;
+    apmi_send_now(s, &m);
+}
+
 static struct entity *hello_record(struct pools *p, struct txn *t, const struct apmi_session *s,
                                    const Openapmi__V1__Hello *h) {
     struct entity *en = pools_entity(p, h->system_id);
@@ -349,6 +369,9 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     en->since_s = txn_now_s(t);
     s->entity = en;
     s->boot_epoch = h->boot_epoch;
+    for (size_t i = 0; i < h->n_capability; i++) {
+        s->can_move |= strcmp(h->capability[i], "move") == 0;
+    }
     s->phase = PHASE_DOMAINS;
     unconfirmed(p, t, en);    /* what a restart of ours left behind */
     entity_refused_clear(en); /* it may have made room */
@@ -360,6 +383,7 @@ static void hello(struct pools *p, struct txn *t, struct apmi_session *s, uint64
     ack.version = en->version;
     ack.status = &st;
     ack.manager_epoch = p->manager_epoch;
+    ack.node = (char *)(uintptr_t)apmi_node(p, s);
     ack.stats_interval_s = POOLS_STATS_INTERVAL_S;
     m.in_reply_to = msg_id;
     m.body_case = OPENAPMI__V1__MANAGER_MSG__BODY_HELLO_ACK;

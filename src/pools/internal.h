@@ -349,7 +349,8 @@ struct pools {
     int64_t told_s;                  /* the second (monotonic) in which n_told pools were told of */
     uint32_t n_told;
     uint64_t untold_added, untold_removed;
-    struct list bulk_runs; /* struct bulk_run: see bulk.h */
+    struct rebalance *rebalance; /* under way; NULL: none */
+    struct list bulk_runs;       /* struct bulk_run: see bulk.h */
 };
 
 /* ---- records.c: keys and values of state records ----------------------------------------------
@@ -629,6 +630,13 @@ void entity_refused_unhide(struct partition *pt, const struct ip_prefix *hidden,
 void entity_refused_text(const struct entity *en, const struct partition *pt, int64_t now_s,
                          struct buf *out);
 
+/* ---- rebalance.c -------------------------------------------------------------------------------
+ */
+
+void rebalance_start(struct pools *p);
+void rebalance_stop(struct pools *p);
+void rebalance_tick(struct pools *p);
+
 /* ---- alarm.c, reclaim.c: what entities ask
  * --------------------------------------------------------
  */
@@ -748,6 +756,10 @@ void apmi_entity_gone(struct entity *en);
 /* The controller that the entity is connected to; "": there is only this one. Writer's thread;
  * valid until the next call. */
 const char *apmi_node(struct pools *p, const struct apmi_session *s);
+/* P-24. apmi_moving_to: "": it was not asked to. */
+bool apmi_can_move(const struct apmi_session *s);
+const char *apmi_moving_to(const struct apmi_session *s);
+void apmi_move(struct apmi_session *s, const char *node);
 /* Sends after durability; `m` is packed at once. in_reply_to stands in it. */
 void apmi_send(struct txn *t, struct apmi_session *s, const Openapmi__V1__ManagerMsg *m);
 /* Ends the session after durability. `code`: grpc-status. */

@@ -479,6 +479,7 @@ enum err_code pools_call(void *self, struct txn *t, struct call *cl, struct err 
                 {"activate", rpc_activate},
                 {"reclaim", rpc_reclaim},
                 {"reclaim-all", bulk_call},
+                {"rebalance", rebalance_call},
                 {"release-entity", rpc_release},
                 {"clear-statistics", rpc_clear}};
     struct show sh;

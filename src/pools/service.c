@@ -33,6 +33,7 @@ static enum err_code start(void *self, struct err *e) {
     L_INFO("%" PRIu32 " entities, %" PRIu32 " domains, %" PRIu64 " pools", p->entity_count,
            p->domain_count, p->pool_count);
     bulk_start(p);
+    rebalance_start(p);
     pools_tick_start(p);
     return ERR_OK;
 }
@@ -41,11 +42,13 @@ static void stop(void *self) {
     struct pools *p = self;
     timer_disarm(core_timers(p->core), &p->tick);
     bulk_stop(p);
+    rebalance_stop(p);
 }
 
 static void destroy(void *self) {
     struct pools *p = self;
     bulk_stop(p); /* also one that came after stop() */
+    rebalance_stop(p);
     for (uint32_t i = 0; i < p->n_domains; i++) {
         if (p->domains[i] != NULL) {
             domain_free(p->domains[i]);

@@ -89,4 +89,7 @@ struct forecast {
 void forecast_of(const struct partition *pt, int64_t now_s, struct forecast *out);
 size_t samples_sorted(const struct partition *pt, int64_t now_s, struct sample out[POOLS_SAMPLES]);
 
+/* The rpc rebalance. */
+enum err_code rebalance_call(struct show *sh, struct txn *t, struct call *cl, struct err *e);
+
 #endif

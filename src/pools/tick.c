@@ -121,6 +121,7 @@ void pools_tick(struct pools *p, struct txn *t, int64_t now_s) {
     }
     bulk_tick(p, t);
     events_tick(p, t);
+    rebalance_tick(p);
     targets_sweep(p);
 }
 

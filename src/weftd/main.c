@@ -13,6 +13,7 @@
 #include <locale.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,7 @@ LOGGER_MODULE(weftd);
  * need are kept, and the rest is divided in these parts among those who connect: so many that come
  * over the network leave an administrator at the local socket his place, and the store its own. */
 enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_PARTS = 3 };
-enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000 };
+enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000, NODES_MS = 2000 };
 enum { RELAY_NODES = 16, RELAY_RESETS = 100000 };
 #define NODES_ONLY "Here other controllers pass on what they were asked.\n"
 enum { AGAIN_AFTER_MS = 1000, AGAIN_LOOK_MS = 100 };
@@ -106,7 +107,8 @@ struct weftd {
     struct restconf *passed; /* what other nodes pass on */
     struct metrics *metrics;
     struct loop_signal *term, *intr, *hup;
-    struct loop_timer *certificates, *clock;
+    struct loop_timer *certificates, *clock, *nodes;
+    atomic_bool looking; /* at the nodes, on a worker */
     struct clock_watch clock_watch;
     struct loop_timer *alive;
 };
@@ -696,6 +698,20 @@ static void on_role(enum core_role role, void *arg) {
     loop_post(w->loop, role_changed, w);
 }
 
+static void nodes_job(void *arg) {
+    struct weftd *w = arg;
+    core_nodes_watch(w->core);
+    atomic_store(&w->looking, false);
+}
+
+static void look_at_nodes(void *arg) {
+    struct weftd *w = arg;
+    if (w->leading && !atomic_exchange(&w->looking, true) &&
+        !workers_run(w->decoders, nodes_job, w)) {
+        atomic_store(&w->looking, false);
+    }
+}
+
 /* Every answer of a node that does not know whether it shows the newest says how old it may be. */
 static bool mark_stale(struct http_field *field, char value[HTTP_EXTRA_MAX], void *arg) {
     struct weftd *w = arg;
@@ -743,6 +759,8 @@ static enum err_code start(struct weftd *w, struct err *e) {
     w->hup = loop_signal_new(w->loop, SIGHUP, reload, w);
     w->certificates = loop_timer_new(w->loop, look_at_certificates, w);
     loop_timer_repeat(w->certificates, CERTIFICATES_MS);
+    w->nodes = loop_timer_new(w->loop, look_at_nodes, w);
+    loop_timer_repeat(w->nodes, NODES_MS);
     clock_watch_init(&w->clock_watch, clock_wall(&clock_real), clock_mono(&clock_real));
     w->clock = loop_timer_new(w->loop, look_at_clock, w);
     loop_timer_repeat(w->clock, CLOCK_WATCH_MS);
@@ -819,6 +837,7 @@ static void finish(struct weftd *w) {
         loop_signal_free(w->intr);
         loop_signal_free(w->hup);
         loop_timer_free(w->certificates);
+        loop_timer_free(w->nodes);
         loop_timer_free(w->clock);
         loop_timer_free(w->alive);
         loop_timer_free(w->again_timer);

@@ -53,7 +53,7 @@ class Stream:
         self.channel = Channel(target, creds)
         self.out, self.inbox, self.orders = queue.Queue(), {}, queue.Queue()
         self.cond = threading.Condition()
-        self.ended, self.last = None, 0
+        self.ended, self.last, self.move = None, 0, None
         call = self.channel.channel.stream_stream("/openapmi.v1.Apmi/Session",
                                                   request_serializer=lambda m: m,
                                                   response_deserializer=pb.ManagerMsg.FromString)
@@ -67,6 +67,8 @@ class Stream:
                 with self.cond:
                     if m.in_reply_to:
                         self.inbox[m.in_reply_to] = m
+                    elif m.WhichOneof("body") == "move":
+                        self.move = m.move.node
                     else:
                         self.orders.put(m.order)
                     self.cond.notify_all()

@@ -478,8 +478,9 @@ def test_a_follower_is_cut_off(cluster):
     cluster.agree()
 
 
-def operation(node, name):
-    return node.ask("POST", f"/restconf/operations/weft-system:{name}")
+def operation(node, name, fields=None, module="weft-system"):
+    body = {f"{module}:input": fields} if fields else None
+    return node.ask("POST", f"/restconf/operations/{module}:{name}", body)
 
 
 def test_the_lead_is_given_away(cluster):

@@ -26,8 +26,9 @@ def gw(lab):
 
 
 @pytest.fixture
-def cluster(lab, gw, tmp_path):
-    c = Cluster(str(tmp_path), {n: ["--listen-apmi-clear-text", f"10.255.1.1:{PORTS[n]}"] for n in NAMES},
+def cluster(lab, gw, tmp_path, request):
+    c = Cluster(str(tmp_path), {n: ["--listen-apmi-clear-text", f"10.255.1.1:{PORTS[n]}", *getattr(request, "param", {}).get(n, [])]
+                                for n in NAMES},
                 ["ip", "netns", "exec", lab.ns("core")])
     try:
         for n in c.nodes:
@@ -63,14 +64,18 @@ def settled(cluster, gw):
     return wait_until("leader, agent and Kea agree", 90, same)
 
 
-# proves: APM-121 APM-122 APM-153
-def test_the_agent_finds_who_leads(cluster, gw):
+def configure(cluster):
     r = cluster.leader().ask("PUT", "/restconf/data/weft-apm:apm", {"weft-apm:apm": {
         "inet-pool": {"partition": [{"name": "westford", "min-prefix-len": 20, "max-prefix-len": 28,
                                      "prefix": [{"prefix": str(ROOT)}]}]},
         "pool-domain-profile": [{"name": "std", "apportion-threshold": 4, "reclaim-threshold": 32, "hold-down": 1}],
         "entity-match": [{"system-id": "bng1", "pool-domain-profile": "std"}]}})
     assert r.status in (201, 204), r.text
+
+
+# proves: APM-121 APM-122 APM-153
+def test_the_agent_finds_who_leads(cluster, gw):
+    configure(cluster)
     gw.start_agent(managers=[{"host": "10.255.1.1", "port": PORTS[n]} for n in NAMES])
     had = settled(cluster, gw)
     address = gw.dial_in("c0")
@@ -97,4 +102,27 @@ def test_the_agent_finds_who_leads(cluster, gw):
     assert gw.address("c0") == address, "who renews keeps the address over all that"
     nets = [ipaddress.ip_network(p) for p in had]
     assert all(any(ipaddress.ip_address(a) in n for n in nets) for a in gw.kea_addresses())
+    cluster.agree()
+
+
+# proves: APM-124
+@pytest.mark.parametrize("cluster", [{n: ["--listen-relay", f"10.255.1.1:{PORTS[n] + 100}"] for n in NAMES}], indirect=True)
+def test_the_agent_goes_where_it_is_asked_to(cluster, gw):
+    """It stays with one controller whoever leads, is moved away from it, and keeps its pools and subscribers."""
+    configure(cluster)
+    gw.start_agent(managers=[{"host": "10.255.1.1", "port": PORTS[n]} for n in NAMES])
+    had = settled(cluster, gw)
+    address = gw.dial_in("c0")
+
+    def at():
+        r = cluster.leader().ask("GET", "/restconf/data/weft-apm:apm/state/entity=bng1")
+        return json.loads(r.text)["weft-apm:entity"][0].get("node")
+    was = until(at)
+    for _ in range(2):
+        assert operation(cluster.leader(), "rebalance", {"without": was}, module="weft-apm").status == 200
+        now = until(lambda: at() not in (None, was) and at())
+        assert gw.state()["manager"]["node"] == now
+        assert had <= settled(cluster, gw)
+        was = now
+    assert gw.address("c0") == address
     cluster.agree()

@@ -281,6 +281,93 @@ def test_a_gateway_is_served_through_any_node(cluster, gateway):
     g.close()
 
 
+def where(cluster):
+    """System id -> the controller that it is connected to."""
+    r = cluster.leader().ask("GET", "/restconf/data/weft-apm:apm/state")
+    return {e["id"]: e.get("node") for e in json.loads(r.text)["weft-apm:state"].get("entity", []) if e["status"] == "reachable"}
+
+
+def follow_orders(cluster, gateways):
+    """What a gateway with the capability does: dials the controller that it was told."""
+    for g in gateways:
+        if g.stream.move is not None:
+            g.target, node = door({n.name: n for n in cluster.nodes}[g.stream.move]), g.stream.move
+            g.close()
+            ack = g.hello(capability=["move"])
+            assert ack.status.code == 0 and ack.node == node, ack
+            g.sync()
+
+
+# proves: APM-124
+def test_sessions_are_spread_on_order(cluster, gateway):
+    """From the one where all are; then away from one that is to be stopped."""
+    n = cluster.followers()[0]
+    gateways = [gateway(n, f"gw-{i}") for i in range(3)]
+    fixed = gateways.pop()
+    assert fixed.hello().status.code == 0  # does not know how
+    fixed.sync()
+    for g in gateways:
+        ack = g.hello(capability=["move"])
+        assert ack.status.code == 0 and ack.node == n.name
+        g.sync()
+    assert where(cluster) == {f"gw-{i}": n.name for i in range(3)}
+    r = n.ask("POST", "/restconf/operations/weft-apm:rebalance", {"weft-apm:input": {}})
+    assert r.status == 200, r.text
+
+    def spread(nodes):
+        follow_orders(cluster, gateways)
+        return sorted(where(cluster).values()) == sorted(nodes)
+    until(lambda: spread(NAMES), PATIENCE_S)
+    assert fixed.stream.ended is None and fixed.stream.move is None and where(cluster)["gw-2"] == n.name
+    other = next(x for x in cluster.nodes if x is not n)
+    job = json.loads(cluster.leader().ask("POST", "/restconf/operations/weft-apm:rebalance",
+                                          {"weft-apm:input": {"without": other.name}}).text)["weft-apm:output"]["job"]
+    last = next(x for x in NAMES if x not in (n.name, other.name))
+    until(lambda: spread([n.name, last, last]) or spread([n.name, n.name, last]), PATIENCE_S)
+    until(lambda: "done" in lines(n, f"show job id {job}"), PATIENCE_S)
+    for g in [*gateways, fixed]:
+        g.close()
+    r = n.ask("POST", "/restconf/operations/weft-apm:rebalance", {"weft-apm:input": {"without": "nobody"}})
+    job = json.loads(r.text)["weft-apm:output"]["job"]
+    until(lambda: "there is no node nobody" in lines(n, f"show job id {job}"), PATIENCE_S)
+
+
+# proves: APM-120
+def test_the_lead_goes_to_the_node_that_was_named(cluster):
+    for _ in range(2):
+        to = cluster.followers()[-1]
+        out = lines(cluster.followers()[0], f"request system cluster switch node {to.name}")
+        assert f"{to.name} takes the lead" in out, out
+        assert until(lambda: [n for n in cluster.nodes if n.leads()]) == [to]
+        for n in cluster.nodes:
+            until(n.ready, PATIENCE_S)
+    leader = cluster.leader()
+    assert f"{leader.name} leads already" in lines(leader, f"request system cluster switch node {leader.name}", status=1)
+    assert "there is no node nobody" in lines(leader, "request system cluster switch node nobody", status=1)
+
+
+def whole_log(node):
+    with open(os.path.join(node.dir, "log"), errors="replace") as f:
+        return f.read()
+
+
+# proves: APM-120
+def test_nodes_come_and_go_and_are_forgotten(cluster):
+    n, leader = cluster.followers()[0], cluster.leader()
+    assert f"{n.name} is there; stop weftd on it" in lines(leader, f"request system cluster leave node {n.name}", status=1)
+    until(lambda: any(f"node {n.name} is there" in whole_log(x) for x in cluster.nodes), PATIENCE_S)
+    n.stop()
+    other = next(x for x in cluster.nodes if x not in (n, leader))
+    until(lambda: "lost since" in lines(other, "show system cluster"), PATIENCE_S)
+    assert f"{n.name} is not looked for" in lines(leader, f"request system cluster leave node {n.name}")
+    until(lambda: n.name not in [w.split()[0] for w in lines(other, "show system cluster").splitlines()], PATIENCE_S)
+    assert "no node nobody is known" in lines(leader, "request system cluster leave node nobody", status=1)
+    n.start()
+    n.wait_till_it_serves()
+    until(lambda: f"{n.name} (this)" in lines(n, "show system cluster"), PATIENCE_S)
+    cluster.agree()
+
+
 def test_whose_certificate_it_is_the_node_says(cluster, gateway):
     g = gateway(cluster.followers()[0], "gw-1", "gw-2")
     ack = g.hello()
