@@ -162,6 +162,9 @@ void http_auth_actor_print(const struct actor *who, struct buf *out) {
     if (who->due != 0) {
         buf_printf(out, ";due=%" PRIx64, who->due);
     }
+    if (who->ends_s > 0) {
+        buf_printf(out, ";ends=%" PRIx64, (uint64_t)who->ends_s);
+    }
     buf_str(out, who->superuser ? ";superuser" : "");
 }
 
@@ -183,28 +186,42 @@ static const char *take_part(const char *p, const char *name, char *out, size_t 
         }
     }
     snprintf(out, size, "%s", plain);
-    return p + len +
-           (p[len] == ';' && strcmp(name, "token") != 0 && strcmp(name, "as") != 0 &&
-            strcmp(name, "due") != 0);
+    return p + len;
+}
+
+/* What may be there: nothing is taken when it is not. A number that is 0 is damage. */
+static const char *take_option(const char *p, const char *name, char *out, size_t size) {
+    size_t n = strlen(name);
+    bool there = p != NULL && p[0] == ';' && strncmp(p + 1, name, n) == 0 && p[1 + n] == '=';
+    return there ? take_part(p + 1, name, out, size) : p;
+}
+
+static const char *take_number(const char *p, const char *name, uint64_t *out) {
+    char text[20] = "";
+    const char *after = take_option(p, name, text, sizeof text);
+    *out = strtoull(text, NULL, 16);
+    return after == p || *out != 0 ? after : NULL;
+}
+
+static const char *behind_semicolon(const char *p) {
+    return p != NULL && *p == ';' ? p + 1 : NULL;
 }
 
 bool http_auth_actor_parse(const char *text, struct actor *out) {
     const char *p = text;
+    uint64_t ends = 0;
     *out = (struct actor){.superuser = false};
     p = p != NULL ? take_part(p, "user", out->user, sizeof out->user) : NULL;
+    p = behind_semicolon(p);
     p = p != NULL ? take_part(p, "source", out->source, sizeof out->source) : NULL;
+    p = behind_semicolon(p);
     p = p != NULL ? take_part(p, "token", out->token, sizeof out->token) : NULL;
-    if (p != NULL && strncmp(p, ";as=", 4) == 0) {
-        p = take_part(p + 1, "as", out->as, sizeof out->as);
-    }
-    char due[20] = "";
-    if (p != NULL && strncmp(p, ";due=", 5) == 0) {
-        p = take_part(p + 1, "due", due, sizeof due);
-        out->due = strtoull(due, NULL, 16);
-        p = out->due != 0 ? p : NULL;
-    }
+    p = take_option(p, "as", out->as, sizeof out->as);
+    p = take_number(p, "due", &out->due);
+    p = take_number(p, "ends", &ends);
+    out->ends_s = (int64_t)ends;
     out->superuser = p != NULL && strcmp(p, ";superuser") == 0;
-    return p != NULL && (*p == '\0' || out->superuser) && out->user[0] != '\0';
+    return p != NULL && (*p == '\0' || out->superuser) && out->user[0] != '\0' && out->ends_s >= 0;
 }
 
 /* ---- gateways ---------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ struct http_auth_config {
 #define HTTP_AUTH_USER_URI "urn:weft:user:"
 /* A node's certificate has this and the node's name. It may say who asks (docs/cluster.md). */
 #define HTTP_AUTH_NODE_URI "urn:weft:node:"
-/* Who a node has authenticated: "user=U;source=S;token=T", and ";as=A", ";due=D" and ";superuser"
- * behind it, values percent-encoded. From anyone but a node the header is refused. */
+/* Who a node has authenticated: "user=U;source=S;token=T", and ";as=A", ";due=D", ";ends=E" and
+ * ";superuser" behind it, values percent-encoded. From anyone but a node the header is refused. */
 #define HTTP_AUTH_ACTOR "weft-actor"
 /* What a node has seen of a gateway whose session it passes on: "verified", "tls" or "clear", then
  * ";NAME" for each name of its certificate, percent-encoded. */

@@ -12,7 +12,13 @@ static void reads_as_it_was_written(void **state) {
         {.user = "o;l=g%a", .source = "cli [2001:db8::1]:4711", .token = "abc"},
         {.user = "\xc3\xa4"},
         {.user = "paula", .source = "cli unix", .as = "guests"},
-        {.user = "olga", .source = "cli unix", .due = UINT64_C(0xfedcba9876543211)}};
+        {.user = "olga", .source = "cli unix", .due = UINT64_C(0xfedcba9876543211)},
+        {.user = "ann",
+         .source = "netconf 192.0.2.7:1",
+         .as = "guests",
+         .due = 1,
+         .ends_s = 1800000000,
+         .superuser = true}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct buf text = BUF_INIT;
         struct actor got;
@@ -22,7 +28,7 @@ static void reads_as_it_was_written(void **state) {
         assert_string_equal(got.source, all[i].source);
         assert_string_equal(got.token, all[i].token);
         assert_string_equal(got.as, all[i].as);
-        assert_true(got.due == all[i].due);
+        assert_true(got.due == all[i].due && got.ends_s == all[i].ends_s);
         assert_int_equal(got.superuser, all[i].superuser);
         buf_free(&text);
     }
@@ -37,6 +43,9 @@ static void nothing_else_reads(void **state) {
                                       "user=a;source=b;token=;superuser;",
                                       "user=a;source=b;token=;as=b;",
                                       "user=a;source=b;token=;due=0",
+                                      "user=a;source=b;token=;ends=0",
+                                      "user=a;source=b;token=;ends=1;as=b",
+                                      "user=a;source=b;token=;ends=ffffffffffffffff",
                                       "user=a;source=b;token=;due=x;superuser",
                                       "user=a;source=b;token=;as=" A16 A16 A16,
                                       "user=a;source=b;token=;superuse",
