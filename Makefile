@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BUILD ?= build
 PYTHON := /usr/bin/python3
-PROGRAMS := src/weftd/weftd cli/weft agents/bng/weft-bng
+PROGRAMS := weftd-programs cli/weft agents/bng/weft-bng
 CCACHE := $(shell command -v ccache)
 
 .PHONY: all run test tsan tsan-tests test-packages deps deps-run bench fuzz soak install deb format clean
@@ -23,7 +23,7 @@ deps:
 deps-run:
 	@lab/deps.sh run
 
-# Only the three programs are built: tests and benches would take most of the time.
+# Only the programs are built: tests and benches would take most of the time.
 run: $(BUILD)/build.ninja deps-run
 	@echo "building (the first time takes a minute or two) ..."
 	@ninja -C $(BUILD) $$([ -t 1 ] || echo --quiet) $(PROGRAMS)
