@@ -596,7 +596,8 @@ static enum err_code et_nodes(struct log *log, log_node_fn *each, void *arg, str
     return key_each(s, "node", tell_node, &t, e);
 }
 
-/* Everything below the store's name, if we still lead. */
+/* Everything below the store's name, if we still lead; but which one it was is kept, so that nodes
+ * know their copies of it for what they are. */
 static enum err_code et_remove(struct log *log, uint64_t fence, struct err *e) {
     struct etcd_log *s = log_of(log);
     struct mine m = et_mine(s);
@@ -605,18 +606,28 @@ static enum err_code et_remove(struct log *log, uint64_t fence, struct err *e) {
     }
     struct et_txn b;
     Weft__Etcd__TxnResponse *r;
+    struct buf former = BUF_INIT;
     char key[KEY_MAX], end[KEY_MAX];
+    ERR_TRY(et_former(s, &former, e));
+    buf_consume(&former, former.len >= FORMER_MAX * LOG_ID_LEN ? LOG_ID_LEN : 0);
     pthread_mutex_lock(&s->lock); /* no append is under way */
     et_lost_lease(s);
+    buf_add(&former, s->head.id, LOG_ID_LEN);
     key_of(s, key, "leader");
     et_begin(&b);
     et_if_mod(&b, key, m.leader_mod);
-    int n = key_of(s, key, "%s", "");
-    memcpy(end, key, (size_t)n + 1);
+    key_of(s, key, "%s", "");
+    key_of(s, end, "former");
+    et_del_range(&b, key, end);
+    key_of(s, key, "formerly"); /* the next key in order that could be there */
+    int n = key_of(s, end, "%s", "");
     end[n - 1]++; /* behind the slash that all its keys begin with */
     et_del_range(&b, key, end);
+    key_of(s, key, "former");
+    et_put_key(&b, key, former.data, former.len, 0);
     enum err_code rc = etcd_txn(s->etcd, &b.q, false, CALL_MS, &r, e);
     et_end(&b);
+    buf_free(&former);
     if (rc == ERR_OK) {
         rc = r->succeeded ? ERR_OK : stale(s, fence, e);
         weft__etcd__txn_response__free_unpacked(r, NULL);

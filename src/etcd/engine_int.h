@@ -104,6 +104,10 @@ struct et_txn {
 void et_begin(struct et_txn *b);
 void et_end(struct et_txn *b);
 void et_if_mod(struct et_txn *b, const char *key, int64_t mod); /* 0: it must not exist */
+/* The ids of stores of this name that were taken away, newest last: their copies are of no use.
+ * Appends them to `out`, LOG_ID_LEN bytes each. */
+enum { FORMER_MAX = 16 };
+enum err_code et_former(struct etcd_log *s, struct buf *out, struct err *e);
 void et_put_key(struct et_txn *b, const char *key, const void *value, size_t n, int64_t lease);
 void et_del_key(struct et_txn *b, const char *key);
 void et_del_range(struct et_txn *b, const char *from, const char *to);

@@ -46,6 +46,23 @@ enum err_code head_decode(const Weft__Etcd__KeyValue *kv, struct head *out, stru
                : err_set(e, ERR_MALFORMED, NULL, "the head of the store in etcd is damaged");
 }
 
+enum err_code et_former(struct etcd_log *s, struct buf *out, struct err *e) {
+    Weft__Etcd__RangeRequest q = WEFT__ETCD__RANGE_REQUEST__INIT;
+    Weft__Etcd__RangeResponse *r;
+    char key[KEY_MAX];
+    key_of(s, key, "former");
+    q.key = etcd_bytes(key, strlen(key));
+    ERR_TRY(etcd_range(s->etcd, &q, CALL_MS, &r, e));
+    size_t n = r->n_kvs > 0 ? r->kvs[0]->value.len : 0;
+    bool good = n % LOG_ID_LEN == 0 && n <= FORMER_MAX * LOG_ID_LEN;
+    if (good && n > 0) {
+        buf_add(out, r->kvs[0]->value.data, n);
+    }
+    weft__etcd__range_response__free_unpacked(r, NULL);
+    return good ? ERR_OK
+                : err_set(e, ERR_MALFORMED, NULL, "%sformer in etcd is damaged", s->prefix);
+}
+
 /* ---- transactions -----------------------------------------------------------------------------
  */
 

@@ -109,17 +109,17 @@ static enum err_code entries_reach(struct etcd_log *s, uint64_t from, bool *yes,
     return ERR_OK;
 }
 
-/* Its files; `aside`: kept as REPLICA.damaged, in the place of what was kept before. */
-static void remove_copy(struct etcd_log *s, bool aside) {
+/* Its files; `as`: kept as REPLICA.`as`, in the place of what was kept before; NULL: not kept. */
+static void remove_copy(struct etcd_log *s, const char *as) {
     static const char *const suffixes[] = {"-wal",        "-shm",    "-tables-wal",
                                            "-tables-shm", "-tables", ""};
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
         char *name = mem_printf("%s%s", s->replica, suffixes[i]);
-        char *kept = mem_printf("%s.damaged%s", s->replica, suffixes[i]);
-        if (aside) {
+        char *kept = mem_printf("%s.%s%s", s->replica, as != NULL ? as : "", suffixes[i]);
+        if (as != NULL) {
             unlink(kept);
         }
-        if (!aside || (rename(name, kept) != 0 && errno != ENOENT)) {
+        if (as == NULL || (rename(name, kept) != 0 && errno != ENOENT)) {
             unlink(name);
         }
         mem_free(name);
@@ -127,17 +127,43 @@ static void remove_copy(struct etcd_log *s, bool aside) {
     }
 }
 
+/* Is the copy one of a store that was taken away, for another one to be restored? Then it is put
+ * aside. */
+static enum err_code put_former_aside(struct etcd_log *s, const struct head *h, bool *aside,
+                                      struct err *e) {
+    uint8_t id[LOG_ID_LEN];
+    struct buf former = BUF_INIT;
+    log_id(s->rep, id);
+    enum err_code rc = memcmp(id, h->id, LOG_ID_LEN) != 0 ? et_former(s, &former, e) : ERR_OK;
+    for (size_t at = 0; rc == ERR_OK && at < former.len && !*aside; at += LOG_ID_LEN) {
+        *aside = memcmp(former.data + at, id, LOG_ID_LEN) == 0;
+    }
+    buf_free(&former);
+    if (rc == ERR_OK && *aside) {
+        L_WARN("%s is a copy of the store that was there before a restore: it is kept as "
+               "%s.former, and made anew",
+               s->replica, s->replica);
+        log_close(s->rep);
+        s->rep = NULL;
+        remove_copy(s, "former");
+    }
+    return rc;
+}
+
 /* The copy that is there. Appends don't sync it, so after a power failure its parts may not fit
  * together, its tables being ahead of its log or behind what was trimmed; that, and damage, is no
  * loss as long as etcd has the store. `*made_anew`: it was of no use, there is none now. */
-static enum err_code open_old_copy(struct etcd_log *s, const struct log_options *o, bool *made_anew,
-                                   struct err *e) {
+static enum err_code open_old_copy(struct etcd_log *s, const struct log_options *o,
+                                   const struct head *h, bool *made_anew, struct err *e) {
     enum err_code rc = open_copy(s, o, NULL, e);
+    if (rc == ERR_OK) {
+        return put_former_aside(s, h, made_anew, e);
+    }
     *made_anew = rc == ERR_MALFORMED || rc == ERR_INVALID; /* INVALID: no database at all */
     if (*made_anew) {
         L_WARN("%s: %s. etcd has the store: the copy is kept as %s.damaged, and made anew",
                e->path[0] != '\0' ? e->path : s->replica, e->text, s->replica);
-        remove_copy(s, true);
+        remove_copy(s, "damaged");
         rc = ERR_OK;
     }
     return rc;
@@ -149,7 +175,7 @@ static enum err_code bring_copy(struct etcd_log *s, const struct log_options *o,
     bool reach = true, anew = access(s->replica, F_OK) != 0;
     ERR_TRY(base_known(s, e));
     if (!anew) {
-        ERR_TRY(open_old_copy(s, o, &anew, e));
+        ERR_TRY(open_old_copy(s, o, h, &anew, e));
     }
     if (anew) {
         if (s->base_index > 0) {
@@ -164,7 +190,7 @@ static enum err_code bring_copy(struct etcd_log *s, const struct log_options *o,
     if (!reach && s->base_index > log_head(s->rep)) { /* it was away for too long */
         log_close(s->rep);
         s->rep = NULL;
-        remove_copy(s, false);
+        remove_copy(s, NULL);
         ERR_TRY(base_adopt(s, h->id, e));
         ERR_TRY(open_copy(s, o, NULL, e));
     }
@@ -379,7 +405,7 @@ enum err_code etcd_log_restore(const char *path, const char *rest, struct err *e
         if (rc != ERR_OK && !had) {
             log_close(s->rep);
             s->rep = NULL;
-            remove_copy(s, false);
+            remove_copy(s, NULL);
         }
     }
     free_log(s);

@@ -519,8 +519,7 @@ static int restore_nodes(const struct args *a, const char *url, const char *file
     if (was) {
         printf("the former store is the backup %s\n", aside);
     }
-    printf("on the other nodes move %s* away before they start: they make themselves new ones\n",
-           replica);
+    printf("the other nodes make themselves new copies when they start\n");
     return 0;
 }
 

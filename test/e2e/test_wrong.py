@@ -3,9 +3,11 @@
 of a newer program, certificates that end while weftd runs. The table in docs/operate.md ("When something goes wrong")
 says what comes of each; here each row is tried, on the sqlite store and, where it differs, on three nodes over etcd.
 test_store_outage.py has failing and full disks below sqlite, test_cluster.py the majority of etcd."""
+import glob
 import os
 import random
 import re
+import shutil
 import sqlite3
 import struct
 import subprocess
@@ -455,3 +457,19 @@ def test_restored_into_etcd(cluster, tmp_path):
     with w:
         until("it leads", 60, lambda: put(w, "after", 1).status == 201)
         assert set(shown.splitlines()) <= set(w.cli("show configuration | display set").splitlines())
+    # Another node's copy of the store that is restored over now: it is put aside, and made anew.
+    for name in glob.glob(os.path.join(w.data, "replica.db*")):
+        shutil.copy(name, name.replace("replica.db", "other.db"))
+    r = run(w, "restore", backup, "--store", there)
+    assert r.returncode == 0 and "the former store is the backup" in r.stdout, r
+    w.options = ["--store", there.replace("replica.db", "other.db")]
+    with w:
+        until("it leads", 60, lambda: put(w, "after", 1).status in (201, 204))
+        assert set(shown.splitlines()) <= set(w.cli("show configuration | display set").splitlines())
+    assert os.path.exists(os.path.join(w.data, "other.db.former"))
+    # One that was never a copy of this store stays, and the node says so.
+    with open(os.path.join(w.data, "stranger.db"), "wb") as f:
+        f.write(whole)
+    r = subprocess.run([binary("src", "weftd", "weftd"), "--data", w.data, "--listen", "none", "--listen-apmi", "none",
+                        "--store", there.replace("replica.db", "stranger.db")], capture_output=True, text=True, timeout=120)
+    assert r.returncode == 1 and "a copy of another store" in r.stderr, r.stderr
