@@ -17,6 +17,7 @@
 #include <getopt.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,8 +219,29 @@ static bool is_file(const char *url) {
     return strncmp(url, "sqlite:", 7) == 0;
 }
 
-/* Also opens everything as the controller would, so that records no service can read are found. */
-static enum err_code open_whole(const char *data, const char *url, struct err *e) {
+static void looked(struct look *l, void *arg) {
+    (void)l;
+    *(bool *)arg = true;
+}
+
+/* How many differences to gateways the store tells of. */
+static size_t count_drift(struct core *c) {
+    struct look *l = look_new(&actor_system, "/weft-apm:apm/state/drift");
+    bool done = false;
+    core_look(c, l, looked, &done);
+    core_step(c);
+    json_t *all = done && l->err.code == ERR_OK
+                      ? json_loadb((const char *)l->json.data, l->json.len, 0, NULL)
+                      : NULL;
+    size_t n = json_array_size(all);
+    json_decref(all);
+    look_free(l);
+    return n;
+}
+
+/* Also opens everything as the controller would, so that records no service can read are found.
+ * `drift`: how many differences to gateways are in it; NULL: nobody asks. */
+static enum err_code open_whole(const char *data, const char *url, size_t *drift, struct err *e) {
     char key[1200];
     snprintf(key, sizeof key, "%s/pki/secrets.key", data);
     ERR_TRY(secrets_load(key, false, e));
@@ -233,6 +255,9 @@ static enum err_code open_whole(const char *data, const char *url, struct err *e
         .store = url, .clock = &clock_real, .model = m, .threaded = false, .services = services};
     enum err_code rc = core_open(&o, &c, e);
     if (rc == ERR_OK) {
+        if (drift != NULL) {
+            *drift = count_drift(c);
+        }
         core_close(c);
     }
     model_free(m);
@@ -261,7 +286,7 @@ static enum err_code try_backup(const struct args *a, const char *file, struct e
         snprintf(e->path, sizeof e->path, "%s", file); /* not our working copy's name */
     }
     if (rc == ERR_OK) {
-        rc = open_whole(a->data, url, e);
+        rc = open_whole(a->data, url, NULL, e);
     }
     remove_store(tried);
     return rc;
@@ -284,7 +309,7 @@ static int check(const struct args *a) {
     struct log *log;
     struct log_options o = {.must_exist = true, .node = a->node};
     char url[1200];
-    size_t n = 0;
+    size_t n = 0, drift = 0;
     store_url(a, url, sizeof url);
     if (a->n_words != 0) {
         return usage("check [--data DIR] [--store URL] [--config FILE]");
@@ -300,13 +325,17 @@ static int check(const struct args *a) {
     }
     log_close(log);
     if (rc == ERR_OK && n == 0 && is_file(url)) {
-        rc = open_whole(a->data, url, &e);
+        rc = open_whole(a->data, url, &drift, &e);
     }
     if (rc != ERR_OK) {
         return complain(&e);
     }
     printf("%zu %s in %s, up to log entry %" PRIu64 "\n", n, text_plural(n, "problem", "problems"),
            url, head);
+    if (drift > 0) {
+        printf("%zu %s to what gateways had %s in it: show apm drift\n", drift,
+               text_plural(drift, "difference", "differences"), text_plural(drift, "is", "are"));
+    }
     return n == 0 ? 0 : 1;
 }
 
@@ -394,7 +423,7 @@ static enum err_code restore_checked(const struct args *a, const char *file, con
         snprintf(e->path, sizeof e->path, "%s", file); /* not our working copy's name */
     }
     if (rc == ERR_OK) {
-        rc = open_whole(a->data, url, e);
+        rc = open_whole(a->data, url, NULL, e);
     }
     if (rc == ERR_OK) {
         rc = rename_store(store, aside, e);

@@ -90,3 +90,6 @@ def test_an_older_backup_is_put_right(tmp_path, pb):
         assert json.dumps(shown).count('"conflict"') == 0, shown
         for e in (one, two, three):
             e.close()
+        w.stop()
+        r = w.check()
+        assert r.returncode == 0 and "differences to what gateways had are in it: show apm drift" in r.stdout, r
