@@ -14,6 +14,7 @@ import sys
 import yaml
 
 USER = 10001  # any but root; files of the claim are given to it
+RELAY = 8444  # between the nodes
 PORTS = {"restconf": 8443, "gateways": 20557, "netconf": 830, "netconf-tls": 6513}
 
 
@@ -55,9 +56,14 @@ def container(o):
               {"name": "tmp", "mountPath": "/tmp"}, {"name": "configuration", "mountPath": "/etc/weft", "readOnly": True}]
     if o.etcd:
         mounts.append({"name": "etcd", "mountPath": "/etc/weft-etcd", "readOnly": True})
+    ports = dict(PORTS, **({"relay": RELAY} if o.etcd else {}))
+    among_nodes = {  # what only the leader can do is passed on to it
+        "args": ["--listen-relay", f"$(POD_IP):{RELAY}"],
+        "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]}
     return {
         "name": "weftd", "image": o.image, "imagePullPolicy": "IfNotPresent",
-        "ports": [{"name": n, "containerPort": p, "protocol": "TCP"} for n, p in PORTS.items()],
+        "ports": [{"name": n, "containerPort": p, "protocol": "TCP"} for n, p in ports.items()],
+        **(among_nodes if o.etcd else {}),
         "volumeMounts": mounts,
         # A large store is read at the start.
         "startupProbe": probe("/healthz", periodSeconds=5, failureThreshold=120),

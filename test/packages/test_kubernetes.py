@@ -89,6 +89,7 @@ def test_what_refers_to_something_finds_it(things):
         if "configMap" in v:
             assert ("ConfigMap", v["configMap"]["name"]) in things
     ports = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
+    ports.pop("relay", None)  # among the nodes: no service has it
     for kind, name in things:
         if kind == "Service":
             spec = things[(kind, name)]["spec"]
@@ -111,7 +112,12 @@ def test_the_cluster_form():
     assert things[("PodDisruptionBudget", "weft")]["spec"]["maxUnavailable"] == 1
     conf = things[("ConfigMap", "weft")]["data"]["weftd.conf"]
     assert "store etcd:https://etcd-0:2379,etcd-1:2379,etcd-2:2379/weft?replica=/var/lib/weft/replica.db&cacert=" in conf
+    (c,) = spec["template"]["spec"]["containers"]
+    assert c["args"] == ["--listen-relay", "$(POD_IP):8444"]
+    assert {"name": "relay", "containerPort": 8444, "protocol": "TCP"} in c["ports"]
+    assert c["env"] == [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
     single = render()
+    assert "args" not in single[("StatefulSet", "weft")]["spec"]["template"]["spec"]["containers"][0]
     assert single[("StatefulSet", "weft")]["spec"]["replicas"] == 1 and ("PodDisruptionBudget", "weft") not in single
     assert "store " not in single[("ConfigMap", "weft")]["data"]["weftd.conf"]
 
