@@ -86,7 +86,6 @@ struct weftd {
     struct tls_ctx *relay_tls, *relay_out; /* other nodes', and ours to them */
     struct relay *relay;                   /* NULL: no other node passes anything on */
     struct apmi_server *passed_apmi;       /* gateways that other nodes pass on */
-    struct cli_http *passed_cli;
     struct http_auth_config passed_netconf;
     struct netconf *netconf; /* also when nobody listens: it may be told to call home */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
@@ -103,8 +102,7 @@ struct weftd {
     struct dialects {
         struct restconf *restconf;
         struct cli_http *cli;
-    } safe, clear;           /* TLS and local; clear text */
-    struct restconf *passed; /* what other nodes pass on */
+    } safe, clear, passed; /* TLS and local; clear text; what other nodes pass on */
     struct metrics *metrics;
     struct loop_signal *term, *intr, *hup;
     struct loop_timer *certificates, *clock, *nodes;
@@ -143,9 +141,9 @@ static void handle_passed_on(struct http_req *r, void *arg) {
     } else if (netconf_passed_mine(r) && w->netconf != NULL) {
         netconf_passed(w->netconf, &w->passed_netconf, r);
     } else if (cli_http_mine(r)) {
-        cli_http_handle(w->passed_cli, r);
+        cli_http_handle(w->passed.cli, r);
     } else {
-        restconf_handle(r, w->passed);
+        restconf_handle(r, w->passed.restconf);
     }
 }
 
@@ -372,21 +370,25 @@ static bool pass_on(struct http_req *r, const struct actor *who, void *arg) {
     return w->relay != NULL && relay_take(w->relay, r, who);
 }
 
-static void make_dialects(struct weftd *w, struct dialects *d, bool clear_text) {
+enum door { DOOR_SAFE, DOOR_CLEAR, DOOR_NODES }; /* TLS and local; clear text; other nodes' */
+
+static void make_dialects(struct weftd *w, struct dialects *d, enum door door) {
     struct restconf_config rc = {.core = w->core,
                                  .candidates = w->candidates,
                                  .loop = w->loop,
                                  .hashers = w->hashers,
                                  .decoders = w->decoders,
                                  .printers = w->printers,
-                                 .clear_text = clear_text,
-                                 .relay = pass_on,
+                                 .clear_text = door == DOOR_CLEAR,
+                                 .from_nodes = door == DOOR_NODES,
+                                 .relay = door == DOOR_NODES ? NULL : pass_on,
                                  .relay_arg = w};
     struct http_auth_config auth = {.core = w->core,
                                     .loop = w->loop,
                                     .hashers = w->hashers,
                                     .dialect = "cli",
-                                    .clear_text = clear_text};
+                                    .clear_text = door == DOOR_CLEAR,
+                                    .from_nodes = door == DOOR_NODES};
     d->restconf = restconf_new(&rc);
     d->cli = cli_http_new(w->cli, &auth);
 }
@@ -398,8 +400,8 @@ static void make_all_dialects(struct weftd *w) {
     w->candidates = candidates_new(w->core);
     struct cli_options cli = {.core = w->core, .candidates = w->candidates};
     w->cli = cli_new(&cli);
-    make_dialects(w, &w->safe, false);
-    make_dialects(w, &w->clear, true);
+    make_dialects(w, &w->safe, DOOR_SAFE);
+    make_dialects(w, &w->clear, DOOR_CLEAR);
     struct http_auth_config auth = {
         .core = w->core, .loop = w->loop, .hashers = w->hashers, .dialect = "metrics"};
     w->metrics = metrics_new(&auth, w->decoders);
@@ -497,14 +499,7 @@ static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
     ERR_TRY(first_start_node(&w->files, o->node, &made, e));
     ERR_TRY(tls_server_new(&tls, &w->relay_tls, e));
     ERR_TRY(tls_client_new(&tls, &w->relay_out, e));
-    struct restconf_config rc = {.core = w->core,
-                                 .candidates = w->candidates,
-                                 .loop = w->loop,
-                                 .hashers = w->hashers,
-                                 .decoders = w->decoders,
-                                 .printers = w->printers,
-                                 .from_nodes = true};
-    w->passed = restconf_new(&rc);
+    make_dialects(w, &w->passed, DOOR_NODES);
     lim.max_conns = RELAY_NODES * RELAY_CONNS_MAX;
     lim.max_streams = RELAY_STREAMS;
     lim.max_requests = 0;
@@ -528,14 +523,11 @@ static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
     struct apmi_server_config apmi = {
         .core = w->core, .loop = w->loop, .hashers = w->hashers, .from_nodes = true};
     w->passed_apmi = apmi_server_new(&apmi);
-    struct http_auth_config auth = {.core = w->core,
-                                    .loop = w->loop,
-                                    .hashers = w->hashers,
-                                    .dialect = "cli",
-                                    .from_nodes = true};
-    w->passed_cli = cli_http_new(w->cli, &auth);
-    w->passed_netconf = auth;
-    w->passed_netconf.dialect = "netconf";
+    w->passed_netconf = (struct http_auth_config){.core = w->core,
+                                                  .loop = w->loop,
+                                                  .hashers = w->hashers,
+                                                  .dialect = "netconf",
+                                                  .from_nodes = true};
     cli_http_set_relay(w->safe.cli, w->relay);
     cli_http_set_relay(w->clear.cli, w->relay);
     return ERR_OK;
@@ -820,7 +812,7 @@ static void finish(struct weftd *w) {
     if (w->cli != NULL) {
         cli_http_free(w->safe.cli);
         cli_http_free(w->clear.cli);
-        cli_http_free(w->passed_cli);
+        cli_http_free(w->passed.cli);
     }
     netconf_cut(w->netconf);
     workers_free(w->hashers);
@@ -847,7 +839,7 @@ static void finish(struct weftd *w) {
     metrics_free(w->metrics);
     restconf_free(w->safe.restconf);
     restconf_free(w->clear.restconf);
-    restconf_free(w->passed);
+    restconf_free(w->passed.restconf);
     tls_ctx_free(w->tls);
     tls_ctx_free(w->apmi_tls);
     tls_ctx_free(w->netconf_tls);
