@@ -129,6 +129,7 @@ static void channel_die(struct grpc_channel *ch, const char *why) {
     loop_defer(ch->loop, &ch->reap); /* nghttp2 may be on the stack */
 }
 
+/* Reading goes on while the server takes nothing, as in http_client.c, and for the same reason. */
 static void pump(struct grpc_channel *ch) {
     if (ch->dead || !stream_is_ready(ch->stream)) {
         return;
@@ -149,7 +150,6 @@ static void pump(struct grpc_channel *ch) {
         channel_die(ch, ch->why[0] ? ch->why : "closed by the server");
         return;
     }
-    stream_pause(ch->stream, stream_queued(ch->stream) >= HTTP_CONN_HIGH);
 }
 
 static void channel_work(void *arg) {

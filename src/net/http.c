@@ -30,6 +30,7 @@ const struct http_limits http_limits_default = {
     .max_header_bytes = 16 << 10,
     .max_headers = 100,
     .max_streams = 128,
+    .conn_window = 1 << 20,
     .max_requests = 0,
     .max_resets = 200,
     .max_control = 1000,

@@ -30,6 +30,8 @@
 struct http_server;
 struct http_req;
 
+enum { HTTP_STREAM_WINDOW = 128 << 10 }; /* h2: bytes of one body that wait while it is paused */
+
 /* ------------------------------------------------------------------ server */
 
 struct http_limits {
@@ -39,6 +41,8 @@ struct http_limits {
     size_t max_header_bytes;     /* request line or pseudo-headers and all fields */
     unsigned max_headers;
     unsigned max_streams;   /* h2: requests open at once on a connection */
+    size_t conn_window;     /* h2: bytes of bodies that a connection may have on the way and with
+                               paused requests; these hold up others when they have half of it */
     unsigned max_requests;  /* on one connection, then it is closed politely; 0: no bound */
     unsigned max_resets;    /* h2: streams that ended before they were answered, per 10 s */
     unsigned max_control;   /* h2: PING, SETTINGS, PRIORITY and empty frames, per 10 s */

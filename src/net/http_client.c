@@ -56,8 +56,10 @@ static void exchange_reap(void *arg) {
     mem_free(x);
 }
 
-/* It is out of the list; nghttp2 or a callback may still be on the stack. */
+/* It is out of the list; nghttp2 or a callback may still be on the stack, and nghttp2 may come back
+ * to its stream: it finds nothing there. */
 static void exchange_leave(struct http_exchange *x) {
+    nghttp2_session_set_stream_user_data(x->client->session, x->id, NULL);
     list_remove(&x->link);
     x->client->n--;
     if (!x->client->dead && x->owed > 0) {
@@ -101,6 +103,9 @@ static void client_die(struct http_client *c, const char *why) {
     loop_defer(c->loop, &c->reap);
 }
 
+/* Reading goes on while the server takes nothing: it stops reading when we do not, so if we did the
+ * same both could wait for ever. What we hold is bounded by the credit that it has, and its control
+ * frames by nghttp2. */
 static void pump(struct http_client *c) {
     if (c->dead || !stream_is_ready(c->stream)) {
         return;
@@ -110,7 +115,9 @@ static void pump(struct http_client *c) {
         ssize_t n = nghttp2_session_mem_send(c->session, &p);
         if (n < 0) {
             client_die(c, nghttp2_strerror((int)n));
-            return;
+        }
+        if (c->dead) {
+            return; /* who was told that there is room has closed it, perhaps */
         }
         if (n == 0) {
             break;
@@ -121,7 +128,6 @@ static void pump(struct http_client *c) {
         client_die(c, c->why[0] != '\0' ? c->why : "closed by the server");
         return;
     }
-    stream_pause(c->stream, stream_queued(c->stream) >= HTTP_CONN_HIGH);
 }
 
 static void client_work(void *arg) {
@@ -175,16 +181,32 @@ static void tell_fields(struct http_exchange *x) {
     buf_free(&held);
 }
 
+/* What waits for its turn would wait for the end of all that is under way. */
+static void on_goaway(struct http_client *c, uint32_t code) {
+    c->goaway = true;
+    snprintf(c->why, sizeof c->why, "it closes the connection (%s)", nghttp2_http2_strerror(code));
+    for (struct list *pos = c->exchanges.next; pos != &c->exchanges;) {
+        struct http_exchange *x = CONTAINER_OF(pos, struct http_exchange, link);
+        pos = pos->next;
+        if (!x->sent) {
+            nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, x->id, NGHTTP2_CANCEL);
+            exchange_closed(x, HTTP_EXCHANGE_NOT_SENT, c->why);
+            pos = c->exchanges.next; /* whoever hears of it may have ended others */
+        }
+    }
+}
+
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg) {
     struct http_client *c = arg;
     struct http_exchange *x = f->hd.stream_id != 0 ? find(ng, f->hd.stream_id) : NULL;
+    if (c->dead) {
+        return 0;
+    }
     if (f->hd.type == NGHTTP2_SETTINGS && !c->up) {
         c->up = true;
         loop_timer_stop(c->timer);
     } else if (f->hd.type == NGHTTP2_GOAWAY) {
-        c->goaway = true;
-        snprintf(c->why, sizeof c->why, "it closes the connection (%s)",
-                 nghttp2_http2_strerror(f->goaway.error_code));
+        on_goaway(c, f->goaway.error_code);
     } else if (f->hd.type == NGHTTP2_HEADERS && x != NULL) {
         if (x->status >= 200) {
             tell_fields(x);
@@ -320,9 +342,10 @@ static nghttp2_session *session_new(struct http_client *c) {
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_CLIENT_HEAD_MAX},
     };
     nghttp2_submit_settings(ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]);
-    /* All exchanges may have their window full: none holds up another. */
+    /* All exchanges may have their window full, and none holds up another: twice that, because the
+     * connection's credit is given in halves. */
     nghttp2_session_set_local_window_size(ng, NGHTTP2_FLAG_NONE, 0,
-                                          HTTP_CLIENT_WINDOW * HTTP_CLIENT_EXCHANGES_MAX);
+                                          2 * HTTP_CLIENT_WINDOW * HTTP_CLIENT_EXCHANGES_MAX);
     return ng;
 }
 

@@ -16,8 +16,6 @@
 LOGGER_MODULE(h2)
 
 enum {
-    STREAM_WINDOW = 128 << 10,
-    CONN_WINDOW = 1 << 20, /* also what paused requests of one connection may hold back */
     FLOOD_WINDOW_S = 10,
     SETTINGS_ENTRIES_MAX = 32,
     RESPONSE_FIELDS_MAX = 64,
@@ -554,12 +552,13 @@ void http_h2_start(struct http_conn *c) {
     const struct http_limits *lim = &c->server->lim;
     nghttp2_settings_entry iv[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, lim->max_streams},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)lim->max_header_bytes},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
     nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, iv, sizeof(iv) / sizeof(iv[0]));
-    nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, CONN_WINDOW);
+    nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+                                          (int32_t)lim->conn_window);
     http_conn_work(c);
 }
 

@@ -502,6 +502,7 @@ static enum err_code listen_relay(struct weftd *w, FILE *ports, struct err *e) {
     make_dialects(w, &w->passed, DOOR_NODES);
     lim.max_conns = RELAY_NODES * RELAY_CONNS_MAX;
     lim.max_streams = RELAY_STREAMS;
+    lim.conn_window = (size_t)2 * RELAY_STREAMS * HTTP_STREAM_WINDOW; /* none holds up another */
     lim.max_requests = 0;
     lim.max_resets = RELAY_RESETS;
     lim.body_min_rate = 0; /* a gateway says nothing for minutes */
