@@ -306,7 +306,8 @@ def main():
                     print(tour.weftd.tail(), file=sys.stderr)
                 keep = os.path.join(run, "failed-logs")
                 shutil.rmtree(keep, ignore_errors=True)
-                shutil.copytree(lab.path("log"), keep)
+                if os.path.isdir(lab.path("log")):  # it may have failed before there was any
+                    shutil.copytree(lab.path("log"), keep)
                 print(f"All logs: {os.path.relpath(keep)}", file=sys.stderr)
                 return 1
             print(f"\n{paint('32', 'All steps were seen')} in {time.monotonic() - started:.0f} s.",
