@@ -27,6 +27,7 @@ struct batch {
     struct message messages[FORWARD_BATCH];
     size_t n;
     uint64_t scanned; /* all up to this one were looked at */
+    uint64_t beside;  /* of those that are told beside the log; 0: it is none of them */
 };
 
 size_t sender_send(struct sender *s, const struct forward_target *t, const struct message *m,
@@ -46,6 +47,38 @@ void sender_close(struct sender *s) {
     syslog_close(s);
 }
 
+static void add(struct batch *b, struct waiting *w, uint64_t id, uint64_t previous,
+                enum forward_severity severity) {
+    w->refs++;
+    b->held[b->n] = w;
+    b->messages[b->n++] = (struct message){.id = id,
+                                           .previous = previous,
+                                           .index = w->index,
+                                           .time_s = w->time_s,
+                                           .name = w->name,
+                                           .json = w->json,
+                                           .severity = severity};
+}
+
+/* Locked. What was told beside the log goes first, by itself: it has no id, and no part in the
+ * chain of those that have one. True: there is something, if only to be passed over. */
+static bool take_beside(const struct receiver *t, struct batch *b) {
+    const struct forward *f = t->forward;
+    const struct forward_target *c = t->config->doc->data;
+    for (size_t i = 0; i < f->n_beside && b->n < FORWARD_BATCH; i++) {
+        struct waiting *w = f->beside[i];
+        enum forward_severity severity = message_severity(w->name, w->json);
+        if (w->id <= t->beside) {
+            continue;
+        }
+        b->beside = w->id;
+        if (message_wanted(c, w->name, severity)) {
+            add(b, w, 0, t->now.previous, severity);
+        }
+    }
+    return b->beside > 0;
+}
+
 /* Locked. Fills `b` with what comes next; false: nothing does. */
 static bool take(struct receiver *t, struct batch *b) {
     struct forward *f = t->forward;
@@ -55,7 +88,8 @@ static bool take(struct receiver *t, struct batch *b) {
         return false;
     }
     uint64_t previous = t->now.previous;
-    if (t->now.gap.lost > 0) {
+    bool beside = take_beside(t, b);
+    if (!beside && t->now.gap.lost > 0) {
         b->gap = t->now.gap;
         snprintf(b->gap_json, sizeof b->gap_json,
                  "{\"lost\":\"%llu\",\"first\":\"%llu\",\"last\":\"%llu\"}",
@@ -72,26 +106,18 @@ static bool take(struct receiver *t, struct batch *b) {
     }
     size_t seen = 0;
     for (size_t i = forward_first_after(f, t->now.done);
-         b->gap.lost == 0 && i < f->n_events && f->events[i]->ready && b->n < FORWARD_BATCH &&
-         seen < FORWARD_SCAN;
+         !beside && b->gap.lost == 0 && i < f->n_events && f->events[i]->ready &&
+         b->n < FORWARD_BATCH && seen < FORWARD_SCAN;
          i++, seen++) {
         struct waiting *w = f->events[i];
         enum forward_severity severity = message_severity(w->name, w->json);
         b->scanned = w->id;
         if (message_wanted(c, w->name, severity)) {
-            w->refs++;
-            b->held[b->n] = w;
-            b->messages[b->n++] = (struct message){.id = w->id,
-                                                   .previous = previous,
-                                                   .index = w->index,
-                                                   .time_s = w->time_s,
-                                                   .name = w->name,
-                                                   .json = w->json,
-                                                   .severity = severity};
+            add(b, w, w->id, previous, severity);
             previous = w->id;
         }
     }
-    if (b->n == 0 && seen == 0) {
+    if (b->n == 0 && seen == 0 && !beside) {
         return false;
     }
     b->config = object_hold(t->config);
@@ -138,14 +164,17 @@ static void account(struct receiver *t, const struct batch *b, size_t sent, cons
                     bool *changed) {
     bool all = sent == b->n;
     int64_t now = clock_wall_s(core_clock(t->forward->core));
-    if (b->gap.lost > 0 && all) {
+    if (b->beside > 0) {
+        t->beside = all ? b->beside : sent > 0 ? b->held[sent - 1]->id : t->beside;
+        forward_trim_beside(t->forward);
+    } else if (b->gap.lost > 0 && all) {
         t->now.gap = (struct gap){.lost = 0};
         t->gap_told = true;
         t->now.previous = b->gap.last;
     } else if (sent > 0) {
         t->now.previous = b->messages[sent - 1].id;
     }
-    if (b->gap.lost == 0) {
+    if (b->beside == 0 && b->gap.lost == 0) {
         uint64_t to = all ? b->scanned : sent > 0 ? b->messages[sent - 1].id : t->now.done;
         t->now.done = to > t->now.done ? to : t->now.done;
     }
@@ -204,7 +233,7 @@ static bool send_batch(struct receiver *t, struct sender *s, struct batch *b) {
         }
     }
     object_release((struct object *)(uintptr_t)b->config);
-    bool save = sent > 0 || t->now.done > t->stored.done + SKIPPED_UNSAVED;
+    bool save = (sent > 0 && b->beside == 0) || t->now.done > t->stored.done + SKIPPED_UNSAVED;
     pthread_mutex_unlock(&f->lock);
     if (changed && !stopping) {
         bool failing = sent < b->n;

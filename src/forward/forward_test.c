@@ -310,10 +310,66 @@ static void nothing_of_what_was_not_written(void **state) {
     vfs_power_set_faults(&full);
     raise_events(5);
     /* The outage is told beside the log; the five are not. */
-    assert_int_equal(before + 1, forward()->n_events);
-    assert_string_equal("weft-system:store-unwritable", forward()->events[before]->name);
-    assert_true(forward()->events[before]->id > last);
+    assert_int_equal(before, forward()->n_events);
+    assert_int_equal(last, forward()->last);
+    assert_int_equal(1, forward()->n_beside);
+    assert_string_equal("weft-system:store-unwritable", forward()->beside[0]->name);
     vfs_power_set_faults(NULL);
+}
+
+/* It takes no number of the log's: whoever leads next gives the same number to something else. */
+static void what_is_beside_the_log_has_no_number(void **state) {
+    char text[9000];
+    (void)state;
+    assert_int_equal(ERR_OK, put_target(false));
+    uint64_t first = received(text, sizeof text);
+    for (unsigned i = 0; i < 3; i++) {
+        core_tell(test.core, "weft-system:clock-set", "{}");
+        assert_int_equal(0, received(text, sizeof text));
+        assert_non_null(strstr(text, " clock-set "));
+        raise_events(1);
+        assert_int_equal(first + 1 + i, received(text, sizeof text));
+        char chain[40];
+        snprintf(chain, sizeof chain, " previous=\"%llu\"", (unsigned long long)(first + i));
+        assert_non_null(strstr(text, chain));
+    }
+}
+
+/* Too many for a target that is disabled: the newest go, and the log's are not touched. */
+static void little_waits_beside_the_log(void **state) {
+    (void)state;
+    put_target(true);
+    size_t before = forward()->n_events;
+    for (unsigned i = 0; i < FORWARD_BESIDE_KEPT + 10; i++) {
+        core_tell(test.core, "weft-system:clock-set", "{}");
+    }
+    assert_int_equal(FORWARD_BESIDE_KEPT, forward()->n_beside);
+    assert_int_equal(before, forward()->n_events);
+    assert_int_equal(ERR_OK, delete_target());
+    core_tell(test.core, "weft-system:clock-set", "{}");
+    assert_int_equal(0, forward()->n_beside);
+}
+
+/* A node that follows has no courier: it goes on from where the leader's had come to. */
+static void a_follower_keeps_the_leaders_position(void **state) {
+    static const char *const records[] = {"{\"v\":1,\"done\":%u,\"previous\":%u,\"gap\":[0,0,0]}",
+                                          "{\"v\":1,\"done\":%u,\"previous\":%u,\"gap\":[7,2,8]}",
+                                          "{\"v\":1,\"done\":%u,\"previous\":%u,\"gap\":[0,0,0]}"};
+    char key[] = "forward/target/noc", text[200];
+    struct err e;
+    (void)state;
+    put_target(true);
+    struct forward *f = forward();
+    f->started = false;
+    for (unsigned i = 0; i < 3; i++) {
+        int n = snprintf(text, sizeof text, records[i], 100 + i, 90 + i);
+        assert_int_equal(ERR_OK,
+                         forward_service.state_fold(f, key, strlen(key), text, (size_t)n, &e));
+        assert_int_equal(100 + i, noc()->now.done);
+        assert_int_equal(90 + i, noc()->now.previous);
+        assert_int_equal(i == 1 ? 7 : 0, noc()->now.gap.lost);
+    }
+    f->started = true;
 }
 
 static void a_target_that_goes_leaves_nothing(void **state) {
@@ -342,6 +398,9 @@ int main(void) {
         T(too_many_are_told),
         T(nothing_of_what_was_not_written),
         T(a_target_that_goes_leaves_nothing),
+        T(what_is_beside_the_log_has_no_number),
+        T(little_waits_beside_the_log),
+        T(a_follower_keeps_the_leaders_position),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     if (test.model != NULL) {

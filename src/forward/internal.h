@@ -30,6 +30,7 @@
 
 enum {
     FORWARD_KEPT = 10000,      /* events that wait at most */
+    FORWARD_BESIDE_KEPT = 100, /* of them, those that are told beside the log */
     FORWARD_DROP = 100,        /* so many go at a time when there are more */
     FORWARD_TARGETS_MAX = 16,  /* each is a thread */
     FORWARD_BATCH = 100,       /* events that are sent at a time */
@@ -40,8 +41,8 @@ enum {
 
 /* ---- messages (message.c) -------------------------------------------------------------------- */
 
-struct message { /* borrowed texts */
-    uint64_t id;
+struct message {       /* borrowed texts */
+    uint64_t id;       /* 0: it has none, because it is not in the log */
     uint64_t previous; /* id of the one that this target got before; 0: none */
     uint64_t index;    /* log index */
     int64_t time_s;
@@ -93,8 +94,7 @@ struct waiting { /* an event that waits; held by the list and by couriers at wor
     uint64_t id, index;
     int64_t time_s;
     char *name, *json;
-    bool ready;    /* durable, or raised beside the log */
-    bool unstored; /* has no record */
+    bool ready; /* durable */
 };
 
 struct gap { /* events that went before the target had them; lost 0: none */
@@ -117,6 +117,7 @@ struct receiver {
     struct position stored; /* as the record has it */
     struct position now;    /* as the courier has it: further, and not saved yet */
     bool gap_told;          /* not saved yet */
+    uint64_t beside;        /* has all up to this one of what was told beside the log */
     bool gone;
     /* for show */
     enum health health;
@@ -138,6 +139,11 @@ struct forward {
     struct waiting **events; /* by id */
     size_t n_events, cap_events;
     uint64_t last; /* greatest id ever given in this run */
+    /* Told beside the log, by this process alone: the log's numbers are not theirs, since another
+     * node that leads after this one gives the next of them. Their ids count for themselves. */
+    struct waiting *beside[FORWARD_BESIDE_KEPT];
+    size_t n_beside;
+    uint64_t last_beside;
     struct receiver *targets[FORWARD_TARGETS_MAX];
     size_t n_targets;
     struct receiver **past; /* gone ones whose courier may still be at work */
@@ -152,6 +158,9 @@ struct receiver *forward_find(struct forward *f, const char *name);
 size_t forward_first_after(const struct forward *f,
                            uint64_t id); /* place of the first event after */
 void waiting_release(struct waiting *w);
+
+/* Locked: lets go of what was told beside the log and all targets have. */
+void forward_trim_beside(struct forward *f);
 
 /* From a courier, unlocked: positions are to be saved soon. */
 void forward_save(struct forward *f);

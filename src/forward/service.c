@@ -123,11 +123,27 @@ static void destroy(void *self) {
     while (f->n_events > 0) {
         list_remove_at(f, f->n_events - 1);
     }
+    while (f->n_beside > 0) {
+        waiting_release(f->beside[--f->n_beside]);
+    }
     mem_free(f->events);
     mem_free(f->past);
     pthread_cond_destroy(&f->wake);
     pthread_mutex_destroy(&f->lock);
     mem_free(f);
+}
+
+void forward_trim_beside(struct forward *f) {
+    size_t n = 0;
+    uint64_t all = f->last_beside;
+    for (size_t i = 0; i < f->n_targets; i++) {
+        all = f->targets[i]->beside < all ? f->targets[i]->beside : all;
+    }
+    while (n < f->n_beside && f->beside[n]->id <= all) {
+        waiting_release(f->beside[n++]);
+    }
+    f->n_beside -= n;
+    memmove(f->beside, f->beside + n, f->n_beside * sizeof f->beside[0]);
 }
 
 /* What is told beside the log has no record: it waits in memory alone. */
@@ -137,17 +153,16 @@ static void unstored(const struct event *ev, void *arg) {
         return;
     }
     pthread_mutex_lock(&f->lock);
-    if (f->n_targets > 0 && f->n_events < FORWARD_KEPT) {
+    forward_trim_beside(f);
+    if (f->n_targets > 0 && f->n_beside < FORWARD_BESIDE_KEPT) {
         struct waiting *w = MEM_NEW(struct waiting);
         *w = (struct waiting){.refs = 1,
-                              .id = f->last + 1,
+                              .id = ++f->last_beside,
                               .index = ev->index,
                               .time_s = ev->time_s,
                               .name = mem_strdup(ev->name),
-                              .json = mem_strdup(ev->json),
-                              .ready = true,
-                              .unstored = true};
-        list_put(f, w);
+                              .json = mem_strdup(ev->json)};
+        f->beside[f->n_beside++] = w;
         pthread_cond_broadcast(&f->wake);
     }
     pthread_mutex_unlock(&f->lock);
@@ -259,6 +274,7 @@ static void target_new(struct forward *f, const struct object *o) {
     t->generation = 1;
     t->now.done = t->stored.done = f->last; /* until its record says otherwise */
     pthread_mutex_lock(&f->lock);
+    t->beside = f->last_beside;
     f->targets[f->n_targets++] = t;
     pthread_mutex_unlock(&f->lock);
     if (f->started) {
@@ -354,7 +370,7 @@ static bool state_encode(void *self, const char *key, size_t n, struct buf *out)
     if (strncmp(text, EVENT_PREFIX, strlen(EVENT_PREFIX)) == 0) {
         const struct waiting *w =
             list_find(f, strtoull(text + strlen(EVENT_PREFIX), NULL, 10), &at);
-        o = w != NULL && !w->unstored ? event_json(w) : NULL;
+        o = w != NULL ? event_json(w) : NULL;
     } else if (strncmp(text, TARGET_PREFIX, strlen(TARGET_PREFIX)) == 0) {
         const struct receiver *t = forward_find(f, text + strlen(TARGET_PREFIX));
         o = t != NULL && t->has_record ? position_json(&t->stored) : NULL;
@@ -409,8 +425,9 @@ static enum err_code fold_position(struct forward *f, const char *name, const js
         t->has_record = false;
         return ERR_OK;
     }
-    if (!t->has_record) {
-        t->now = p;
+    if (!t->has_record || !f->started) {
+        t->now =
+            p; /* on a node that follows, what the one that leads has recorded is all there is */
     } else if (p.gap.lost > t->stored.gap.lost) {
         t->now.done = p.done > t->now.done ? p.done : t->now.done;
         t->now.gap = p.gap;
@@ -468,18 +485,9 @@ static void sealed_after(void *arg, bool committed) {
     mem_free(s);
 }
 
-static void delete_event(struct txn *t, struct forward *f, const struct waiting *w) {
+static void delete_event(struct txn *t, const struct waiting *w) {
     char key[KEY_MAX];
-    if (!w->unstored) {
-        txn_delete_state(t, key, event_key(w->id, key));
-        return;
-    }
-    size_t at;
-    pthread_mutex_lock(&f->lock);
-    if (list_find(f, w->id, &at) == w) {
-        list_remove_at(f, at);
-    }
-    pthread_mutex_unlock(&f->lock);
+    txn_delete_state(t, key, event_key(w->id, key));
 }
 
 /* Too many wait: the oldest go, and who lacks them has a gap. */
@@ -506,7 +514,7 @@ static void drop(struct txn *t, struct forward *f) {
         }
     }
     for (size_t i = 0; i < FORWARD_DROP; i++) {
-        delete_event(t, f, f->events[0]);
+        delete_event(t, f->events[0]);
     }
     L_WARN_RL(60, "more than %d events wait for targets: the oldest go; see show event-forwarding",
               (int)FORWARD_KEPT);
@@ -590,7 +598,7 @@ static enum err_code save(struct txn *t, void *arg, struct err *e) {
     }
     /* What all have goes; the newest stays, for its number. */
     for (size_t i = 0; i < TRIM_MAX && f->n_events > 1 && f->events[0]->id <= behind; i++) {
-        delete_event(t, f, f->events[0]);
+        delete_event(t, f->events[0]);
     }
     return ERR_OK;
 }

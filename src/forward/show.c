@@ -18,7 +18,11 @@ static const char *state_of(const struct receiver *t) {
 }
 
 static size_t waiting_for(const struct forward *f, const struct receiver *t) {
-    return f->n_events - forward_first_after(f, t->now.done);
+    size_t n = f->n_events - forward_first_after(f, t->now.done);
+    for (size_t i = 0; i < f->n_beside; i++) {
+        n += f->beside[i]->id > t->beside;
+    }
+    return n;
 }
 
 static void add_time(json_t *o, const char *name, int64_t s) {
