@@ -485,6 +485,7 @@ def test_without_a_leader_netconf_reads(cluster):
     with netconf(cluster, n) as m:
         m.edit_config(target="candidate", config=profiles("read-me"))
         m.commit()
+    until(lambda: "read-me" in cluster.names(n))  # the session was the leader's
     others = [x for x in cluster.nodes if x is not n]
     for x in others:
         x.p.send_signal(signal.SIGSTOP)
