@@ -482,6 +482,7 @@ static void read_servers(struct obj *x, struct bng_kea_config *k) {
         read_server(x, &k->servers[0], false);
         return;
     }
+    k->trust_partner_down = take_bool(x, "trust-partner-down", false);
     json_t *list = take_list(x, "servers", true, 1, BNG_SERVERS_MAX);
     k->servers = mem_alloc((json_array_size(list) + 1) * sizeof *k->servers);
     for (size_t i = 0; i < json_array_size(list) && x->rc == ERR_OK; i++) {

@@ -45,10 +45,11 @@ struct bng_kea_config {
     bool used;
     struct bng_kea_server *servers; /* one, or the two of a pair */
     size_t n_servers;
-    uint32_t interval_ms;   /* between counts */
-    uint32_t coalesce_ms;   /* changes that subscribers wait for are gathered this long */
-    uint32_t batch_ms;      /* others */
-    uint32_t min_reload_ms; /* between two reloads, at least */
+    bool trust_partner_down; /* pair.h: `trusts` */
+    uint32_t interval_ms;    /* between counts */
+    uint32_t coalesce_ms;    /* changes that subscribers wait for are gathered this long */
+    uint32_t batch_ms;       /* others */
+    uint32_t min_reload_ms;  /* between two reloads, at least */
     uint32_t timeout_ms;
     enum bng_adopt adopt;
 };

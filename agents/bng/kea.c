@@ -204,6 +204,7 @@ static void lost(struct kea *k, const char *why) {
     text_linef(k->stats.error, sizeof k->stats.error, "%s: %s", place, why);
     k->stats.up = k->stats.in_line = k->verified = k->waits = k->counts_good = false;
     k->pair.answers = k->pair.in_line = false;
+    k->pair.down = keawire_down(v, why);
     k->stats.failures++;
     k->errand = NULL;
     drop_change(k);
@@ -736,6 +737,7 @@ static void after_status(struct kea *k, json_t *answer, const char *failure) {
         k->verified = false;
     }
     k->stats.up = k->pair.answers = true;
+    k->pair.down = false;
     k->stats.pid = pid;
     bool ha = keawire_ha(a, &k->pair);
     if (k->kc->n_servers == 1) {
@@ -750,6 +752,7 @@ static void after_status(struct kea *k, json_t *answer, const char *failure) {
     if (!k->verified && !k->waits) {
         k->pair.has = 0;
         k->counts_good = k->pair.in_line = false;
+        k->host.looked(k->host.arg);
         command(k, "config-get", NULL, after_get);
         return;
     }
@@ -896,6 +899,7 @@ enum err_code kea_new(struct loop *l, const struct bng_config *c, unsigned famil
             return rc;
         }
     }
+    k->pair.trusts = k->kc->trust_partner_down;
     map_interfaces(k);
     read_fence(k);
     k->timer = loop_timer_new(l, think, k);

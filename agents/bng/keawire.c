@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+#define NO_SERVER "unable to forward command" /* how the control agent begins to say it */
+
 char *keawire_request(const struct bng_kea_server *s, unsigned family, const char *command,
                       json_t *args) {
     json_t *c = json_pack("{s:s}", "command", command);
@@ -68,13 +70,19 @@ json_t *keawire_answer(const struct bng_kea_server *s, const uint8_t *p, size_t 
         a = first;
     }
     const char *text = json_string_value(json_object_get(a, "text"));
-    if (a == NULL || (s->host[0] != '\0' && text != NULL &&
-                      strncmp(text, "unable to forward command", 25) == 0)) {
+    if (a == NULL ||
+        (s->host[0] != '\0' && text != NULL && strncmp(text, NO_SERVER, strlen(NO_SERVER)) == 0)) {
         text_linef(why, size, "%s", text != NULL ? text : "an answer of no server");
         json_decref(a);
         return NULL;
     }
     return a;
+}
+
+bool keawire_down(const struct bng_kea_server *s, const char *why) {
+    return (s->host[0] == '\0' || strncmp(why, NO_SERVER, strlen(NO_SERVER)) == 0) &&
+           (strstr(why, "Connection refused") != NULL ||
+            strstr(why, "No such file or directory") != NULL);
 }
 
 static const char *string_of(const json_t *o, const char *key) {

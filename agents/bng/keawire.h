@@ -18,6 +18,10 @@ char *keawire_request(const struct bng_kea_server *s, unsigned family, const cha
 json_t *keawire_answer(const struct bng_kea_server *s, const uint8_t *p, size_t n, char *why,
                        size_t size);
 
+/* Does the reason why a command failed say that the server does not run? Of one that is far only
+ * its control agent, which must be there, can say it. */
+bool keawire_down(const struct bng_kea_server *s, const char *why);
+
 /* From the arguments of status-get. False: no hook, or neither hot standby nor load balancing. */
 bool keawire_ha(const json_t *status, struct pair_member *m);
 /* From a configuration: does the server wait for ha-continue when it starts? */

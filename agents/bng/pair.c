@@ -37,7 +37,7 @@ bool pair_aside(const struct pair_member *m, size_t n, size_t i) {
         return false;
     }
     const struct pair_member *o = &m[1 - i];
-    return o->answers && o->state == PAIR_PARTNER_DOWN;
+    return m[i].down || (m[i].trusts && o->answers && o->state == PAIR_PARTNER_DOWN);
 }
 
 static uint64_t least(uint64_t a, uint64_t b) {
@@ -80,10 +80,12 @@ static bool normal(enum pair_state s) {
 }
 
 enum pair_turn pair_turn(const struct pair_member *m, size_t n, size_t i, bool patient) {
-    if (n < 2 || !m[i].serves) {
+    const struct pair_member *o = &m[n < 2 ? 0 : 1 - i];
+    /* Alone and on its way to serve what it was compared with: it would begin to wait anew. */
+    bool begins = n > 1 && !o->answers && m[i].state == PAIR_WAITING && m[i].has > 0;
+    if (n < 2 || (!m[i].serves && !(begins && patient))) {
         return PAIR_GO; /* nobody is served by it, or there is no other */
     }
-    const struct pair_member *o = &m[1 - i];
     if (!o->answers) {
         /* Before it has found its partner down it would, started anew, wait for that all over. */
         return m[i].state == PAIR_PARTNER_DOWN || !patient ? PAIR_GO : PAIR_WAIT;

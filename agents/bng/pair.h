@@ -7,9 +7,10 @@
  *   to grow    a pool is in use when every server that answers has it. One that is away takes no
  *              part: it is brought in line before it serves.
  *   to shrink  a drain is in force, and a pool gone, when every server has it so, or stands aside:
- *              it does not answer, its partner says it is down (the state partner-down, on which
- *              Kea's own use of its addresses rests), and its configuration holds it in the state
- *              `waiting` when it starts until the agent, which compares it first, lets it go on.
+ *              it certainly does not run, and its configuration holds it in the state `waiting`
+ *              when it starts until the agent, which compares it first, lets it go on. One that
+ *              can't be reached may run, with what it has, and serve when its partner ends: that
+ *              its partner calls it down is enough only where the operator says so.
  *   to count   leases are those of the servers that serve; a pool is empty when no server that
  *              answers has a lease in it. Both know all leases, so nothing is added up.
  *   to change  a server's configuration is set only while its partner serves for it.
@@ -41,6 +42,8 @@ enum pair_state { /* of a server, as status-get names it; the order is that of t
 
 struct pair_member {
     bool answers; /* over its control channel */
+    bool down;    /* it certainly does not run: nobody listens at its socket */
+    bool trusts;  /* the state partner-down of the other is as good */
     bool fenced;  /* starts paused in `waiting`, as its configuration was last seen */
     bool primary;
     bool serves; /* it answers subscribers, as it says */

@@ -44,10 +44,15 @@ static void growing_and_shrinking(void **state) {
     m[1].answers = false;
     assert_int_equal(pair_added(m, 2), 9);
     assert_int_equal(pair_taken(m, 2), 5);
+    m[0].state = PAIR_PARTNER_DOWN; /* its partner may be wrong: it can't be reached */
+    assert_int_equal(pair_taken(m, 2), 5);
+    m[1].trusts = true; /* an operator who knows better */
+    assert_int_equal(pair_taken(m, 2), 9);
     m[0].state = PAIR_COMMUNICATION_RECOVERY;
     assert_int_equal(pair_taken(m, 2), 5);
-    /* Kea itself takes it for dead, and it can't come back unseen. */
-    m[0].state = PAIR_PARTNER_DOWN;
+    m[1].trusts = false;
+    /* It does not run, and it can't come back unseen. */
+    m[1].down = true;
     assert_true(pair_aside(m, 2, 1));
     assert_int_equal(pair_taken(m, 2), 9);
     m[1].fenced = false;
@@ -65,6 +70,9 @@ static void growing_and_shrinking(void **state) {
     assert_int_equal(pair_added(m, 2), 0);
     assert_int_equal(pair_taken(m, 2), 9);
     assert_false(pair_aside(m, 2, 0));
+    m[0].down = m[1].down = true;
+    assert_int_equal(pair_added(m, 2), 0);
+    assert_int_equal(pair_taken(m, 2), 0);
 }
 
 static void counting(void **state) {
@@ -116,6 +124,13 @@ static void turns(void **state) {
     assert_int_equal(pair_turn(m, 2, 0, true), PAIR_WAIT);
     assert_int_equal(pair_turn(m, 2, 0, false), PAIR_GO);
     assert_string_equal(pair_word(m, 2), "one server is away");
+    m[0] = member(PAIR_WAITING, 0); /* not compared since it started */
+    assert_int_equal(pair_turn(m, 2, 0, true), PAIR_GO);
+    m[0].has = 9; /* it goes on with that first */
+    assert_int_equal(pair_turn(m, 2, 0, true), PAIR_WAIT);
+    assert_int_equal(pair_turn(m, 2, 0, false), PAIR_GO);
+    m[1].answers = true;
+    assert_int_equal(pair_turn(m, 2, 0, true), PAIR_GO);
     /* Load balancing: the secondary first, the primary takes over though it is behind. */
     m[0] = m[1] = member(PAIR_LOAD_BALANCING, 9);
     m[0].primary = true;
@@ -127,6 +142,13 @@ static void turns(void **state) {
 static void the_wire(void **state) {
     struct bng_kea_server here = {.socket = "/s"}, far = {.host = "::1", .port = 8000};
     char why[200];
+    assert_true(keawire_down(&here, "Connection refused"));
+    assert_true(keawire_down(&here, "No such file or directory"));
+    assert_false(keawire_down(&here, "no answer in time"));
+    assert_false(keawire_down(&far, "Connection refused")); /* of the control agent's host */
+    assert_true(keawire_down(&far, "unable to forward command to the dhcp4 service: Connection "
+                                   "refused. The server is likely to be offline"));
+    assert_false(keawire_down(&far, "unable to forward command to the dhcp4 service: timed out"));
     char *q = keawire_request(&here, 4, "status-get", NULL);
     assert_string_equal(q, "{\"command\":\"status-get\"}");
     mem_free(q);

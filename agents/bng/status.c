@@ -39,10 +39,10 @@ static void dhcp_text(const struct dhcp *d, const char *title, struct buf *out) 
         const struct kea *s = dhcp_server(d, i);
         const struct kea_stats *k = kea_stats(s);
         const struct pair_member *m = kea_member(s);
-        buf_printf(out, "    %s: %s, %s%s%s%s%s%s\n", kea_server(s)->name, kea_word(k),
-                   m->primary ? "primary, " : "", pair_state_name(m->state),
-                   m->answers && m->serves ? ", serves" : "", m->fenced ? "" : ", not fenced",
-                   k->error[0] != '\0' ? ", " : "", k->error);
+        buf_printf(out, "    %s: %s, %s%s%s%s%s%s\n", kea_server(s)->name,
+                   k->up || m->down ? kea_word(k) : "out of reach", m->primary ? "primary, " : "",
+                   pair_state_name(m->state), m->answers && m->serves ? ", serves" : "",
+                   m->fenced ? "" : ", not fenced", k->error[0] != '\0' ? ", " : "", k->error);
     }
 }
 

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -322,6 +323,27 @@ def test_load_balancing(up):
     assert all(s["serves"] for s in gw.servers().values())
 
 
+# proves: APM-003
+def test_one_out_of_reach_may_run(up):
+    gw = up()
+    gw.pair(1)
+    gw.dial_in("c0")
+    gw.load(10)
+    book = gw.pair(2)
+    gw.lab.ip("dhcp2", "link", "set", "dev", "ha", "down")
+    wait_until("it is out of reach", 60, lambda: "kea2: out of reach" in gw.ask("status").stdout)
+    # Growth goes on; the surplus that is there when the leases have ended stays: who can't be asked may give it.
+    gw.load(24)
+    wait_until("more pools", 60, lambda: len(gw.book() or {}) > len(book))
+    wait_until("in use", 30, lambda: any(p["status"] == "Active" and p["prefix"] not in book for p in gw.pools().values()))
+    wait_until("a pool would go", 120, lambda: any(gw.subnets("kea1").values()))
+    held = set(gw.book())
+    time.sleep(8)  # many times what it takes otherwise
+    assert set(gw.book()) == held and "drained" not in gw.book().values()
+    gw.lab.ip("dhcp2", "link", "set", "dev", "ha", "up")
+    wait_until("the rest goes with both", 180, lambda: (lambda b: b and len(b) < len(held))(gw.whole()))
+
+
 class Pair6(Pair):
     """The same with DHCPv6."""
 
@@ -352,7 +374,7 @@ class Pair6(Pair):
         r = self.weftd.ask("PUT", "weft-apm:apm", {"weft-apm:apm": {
             "inet-pool": {"partition": [{"name": "links", "address-family": "ipv6", "min-prefix-len": 100, "max-prefix-len": 126,
                                          "prefix": [{"prefix": "2001:db8:1::/120"}]}]},
-            "pool-domain-profile": [{"name": "std", "apportion-threshold": 1, "reclaim-threshold": 5, "hold-down": 1,
+            "pool-domain-profile": [{"name": "std", "apportion-threshold": 1, "reclaim-threshold": 7, "hold-down": 1,
                                      "auto-reclamation": {}}],
             "entity-match": [{"system-id": "bng1", "pool-domain-profile": "std"}]}})
         assert r.status in (201, 204), r
