@@ -113,9 +113,9 @@ static bool host_turn(void *arg, const struct kea *k) {
     for (size_t j = 0; j < d->n; j++) {
         d->view[j] = *kea_member(d->server[j]);
     }
-    /* Roles that an operator has switched stay: then it is changed as it is. */
+    /* Roles that an operator has switched stay: then it is changed as it is, after the other. */
     bool switched = d->over == OVER_NO && d->view[i].state == PAIR_PARTNER_IN_MAINTENANCE &&
-                    d->view[o].state == PAIR_IN_MAINTENANCE;
+                    d->view[o].state == PAIR_IN_MAINTENANCE && d->view[o].in_line;
     bool patient = !switched && !past(d, d->waits[i], DHCP_PATIENCE_S);
     switch (pair_turn(d->view, d->n, i, patient)) {
     case PAIR_GO:
