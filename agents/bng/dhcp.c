@@ -41,8 +41,8 @@ struct dhcp {
     int64_t over_since;
     bool alone[PAIR_MAX]; /* it said that its partner is down, and has not restarted since */
     uint64_t restarts[PAIR_MAX];
-    bool inherited; /* what an earlier run of the agent may have left: looked for until all is well
-                     */
+    bool inherited; /* what an earlier run of the agent, or Kea after us, may have left: looked for
+                     * until all is well */
 };
 
 static size_t index_of(const struct dhcp *d, const struct kea *k) {
@@ -79,7 +79,7 @@ static void mind(struct dhcp *d) {
     if (d->n < 2) {
         return;
     }
-    if (d->over == OVER_NO && d->inherited) {
+    if (d->over == OVER_NO && d->inherited && past(d, d->over_since, 1)) {
         inherit(d);
     }
     const struct pair_member *y = &d->view[d->keeper], *x = &d->view[1 - d->keeper];
@@ -152,6 +152,9 @@ static void host_errand_done(void *arg, const struct kea *k, const char *command
         set_over(d, good ? OVER_SENT : OVER_NO);
     } else {
         set_over(d, good ? OVER_NO : OVER_HELD);
+        /* With an answer to its heartbeat that was on its way it takes over once more, by itself
+         * (seen with Kea 2.2): that is ours to end as well. */
+        d->inherited |= good;
     }
     L_DBG("%s: %s %s", kea_server(k)->name, command, good ? "done" : "failed");
 }
