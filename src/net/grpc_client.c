@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The client: one HTTP/2 connection, many calls. */
-#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "net/grpc_int.h"
+#include "net/h2_client.h"
 
 LOGGER_MODULE(grpc_client)
 
@@ -129,26 +129,13 @@ static void channel_die(struct grpc_channel *ch, const char *why) {
     loop_defer(ch->loop, &ch->reap); /* nghttp2 may be on the stack */
 }
 
-/* Reading goes on while the server takes nothing, as in http_client.c, and for the same reason. */
 static void pump(struct grpc_channel *ch) {
     if (ch->dead || !stream_is_ready(ch->stream)) {
         return;
     }
-    while (stream_queued(ch->stream) < HTTP_CONN_HIGH) {
-        const uint8_t *p;
-        ssize_t n = nghttp2_session_mem_send(ch->session, &p);
-        if (n < 0) {
-            channel_die(ch, nghttp2_strerror((int)n));
-            return;
-        }
-        if (n == 0) {
-            break;
-        }
-        stream_write(ch->stream, p, (size_t)n);
-    }
-    if (!nghttp2_session_want_read(ch->session) && !nghttp2_session_want_write(ch->session)) {
-        channel_die(ch, ch->why[0] ? ch->why : "closed by the server");
-        return;
+    const char *why = h2_client_pump(ch->session, &ch->stream);
+    if (why != NULL) {
+        channel_die(ch, ch->why[0] ? ch->why : why);
     }
 }
 
@@ -340,34 +327,14 @@ static void on_keepalive(void *arg) {
     pump(ch);
 }
 
-static nghttp2_session *session_new(struct grpc_channel *ch) {
-    nghttp2_session_callbacks *cb;
-    nghttp2_option *opt;
-    nghttp2_session *ng;
-    if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&opt) != 0) {
-        abort(); /* memory ran out: see base/mem.h */
-    }
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
-    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_not_sent);
-    nghttp2_option_set_no_auto_window_update(opt, 1);
-    nghttp2_option_set_no_closed_streams(opt, 1);
-    if (nghttp2_session_client_new2(&ng, cb, ch, opt) != 0) {
-        abort();
-    }
-    nghttp2_option_del(opt);
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_settings_entry iv[] = {
-        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, CALL_WINDOW},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, GRPC_METADATA_MAX},
-    };
-    nghttp2_submit_settings(ng, NGHTTP2_FLAG_NONE, iv, sizeof(iv) / sizeof(iv[0]));
-    nghttp2_session_set_local_window_size(ng, NGHTTP2_FLAG_NONE, 0, CHANNEL_WINDOW);
-    return ng;
-}
+static const struct h2_client h2 = {.on_header = on_header,
+                                    .on_frame = on_frame,
+                                    .on_chunk = on_chunk,
+                                    .on_stream_close = on_stream_close,
+                                    .on_not_sent = on_not_sent,
+                                    .stream_window = CALL_WINDOW,
+                                    .conn_window = CHANNEL_WINDOW,
+                                    .head_max = GRPC_METADATA_MAX};
 
 struct grpc_channel *grpc_connect(struct loop *l, const struct grpc_channel_config *cfg,
                                   const struct grpc_channel_ops *ops, void *arg) {
@@ -384,7 +351,7 @@ struct grpc_channel *grpc_connect(struct loop *l, const struct grpc_channel_conf
     ch->work = (struct loop_deferred){.fn = channel_work, .arg = ch};
     ch->reap = (struct loop_deferred){.fn = channel_reap, .arg = ch};
     list_init(&ch->calls);
-    ch->session = session_new(ch);
+    ch->session = h2_client_session(&h2, ch);
     ch->connect_timer = loop_timer_new(l, on_connect_timeout, ch);
     ch->keepalive = loop_timer_new(l, on_keepalive, ch);
     loop_timer_start(ch->connect_timer, cfg->connect_ms > 0 ? cfg->connect_ms : CONNECT_MS);

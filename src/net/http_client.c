@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/http_client.h"
 
-#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/list.h"
 #include "base/mem.h"
-#include "net/http_int.h"
-#include "net/stream.h"
+#include "net/h2_client.h"
 
 enum { CONNECT_MS = 3000 };
 
@@ -103,30 +101,13 @@ static void client_die(struct http_client *c, const char *why) {
     loop_defer(c->loop, &c->reap);
 }
 
-/* Reading goes on while the server takes nothing: it stops reading when we do not, so if we did the
- * same both could wait for ever. What we hold is bounded by the credit that it has, and its control
- * frames by nghttp2. */
 static void pump(struct http_client *c) {
     if (c->dead || !stream_is_ready(c->stream)) {
         return;
     }
-    while (stream_queued(c->stream) < HTTP_CONN_HIGH) {
-        const uint8_t *p;
-        ssize_t n = nghttp2_session_mem_send(c->session, &p);
-        if (n < 0) {
-            client_die(c, nghttp2_strerror((int)n));
-        }
-        if (c->dead) {
-            return; /* who was told that there is room has closed it, perhaps */
-        }
-        if (n == 0) {
-            break;
-        }
-        stream_write(c->stream, p, (size_t)n);
-    }
-    if (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session)) {
-        client_die(c, c->why[0] != '\0' ? c->why : "closed by the server");
-        return;
+    const char *why = h2_client_pump(c->session, &c->stream);
+    if (why != NULL) {
+        client_die(c, c->why[0] != '\0' ? c->why : why);
     }
 }
 
@@ -316,38 +297,18 @@ static void on_timeout(void *arg) {
     client_die(arg, "no connection in time");
 }
 
-static nghttp2_session *session_new(struct http_client *c) {
-    nghttp2_session_callbacks *cb;
-    nghttp2_option *opt;
-    nghttp2_session *ng;
-    if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&opt) != 0) {
-        abort(); /* memory ran out: see base/mem.h */
-    }
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
-    nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_sent_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
-    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_not_sent);
-    nghttp2_option_set_no_auto_window_update(opt, 1);
-    nghttp2_option_set_no_closed_streams(opt, 1);
-    if (nghttp2_session_client_new2(&ng, cb, c, opt) != 0) {
-        abort();
-    }
-    nghttp2_option_del(opt);
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_settings_entry iv[] = {
-        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP_CLIENT_WINDOW},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_CLIENT_HEAD_MAX},
-    };
-    nghttp2_submit_settings(ng, NGHTTP2_FLAG_NONE, iv, sizeof iv / sizeof iv[0]);
-    /* All exchanges may have their window full, and none holds up another: twice that, because the
-     * connection's credit is given in halves. */
-    nghttp2_session_set_local_window_size(ng, NGHTTP2_FLAG_NONE, 0,
-                                          2 * HTTP_CLIENT_WINDOW * HTTP_CLIENT_EXCHANGES_MAX);
-    return ng;
-}
+/* All exchanges may have their window full, and none holds up another: twice that, because the
+ * connection's credit is given in halves. */
+static const struct h2_client h2 = {.on_header = on_header,
+                                    .on_frame = on_frame,
+                                    .on_sent_frame = on_sent_frame,
+                                    .on_chunk = on_chunk,
+                                    .on_stream_close = on_stream_close,
+                                    .on_not_sent = on_not_sent,
+                                    .stream_window = HTTP_CLIENT_WINDOW,
+                                    .conn_window =
+                                        2 * HTTP_CLIENT_WINDOW * HTTP_CLIENT_EXCHANGES_MAX,
+                                    .head_max = HTTP_CLIENT_HEAD_MAX};
 
 struct http_client *http_client_connect(struct loop *l, const struct http_client_config *cfg,
                                         const struct http_client_ops *ops, void *arg) {
@@ -359,7 +320,7 @@ struct http_client *http_client_connect(struct loop *l, const struct http_client
     c->work = (struct loop_deferred){.fn = client_work, .arg = c};
     c->reap = (struct loop_deferred){.fn = client_reap, .arg = c};
     list_init(&c->exchanges);
-    c->session = session_new(c);
+    c->session = h2_client_session(&h2, c);
     c->timer = loop_timer_new(l, on_timeout, c);
     loop_timer_start(c->timer, cfg->connect_ms > 0 ? cfg->connect_ms : CONNECT_MS);
     struct stream_target t = {
