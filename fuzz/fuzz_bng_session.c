@@ -27,6 +27,14 @@ static bool on_commit(void *arg) {
 }
 static void on_changed(void *arg, bool urgent) {
 }
+/* Which manager it is, and which one it is to go to. */
+static void on_node(void *arg, const char *node) {
+    (void)arg;
+    if (strnlen(node, 1 << 20) == 1 << 20) {
+        abort();
+    }
+}
+
 static void quiet(enum logger_level l, const char *m, const char *line, void *arg) {
 }
 
@@ -67,7 +75,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                     .first_subnet_id = 1,
                                     .profiles = &profile,
                                     .n_profiles = 1};
-    struct bng_host host = {on_send, on_end, on_save, on_commit, on_changed, &seen};
+    struct bng_host host = {.send = on_send,
+                            .end_session = on_end,
+                            .save = on_save,
+                            .commit = on_commit,
+                            .changed = on_changed,
+                            .manager = on_node,
+                            .move = on_node,
+                            .arg = &seen};
     struct clock clock;
     clock_fake_init(&clock, INT64_C(1790000000) * NS_PER_S);
     logger_set_sink(quiet, NULL);
