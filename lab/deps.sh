@@ -16,7 +16,7 @@ run=(
 all=(
     ccache g++ clang clang-14 libclang-rt-14-dev clang-format clang-tidy llvm-14 lld protobuf-compiler
     sqlite3 nghttp2-client curl openssl jq socat tcpdump
-    ansible-core python3-pytest python3-ncclient libnetconf2-dev yangcli openssh-client openssh-server python3-grpcio python3-grpc-tools python3-requests python3-yaml
+    ansible-core python3-pytest python3-ncclient libnetconf2-dev yangcli netconfd openssh-client openssh-server python3-grpcio python3-grpc-tools python3-requests python3-yaml
     snmp snmptrapd rsyslog rsyslog-gnutls
     buildah python3-kubernetes
     debhelper lintian debootstrap systemd systemd-container

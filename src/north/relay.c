@@ -131,7 +131,7 @@ static void on_end(struct http_exchange *x, enum http_exchange_end end, const ch
 static const struct http_exchange_ops exchange_ops = {on_head, on_trailers, on_answer, on_sent,
                                                       on_end};
 
-/* NULL: none takes it. */
+/* `client` NULL: no connection may take it; that is its end. */
 static void begin(struct relay_leg *leg, struct http_client *client) {
     struct http_field f[HTTP_CLIENT_FIELDS_MAX];
     const char *text[3], *p = (const char *)leg->head.data;

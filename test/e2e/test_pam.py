@@ -14,9 +14,6 @@ SETTINGS = "/data/weft-system:system/settings"
 WEFT = os.path.join(BUILD, "cli", "weft")
 WORD = "known to the directory"
 
-pytestmark = pytest.mark.skipif(not os.path.exists(os.path.join(BUILD, "src/weftd/weft-pam")),
-                                reason="this build has no PAM")
-
 
 @pytest.fixture(scope="module")
 def pam(tmp_path_factory):
