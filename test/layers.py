@@ -20,8 +20,9 @@ import tempfile
 
 SERVICES = ('admin', 'forward', 'pools', 'onboard', 'network', 'fabric', 'vnfm')
 LOW = {'base', 'model', 'log', 'net'}
+SZTP = {'sztp'}  # wire formats that a service, an agent and the terminal share
 CORE = LOW | {'core'}
-AGENT = LOW | {'proto'}
+AGENT = LOW | {'proto'} | SZTP
 EVERYWHERE = None  # may include anything
 
 
@@ -39,12 +40,14 @@ def may_know(unit):
         return set(CORE) | {'north'}  # `north` itself: what dialects share
     if unit == 'north':
         return set(CORE)
+    if unit == 'sztp':
+        return {'base', 'net'}
     if unit in SERVICES:
-        return CORE | {'proto'}
+        return CORE | {'proto'} | SZTP
     if unit.startswith('agents/'):
         return set(AGENT)
     if unit == 'cli':
-        return {'base', 'net'}
+        return {'base', 'net'} | SZTP
     if unit in ('weftd', 'bench', 'fuzz', 'test'):
         return EVERYWHERE
     return set()
@@ -176,7 +179,7 @@ def stamp(root, path, depfile):
 
 HEADERS = ['src/base/b.h', 'src/model/m.h', 'src/log/l.h', 'src/net/n.h', 'src/core/c.h',
            'src/north/restconf/r.h', 'src/north/cli/k.h', 'src/north/shared.h', 'src/pools/p.h',
-           'src/network/w.h', 'src/weftd/d.h', 'agents/bng/g.h', 'agents/vrouter/v.h', 'cli/t.h']
+           'src/sztp/z.h', 'src/network/w.h', 'src/weftd/d.h', 'agents/bng/g.h', 'agents/vrouter/v.h', 'cli/t.h']
 
 ALLOWED = [
     ('src/base/x.c', '#include "base/b.h"\n#include <string.h>\n#include <sys/random.h>'),
@@ -189,7 +192,8 @@ ALLOWED = [
     ('src/weftd/x.c', '#include "pools/p.h"\n#include "north/cli/k.h"\n#include "core/c.h"'),
     ('agents/bng/x.c', '#include "bng/g.h"\n#include "log/l.h"\n#include "net/n.h"\n'
                        '#include "openapmi.pb-c.h"'),
-    ('cli/x.c', '#include "base/b.h"\n#include "net/n.h"\n#include "t.h"'),
+    ('cli/x.c', '#include "base/b.h"\n#include "net/n.h"\n#include "t.h"\n#include "sztp/z.h"'),
+    ('src/sztp/x.c', '#include "base/b.h"\n#include "net/n.h"'),
     ('bench/x.c', '#include "core/c.h"\n#include "pools/p.h"'),
     ('src/core/x.c', '// #include "pools/p.h"\n/*\n#include "pools/p.h"\n*/'),
     ('src/core/x.c', 'char *s = "system(1) strcpy(a, b)"; /* sprintf( */ int fs_system(int); x.system(1);'),
@@ -205,6 +209,8 @@ FORBIDDEN = [
     ('src/net/x.c', '#include "core/c.h"', 'net may not know core'),
     ('src/net/x.c', '#include "openapmi.pb-c.h"', 'net may not know proto'),
     ('src/core/x.c', '#include "pools/p.h"', 'core may not know pools'),
+    ('src/core/x.c', '#include "sztp/z.h"', 'core may not know sztp'),
+    ('src/sztp/x.c', '#include "core/c.h"', 'sztp may not know core'),
     ('src/core/x.c', '#  include\t"north/cli/k.h"', 'core may not know north/cli'),
     ('src/core/x.c', '#include <libyang/libyang.h>', 'libyang stays'),
     ('src/core/x.c', 'int a; /* c */ // d\n\n#include "../pools/p.h"', 'x.c:4:'),

@@ -7,7 +7,7 @@
 #define NORTH_NETCONF_EDIT_H
 
 #include "model/model.h"
-#include "north/netconf/dom.h"
+#include "net/dom.h"
 
 enum nc_operation { NC_MERGE, NC_REPLACE, NC_CREATE, NC_DELETE, NC_REMOVE, NC_NONE };
 enum { NC_EDITS_MAX = 1000000 };

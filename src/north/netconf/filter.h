@@ -4,7 +4,7 @@
 #define NORTH_NETCONF_FILTER_H
 
 #include "model/model.h"
-#include "north/netconf/dom.h"
+#include "net/dom.h"
 
 /* Filter nodes for one data node; siblings in the filter add up. `all`: no filter, all of it. */
 struct nc_filters {

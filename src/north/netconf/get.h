@@ -9,7 +9,7 @@
 
 #include "core/core.h"
 #include "model/model.h"
-#include "north/netconf/dom.h"
+#include "net/dom.h"
 #include "north/netconf/shape.h"
 
 enum nc_only { NC_ALL, NC_ONLY_CONFIG, NC_ONLY_STATE };

@@ -13,7 +13,7 @@
 #include "net/sshd.h"
 #include "north/blocking.h"
 #include "north/feed.h"
-#include "north/netconf/dom.h"
+#include "net/dom.h"
 #include "north/netconf/edit.h"
 #include "north/netconf/framing.h"
 #include "north/netconf/netconf.h"

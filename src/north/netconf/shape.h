@@ -5,7 +5,7 @@
 #define NORTH_NETCONF_SHAPE_H
 
 #include "model/model.h"
-#include "north/netconf/dom.h"
+#include "net/dom.h"
 
 /* Configuration is intended, or in use by default; no other origin is known here. State has none.
  */

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A NETCONF message as a tree: small, bounded, with namespaces resolved. Document types are
- * refused, so there are no entities to expand. Everything lives in the arena it was parsed into.
+ * An XML message (NETCONF, bootstrapping) as a tree: small, bounded, with namespaces resolved.
+ * Document types are refused, so there are no entities to expand. Everything lives in the arena it
+ * was parsed into.
  */
-#ifndef NORTH_NETCONF_DOM_H
-#define NORTH_NETCONF_DOM_H
+#ifndef NET_DOM_H
+#define NET_DOM_H
 
 #include <stdbool.h>
 #include <stddef.h>

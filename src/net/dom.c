@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "north/netconf/dom.h"
+#include "net/dom.h"
 
 #include <expat.h>
 #include <string.h>
