@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crc32c.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "etcd/engine_int.h"
-#include "log/crc32c.h"
 #include "log/replica.h"
 
 LOGGER_MODULE(etcd_base)

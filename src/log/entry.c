@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "base/mem.h"
-#include "log/crc32c.h"
 
 /* Row: checksum u32 over all that follows; version u8; index, time, fence, flags, prev_config;
  * who, why; number of operations; operations. The first byte of an operation is its space, with

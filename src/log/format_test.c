@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "log/crc32c.h"
 #include "log/entry.h"
 
 struct store {

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log/crc32c.h"
+#include "base/crc32c.h"
 #include "pools/internal.h"
 
 typedef Openapmi__V1__AlarmResponse response;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* CRC-32C (Castagnoli, RFC 3720 appendix B.4): the checksum of everything the log stores. */
-#ifndef LOG_CRC32C_H
-#define LOG_CRC32C_H
+/* CRC-32C (Castagnoli, RFC 3720 appendix B.4): the checksum of what is stored. */
+#ifndef BASE_CRC32C_H
+#define BASE_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>
