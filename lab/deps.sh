@@ -8,7 +8,7 @@ run=(
     # the compiler, the build, the libraries
     gcc libc6-dev meson ninja-build pkg-config git python3
     libevent-dev libssl-dev libyang2-dev libyang2-tools libyuma-base libnghttp2-dev libssh-dev libexpat1-dev zlib1g-dev
-    libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev libsnmp-dev
+    libprotobuf-c-dev protobuf-c-compiler libsqlite3-dev libjansson-dev libcurl4-openssl-dev libldns-dev libsnmp-dev
     libedit-dev libcrypt-dev libpam0g-dev libcmocka-dev man-db groff-base
     # what the lab runs
     kea-dhcp4-server kea-dhcp6-server kea-ctrl-agent kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client procps
