@@ -79,7 +79,10 @@ struct conveyed {
 };
 void conveyed_free(struct conveyed *c);
 
-/* Differing duplicates of a hash are refused, equal ones accepted (PH-306); members that the module
+/* A chassis that is to be strict without the list of its members is refused (PH-025), in either
+ * dialect; "primary" is taken for "master". Lenient also bears XML written as it is in the leaf
+ * `configuration`, and names of modules in other case.
+ * Differing duplicates of a hash are refused, equal ones accepted (PH-306); members that the module
  * does not have are an error unless `lenient`. XML: no document type. `path` of the error is the
  * node. */
 enum err_code conveyed_parse(enum sztp_form form, const void *p, size_t n, bool lenient,

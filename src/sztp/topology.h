@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What both dialects share of a chassis. Inside src/sztp only. */
+#ifndef SZTP_TOPOLOGY_H
+#define SZTP_TOPOLOGY_H
+
+#include "sztp/conveyed.h"
+
+/* "primary" is taken for master as well. */
+bool sztp_role_parse(const char *name, enum sztp_role *out);
+/* Members are there once, and strict needs all of them (PH-025); else `why` says what is wrong. */
+enum err_code topology_check(const struct sztp_topology *t, char *why, size_t size);
+
+#endif
