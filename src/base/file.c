@@ -10,6 +10,36 @@
 
 #include "base/mem.h"
 
+enum { READ_BLOCK = 65536 };
+
+enum err_code file_read(const char *path, size_t max, struct buf *out, struct err *e) {
+    size_t before = out->len;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    enum err_code rc = ERR_OK;
+    ssize_t n = 1;
+    if (fd < 0) {
+        return errno == ENOENT
+                   ? err_set(e, ERR_ABSENT, path, "can't be opened: %s", strerror(errno))
+                   : err_errno(e, errno, path, "can't be opened");
+    }
+    while (rc == ERR_OK && n != 0) {
+        uint8_t *at = buf_extend(out, READ_BLOCK);
+        n = read(fd, at, READ_BLOCK);
+        int why = errno;
+        out->len -= READ_BLOCK - (n > 0 ? (size_t)n : 0);
+        if (n < 0 && why != EINTR) {
+            rc = err_errno(e, why, path, "can't be read");
+        } else if (out->len - before > max) {
+            rc = err_set(e, ERR_TOO_BIG, path, "has more than %zu bytes", max);
+        }
+    }
+    close(fd);
+    if (rc != ERR_OK) {
+        out->len = before;
+    }
+    return rc;
+}
+
 enum err_code file_sync_folder_of(const char *path, struct err *e) {
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') { /* "a/b/" lies in "a" */

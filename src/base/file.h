@@ -9,7 +9,12 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "base/buf.h"
 #include "base/err.h"
+
+/* Adds the whole file to `out`. ERR_ABSENT: there is none; ERR_TOO_BIG: more than `max` bytes, also
+ * of one that has no size of its own; ERR_IO. Errors have the path; `out` then has what it had. */
+enum err_code file_read(const char *path, size_t max, struct buf *out, struct err *e);
 
 /* Writes beside the file ("PATH.new"), syncs, renames, syncs the folder: at any time the file is
  * whole, or the former one. `mode` as for open, without the umask's bits. ERR_IO and ERR_LIMIT

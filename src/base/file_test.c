@@ -82,6 +82,21 @@ static const char *contents(const char *path) {
     return n < 0 ? "(absent)" : text;
 }
 
+static void test_reading_is_bounded(void **state) {
+    struct buf b = BUF_INIT;
+    assert_int_equal(file_read(in("a"), 10, &b, &err), ERR_ABSENT);
+    assert_string_equal(err.path, in("a"));
+    assert_int_equal(file_write(in("a"), "0123456789", 10, 0600, &err), ERR_OK);
+    buf_str(&b, "before ");
+    assert_int_equal(file_read(in("a"), 10, &b, &err), ERR_OK);
+    assert_string_equal(buf_cstr(&b), "before 0123456789");
+    assert_int_equal(file_read(in("a"), 9, &b, &err), ERR_TOO_BIG);
+    assert_int_equal(b.len, 17);
+    assert_int_equal(file_read("/dev/zero", 1000, &b, &err), ERR_TOO_BIG);
+    assert_int_equal(file_read(folder, 1000, &b, &err), ERR_IO);
+    buf_free(&b);
+}
+
 static void test_whole_and_durable(void **state) {
     struct stat st;
     char want[256];
@@ -145,6 +160,7 @@ static void test_folders(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
+        T(test_reading_is_bounded),
         T(test_whole_and_durable),
         T(test_the_former_one_stays),
         T(test_a_link_in_the_way_is_not_followed),
