@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "sztp/prerfc.h"
 
 static const struct {
     const char *name, *ns;
@@ -17,6 +18,8 @@ static const struct {
     [DOC_TYPES] = IETF("ietf-ztp-types"),
     [DOC_RESTCONF] = IETF("ietf-restconf"),
     [DOC_WEFT] = {"weft-onboard", "urn:weft:onboard"},
+    [DOC_PRERFC] = {"", PRERFC_NS},
+    [DOC_CHASSIS] = {"", PRERFC_NS_VC},
 #undef IETF
 };
 

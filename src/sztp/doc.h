@@ -21,6 +21,8 @@ enum doc_module {
     DOC_TYPES,    /* ietf-ztp-types */
     DOC_RESTCONF, /* ietf-restconf */
     DOC_WEFT,     /* weft-onboard */
+    DOC_PRERFC,   /* the older dialect; XML alone, no module */
+    DOC_CHASSIS,  /* what a chassis adds to it */
     DOC_MODULES
 };
 

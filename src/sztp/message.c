@@ -393,8 +393,7 @@ static enum err_code parse_anchors(const struct doc *d, const struct dom *n, str
     return ERR_OK;
 }
 
-/* What is longer than we keep is cut, at a character: it may be the output of a script. */
-static void cut_text(char out[SZTP_MESSAGE_MAX + 1], const char *text) {
+void sztp_text_cut(char out[SZTP_MESSAGE_MAX + 1], const char *text) {
     size_t n = 0;
     int step;
     while (text[n] != '\0' && (step = utf8_step((const uint8_t *)text + n, strlen(text + n))) > 0 &&
@@ -418,7 +417,7 @@ static enum err_code parse_report(const struct doc *d, struct sztp_report *r, st
         return doc_fail(got[TYPE], ERR_INVALID, e, "is no progress type of RFC 8572");
     }
     if (got[TEXT] != NULL) {
-        cut_text(r->text, got[TEXT]->text);
+        sztp_text_cut(r->text, got[TEXT]->text);
     }
     if (got[KEYS] != NULL) {
         ERR_TRY(parse_keys(d, got[KEYS], &r->host_keys, e));
@@ -588,7 +587,7 @@ static enum err_code parse_error(const struct doc *d, struct sztp_error *out, st
         text_line(out->tag, sizeof out->tag, got[TAG]->text);
     }
     if (got[TEXT] != NULL) {
-        cut_text(out->text, got[TEXT]->text);
+        sztp_text_cut(out->text, got[TEXT]->text);
     }
     if (got[INFO] != NULL && got[INFO]->child != NULL) {
         ERR_TRY(doc_fields(d, got[INFO], info, 1, &one, e));

@@ -30,6 +30,9 @@ struct sztp_get { /* get-bootstrapping-data, input */
     struct buf csr; /* DER */
 };
 void sztp_get_free(struct sztp_get *g);
+/* A message as we keep it: what is longer is cut between two characters (it may be what a script
+ * wrote). */
+void sztp_text_cut(char out[SZTP_MESSAGE_MAX + 1], const char *text);
 /* Media types of PH-123: what a body or an Accept header means; false: none of ours. */
 bool sztp_media(const char *type, enum sztp_form *form);
 enum err_code sztp_get_parse(enum sztp_form form, const void *p, size_t n, struct sztp_get *out,

@@ -334,8 +334,8 @@ static void errors(void **state) {
     /* requests that we can't make: another key, another format, contents of theirs */
     static const char *const asked[] = {
         "\"key-generation\":{\"selected-algorithm\":{\"algorithm-identifier\":\"MAA=\"}}",
-        "\"csr-generation\":{\"selected-format\":{\"format-identifier\":"
-        "\"ietf-ztp-types:cmp-csr\"}}",
+        ("\"csr-generation\":{\"selected-format\":{\"format-identifier\":"
+         "\"ietf-ztp-types:cmp-csr\"}}"),
         "\"cert-req-info\":\"MAA=\""};
     for (size_t i = 0; i < 3; i++) {
         buf_clear(&out);
