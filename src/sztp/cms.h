@@ -33,6 +33,9 @@ enum err_code cms_key_load(const char *cert_file, const char *key_file, struct c
 enum err_code cms_key_of(const void *cert_pem, size_t cert_n, const void *key_pem, size_t key_n,
                          struct cms_key **out, struct err *e);
 void cms_key_free(struct cms_key *k); /* NULL is allowed */
+/* The authority key identifier of its certificate (what a voucher's idevid-issuer names): bytes put
+ * into out, of `size`; 0: it has none that fits. */
+size_t cms_key_akid(const struct cms_key *k, uint8_t *out, size_t size);
 
 struct cms_content {
     enum cms_type type;
