@@ -36,6 +36,8 @@ void cms_key_free(struct cms_key *k); /* NULL is allowed */
 /* The authority key identifier of its certificate (what a voucher's idevid-issuer names): bytes put
  * into out, of `size`; 0: it has none that fits. */
 size_t cms_key_akid(const struct cms_key *k, uint8_t *out, size_t size);
+/* Its certificate, without what stands above it. */
+void cms_key_cert(const struct cms_key *k, struct buf *der);
 
 struct cms_content {
     enum cms_type type;
@@ -88,6 +90,12 @@ enum { CMS_SERIAL_SUBJECT = 1, CMS_SERIAL_HARDWARE = 2, CMS_SERIAL_CN = 4, CMS_S
 enum { CMS_SERIAL_MAX = 64 };
 enum err_code cms_serial_of(const void *cert_der, size_t n, unsigned from,
                             char out[CMS_SERIAL_MAX + 1], struct err *e);
+
+/* The key identifier in a certificate's authority key identifier (RFC 5280 section 4.2.1.1).
+ * ERR_ABSENT: it has none, or one that is longer. */
+enum { CMS_AKID_MAX = 64 };
+enum err_code cms_akid_of(const void *cert_der, size_t n, uint8_t out[CMS_AKID_MAX], size_t *len,
+                          struct err *e);
 
 /* Base64 without and with line ends on input; standard alphabet, padded on output. */
 void cms_base64(const void *p, size_t n, struct buf *out);

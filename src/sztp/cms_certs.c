@@ -224,13 +224,20 @@ void cms_certs_to_pem(const struct cms_certs *c, struct buf *pem) {
     BIO_free(bio);
 }
 
-void cms_certs_der(const struct cms_certs *c, size_t i, struct buf *der) {
-    X509 *x = sk_X509_value(c->certs, (int)i);
+static void add_x509(X509 *x, struct buf *der) {
     int n = x != NULL ? i2d_X509(x, NULL) : -1;
     if (n > 0) {
         unsigned char *at = buf_extend(der, (size_t)n);
         i2d_X509(x, &at);
     }
+}
+
+void cms_certs_der(const struct cms_certs *c, size_t i, struct buf *der) {
+    add_x509(sk_X509_value(c->certs, (int)i), der);
+}
+
+void cms_key_cert(const struct cms_key *k, struct buf *der) {
+    add_x509(k->cert, der);
 }
 
 /* ---- a device's serial number -------------------------------------------------------------------
@@ -319,4 +326,34 @@ enum err_code cms_serial_of(const void *cert_der, size_t n, unsigned from,
                        "no serial number in the certificate's subject or alternative names");
     }
     return ERR_OK;
+}
+
+/* 0: none that fits */
+static size_t akid_of(X509 *x, uint8_t *out, size_t size) {
+    const ASN1_OCTET_STRING *id = X509_get0_authority_key_id(x);
+    size_t n = id != NULL ? (size_t)ASN1_STRING_length(id) : 0;
+    ERR_clear_error();
+    if (n == 0 || n > size) {
+        return 0;
+    }
+    memcpy(out, ASN1_STRING_get0_data(id), n);
+    return n;
+}
+
+size_t cms_key_akid(const struct cms_key *k, uint8_t *out, size_t size) {
+    return akid_of(k->cert, out, size);
+}
+
+enum err_code cms_akid_of(const void *cert_der, size_t n, uint8_t out[CMS_AKID_MAX], size_t *len,
+                          struct err *e) {
+    X509 *x = cms_x509_of(cert_der, n);
+    *len = 0;
+    if (x == NULL) {
+        return err_set(e, ERR_MALFORMED, NULL, "is no certificate in DER");
+    }
+    *len = akid_of(x, out, CMS_AKID_MAX);
+    X509_free(x);
+    return *len > 0
+               ? ERR_OK
+               : err_set(e, ERR_ABSENT, NULL, "the certificate has no authority key identifier");
 }

@@ -17,6 +17,7 @@ static const struct {
     [DOC_CSR] = IETF("ietf-sztp-csr"),
     [DOC_TYPES] = IETF("ietf-ztp-types"),
     [DOC_RESTCONF] = IETF("ietf-restconf"),
+    [DOC_VOUCHER] = IETF("ietf-voucher"),
     [DOC_WEFT] = {"weft-onboard", "urn:weft:onboard"},
     [DOC_PRERFC] = {"", PRERFC_NS},
     [DOC_CHASSIS] = {"", PRERFC_NS_VC},

@@ -20,6 +20,7 @@ enum doc_module {
     DOC_CSR,      /* ietf-sztp-csr */
     DOC_TYPES,    /* ietf-ztp-types */
     DOC_RESTCONF, /* ietf-restconf */
+    DOC_VOUCHER,  /* ietf-voucher */
     DOC_WEFT,     /* weft-onboard */
     DOC_PRERFC,   /* the older dialect; XML alone, no module */
     DOC_CHASSIS,  /* what a chassis adds to it */

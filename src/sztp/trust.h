@@ -9,7 +9,7 @@
 #include "sztp/voucher.h"
 
 /* The first clause that did not hold, in the order in which they are looked at. Names are part of
- * what devices report and tests compare: sztp_clause_name. */
+ * what devices report and tests compare: trust_clause_name. */
 #define TRUST_CLAUSES(X)                                                                           \
     X(OK, "ok")                                                                                    \
     X(VOUCHER_FORM, "voucher-form")                                                                \
@@ -44,7 +44,7 @@ struct trust_device {
     size_t nonce_len;
     unsigned assertions; /* of enum voucher_assertion, added up; 0: all */
     int64_t now_s;
-    bool clock_ok;             /* false: times are not compared */
+    bool clock_ok;             /* false: times are not compared, those of certificates included */
     const struct cms_key *key; /* of the device, for encrypted artifacts; may be NULL */
 };
 
@@ -53,13 +53,13 @@ struct trust_data { /* the three artifacts, DER */
     size_t voucher_len, owner_len, ci_len;
 };
 
-/* ERR_OK: `content` (of ci) may be believed, `pinned` gets the pinned-domain-cert's chain as
- * anchors (may be NULL). ERR_REFUSED: `clause` says which one did not hold, the error's text why.
- */
+/* ERR_OK: `content` (of ci) may be believed; cms_content_free. ERR_REFUSED: `clause` says which
+ * clause did not hold, the error's text why. Revocation lists are those that came with the owner
+ * certificate; none is fetched. */
 enum err_code trust_signed_data(const struct trust_device *d, const struct trust_data *t,
                                 struct cms_content *content, enum trust_clause *clause,
                                 struct err *e);
-/* The voucher alone, up to its pinned-domain-cert. */
+/* The voucher alone, up to its pinned-domain-cert. voucher_free(out) when ERR_OK. */
 enum err_code trust_voucher(const struct trust_device *d, const void *der, size_t n,
                             struct voucher *out, enum trust_clause *clause, struct err *e);
 

@@ -31,13 +31,17 @@ struct voucher {
     size_t nonce_len; /* 0: none */
 };
 void voucher_free(struct voucher *v);
+const char *voucher_assertion_name(enum voucher_assertion a); /* "verified"; "" none */
+bool voucher_assertion_parse(const char *name, enum voucher_assertion *out);
 
 /* The JSON document. Clauses of RFC 8366 5.3 are checked (mandatory leaves, expires-on and nonce
  * exclude each other, last-renewal-date needs expires-on); `path` of the error is the leaf. */
 enum err_code voucher_parse(const void *json, size_t n, struct voucher *out, struct err *e);
 void voucher_print(const struct voucher *v, struct buf *json);
 
-/* A signed one: JSON in CMS, .vcj (application/voucher-cms+json). */
+/* A signed one: JSON in CMS, .vcj (application/voucher-cms+json). What RFC 8366 section 5.3 asks of
+ * who signs is looked at first, so also that it ends before the pinned certificate does; `path` of
+ * the error is the leaf. */
 enum err_code voucher_issue(const struct voucher *v, const struct cms_key *masa, struct buf *vcj,
                             struct err *e);
 
