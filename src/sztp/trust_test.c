@@ -48,6 +48,9 @@ static int set_up(void **state) {
     test_cert_der(&device, &der);
     int rc = cms_akid_of(der.data, der.len, akid, &akid_len, &e);
     buf_free(&der);
+    uint8_t again[CMS_AKID_MAX];
+    rc = rc != ERR_OK || cms_key_akid(device_key, again, sizeof again) != akid_len ||
+         memcmp(again, akid, akid_len) != 0 || cms_key_akid(device_key, again, akid_len - 1) != 0;
     return rc;
 }
 
