@@ -121,6 +121,45 @@ static void add_lost(const char *name, int64_t since_s, void *arg) {
     row(l, name, "lost", "-", text);
 }
 
+struct members {
+    struct call *cl;
+    json_t *list;
+};
+
+static void add_member(const struct log_member *m, void *arg) {
+    static const char *const head[] = {"Store", "Role", "Version", "Size"};
+    struct members *l = arg;
+    const char *role = !m->answers     ? "away"
+                       : m->leads      ? "leads"
+                       : m->has_leader ? "follows"
+                                       : "alone";
+    char size[32];
+    json_t *o = json_pack("{s:s,s:s}", "address", m->address, "role", role);
+    if (json_array_size(l->list) == 0) {
+        buf_char(&l->cl->text, '\n');
+        call_table(&l->cl->text, head, 4, widths);
+    }
+    json_array_append_new(l->list, o);
+    if (m->answers) {
+        json_object_set_new(o, "version", json_string(m->version));
+        json_object_set_new(o, "bytes", json_sprintf("%" PRIu64, m->bytes));
+        snprintf(size, sizeof size, "%.1f MB", (double)m->bytes / 1e6);
+    } else {
+        json_object_set_new(o, "reason", json_string(m->why));
+    }
+    const char *cells[] = {m->address, role, m->answers ? m->version : "-",
+                           m->answers ? size : m->why};
+    call_table(&l->cl->text, cells, 4, widths);
+}
+
+/* The servers of the store: one that is away is to be seen before the next one is. */
+static void show_members(struct core *c, struct call *cl, json_t *o) {
+    struct members l = {cl, json_array()};
+    struct err why;
+    log_members(c->log, add_member, &l, &why);
+    json_object_set_new(o, "store-member", l.list);
+}
+
 static const char *role_name(enum core_role role) {
     return role == CORE_LEADS ? "leads" : role == CORE_FOLLOWS ? "follows" : "starting-over";
 }
@@ -155,6 +194,7 @@ static void show_cluster(struct core *c, struct call *cl) {
             buf_printf(&cl->text, "What this node shows is as of %" PRId64 " s ago.\n",
                        t.stale_ns / NS_PER_S);
         }
+        show_members(c, cl, o);
     }
     call_answer_json(&cl->json, o);
 }

@@ -662,5 +662,6 @@ const struct log_engine log_etcd = {
     .turn = et_turn,
     .announce = et_announce,
     .nodes = et_nodes,
+    .members = et_members,
     .remove = et_remove,
 };

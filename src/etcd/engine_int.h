@@ -50,6 +50,7 @@ struct etcd_log {
     struct log log; /* first */
     struct log *rep;
     struct etcd *etcd;
+    struct etcd_url url;
     char prefix[96], node[LOG_NODE_MAX + 1], replica[1024];
 
     pthread_mutex_t lock;
@@ -114,6 +115,9 @@ void et_del_range(struct et_txn *b, const char *from, const char *to);
 void et_get_key(struct et_txn *b, bool on_success, const char *key);
 /* The only pair of the n-th answer, a range of one key; NULL: there is none. */
 const Weft__Etcd__KeyValue *et_got(const Weft__Etcd__TxnResponse *r, size_t n);
+
+/* How each member is (members.c). */
+enum err_code et_members(struct log *log, log_member_fn *each, void *arg, struct err *e);
 
 /* One key with a plain value. */
 enum err_code key_put(struct etcd_log *s, const char *key, const void *value, size_t n,

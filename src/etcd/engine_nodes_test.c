@@ -509,6 +509,42 @@ static void test_a_damaged_copy(void **state) {
     }
 }
 
+/* ---- the members of etcd ---- */
+
+struct members {
+    size_t n;
+    bool answers, leads;
+    char text[128];
+};
+
+static void see_member(const struct log_member *m, void *arg) {
+    struct members *s = arg;
+    s->n++;
+    s->answers = m->answers;
+    s->leads = m->leads;
+    snprintf(s->text, sizeof s->text, "%s|%s", m->address, m->answers ? m->version : m->why);
+}
+
+static void test_members(void **state) {
+    (void)state;
+    struct node a = {0};
+    struct members m = {0};
+    char start[64];
+    open_node(&a, "a");
+    OK(log_members(a.log, see_member, &m, &e_));
+    snprintf(start, sizeof start, "127.0.0.1:%u|3.", etcd.port);
+    assert_int_equal(m.n, 1);
+    assert_true(m.answers && m.leads);
+    assert_memory_equal(m.text, start, strlen(start));
+    testing_etcd_kill(&etcd);
+    OK(log_members(a.log, see_member, &m, &e_));
+    assert_int_equal(m.n, 2);
+    assert_false(m.answers || m.leads);
+    assert_non_null(strstr(m.text, "|etcd: "));
+    testing_etcd_start(&etcd, dir);
+    close_node(&a);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup(name, set_up)
     log_engine_add(&log_etcd);
@@ -517,6 +553,7 @@ int main(void) {
     testing_etcd_start(&etcd, dir);
     const struct CMUnitTest tests[] = {
         T(test_one_leads),
+        T(test_members),
         T(test_nodes),
         T(test_many_nodes),
         T(test_bad_nodes),

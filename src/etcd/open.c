@@ -244,11 +244,10 @@ static void free_log(struct etcd_log *s) {
 }
 
 static enum err_code connect_etcd(struct etcd_log *s, const char *rest, struct err *e) {
-    struct etcd_url url;
-    ERR_TRY(etcd_url_parse(rest, &url, e));
-    snprintf(s->prefix, sizeof s->prefix, "/weft/%s/", url.name);
-    snprintf(s->replica, sizeof s->replica, "%s", url.replica);
-    return etcd_open(&url, &s->etcd, e);
+    ERR_TRY(etcd_url_parse(rest, &s->url, e));
+    snprintf(s->prefix, sizeof s->prefix, "/weft/%s/", s->url.name);
+    snprintf(s->replica, sizeof s->replica, "%s", s->url.replica);
+    return etcd_open(&s->url, &s->etcd, e);
 }
 
 static enum err_code open_here(struct etcd_log *s, const struct log_options *o, struct err *e) {

@@ -62,6 +62,7 @@ struct log_engine {
     void (*turn)(struct log *log, struct log_turn *out);
     enum err_code (*announce)(struct log *log, const void *about, size_t len, struct err *err);
     enum err_code (*nodes)(struct log *log, log_node_fn *each, void *arg, struct err *err);
+    enum err_code (*members)(struct log *log, log_member_fn *each, void *arg, struct err *err);
     enum err_code (*remove)(struct log *log, uint64_t fence, struct err *err);
 };
 

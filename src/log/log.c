@@ -184,6 +184,10 @@ enum err_code log_nodes(struct log *log, log_node_fn *each, void *arg, struct er
     return log->engine->nodes != NULL ? log->engine->nodes(log, each, arg, err) : ERR_OK;
 }
 
+enum err_code log_members(struct log *log, log_member_fn *each, void *arg, struct err *err) {
+    return log->engine->members != NULL ? log->engine->members(log, each, arg, err) : ERR_OK;
+}
+
 enum err_code log_remove(struct log *log, uint64_t fence, struct err *err) {
     return log->engine->remove != NULL
                ? log->engine->remove(log, fence, err)

@@ -164,6 +164,18 @@ struct log_node {
 typedef void log_node_fn(const struct log_node *node, void *arg);
 enum err_code log_nodes(struct log *log, log_node_fn *each, void *arg, struct err *err);
 
+/* Calls `each` for the servers that hold the store, each asked by itself, which may take a second
+ * for one that does not answer; none for a store in files. */
+struct log_member {
+    const char *address; /* "host:port", "[2001:db8::1]:2379" */
+    bool answers;        /* the rest is about one that does, `why` about one that doesn't */
+    bool leads, has_leader;
+    const char *version, *why;
+    uint64_t bytes; /* its database */
+};
+typedef void log_member_fn(const struct log_member *member, void *arg);
+enum err_code log_members(struct log *log, log_member_fn *each, void *arg, struct err *err);
+
 /* Appends n (1..LOG_BATCH_MAX) entries as one durable batch under one sync; they get the indices
  * expected_head + 1 ... expected_head + n. On success fills in index, time_ns, fence, prev_config.
  * ERR_CONFLICT: the head is not expected_head. ERR_UNAVAILABLE: the fence is not that of the lease

@@ -401,11 +401,27 @@ def test_the_leader_is_killed(cluster):
     cluster.agree()
 
 
+def see_members(node, *roles, leads=1):
+    """Waits until show system cluster says so of the members of etcd (None: anything), and so many lead."""
+    def seen():
+        try:
+            shown = json.loads(operation(node, "show-system-cluster").text)["weft-system:output"]
+        except OSError:  # it starts over
+            return False
+        said = {m["address"]: m["role"] for m in shown["store-member"]}
+        assert set(said) == {f"127.0.0.1:{x.port}" for x in node.doors}
+        return all(role in (None, said[f"127.0.0.1:{x.port}"]) for x, role in zip(node.doors, roles)) and \
+            sum(role == "leads" for role in said.values()) == leads
+    until(seen, 60)
+
+
 # proves: APM-121
 def test_a_member_of_etcd_is_killed(cluster):
     for m in cluster.members:
         m.kill()
         cluster.write_anywhere(PATIENCE_S)
+        for n in cluster.nodes:
+            see_members(n, *("away" if x is m else None for x in cluster.members))
         m.start()
         until(lambda m=m: socket.socket().connect_ex(("127.0.0.1", m.port)) == 0, 30)
     cluster.agree()
@@ -427,6 +443,8 @@ def test_the_majority_of_etcd_is_lost(cluster):
             assert not n.leads()
             shown = json.loads(operation(n, "show-system-cluster").text)["weft-system:output"]
             assert "node" not in shown and "etcd" in shown["reason"]
+            # The third is alone, or does not answer: one that has just started waits for the others first.
+            see_members(n, "away", "away", None, leads=0)
     finally:
         for m in cluster.members[:2]:
             m.start()
