@@ -533,6 +533,10 @@ static json_t *members_json(const struct phc_engine *g) {
     return list;
 }
 
+unsigned phc_rounds(const struct phc_engine *g) {
+    return g->rounds;
+}
+
 void phc_status(const struct phc_engine *g, struct buf *json) {
     bool run = g->r.run != 0;
     json_t *o = json_object();

@@ -217,6 +217,8 @@ bool phc_action(struct phc_engine *g, struct phc_action *out);
 /* When PHC_EV_TIME is due, by now_ms; -1: never. */
 int64_t phc_deadline(const struct phc_engine *g);
 enum phc_state phc_state(const struct phc_engine *g);
+/* Rounds through all sources, one behind the other, that came to nothing. */
+unsigned phc_rounds(const struct phc_engine *g);
 /* For `weft-phone-home status`, tests and logs: JSON with state, source, server, trust, mode,
  * members with step and result, last error. */
 void phc_status(const struct phc_engine *g, struct buf *json);

@@ -15,7 +15,7 @@ const char *phc_state_name(enum phc_state s) {
 const char *phc_source_name(enum phc_source s) {
     static const char *const names[PHC_SOURCES] = {"removable storage", "DNS", "DHCP",
                                                    "configured servers"};
-    return names[s];
+    return s < PHC_SOURCES ? names[s] : ""; /* between two rounds there is none */
 }
 
 void phc_config_default(struct phc_config *c) {
