@@ -253,7 +253,7 @@ static void pump(struct driver *d) {
     enum phc_state s = phc_state(d->engine);
     if (s == PHC_ST_DONE) {
         end(d, true);
-    } else if (s == PHC_ST_FAIL && d->d.once) {
+    } else if (d->d.once && phc_rounds(d->engine) > 0) {
         end(d, false);
     }
 }

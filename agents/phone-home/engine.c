@@ -21,6 +21,9 @@ static void item_free(struct phc_item *it) {
 
 /* Actions that were handed out live until the next event. */
 static void forget_done(struct phc_engine *g) {
+    if (g->head == 0) {
+        return;
+    }
     for (size_t i = 0; i < g->head; i++) {
         item_free(&g->queue[i]);
     }

@@ -187,20 +187,33 @@ static void order_script(struct platform *p, uint64_t order, enum platform_scrip
 
 /* ---- configuration ---- */
 
-static const char UNCONFIRMED[] = "unconfirmed";
+/* Two marks: that a configuration was applied, as long as it may be taken back; and that it is not
+ * confirmed. Each has how long that may last. */
+static const char APPLIED[] = "applied", UNCONFIRMED[] = "unconfirmed";
 
-static void forget_unconfirmed(struct hooks *h, const struct err *e) {
+static void forget(struct hooks *h, const char *mark) {
     char file[PATH_SIZE];
+    unlink(in_state(h, mark, file));
+    file_sync_folder_of(file, NULL);
+}
+
+static void on_confirmed(struct hooks *h, const struct err *e) {
     if (e == NULL) {
-        unlink(in_state(h, UNCONFIRMED, file));
-        file_sync_folder_of(file, NULL);
+        forget(h, UNCONFIRMED);
     }
 }
 
-static bool unconfirmed(const struct hooks *h, int64_t *ms) {
+static void on_rolled_back(struct hooks *h, const struct err *e) {
+    if (e == NULL) {
+        forget(h, UNCONFIRMED);
+        forget(h, APPLIED);
+    }
+}
+
+static bool marked(const struct hooks *h, const char *mark, int64_t *ms) {
     char file[PATH_SIZE];
     struct buf b = BUF_INIT;
-    bool there = file_read(in_state(h, UNCONFIRMED, file), WORD_MAX, &b, NULL) == ERR_OK;
+    bool there = file_read(in_state(h, mark, file), WORD_MAX, &b, NULL) == ERR_OK;
     *ms = there ? strtoll(buf_cstr(&b), NULL, 10) : 0;
     buf_free(&b);
     return there;
@@ -213,6 +226,7 @@ static void order_apply(struct platform *p, uint64_t order, const void *config, 
     struct job *j = job_new(h, order, "apply");
     snprintf(ms, sizeof ms, "%lld\n", (long long)confirm_ms);
     if (file_write(in_state(h, "configuration", file), config, n, 0600, &j->err) != ERR_OK ||
+        file_write(in_state(h, APPLIED, mark), ms, strlen(ms), 0600, &j->err) != ERR_OK ||
         file_write(in_state(h, UNCONFIRMED, mark), ms, strlen(ms), 0600, &j->err) != ERR_OK) {
         nothing(j);
         return;
@@ -226,7 +240,7 @@ static void order_confirm(struct platform *p, uint64_t order) {
     char hook[PATH_SIZE];
     struct job *j = job_new(h, order, "confirm");
     loop_timer_stop(h->confirm);
-    j->then = forget_unconfirmed;
+    j->then = on_confirmed;
     snprintf(hook, sizeof hook, "%s/confirm", h->c->platform.folder);
     if (access(hook, F_OK) != 0) { /* it has nothing to do then */
         nothing(j);
@@ -238,11 +252,11 @@ static void order_confirm(struct platform *p, uint64_t order) {
 static void roll_back(struct job *j) {
     int64_t ms;
     loop_timer_stop(j->h->confirm);
-    if (!unconfirmed(j->h, &ms)) {
+    if (!marked(j->h, APPLIED, &ms)) {
         nothing(j);
         return;
     }
-    j->then = forget_unconfirmed;
+    j->then = on_rolled_back;
     run_hook(j, NULL, NULL, HOOK_MS);
 }
 
@@ -364,7 +378,7 @@ struct platform *platform_hooks_new(struct loop *l, const struct phone_home_conf
     h->events = *events;
     list_init(&h->jobs);
     h->confirm = loop_timer_new(l, on_unconfirmed, h);
-    if (unconfirmed(h, &ms)) { /* of a life that ended before it was confirmed */
+    if (marked(h, UNCONFIRMED, &ms)) { /* of a life that ended before it was confirmed */
         loop_timer_start(h->confirm, ms > 0 ? ms : 1);
     }
     return (struct platform *)h;
