@@ -29,6 +29,7 @@ struct platform_identity {
     bool primary;         /* this member is its primary; true for a standalone device */
     bool factory_default; /* nothing was configured */
     bool clock_ok;        /* the wall's clock can be trusted (RFC 8572 section 5.4) */
+    bool frozen;          /* what `freeze` puts in force is: a run was not finished */
     int member_id;        /* own; 0 for a standalone device */
 };
 
