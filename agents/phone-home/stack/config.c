@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The configuration of the member: one document, put in force by a program (the image's `hook`, or
+ * the one of the settings) and taken back unless it is confirmed. hook apply merge|replace NEW
+ * FORMER     hook rollback FORMER     (FORMER: a file, or /dev/null) On disk: `config` in force;
+ * while one waits to be confirmed, `pending` says whether there was a former one, which is
+ * `config.before`. So a loss of power at any moment leads back to the former one.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "phone-home/stack/daemon.h"
+
+LOGGER_MODULE(stack)
+
+enum { CONFIG_MAX = 16 << 20, HOOK_MS = 120000, AGAIN_MS = 1000 };
+
+struct config_job {
+    struct stackd *d;
+    enum config_op op;
+    char handling[8];
+    int64_t confirm_ms; /* 0: in force for good */
+    struct buf text;
+    struct script *hook;
+    bool rolled; /* APPLY: what was pending before was taken back */
+    struct err failed;
+    config_done *done;
+    void *arg;
+};
+
+struct paths {
+    char now[SETTINGS_PATH_MAX + 64], fresh[SETTINGS_PATH_MAX + 64], before[SETTINGS_PATH_MAX + 64],
+        pending[SETTINGS_PATH_MAX + 64];
+};
+
+static void get_paths(const struct stackd *d, struct paths *p) {
+    stackd_path(d, "config", p->now);
+    stackd_path(d, "config.new", p->fresh);
+    stackd_path(d, "config.before", p->before);
+    stackd_path(d, "pending", p->pending);
+}
+
+bool stackd_configured(const struct stackd *d) {
+    struct paths p;
+    get_paths(d, &p);
+    return access(p.now, F_OK) == 0 && !d->pending;
+}
+
+static bool find_hook(const struct stackd *d, char *out, size_t size) {
+    char folder[SETTINGS_PATH_MAX + 64];
+    slots_folder(&d->slots, d->slot, folder, sizeof folder);
+    snprintf(out, size, "%s/hook", folder);
+    if (folder[0] != '\0' && access(out, X_OK) == 0) {
+        return true;
+    }
+    snprintf(out, size, "%s", d->settings->hook);
+    return out[0] != '\0';
+}
+
+/* ---------------------------------------------------------------- the end of a job */
+
+static void end(struct config_job *j, const struct err *e) {
+    struct stackd *d = j->d;
+    d->config_job = NULL;
+    stack_engine_factory(d->engine, stackd_now(d), !stackd_configured(d));
+    stackd_poke(d);
+    if (e != NULL) {
+        L_WARN("the configuration: %s: %s", e->path, e->text);
+    }
+    j->done(d, j->arg, e);
+    buf_free(&j->text);
+    mem_free(j);
+}
+
+static void end_later(void *arg) {
+    struct config_job *j = arg;
+    struct err e = j->failed;
+    end(j, e.code != ERR_OK ? &e : NULL);
+}
+
+/* ---------------------------------------------------------------- hooks */
+
+static void run_hook(struct config_job *j, const char *verb, const char *a, const char *b,
+                     const char *c, script_fn *fn) {
+    char hook[SETTINGS_PATH_MAX + 80], slot[SETTINGS_PATH_MAX + 80], in[SETTINGS_PATH_MAX + 80];
+    slots_folder(&j->d->slots, j->d->slot, in, sizeof in);
+    snprintf(slot, sizeof slot, "WEFT_SLOT=%s", in);
+    snprintf(in, sizeof in, "WEFT_DIRECTORY=%s", j->d->settings->directory);
+    if (!find_hook(j->d, hook, sizeof hook)) {
+        struct script_result r = {0};
+        fn(j, &r, NULL); /* the document is kept, and that is all */
+        return;
+    }
+    struct script_config s = {.file = hook,
+                              .args = {verb, a, b, c},
+                              .environment = {slot, in},
+                              .deadline_ms = HOOK_MS,
+                              .keep_group = true};
+    j->hook = script_start(j->d->loop, &s, fn, j);
+}
+
+/* The hook's own last words are the reason. */
+static void hook_failed(struct err *out, const struct script_result *r, const struct err *e) {
+    struct buf b = BUF_INIT;
+    char last[200] = "";
+    buf_add(&b, r->output.data, r->output.len);
+    while (b.len > 0 && (b.data[b.len - 1] == '\n' || b.data[b.len - 1] == ' ')) {
+        b.len--;
+    }
+    const char *text = buf_cstr(&b), *line = strrchr(text, '\n');
+    snprintf(last, sizeof last, "%s", line != NULL ? line + 1 : text);
+    for (char *c = last; *c != '\0'; c++) {
+        if (*c < ' ' || *c > '~') {
+            *c = ' ';
+        }
+    }
+    err_set(out, ERR_REFUSED, "hook", "%s%s%s", e->text, last[0] != '\0' ? ": " : "", last);
+    buf_free(&b);
+}
+
+/* ---------------------------------------------------------------- rollback */
+
+static void start_apply(struct config_job *j);
+
+static void rollback_ended(struct config_job *j) {
+    loop_timer_stop(j->d->confirm_by);
+    if (j->op == CONFIG_APPLY && !j->rolled && j->failed.code == ERR_OK) {
+        j->rolled = true;
+        start_apply(j);
+    } else {
+        end_later(j);
+    }
+}
+
+/* Files first, then the program: a loss of power in between runs the program again. */
+static enum err_code restore_files(struct stackd *d, struct err *e) {
+    struct paths p;
+    struct buf b = BUF_INIT;
+    get_paths(d, &p);
+    ERR_TRY(file_read(p.pending, 100, &b, e));
+    bool had = b.len > 0 && b.data[0] == 'b';
+    buf_free(&b);
+    if (had) {
+        if (rename(p.before, p.now) != 0 && errno != ENOENT) {
+            return err_errno(e, errno, p.now, "can't be put back");
+        }
+    } else if (unlink(p.now) != 0 && errno != ENOENT) {
+        return err_errno(e, errno, p.now, "can't be removed");
+    }
+    return file_sync_folder_of(p.now, e);
+}
+
+static void rolled_back(void *arg, struct script_result *r, const struct err *e) {
+    struct config_job *j = arg;
+    struct paths p;
+    j->hook = NULL;
+    get_paths(j->d, &p);
+    if (e != NULL && j->failed.code == ERR_OK) {
+        hook_failed(&j->failed, r, e);
+    }
+    unlink(p.fresh);
+    unlink(p.pending);
+    struct err s;
+    if (file_sync_folder_of(p.pending, &s) != ERR_OK && j->failed.code == ERR_OK) {
+        j->failed = s;
+    }
+    j->d->pending = false;
+    L_INFO("the former configuration is in force again");
+    rollback_ended(j);
+}
+
+static void start_rollback(struct config_job *j) {
+    struct paths p;
+    struct err e;
+    get_paths(j->d, &p);
+    if (access(p.pending, F_OK) != 0) {
+        j->d->pending = false;
+        rollback_ended(j);
+        return;
+    }
+    if (restore_files(j->d, &e) != ERR_OK) {
+        j->failed = e;
+        end_later(j);
+        return;
+    }
+    run_hook(j, "rollback", access(p.now, F_OK) == 0 ? p.now : "/dev/null", NULL, NULL,
+             rolled_back);
+}
+
+/* ---------------------------------------------------------------- apply */
+
+static void unconfirmed(void *arg);
+
+static void applied(void *arg, struct script_result *r, const struct err *e) {
+    struct config_job *j = arg;
+    struct stackd *d = j->d;
+    struct paths p;
+    struct err s;
+    j->hook = NULL;
+    get_paths(d, &p);
+    if (e != NULL) {
+        hook_failed(&j->failed, r, e);
+        j->rolled = true;
+        start_rollback(j);
+        return;
+    }
+    if (rename(p.fresh, p.now) != 0) {
+        err_errno(&j->failed, errno, p.now, "can't be replaced");
+        j->rolled = true;
+        start_rollback(j);
+        return;
+    }
+    if (j->confirm_ms > 0) {
+        loop_timer_start(d->confirm_by, j->confirm_ms);
+    } else {
+        unlink(p.before);
+        unlink(p.pending);
+        d->pending = false;
+    }
+    if (file_sync_folder_of(p.now, &s) != ERR_OK) {
+        j->failed = s;
+    }
+    end_later(j);
+}
+
+static enum err_code prepare(struct config_job *j, const struct paths *p, struct err *e) {
+    struct buf old = BUF_INIT;
+    char text[40];
+    ERR_TRY(file_write(p->fresh, j->text.data, j->text.len, 0600, e));
+    enum err_code rc = file_read(p->now, CONFIG_MAX, &old, e);
+    bool had = rc == ERR_OK;
+    rc = had ? file_write(p->before, old.data, old.len, 0600, e) : rc == ERR_ABSENT ? ERR_OK : rc;
+    buf_free(&old);
+    ERR_TRY(rc);
+    snprintf(text, sizeof text, "%s %s\n", had ? "before" : "none", j->handling);
+    return file_write(p->pending, text, strlen(text), 0600, e);
+}
+
+static void start_apply(struct config_job *j) {
+    struct paths p;
+    struct err e;
+    get_paths(j->d, &p);
+    if (prepare(j, &p, &e) != ERR_OK) {
+        j->failed = e;
+        end_later(j);
+        return;
+    }
+    j->d->pending = true;
+    run_hook(j, "apply", j->handling, p.fresh, access(p.before, F_OK) == 0 ? p.before : "/dev/null",
+             applied);
+}
+
+/* ---------------------------------------------------------------- confirm */
+
+/* The other members have it too, so that whoever becomes primary goes on with it. */
+static void spread(struct stackd *d, const char *handling) {
+    struct stack_member m[2 * STACK_MEMBERS_MAX];
+    size_t n = stack_engine_members(d->engine, m, 2 * STACK_MEMBERS_MAX);
+    struct paths p;
+    get_paths(d, &p);
+    for (size_t i = 0; i < n && stack_engine_primary(d->engine); i++) {
+        struct buf b = BUF_INIT;
+        struct err e;
+        if (!m[i].up || m[i].id < 0 || strcmp(m[i].serial, d->settings->stack.serial) == 0) {
+            continue;
+        }
+        if (file_read(p.now, CONFIG_MAX, &b, &e) == ERR_OK) {
+            FILE *f = tmpfile(); /* of its own: the next configuration may come meanwhile */
+            if (f != NULL && fwrite(b.data, 1, b.len, f) == b.len && fflush(f) == 0) {
+                stackd_send_file(d, NULL, STACK_FILE_CONFIG, m[i].id, dup(fileno(f)), handling);
+            }
+            if (f != NULL) {
+                fclose(f);
+            }
+        }
+        buf_free(&b);
+    }
+}
+
+static void start_confirm(struct config_job *j) {
+    struct stackd *d = j->d;
+    struct paths p;
+    struct buf b = BUF_INIT;
+    get_paths(d, &p);
+    if (!d->pending) {
+        if (access(p.now, F_OK) != 0) {
+            err_set(&j->failed, ERR_ABSENT, "confirm", "no configuration is in force");
+        }
+        loop_post(d->loop, end_later, j);
+        return;
+    }
+    enum err_code rc = file_read(p.pending, 100, &b, &j->failed);
+    bool replace = strstr(buf_cstr(&b), " replace") != NULL;
+    buf_free(&b);
+    if (rc == ERR_OK && unlink(p.pending) != 0) {
+        rc = err_errno(&j->failed, errno, p.pending, "can't be removed");
+    }
+    if (rc == ERR_OK && file_sync_folder_of(p.pending, &j->failed) == ERR_OK) {
+        unlink(p.before);
+        d->pending = false;
+        loop_timer_stop(d->confirm_by);
+        L_INFO("the configuration is in force for good");
+        spread(d, replace ? "replace" : "merge");
+    }
+    loop_post(d->loop, end_later, j);
+}
+
+/* ---------------------------------------------------------------- orders */
+
+static void begin(void *arg) {
+    struct config_job *j = arg;
+    if (j->failed.code != ERR_OK) {
+        end_later(j);
+    } else if (j->op == CONFIG_CONFIRM) {
+        start_confirm(j);
+    } else {
+        start_rollback(j); /* APPLY too: one that nobody confirmed does not become the former one */
+    }
+}
+
+static void busy(void *arg) {
+    struct config_job *j = arg;
+    struct err e;
+    err_set(&e, ERR_UNAVAILABLE, "configuration", "another change is under way");
+    j->done(j->d, j->arg, &e);
+    buf_free(&j->text);
+    mem_free(j);
+}
+
+void stackd_config(struct stackd *d, enum config_op op, int fd, const char *handling,
+                   int64_t confirm_ms, config_done *done, void *arg) {
+    struct config_job *j = MEM_NEW(struct config_job);
+    char path[64];
+    j->d = d;
+    j->op = op;
+    j->confirm_ms = confirm_ms;
+    j->done = done;
+    j->arg = arg;
+    j->rolled = op != CONFIG_APPLY;
+    snprintf(j->handling, sizeof j->handling, "%s", handling != NULL ? handling : "");
+    if (op == CONFIG_APPLY) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        file_read(path, CONFIG_MAX, &j->text, &j->failed);
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    if (d->config_job != NULL) {
+        loop_post(d->loop, busy, j);
+        return;
+    }
+    d->config_job = j;
+    loop_post(d->loop, begin, j);
+}
+
+static void over(struct stackd *d, void *arg, const struct err *e) {
+}
+
+static void unconfirmed(void *arg) {
+    struct stackd *d = arg;
+    if (d->config_job != NULL) {
+        loop_timer_start(d->confirm_by, AGAIN_MS);
+        return;
+    }
+    L_WARN("the configuration was not confirmed in time");
+    stackd_config(d, CONFIG_ROLLBACK, -1, NULL, 0, over, NULL);
+}
+
+static void started(struct stackd *d, void *arg, const struct err *e) {
+    void (*fn)(struct stackd *) = *(void (**)(struct stackd *))arg;
+    mem_free(arg);
+    fn(d);
+}
+
+void stackd_config_start(struct stackd *d, void (*fn)(struct stackd *d)) {
+    struct paths p;
+    get_paths(d, &p);
+    d->confirm_by = loop_timer_new(d->loop, unconfirmed, d);
+    d->pending = access(p.pending, F_OK) == 0;
+    if (!d->pending) {
+        fn(d);
+        return;
+    }
+    L_WARN("a configuration was not confirmed before the restart");
+    stackd_config(d, CONFIG_ROLLBACK, -1, NULL, 0, started, mem_dup(&fn, sizeof fn));
+}
