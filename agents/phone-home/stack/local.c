@@ -210,7 +210,10 @@ static void do_inherited(struct stackd *d, struct local_ask *ask, const json_t *
     struct err e;
     stackd_path(d, "record", path);
     int with = -1;
-    if (file_read(path, STACK_FILE_MAX_RECORD, &b, &e) == ERR_OK) {
+    enum err_code rc = file_read(path, STACK_FILE_MAX_RECORD, &b, &e);
+    if (rc == ERR_ABSENT) {
+        err_set(&e, rc, "inherited", "no primary has left a record here");
+    } else if (rc == ERR_OK) {
         with = message_bytes(b.data, b.len, &e);
     }
     buf_free(&b);
