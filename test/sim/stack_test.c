@@ -11,6 +11,8 @@
 
 #include "phone-home/stack/world.h"
 
+enum { ORDER_MS = 3600000 };
+
 struct run {
     struct world *w;
     struct stack_chassis first; /* numbers as they were given at first */
@@ -63,6 +65,7 @@ static void file_order(struct run *r, enum stack_file file) {
     }
     new_source(r, digest, 1 + rng_below(&w->rng, 60000));
     uint64_t o = world_order(w);
+    unsigned lives = p->lives; /* an order ends with the one that gave it */
     stack_engine_send(p->g, w->now, o, file, id, w->source.len, digest, "2.0");
     p->next_tick = w->now;
     if (rng_chance(&w->rng, 30)) { /* the other one loses its power meanwhile */
@@ -76,8 +79,12 @@ static void file_order(struct run *r, enum stack_file file) {
         target->dies_at_finish = false;
         world_start(w, target->index);
     }
-    while (p->g != NULL && !world_order_of(w, o)->over) {
+    for (int64_t end = w->now + ORDER_MS;
+         p->lives == lives && p->on && !world_order_of(w, o)->over;) {
         world_run(w, 20);
+        if (w->now > end) {
+            fail_msg("seed %llu: the order never ends", (unsigned long long)r->seed);
+        }
     }
     if (world_order_of(w, o)->over && world_order_of(w, o)->code == ERR_OK) {
         const struct buf *got = file == STACK_FILE_RECORD ? &target->record : &target->image;

@@ -195,6 +195,7 @@ void world_start(struct world *w, size_t box) {
     }
     b->boot_due = -1;
     b->on = true;
+    b->lives++;
     struct buf state = BUF_INIT; /* the engine saves while it reads */
     buf_add(&state, b->state.data, b->state.len);
     if (stack_engine_new(&b->settings, &host, state.data, state.len, w->now, &b->g, &e) != ERR_OK) {

@@ -32,7 +32,7 @@ struct box {
     enum err_code finish_code; /* how it ends */
     bool dies_at_finish;       /* loses its power then, before it answers */
     bool reboot, zeroize;
-    unsigned reboots, changes;
+    unsigned reboots, changes, lives;
     int64_t boot_due; /* -1: not booting */
 };
 
