@@ -310,7 +310,7 @@ enum err_code conveyed_parse(enum sztp_form form, const void *p, size_t n, bool 
                              struct conveyed *out, struct err *e) {
     struct doc d;
     *out = (struct conveyed){0};
-    enum err_code rc = doc_parse(&d, form, p, n, SZTP_DOCUMENT_MAX, lenient, e);
+    enum err_code rc = doc_read(&d, form, p, n, SZTP_DOCUMENT_MAX, lenient, e);
     if (rc == ERR_OK && doc_is(&d, d.root, DOC_CONVEYED, "redirect-information")) {
         rc = parse_redirect(&d, out, e);
     } else if (rc == ERR_OK && doc_is(&d, d.root, DOC_CONVEYED, "onboarding-information")) {

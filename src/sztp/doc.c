@@ -167,8 +167,8 @@ static enum err_code json_parse(struct doc *d, const void *p, size_t n, struct e
     return json_value(d, root, v, 1, e);
 }
 
-enum err_code doc_parse(struct doc *d, enum sztp_form form, const void *p, size_t n, size_t max,
-                        bool lenient, struct err *e) {
+enum err_code doc_read(struct doc *d, enum sztp_form form, const void *p, size_t n, size_t max,
+                       bool lenient, struct err *e) {
     *d = (struct doc){.form = form, .lenient = lenient, .a = arena_new()};
     if (n > max) {
         return err_set(e, ERR_TOO_BIG, NULL, "%zu bytes are too many; %zu are the limit", n, max);

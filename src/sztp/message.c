@@ -187,7 +187,7 @@ out:
 static enum err_code open_body(struct doc *d, enum sztp_form form, const void *p, size_t n,
                                size_t max, bool lenient, enum doc_module m, const char *name,
                                struct err *e) {
-    enum err_code rc = doc_parse(d, form, p, n, max, lenient, e);
+    enum err_code rc = doc_read(d, form, p, n, max, lenient, e);
     if (rc == ERR_OK && !doc_is(d, d->root, m, name)) {
         rc = doc_fail(d->root, ERR_UNKNOWN, e, "is not \"%s\" of its module", name);
     }

@@ -300,7 +300,7 @@ enum err_code prerfc_device_parse(const void *p, size_t n, struct prerfc_device 
                                   struct err *e) {
     struct doc d;
     *out = (struct prerfc_device){.serial = ""};
-    enum err_code rc = doc_parse(&d, SZTP_XML, p, n, SZTP_DOCUMENT_MAX, true, e);
+    enum err_code rc = doc_read(&d, SZTP_XML, p, n, SZTP_DOCUMENT_MAX, true, e);
     if (rc == ERR_OK && !ours(d.root, "device")) {
         rc = doc_fail(d.root, ERR_UNKNOWN, e, "is not the device of a bootstrap server");
     }
@@ -538,7 +538,7 @@ enum err_code prerfc_notification_parse(const void *p, size_t len, struct prerfc
                                         struct err *e) {
     struct doc d;
     *out = (struct prerfc_notification){.type = SZTP_N_INFORMATIONAL, .member_id = -1};
-    enum err_code rc = doc_parse(&d, SZTP_XML, p, len, BODY_MAX, true, e);
+    enum err_code rc = doc_read(&d, SZTP_XML, p, len, BODY_MAX, true, e);
     if (rc == ERR_OK && !ours(d.root, "input") && !ours(d.root, "notification")) {
         rc = doc_fail(d.root, ERR_UNKNOWN, e, "is no notification");
     }

@@ -113,7 +113,7 @@ static enum err_code parse(const struct doc *d, struct voucher *v, struct err *e
 enum err_code voucher_parse(const void *json, size_t n, struct voucher *out, struct err *e) {
     struct doc d;
     *out = (struct voucher){.created_on = 0};
-    enum err_code rc = doc_parse(&d, SZTP_JSON, json, n, VOUCHER_MAX, true, e);
+    enum err_code rc = doc_read(&d, SZTP_JSON, json, n, VOUCHER_MAX, true, e);
     if (rc == ERR_OK && !doc_is(&d, d.root, DOC_VOUCHER, "voucher")) {
         rc = doc_fail(d.root, ERR_UNKNOWN, e, "is no voucher of ietf-voucher");
     }
