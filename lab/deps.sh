@@ -19,7 +19,7 @@ all=(
     ansible-core python3-pytest python3-ncclient libnetconf2-dev yangcli netconfd openssh-client openssh-server python3-grpcio python3-grpc-tools python3-requests python3-yaml
     snmp snmptrapd rsyslog rsyslog-gnutls
     buildah python3-kubernetes
-    debhelper lintian debootstrap systemd systemd-container
+    build-essential dpkg-dev debhelper lintian debootstrap systemd systemd-container
     etcd-server etcd-client nodejs npm ca-certificates
 )
 case "${1:-}" in

@@ -172,8 +172,10 @@ void audit_put_login(struct txn *t, const char *user, const char *source, const 
     buf_free(&b);
 }
 
+LOGGER_MODULE(audit);
+
 struct note {
-    char *action, *result;
+    char *user, *source, *action, *result;
 };
 
 static enum err_code note_work(struct txn *t, void *arg, struct err *e) {
@@ -186,7 +188,12 @@ static enum err_code note_work(struct txn *t, void *arg, struct err *e) {
 static void note_done(void *arg, uint64_t index, const struct err *e) {
     struct note *n = arg;
     (void)index;
-    (void)e; /* the store's own trouble is told elsewhere */
+    if (e != NULL) { /* a node that follows can't write it: its own log is where it stays */
+        L_INFO("not in the audit trail (%s): %s (%s) %s: %s", e->text, n->user, n->source,
+               n->action, n->result);
+    }
+    mem_free(n->user);
+    mem_free(n->source);
     mem_free(n->action);
     mem_free(n->result);
     mem_free(n);
@@ -194,6 +201,8 @@ static void note_done(void *arg, uint64_t index, const struct err *e) {
 
 void audit_note(struct core *c, const struct actor *who, const char *action, const char *result) {
     struct note *n = MEM_NEW(struct note);
+    n->user = mem_strdup(who->user);
+    n->source = mem_strdup(who->source);
     n->action = mem_strdup(action);
     n->result = mem_strdup(result);
     core_run(c, who, note_work, note_done, n);

@@ -125,7 +125,9 @@ static void run_slow(struct call_run *r) {
     if (r->prepared == ERR_OK) {
         r->prepared = s->service->prepare(s->self, cl, &r->err);
     }
-    if (cl->outside) {
+    /* What is said, was done already or is refused needs no writer that may write: a node that
+     * follows, or whose store can't be written, answers it too. */
+    if (cl->outside || r->prepared != ERR_OK || call_right(cl->in.rpc) == RIGHT_READ) {
         core_run_look(r->core, &cl->who, call_work, call_done, r);
     } else {
         core_run(r->core, &cl->who, call_work, call_done, r);
@@ -151,7 +153,7 @@ static void start_slow(struct call_run *r) {
         atomic_fetch_sub(&c->slow_running, 1);
         r->prepared = err_set(&r->err, ERR_UNAVAILABLE, NULL,
                               "%d long requests are running already; try again", SLOW_CALLS_MAX);
-        core_run(c, &r->call->who, call_work, call_done, r);
+        core_run_look(c, &r->call->who, call_work, call_done, r);
         return;
     }
     pthread_detach(thread);

@@ -3,8 +3,8 @@
  * Failed logins in the audit trail, without letting those who fail decide how much is written: the
  * first failure of a user from a source is recorded at once, those that follow once a minute with
  * their number, and more users and sources than LOGINS_SLOTS in one number. What can't be written
- * (a full disk) is counted on and written later. Records have a trail of their own, so that a
- * flood of them displaces nothing else.
+ * (a full disk, a node that follows) is counted on and written later. Records have a trail of their
+ * own, so that a flood of them displaces nothing else.
  *
  * A name that is nobody's is not kept: now and then it is a password, typed into the wrong field.
  */

@@ -249,6 +249,7 @@ static bool try_to_lead(struct core *c) {
         role_lost(c, e.text);
         return false;
     }
+    logins_flush(c->logins, true); /* those that failed while it followed */
     L_INFO("this node leads, with fence %" PRIu64 ", from log index %" PRIu64, c->lease.fence,
            core_head(c));
     set_role(c, CORE_LEADS);

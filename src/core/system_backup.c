@@ -50,6 +50,19 @@ static enum err_code find_path(const struct call *cl, char path[PATH_SIZE], stru
     return ERR_OK;
 }
 
+/* A job's work is the leader's, and so would be the folder that the backup is in. */
+static enum err_code leads_here(struct core *c, struct err *e) {
+    struct core_turn t;
+    core_turn(c, &t);
+    if (t.role == CORE_LEADS) {
+        return ERR_OK;
+    }
+    return err_set(e, ERR_UNAVAILABLE, NULL,
+                   "in the background a backup is made by the node that leads, in its own folder: "
+                   "ask %s, or leave out background to have it here",
+                   t.leader[0] != '\0' ? t.leader : "it");
+}
+
 /* ---- at once -----------------------------------------------------------------------------------
  */
 
@@ -61,6 +74,7 @@ enum err_code system_backup(struct system *sys, struct call *cl, struct err *e) 
     ERR_TRY(find_path(cl, path, e));
     if (in->background) {
         cl->outside = false; /* it goes into the store, as a job */
+        ERR_TRY(leads_here(sys->core, e));
         return access(path, F_OK) == 0 ? err_set(e, ERR_EXISTS, path, "the file exists already")
                                        : ERR_OK;
     }

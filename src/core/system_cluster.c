@@ -252,9 +252,12 @@ static enum err_code do_switch(struct txn *t, struct call *cl) {
     if (in->node != NULL) {
         nodes_put_heir(t, in->node); /* the others read it before this one lets go */
     }
+    struct core_turn turn;
+    core_turn(t->core, &turn);
     txn_after(t, give_away, t->core);
-    buf_printf(&cl->text, "%s takes the lead; this one follows.\n",
-               in->node != NULL ? in->node : "Another node");
+    buf_printf(&cl->text, "%s takes the lead; %s follows.\n", /* who asks may sit at a third one */
+               in->node != NULL ? in->node : "Another node",
+               turn.leader[0] != '\0' ? turn.leader : "this one");
     return ERR_OK;
 }
 

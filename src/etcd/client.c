@@ -38,7 +38,8 @@ struct waiting {
     const uint8_t *request;
     size_t n;
     int64_t ms;
-    struct grpc_channel *channel; /* it went over this one; only compared */
+    struct grpc_channel *channel;   /* it went over this one; only compared */
+    const struct etcd_endpoint *to; /* the member that was asked */
     bool got, twice;
     struct buf answer;
     enum grpc_code status;
@@ -124,6 +125,7 @@ static void begin_call(void *arg) {
         c->channel = grpc_connect(c->loop, &cfg, &channel_ops, c);
     }
     w->channel = c->channel;
+    w->to = &c->url.endpoints[c->at];
     struct grpc_call *call = grpc_call_start(c->channel, w->path, NULL, 0, w->ms, &call_ops, w);
     grpc_send(call, w->request, w->n); /* too large: checked before */
     grpc_send_end(call);
@@ -204,9 +206,9 @@ static enum err_code code_of(enum grpc_code status) {
     }
 }
 
-/* One try at one member. */
+/* One try at one member. *said: it, or the way to it, gave a reason; else it was just silent. */
 static enum err_code call_once(struct etcd *c, const char *path, const struct buf *request,
-                               int64_t ms, struct buf *answer, struct err *e) {
+                               int64_t ms, struct buf *answer, bool *said, struct err *e) {
     struct waiting w = {
         .c = c, .path = path, .request = request->data, .n = request->len, .ms = ms};
     pthread_mutex_init(&w.lock, NULL);
@@ -220,8 +222,10 @@ static enum err_code call_once(struct etcd *c, const char *path, const struct bu
     pthread_mutex_destroy(&w.lock);
     pthread_cond_destroy(&w.cond);
     enum err_code rc = code_of(w.status);
+    *said = w.status != GRPC_DEADLINE_EXCEEDED && w.status != GRPC_CANCELLED;
     if (rc != ERR_OK) {
-        err_set(e, rc, NULL, "etcd: %s", w.why[0] != '\0' ? w.why : grpc_code_name(w.status));
+        err_set(e, rc, NULL, "etcd at %s:%u: %s", w.to->host, (unsigned)w.to->port,
+                w.why[0] != '\0' ? w.why : grpc_code_name(w.status));
     } else if (!w.got || w.twice) {
         rc = err_set(e, ERR_MALFORMED, NULL, "etcd answers %s to one request",
                      w.got ? "twice" : "nothing");
@@ -250,12 +254,18 @@ static enum err_code call(struct etcd *c, const char *path, const ProtobufCMessa
     protobuf_c_message_pack(q, buf_extend(&request, n));
     buf_reserve(&request, 1); /* a request may be empty, and still wants an address */
     enum err_code rc;
+    bool said, any = false;
+    struct err reason;
     for (size_t tries = 0;; tries++) {
         int64_t left = until - now_ms();
         int64_t one = again && left > ETCD_TRY_MS ? ETCD_TRY_MS : left;
         buf_clear(&answer);
-        rc = call_once(c, path, &request, one > 1 ? one : 1, &answer, e);
+        rc = call_once(c, path, &request, one > 1 ? one : 1, &answer, &said, e);
         bool unknown = rc == ERR_UNAVAILABLE;
+        if (unknown && said) {
+            reason = *e;
+            any = true;
+        }
         if (!again || !unknown || until <= now_ms()) {
             break;
         }
@@ -263,6 +273,9 @@ static enum err_code call(struct etcd *c, const char *path, const ProtobufCMessa
             struct timespec pause = {.tv_nsec = 50 * NS_PER_MS};
             nanosleep(&pause, NULL);
         }
+    }
+    if (rc == ERR_UNAVAILABLE && any) {
+        *e = reason; /* more than that the last one said nothing in the time that was left */
     }
     if (rc == ERR_OK) {
         *out = protobuf_c_message_unpack(type, NULL, answer.len,

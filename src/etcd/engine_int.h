@@ -74,6 +74,9 @@ struct etcd_log {
     uint8_t *about;
     size_t about_len;
     bool announce; /* the node's key is to be written */
+    /* the keeper's own */
+    int64_t announced_lease; /* that its key was last written under; 0: not yet */
+    unsigned namesakes;      /* looks in a row that found it written by somebody else */
 
     pthread_t keeper;
     bool keeping;

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/logger.h"
 #include "base/mem.h"
 #include "etcd/engine.h"
 #include "etcd/engine_int.h"
@@ -182,6 +184,51 @@ static void test_nodes(void **state) {
     FAILS(log_announce(a.log, large, LOG_ABOUT_MAX + 1, &e_), ERR_TOO_BIG);
     mem_free(large);
     buf_free(&list);
+    close_node(&a);
+}
+
+static char said[4096];
+static pthread_mutex_t said_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void hear(enum logger_level level, const char *module, const char *line, void *arg) {
+    (void)module, (void)arg;
+    pthread_mutex_lock(&said_lock);
+    if (level == LOGGER_ERROR) {
+        size_t n = strlen(said);
+        snprintf(said + n, sizeof said - n, "%s\n", line);
+    }
+    pthread_mutex_unlock(&said_lock);
+}
+
+static bool was_said(const char *what) {
+    pthread_mutex_lock(&said_lock);
+    bool is = strstr(said, what) != NULL;
+    pthread_mutex_unlock(&said_lock);
+    return is;
+}
+
+/* Two nodes of one name, on machines of their own: who has the other one is told. */
+static void test_namesakes(void **state) {
+    struct node a = {.fence = 0}, b = {.fence = 0};
+    (void)state;
+    open_node(&a, "twin");
+    OK(log_announce(a.log, "at one", 6, &e_));
+    snprintf(b.url, sizeof b.url, "etcd:http://127.0.0.1:%u/nodes-%d?replica=%s/%d-second.db",
+             etcd.port, stores, dir, stores);
+    struct log_options o = {.node = "twin"};
+    logger_set_sink(hear, NULL);
+    OK(log_open(b.url, &o, &b.log, &e_));
+    OK(log_announce(b.log, "at two", 6, &e_));
+    for (int ms = 0; ms < WAIT_MS && !(was_said("itself twin as well (at one)")); ms += 20) {
+        nap(20);
+    }
+    assert_true(was_said("itself twin as well (at one)"));
+    for (int ms = 0; ms < WAIT_MS && !(was_said("itself twin as well (at two)")); ms += 20) {
+        nap(20);
+    }
+    assert_true(was_said("itself twin as well (at two)"));
+    logger_set_sink(NULL, NULL);
+    log_close(b.log);
     close_node(&a);
 }
 
@@ -399,6 +446,7 @@ static void test_etcd_is_away(void **state) {
     struct node a = {.fence = 0};
     struct log_turn t;
     struct log_status st;
+    int64_t began = clock_mono(&clock_real);
     open_node(&a, "a");
     OK(lead(&a, &e_));
     OK(append(&a, "k", "1", &e_));
@@ -409,12 +457,16 @@ static void test_etcd_is_away(void **state) {
     log_status(a.log, &st);
     assert_true(st.needs_reopen);
     FAILS(log_reopen(a.log, &e_), ERR_UNAVAILABLE);
+    assert_non_null(strstr(e_.text, "etcd at 127.0.0.1:"));
+    assert_non_null(strstr(e_.text, "refused"));
     expect(&a, "k=1@1 "); /* reading goes on */
     close_node(&a);
     open_node(&a, "a"); /* and a node starts with what it has */
     expect(&a, "k=1@1 ");
     log_turn(a.log, &t);
-    assert_true(t.shared && !t.reached && !t.leads && t.heard_ns == 0);
+    assert_true(t.shared && !t.reached && !t.leads);
+    /* What it shows was the newest when its last entry was written. */
+    assert_true(t.heard_ns >= began && t.heard_ns < clock_mono(&clock_real));
     assert_int_not_equal(lead(&a, &e_), ERR_OK);
     testing_etcd_start(&etcd, dir);
     lead_soon(&a);
@@ -555,6 +607,7 @@ int main(void) {
         T(test_one_leads),
         T(test_members),
         T(test_nodes),
+        T(test_namesakes),
         T(test_many_nodes),
         T(test_bad_nodes),
         T(test_a_stopped_leader_is_fenced),

@@ -7,13 +7,20 @@
 
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "etcd/engine_int.h"
 #include "log/entry.h"
 #include "log/replica.h"
 
 LOGGER_MODULE(etcd_log)
 
-enum { BATCHES_AT_ONCE = 16, ANNOUNCE_MS = 2000, NODE_VERSION = 1 };
+enum {
+    BATCHES_AT_ONCE = 16,
+    ANNOUNCE_MS = 2000,
+    NODE_VERSION = 1,
+    NAME_MS = 2000,     /* between two looks at our own key */
+    NAMESAKE_LOOKS = 60 /* it is said again after so many */
+};
 
 int64_t et_now(void) {
     return clock_mono(&clock_real);
@@ -101,6 +108,9 @@ void et_view_update(struct etcd_log *s, const struct looked *l) {
     bool turned = before.reached != s->view.reached || before.leads != s->view.leads ||
                   before.fence != s->view.fence || strcmp(before.leader, s->view.leader) != 0;
     pthread_mutex_unlock(&s->view_lock);
+    if (!before.reached) {
+        L_INFO("etcd is reached again");
+    }
     if (turned) {
         log_turned(&s->log);
     }
@@ -323,7 +333,9 @@ static void announce(struct etcd_log *s) {
     buf_add(&value, s->about, s->about_len);
     s->announce = false;
     pthread_mutex_unlock(&s->view_lock);
-    if (session != 0 && key_put(s, key, value.data, value.len, session, &e) != ERR_OK) {
+    if (session != 0 && key_put(s, key, value.data, value.len, session, &e) == ERR_OK) {
+        s->announced_lease = session;
+    } else if (session != 0) {
         pthread_mutex_lock(&s->view_lock);
         s->announce = true;
         pthread_mutex_unlock(&s->view_lock);
@@ -332,6 +344,37 @@ static void announce(struct etcd_log *s) {
         }
     }
     buf_free(&value);
+}
+
+/* Does another controller call itself as we do? Then our key stands under its lease. It is written
+ * anew, so that the other one sees it too; once is no proof, since what an earlier process of this
+ * node sent may come late. */
+static void mind_the_name(struct etcd_log *s) {
+    char key[KEY_MAX], other[256];
+    Weft__Etcd__RangeRequest q = WEFT__ETCD__RANGE_REQUEST__INIT;
+    Weft__Etcd__RangeResponse *r;
+    struct err e;
+    key_of(s, key, "node/%s", s->node);
+    q.key = etcd_bytes(key, strlen(key));
+    if (s->announced_lease == 0 || etcd_range(s->etcd, &q, CALL_MS, &r, &e) != ERR_OK) {
+        return;
+    }
+    const Weft__Etcd__KeyValue *kv = r->n_kvs > 0 ? r->kvs[0] : NULL;
+    bool ours = kv == NULL || kv->lease == s->announced_lease;
+    s->namesakes = ours ? 0 : s->namesakes + 1;
+    if (s->namesakes == 2 || (s->namesakes > 0 && s->namesakes % NAMESAKE_LOOKS == 0)) {
+        size_t n = kv->value.len > NODE_HEAD ? kv->value.len - NODE_HEAD : 0;
+        text_linef(other, sizeof other, "%.*s", (int)(n < sizeof other ? n : sizeof other - 1),
+                   n > 0 ? (const char *)kv->value.data + NODE_HEAD : "");
+        L_ERR(
+            "another controller calls itself %s as well (%s): stop one of them and give it a name "
+            "of its own (node in weftd.conf)",
+            s->node, other);
+    }
+    pthread_mutex_lock(&s->view_lock);
+    s->announce = s->announce || !ours;
+    pthread_mutex_unlock(&s->view_lock);
+    weft__etcd__range_response__free_unpacked(r, NULL);
 }
 
 /* Is our own time over? Others may not lead for 1.6 s yet. */
@@ -387,7 +430,7 @@ static bool keeper_waits(struct etcd_log *s, bool *asked) {
 
 void *et_keeper(void *arg) {
     struct etcd_log *s = arg;
-    int64_t renew_at = 0, look_at = 0, announce_at = 0;
+    int64_t renew_at = 0, look_at = 0, announce_at = 0, name_at = 0;
     uint64_t announced = 0;
     bool asked = true;
     struct err e;
@@ -404,6 +447,10 @@ void *et_keeper(void *arg) {
             announced = s->shown_head;
             announce_at = now + ANNOUNCE_MS * NS_PER_MS;
             announce(s);
+        }
+        if (now >= name_at) {
+            name_at = now + NAME_MS * NS_PER_MS;
+            mind_the_name(s);
         }
         if (now >= look_at) {
             look_at = now + (et_mine(s).leads ? RENEW_MS : LOOK_MS) * NS_PER_MS;

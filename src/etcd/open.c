@@ -250,6 +250,21 @@ static enum err_code connect_etcd(struct etcd_log *s, const char *rest, struct e
     return etcd_open(&s->url, &s->etcd, e);
 }
 
+static bool take_time(const struct log_entry *entry, void *arg) {
+    *(int64_t *)arg = entry->time_ns;
+    return true;
+}
+
+/* ns since what the copy holds was the newest for sure: when its last entry was written. */
+static int64_t age_of_copy(struct etcd_log *s) {
+    int64_t now = clock_wall(&clock_real), at = 0;
+    struct err e;
+    if (log_read(s->rep, s->head.index, s->head.index, take_time, &at, &e) != ERR_OK) {
+        L_WARN("the copy's last entry can't be read: %s", e.text);
+    }
+    return now > at ? now - at : 0;
+}
+
 static enum err_code open_here(struct etcd_log *s, const struct log_options *o, struct err *e) {
     struct looked l;
     enum err_code rc = find_store(s, o, &l, e);
@@ -259,6 +274,8 @@ static enum err_code open_here(struct etcd_log *s, const struct log_options *o, 
         log_id(s->rep, s->head.id);
         s->head.index = log_head(s->rep);
         s->shown_head = s->head.index;
+        int64_t age = age_of_copy(s);
+        s->view.heard_ns = et_now() - age;
         return ERR_OK;
     }
     ERR_TRY(rc);

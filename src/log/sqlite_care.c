@@ -290,7 +290,7 @@ enum err_code sq_backup(struct log *log, const char *path, uint64_t *at, struct 
     enum err_code rc;
     int fd = open(partial, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
-        rc = err_errno(err, errno, partial, "can't create the backup");
+        rc = err_errno(err, errno, path, "can't create the backup");
         mem_free(partial);
         return rc;
     }

@@ -50,18 +50,26 @@ static void add_node(const struct core_node *n, void *arg) {
     }
 }
 
+/* Appends to `names` the controllers that take part. ERR_ABSENT: `without` ("": none) is not there;
+ * ERR_REFUSED: there are too few; ERR_LIMIT; ERR_UNAVAILABLE. */
+static enum err_code find_nodes(struct core *c, const char *without, json_t *names, struct err *e) {
+    struct found f = {names, without, false};
+    ERR_TRY(core_nodes(c, add_node, &f, e));
+    if (without[0] != '\0' && !f.has_without) {
+        return err_set(e, ERR_ABSENT, NULL, "there is no node %s (show system cluster)", without);
+    }
+    if (json_array_size(names) + f.has_without < 2) {
+        return err_set(e, ERR_REFUSED, NULL,
+                       "fewer than two controllers that serve gateways are there (listen-relay)");
+    }
+    return json_array_size(names) <= NODES_MAX
+               ? ERR_OK
+               : err_set(e, ERR_LIMIT, NULL, "there are more than %d controllers", NODES_MAX);
+}
+
 static enum err_code nodes_run(struct job_effect *x, struct err *e) {
     json_t *names = json_array();
-    struct found f = {names, job_input(x), false};
-    enum err_code rc = core_nodes(job_core(x), add_node, &f, e);
-    if (rc == ERR_OK && f.without[0] != '\0' && !f.has_without) {
-        rc = err_set(e, ERR_ABSENT, NULL, "there is no node %s", f.without);
-    } else if (rc == ERR_OK && json_array_size(names) + f.has_without < 2) {
-        rc = err_set(e, ERR_REFUSED, NULL,
-                     "fewer than two controllers that serve gateways are there (listen-relay)");
-    } else if (rc == ERR_OK && json_array_size(names) > NODES_MAX) {
-        rc = err_set(e, ERR_LIMIT, NULL, "there are more than %d controllers", NODES_MAX);
-    }
+    enum err_code rc = find_nodes(job_core(x), job_input(x), names, e);
     char *text = json_dumps(names, JSON_COMPACT);
     if (rc == ERR_OK) {
         job_set_result(x, text);
@@ -248,13 +256,22 @@ static const struct job_step steps[] = {{.name = "nodes",
 static const struct job_definition definition = {
     "apm-rebalance", "Gateways' sessions spread over the controllers", steps, 2};
 
-enum err_code rebalance_call(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+enum err_code rebalance_check(struct core *c, const struct call *cl, struct err *e) {
+    const struct apm_rebalance_input *in = cl->in.data;
     struct core_turn turn;
-    uint64_t id;
-    core_turn(sh->p->core, &turn);
+    core_turn(c, &turn);
     if (!turn.shared) {
         return err_set(e, ERR_REFUSED, NULL, "the store belongs to this controller alone");
     }
+    json_t *names = json_array();
+    enum err_code rc = find_nodes(c, in->without != NULL ? in->without : "", names, e);
+    json_decref(names);
+    return rc;
+}
+
+enum err_code rebalance_call(struct show *sh, struct txn *t, struct call *cl, struct err *e) {
+    uint64_t id;
+    (void)sh;
     const struct apm_rebalance_input *in = cl->in.data;
     const struct job_order o = {
         .definition = &definition, .input = in->without, .lock = definition.name};

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/logger.h"
+#include "model/kinds.h"
 #include "pools/bulk.h"
+#include "pools/show.h"
 
 LOGGER_MODULE(pools);
 
@@ -77,6 +79,15 @@ static void destroy(void *self) {
     mem_free(p);
 }
 
+/* Which nodes there are is asked of the store: not on the writer. */
+static bool slow(const struct node *rpc) {
+    return rpc == apm_rebalance_rpc;
+}
+
+static enum err_code prepare(void *self, struct call *cl, struct err *e) {
+    return rebalance_check(((struct pools *)self)->core, cl, e);
+}
+
 const struct service pools_service = {
     .name = "pools",
     .state_prefix = "pools/",
@@ -91,6 +102,9 @@ const struct service pools_service = {
     .changed = pools_changed,
     .state_encode = pools_state_encode,
     .state_fold = pools_state_fold,
+    .slow = slow,
+    .slow_write = slow,
+    .prepare = prepare,
     .call = pools_call,
     .provides = "/weft-apm:apm/state",
     .live = true,

@@ -89,7 +89,9 @@ struct forecast {
 void forecast_of(const struct partition *pt, int64_t now_s, struct forecast *out);
 size_t samples_sorted(const struct partition *pt, int64_t now_s, struct sample out[POOLS_SAMPLES]);
 
-/* The rpc rebalance. */
+/* The rpc rebalance. Before it is ordered, in the request's thread: ERR_REFUSED where there are not
+ * two controllers that serve gateways; ERR_ABSENT: the one to be left out is not there. */
+enum err_code rebalance_check(struct core *c, const struct call *cl, struct err *e);
 enum err_code rebalance_call(struct show *sh, struct txn *t, struct call *cl, struct err *e);
 
 #endif

@@ -327,9 +327,31 @@ def test_sessions_are_spread_on_order(cluster, gateway):
     until(lambda: "done" in lines(n, f"show job id {job}"), PATIENCE_S)
     for g in [*gateways, fixed]:
         g.close()
-    r = n.ask("POST", "/restconf/operations/weft-apm:rebalance", {"weft-apm:input": {"without": "nobody"}})
-    job = json.loads(r.text)["weft-apm:output"]["job"]
-    until(lambda: "there is no node nobody" in lines(n, f"show job id {job}"), PATIENCE_S)
+    known = len(lines(n, "show job").splitlines())
+    for x in cluster.nodes:
+        r = x.ask("POST", "/restconf/operations/weft-apm:rebalance", {"weft-apm:input": {"without": "nobody"}})
+        assert r.status == 404 and "there is no node nobody" in r.text, r.text
+    assert len(lines(n, "show job").splitlines()) == known  # refused at once, not as a job that fails
+
+
+# Rights are known, certificates are a node's own, and refusals are said: also where no change can be made.
+def test_a_follower_answers_for_itself(cluster):
+    for x in cluster.nodes:
+        assert "server" in lines(x, "show system certificates"), x.name
+        assert "authority" in x.ask("POST", "/restconf/operations/weft-admin:show-certificates").text
+        # A file is named as a file is.
+        out = lines(x, "request system backup /nowhere/at-all", status=1)
+        assert "error: /nowhere/at-all: can't create the backup: No such file" in out, out
+    x, leader = cluster.followers()[0], cluster.leader()
+    out = lines(x, "request system backup later background", status=1)
+    assert f"ask {leader.name}, or leave out background" in out, out
+    # What it did by itself can't stand in the audit trail: it is in its log.
+    lines(x, "request system certificate renew")
+    until(lambda: "/weft-admin:certificate-renew: done" in whole_log(x), PATIENCE_S)
+    r = lines(cluster.followers()[0], "request system cluster switch")
+    assert f"Another node takes the lead; {leader.name} follows." in r, r
+    for n in cluster.nodes:
+        until(n.ready, PATIENCE_S)
 
 
 # proves: APM-120

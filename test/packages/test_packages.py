@@ -84,6 +84,18 @@ def machine(previous, packages, tmp_path_factory):
         yield m
 
 
+def test_make_deb_brings_what_it_needs():
+    """On a bare Debian, where recommended packages are not installed along."""
+    with open(os.path.join(TOP, "debian", "control"), encoding="utf-8") as f:
+        needs = re.search(r"^Build-Depends:(.*?)^\S", f.read(), re.M | re.S).group(1)
+    needs = [re.sub(r"\(.*?\)", "", n).strip() for n in needs.split(",")]
+    # virtual packages that debhelper provides, and what dpkg-buildpackage wants besides
+    needs = {n for n in needs if not n.startswith(("debhelper-compat", "dh-sequence-"))}
+    with open(os.path.join(TOP, "lab", "deps.sh"), encoding="utf-8") as f:
+        brings = set(re.sub(r"#.*", "", f.read()).split())
+    assert not (needs | {"debhelper", "dpkg-dev", "build-essential"}) - brings
+
+
 def test_the_packages_keep_to_debians_rules(packages):
     r = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", *packages], capture_output=True,
                        text=True, check=False)

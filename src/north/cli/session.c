@@ -333,9 +333,14 @@ int run_status_of(enum err_code code) {
     }
 }
 
+/* A path of the model begins with a module's name; others are files'. */
+static bool in_model(const char *path) {
+    return path[0] == '/' && (path[1] == '\0' || path[1 + strcspn(path + 1, "/:=")] == ':');
+}
+
 /* "[edit apm]": where in the configuration. False: it is about no place there. */
 static bool add_place(struct run *r, const struct err *e, struct buf *out) {
-    if (e->path[0] != '/' || r->s->config == CONFIG_NONE) {
+    if (!in_model(e->path) || r->s->config == CONFIG_NONE) {
         return false;
     }
     struct buf words = BUF_INIT;
@@ -353,9 +358,11 @@ void run_fault(struct run *r, const struct err *e) {
     struct buf shown = BUF_INIT;
     if (add_place(r, e, &shown)) {
         buf_char(&shown, '\n');
-    } else if (e->path[0] == '/') {
+    } else if (in_model(e->path)) {
         place_words(r->cli->model, e->path, &shown);
         buf_str(&shown, ": ");
+    } else if (e->path[0] == '/') {
+        buf_printf(&shown, "%s: ", e->path);
     }
     place_text(r->cli->model, e->text, &shown);
     r->sink->fault(r->sink->arg, e, buf_cstr(&shown), false, 0, 0);
