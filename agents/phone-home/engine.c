@@ -305,6 +305,9 @@ static void resume(struct phc_engine *g) {
         phc_leave(g, AFTER_NEXT);
         return;
     }
+    if (at > PHC_ST_CONFIG && g->info.has_config && g->own.factory_default) {
+        at = PHC_ST_CONFIG; /* it was taken back, by time or by who was the primary */
+    }
     phc_log(g, LOG_NOTICE, "resumes the run of %s at %s", g->r.place, phc_state_name(at));
     switch (at) {
     case PHC_ST_TEMPCFG:
@@ -382,7 +385,7 @@ void phc_start(struct phc_engine *g) {
     }
     if (g->r.run == 0) { /* what an unknown former life may have left */
         g->r.frozen = g->own.chassis;
-        g->r.applied = g->damaged;
+        g->r.applied = g->damaged || g->own.frozen;
     }
     g->damaged = false;
     if (g->r.frozen || g->r.applied || g->r.run != 0) {

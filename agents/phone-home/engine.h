@@ -31,9 +31,19 @@
 #define PHC_STATES(X)                                                                              \
     X(IDLE)                                                                                        \
     X(DISCOVER)                                                                                    \
-    X(CONNECT) X(FETCH) X(REDIRECT) X(VALIDATE) X(TOPOLOGY) X(TEMPCFG) X(IMAGE) X(UPGRADE_LC)      \
-        X(WAIT_LC) X(UPGRADE_BK) X(WAIT_BK) X(SYNC_STATE) X(UPGRADE_PR) X(RESUME) X(WAIT_OLD_PR)   \
-            X(PRE) X(CONFIG) X(POST) X(REPORT) X(DONE) X(FAIL)
+    X(CONNECT)                                                                                     \
+    X(FETCH)                                                                                       \
+    X(REDIRECT)                                                                                    \
+    X(VALIDATE)                                                                                    \
+    X(TOPOLOGY)                                                                                    \
+    X(TEMPCFG)                                                                                     \
+    X(IMAGE)                                                                                       \
+    X(UPGRADE_LC)                                                                                  \
+    X(WAIT_LC)                                                                                     \
+    X(UPGRADE_BK)                                                                                  \
+    X(WAIT_BK)                                                                                     \
+    X(SYNC_STATE)                                                                                  \
+    X(UPGRADE_PR) X(RESUME) X(WAIT_OLD_PR) X(PRE) X(CONFIG) X(POST) X(REPORT) X(DONE) X(FAIL)
 enum phc_state {
 #define X(name) PHC_ST_##name,
     PHC_STATES(X)

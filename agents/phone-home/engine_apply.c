@@ -244,11 +244,15 @@ void phc_leave(struct phc_engine *g, int after) {
     memset(&g->must, 0, sizeof g->must);
     phc_enter(g, PHC_ST_FAIL);
     if (g->r.run != 0) {
+        /* A run begins in factory default: what is in force is of a run, perhaps of a former
+         * primary that could not tell us. */
+        g->r.applied |= phc_look(g) && !g->own.factory_default;
         if (after == AFTER_NEXT && g->r.place[0] != '\0') {
             record_avoid(&g->r, g->r.place);
             phc_log(g, LOG_NOTICE, "gives up %s in this round", g->r.place);
         }
-        phc_save(g);
+        phc_sync(g, phc_undo); /* who follows us is not to go on with it */
+        return;
     }
     phc_undo(g);
 }

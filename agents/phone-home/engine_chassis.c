@@ -12,6 +12,50 @@
 
 /* ---------------------------------------------------------------- topology */
 
+/* Roles that are held before a backup was elected would leave the chassis without one. */
+static bool backup_due(const struct phc_engine *g) {
+    for (size_t i = 0; i < g->n_live; i++) {
+        if (g->live[i].up && strcmp(g->live[i].serial, g->own.serial) != 0) {
+            return chassis_heir(g->live, g->n_live, g->own.serial) == NULL;
+        }
+    }
+    return false;
+}
+
+static void elected(struct phc_engine *g) {
+    phc_quiet(g);
+    g->elected(g);
+}
+
+static void backup_look(struct phc_engine *g) {
+    if (phc_look(g) && !backup_due(g)) {
+        elected(g);
+    }
+}
+
+/* Goes on when there is a backup, which is soon where others are up. */
+static void await_backup(struct phc_engine *g, phc_step *then) {
+    if (!g->own.chassis || !backup_due(g)) {
+        then(g);
+        return;
+    }
+    g->elected = then;
+    g->on_members = backup_look;
+    phc_timer(g, PHC_ELECTION_MS, elected);
+}
+
+static void stages_and_freeze(struct phc_engine *g) {
+    for (size_t i = 0; i < g->r.n_members; i++) { /* elected meanwhile */
+        struct record_member *m = &g->r.members[i];
+        const struct platform_member *l = chassis_live(g->live, g->n_live, m->serial);
+        if (l != NULL && m->stage == STAGE_LINECARD && l->role == SZTP_BACKUP) {
+            m->stage = STAGE_BACKUP;
+            m->role = SZTP_BACKUP;
+        }
+    }
+    phc_freeze(g);
+}
+
 static void planned(struct phc_engine *g, enum chassis_way way) {
     const struct sztp_topology *t = &g->info.topology;
     struct chassis_difference d;
@@ -32,7 +76,7 @@ static void planned(struct phc_engine *g, enum chassis_way way) {
             g->r.chassis ? "the virtual chassis" : "this device", g->r.n_members,
             g->r.strict ? ", all of the list" : "");
     if (g->own.chassis) {
-        phc_freeze(g);
+        await_backup(g, stages_and_freeze);
     } else {
         phc_image(g);
     }
@@ -255,7 +299,8 @@ static void upgraded_all(struct phc_engine *g) {
     if (g->info.image.present && g->r.chassis) {
         phc_log(g, LOG_INFO, "the members are upgraded as far as they can be");
     }
-    phc_pre(g);
+    /* PH-052: the old primary becomes the backup, and is told then how far we are. */
+    await_backup(g, phc_pre);
 }
 
 /* ---------------------------------------------------------------- one member after another */
@@ -721,6 +766,10 @@ void phc_resume_upgrade(struct phc_engine *g) {
         if (m != own && m->stage == STAGE_PRIMARY && m->step == STEP_REBOOT) {
             m->seen_down = true; /* we would not be the primary otherwise */
             g->inherited_wait = -1;
+        } else if (m != own && m->step == STEP_REBOOT && l != NULL && l->up && !m->seen_down &&
+                   !chassis_same_image(&g->info, g->image_name, g->own.os_name, l->os_version)) {
+            m->step = STEP_INSTALLED; /* the order may not have been given any more */
+            m->tries--;
         }
     }
     if (own != NULL && own->step == STEP_REBOOT && !own_resumed(g, own)) {

@@ -38,8 +38,9 @@ enum {
     PHC_TRIES_SYNC = 3,
     PHC_DRAIN_MS = 60 * 1000, /* for reports before a reboot and before a server is left */
     PHC_LOOKUP_MS = 300 * 1000,
-    PHC_SHORT_MS = 120 * 1000, /* freeze, thaw, confirm, replicate, the order to reboot */
-    PHC_LONG_MS = 600 * 1000,  /* apply, roll back, until the own reboot is felt */
+    PHC_ELECTION_MS = 30 * 1000, /* for a backup to be elected before roles are held */
+    PHC_SHORT_MS = 120 * 1000,   /* freeze, thaw, confirm, replicate, the order to reboot */
+    PHC_LONG_MS = 600 * 1000,    /* apply, roll back, until the own reboot is felt */
     PHC_INSTALL_MS = 1800 * 1000,
     PHC_DOWNLOAD_MS = 6 * 3600 * 1000,
 };
@@ -136,6 +137,7 @@ struct phc_engine {
         unsigned failures;              /* in a row */
         phc_step *then;
     } image;
+    phc_step *elected;   /* after a backup was elected */
     phc_step *sync_then; /* after the record was handed to the backup */
 
     /* undoing */
