@@ -631,7 +631,8 @@ static enum err_code et_remove(struct log *log, uint64_t fence, struct err *e) {
     if (rc == ERR_OK) {
         rc = r->succeeded ? ERR_OK : stale(s, fence, e);
         weft__etcd__txn_response__free_unpacked(r, NULL);
-        et_break(s, "the store was taken away");
+        snprintf(s->reason, sizeof s->reason, "the store was taken away");
+        s->broken = true; /* as was asked for: nothing to be alarmed about */
     }
     pthread_mutex_unlock(&s->lock);
     return rc;

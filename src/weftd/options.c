@@ -92,9 +92,13 @@ static const char usage[] =
     "The first start makes an authority, a server certificate and an administrator's password\n"
     "under DIR, and says where.\n";
 
+/* "/etc/weft/weftd.conf line 7: listen: ", "--listen: ": what is being taken, for what is wrong
+ * there. */
+static char place[1200];
+
 static _Noreturn void __attribute__((format(printf, 1, 2))) die(const char *fmt, ...) {
     va_list ap;
-    fputs("weftd: ", stderr);
+    fprintf(stderr, "weftd: %s", place);
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
     va_end(ap);
@@ -167,7 +171,7 @@ static void take_relay(struct options *o, const char *value) {
     const struct listen *l = &o->relay[0];
     if (o->n_relay != 1 || l->port == 0 || ip_addr_cmp(&l->addr, &v4) == 0 ||
         ip_addr_cmp(&l->addr, &v6) == 0) {
-        die("--listen-relay \"%s\": name the address and the port that other nodes dial", value);
+        die("\"%s\": name the address and the port that other nodes dial", value);
     }
     set(&o->relay_text, value);
 }
@@ -259,7 +263,12 @@ static void read_file(struct parse *p, const char *path) {
         if (opt->name == NULL || opt->has_arg == no_argument || opt->val == 'c') {
             die("%s line %u: \"%s\" is no option", path, number, name);
         }
+        snprintf(place, sizeof place, "%s line %u: %s: ", path, number, name);
+        if (value[0] == '\0') {
+            die("a value is missing");
+        }
         take(p, opt->val, value);
+        place[0] = '\0';
     }
     fclose(f);
 }
@@ -269,7 +278,15 @@ void options_parse(int argc, char **argv, struct options *o) {
     int c;
     *o = (struct options){.data = mem_strdup("/var/lib/weft")};
     while ((c = getopt_long(argc, argv, "c:d:s:l:u:U:n:", names, NULL)) != -1) {
+        const struct option *opt = names;
+        while (opt->name != NULL && opt->val != c) {
+            opt++;
+        }
+        if (opt->name != NULL && c != 'c') { /* a file's lines say themselves where they stand */
+            snprintf(place, sizeof place, "--%s: ", opt->name);
+        }
         take(&p, c, optarg);
+        place[0] = '\0';
     }
     if (optind < argc) {
         die("\"%s\" is no option", argv[optind]);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may be seen of a controller that is starting: nothing, and then everything."""
 import http.client
+import subprocess
 import threading
 import time
 
+import pytest
 from apmi_entity import Ended, Entity, generate
-from weftd_lab import Weftd
+from weftd_lab import Weftd, binary
 
 GATEWAYS = 4000
 
@@ -26,6 +28,25 @@ def first_answers(weftd, seen, over):
             seen.append((r.status, r.body.count(b"system-id")))
         except (OSError, http.client.HTTPException):
             pass  # not there yet
+
+
+@pytest.mark.parametrize("line, why", [
+    ("hostname", "hostname: a value is missing"),
+    ("listen-relay 192.0.2.2", 'listen-relay: "192.0.2.2" does not end with a port'),
+    ("listen-relay :8444", 'listen-relay: ":8444": name the address and the port'),
+    ("listen-apmi here:20557", 'listen-apmi: "here:20557"'),
+    ("stoer x", '"stoer" is no option')])
+def test_what_is_wrong_in_the_options_is_named_with_its_place(tmp_path, line, why):
+    conf = tmp_path / "weftd.conf"
+    conf.write_text(f"# one\n{line}\n", encoding="ascii")
+    weftd = [binary("src", "weftd", "weftd"), "--data", str(tmp_path / "d")]
+    p = subprocess.run([*weftd, "--config", str(conf)], capture_output=True, text=True, timeout=60)
+    assert p.returncode == 2 and f"{conf} line 2: {why}" in p.stderr, p.stderr
+    word, _, value = line.partition(" ")
+    if word.startswith("listen"):
+        p = subprocess.run([*weftd, f"--{word}", value], capture_output=True, text=True, timeout=60)
+        assert p.returncode == 2 and f"--{why}" in p.stderr, p.stderr
+    assert not (tmp_path / "d").exists()
 
 
 # proves: APM-113 APM-115 APM-116
