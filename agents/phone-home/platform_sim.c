@@ -334,10 +334,9 @@ static bool among(const struct job *j, int member) {
 static void check_reboot(struct sim *s, const struct job *j) {
     int p = holder(s, SZTP_MASTER), b = holder(s, SZTP_BACKUP);
     bool primary = p >= 0 && among(j, p), backup = b >= 0 && among(j, b);
-    size_t others = 0, down = 0;
+    size_t others = 0;
     for (size_t i = 0; i < s->n; i++) {
         others += (int)i != p && s->m[i].up;
-        down += s->m[i].role == SZTP_LINECARD && !s->m[i].up;
     }
     if (primary && others > 0 && (b < 0 || !s->m[b].up || backup)) {
         broken(s, "the primary is rebooted while no backup is up");

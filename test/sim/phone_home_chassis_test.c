@@ -217,7 +217,7 @@ static void run(const struct cell *c) {
 }
 
 /* proves: PH-020 PH-024 PH-025 PH-030 PH-031 PH-032 PH-033 PH-034 PH-036 PH-040 PH-042 PH-043
- * PH-044 PH-050 PH-051 PH-052 PH-053 B7 B14 */
+ * PH-044 PH-050 PH-051 PH-052 PH-053 */
 static void table(void **state) {
     (void)state;
     for (size_t n = 2; n <= SZTP_MEMBERS_MAX; n++) {

@@ -109,7 +109,7 @@ static void sweep(const struct scene *c, bool success) {
     }
 }
 
-/* proves: PH-036 PH-044 PH-051 PH-054 B8 */
+/* proves: PH-036 PH-044 PH-051 PH-054 */
 static void without_faults(void **state) {
     (void)state;
     static const size_t sizes[] = {2, 3, 4, 7, 10};
@@ -127,7 +127,7 @@ static void without_faults(void **state) {
     }
 }
 
-/* One device, and a chassis of one; both dialects. proves: B8 */
+/* One device, and a chassis of one; both dialects. proves: */
 static void alone(void **state) {
     (void)state;
     for (int i = 0; i < 8; i++) {
@@ -194,7 +194,7 @@ static void report_lost(struct rig *r) {
     r->servers[0].report_status = 500;
 }
 
-/* Every fault, with an end behind every action of its run. proves: PH-151 B8 */
+/* Every fault, with an end behind every action of its run. proves: PH-151 */
 static void with_faults(void **state) {
     (void)state;
     static const struct {

@@ -13,7 +13,6 @@
 #include "base/mem.h"
 
 enum { LATENCY_MS = 20, LOOKUP_MS = 100, DOWNLOAD_MS = 3000, RESTART_MS = 1000 };
-static const int64_t wall_start = 1800000000;
 
 /* What is under way for a client: one reply, to its order, in its life. */
 struct reply {
@@ -39,7 +38,8 @@ static int64_t now_ms(void *arg) {
 }
 
 static int64_t wall_s(void *arg) {
-    return wall_start + ((struct rig *)arg)->sim->now_ms / 1000;
+    const struct rig *r = arg;
+    return r->wall_start_s + r->sim->now_ms / 1000;
 }
 
 static void chance(void *arg, void *p, size_t n) {
@@ -463,6 +463,7 @@ struct rig *rig_new(size_t members, bool chassis, uint64_t seed) {
     r->sim->down = down;
     r->sim->arg = r;
     rng_seed(&r->rng, seed ^ 0x9e3779b97f4a7c15u);
+    r->wall_start_s = 1800000000;
     phc_config_default(&r->config);
     r->reports = mem_array(NULL, RIG_REPORTS, sizeof *r->reports);
     memset(r->reports, 0, RIG_REPORTS * sizeof *r->reports);

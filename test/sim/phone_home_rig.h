@@ -61,6 +61,7 @@ struct rig {
     struct sim *sim;
     struct phc_config config;
     struct rng rng;
+    int64_t wall_start_s; /* 1800000000 */
     const struct cms_certs *voucher_anchors;
     const struct cms_key *device;
     struct rig_process p[SZTP_MEMBERS_MAX];
