@@ -130,8 +130,8 @@ static void depth(void **state) {
           "\"y z\"],\"step\":[2,1],\"part\":[{\"name\":\"w\"}]}]}",
           .depth = 2);
     SHOWS("/",
-          "{\"weft-apm:apm\":{},\"weft-forward:event-forwarding\":{},\"weft-system:system\":{},"
-          "\"weft-toy:toys\":{}}",
+          "{\"weft-apm:apm\":{},\"weft-forward:event-forwarding\":{},\"weft-onboard:onboard\":{},"
+          "\"weft-system:system\":{},\"weft-toy:toys\":{}}",
           .depth = 1);
 }
 

@@ -70,9 +70,9 @@ static bool add_ext(X509 *cert, X509 *issuer, int nid, const char *value) {
     return ok;
 }
 
-/* Version, random serial (RFC 5280 4.1.2.2: positive, at most 20 octets), subject, times, key. The
- * start lies five minutes back, for devices whose clocks are a little behind. */
-static X509 *new_cert(const char *cn, int days, EVP_PKEY *key) {
+/* Serial: RFC 5280 4.1.2.2: positive, at most 20 octets. The start lies five minutes back, for
+ * devices whose clocks are a little behind. */
+X509 *pki_new_cert(const char *cn, int days, EVP_PKEY *key) {
     X509 *x = X509_new();
     unsigned char serial[16];
     rng_secure(serial, sizeof(serial));
@@ -118,7 +118,7 @@ enum err_code pki_make_ca(const char *common_name, int days, const char *cert_fi
     if (key == NULL) {
         return pki_fail(e, NULL, "can't make a key");
     }
-    X509 *x = new_cert(common_name, days, key);
+    X509 *x = pki_new_cert(common_name, days, key);
     enum err_code rc = sign_ca(x, key, cert_file, e);
     /* The key first: a certificate whose key is missing would look like a usable CA. */
     rc = rc == ERR_OK ? pki_write_pem(key_file, NULL, key, e) : rc;
@@ -135,7 +135,7 @@ enum err_code pki_renew_ca(const char *cert_file, const char *key_file, int days
     if (key != NULL && X509_check_private_key(old, key) != 1) {
         rc = pki_fail(e, key_file, "the key does not belong to the certificate");
     } else if (key != NULL) {
-        x = new_cert("renewed", days, key);
+        x = pki_new_cert("renewed", days, key);
         X509_set_subject_name(x, X509_get_subject_name(old));
         rc = sign_ca(x, key, cert_file, e);
         rc = rc == ERR_OK ? pki_write_pem(cert_file, x, NULL, e) : rc;
@@ -187,8 +187,8 @@ static enum err_code add_sans(X509 *x, const char *const *sans, struct err *e) {
     return bad ? pki_fail(e, NULL, "can't add the subject alternative names") : ERR_OK;
 }
 
-static enum err_code sign_leaf(X509 *x, X509 *ca, EVP_PKEY *ca_key, const struct pki_request *r,
-                               struct err *e) {
+enum err_code pki_sign_leaf(X509 *x, X509 *ca, EVP_PKEY *ca_key, const struct pki_request *r,
+                            struct err *e) {
     if (X509_check_private_key(ca, ca_key) != 1) {
         return pki_fail(e, NULL, "the CA's key does not belong to its certificate");
     }
@@ -230,8 +230,8 @@ enum err_code pki_issue(const char *ca_cert_file, const char *ca_key_file,
         rc = pki_fail(e, NULL, "can't make a key");
         goto out;
     }
-    x = new_cert(r->common_name, r->days, key);
-    ERR_GOTO(rc, sign_leaf(x, ca, ca_key, r, e), out);
+    x = pki_new_cert(r->common_name, r->days, key);
+    ERR_GOTO(rc, pki_sign_leaf(x, ca, ca_key, r, e), out);
     ERR_GOTO(rc, pki_write_pem(key_file, NULL, key, e), out);
     rc = pki_write_pem(cert_file, x, NULL, e);
 out:

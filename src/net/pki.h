@@ -46,6 +46,18 @@ enum err_code pki_has_name(const char *cert_file, const char *name, bool *has, s
 /* SHA-256 fingerprint, lower-case hex, for people to compare. */
 enum err_code pki_fingerprint(const char *cert_file, char out[65], struct err *e);
 
+/* A request of a device for a certificate (PKCS #10 in DER, RFC 9646): its key is taken, and
+ * nothing else of it. The certificate is for a client; its subject has `serial` as serialNumber and
+ * "device SERIAL" as CN, so that it is taken for no user's and no gateway's, and as a SAN
+ * "urn:weft:device:SERIAL". Added to `pem`. ERR_MALFORMED: no request; ERR_INVALID: not signed by
+ * its key, or a weak one (RSA below 2048 bits, other curves than P-256 to P-521, Ed25519). */
+struct pki_device {
+    const char *serial; /* 1..64 printable bytes without blanks */
+    int days;           /* 1..PKI_DAYS_MAX */
+};
+enum err_code pki_sign_device(const char *ca_cert_file, const char *ca_key_file, const void *csr,
+                              size_t n, const struct pki_device *d, struct buf *pem, struct err *e);
+
 /* ---- an authority that is somebody else's: request, check, put in place -------------------------
  */
 

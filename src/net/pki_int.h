@@ -18,5 +18,10 @@ X509 *pki_read_cert(const char *file, struct err *e);
 EVP_PKEY *pki_read_key(const char *file, struct err *e);
 /* Checks the names one by one, so that an error points at the bad one. */
 enum err_code pki_names_of(const char *const *sans, GENERAL_NAMES **out, struct err *e);
+/* Version, random serial, subject, times, key. */
+X509 *pki_new_cert(const char *cn, int days, EVP_PKEY *key);
+/* Issuer, extensions, names, signature; its end is cut to the authority's. */
+enum err_code pki_sign_leaf(X509 *x, X509 *ca, EVP_PKEY *ca_key, const struct pki_request *r,
+                            struct err *e);
 
 #endif

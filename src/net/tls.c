@@ -327,6 +327,13 @@ struct tls_peer *tls_peer_of_cert(struct x509_st *cert) {
             snprintf(p->fingerprint + (size_t)2 * i, 3, "%02x", md[i]);
         }
     }
+    unsigned char *der = NULL;
+    int n = i2d_X509(cert, &der);
+    if (n > 0) {
+        p->der = mem_dup(der, (size_t)n);
+        p->der_len = (size_t)n;
+    }
+    OPENSSL_free(der);
     struct tm tm;
     if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1) {
         p->not_after = timegm(&tm);
@@ -337,6 +344,7 @@ struct tls_peer *tls_peer_of_cert(struct x509_st *cert) {
 void tls_peer_free(struct tls_peer *p) {
     if (p != NULL) {
         mem_free(p->sans);
+        mem_free(p->der);
         mem_free(p);
     }
 }

@@ -57,6 +57,8 @@ struct tls_peer {
         char kind; /* 'D' DNS, 'I' IP address as text, 'U' URI, 'E' e-mail */
         char value[TLS_NAME_MAX];
     } * sans;
+    uint8_t *der; /* the certificate itself; NULL when none */
+    size_t der_len;
     char fingerprint[65]; /* SHA-256 of the certificate, lower-case hex; empty when none */
     int64_t not_after;    /* seconds since 1970 */
 };

@@ -37,7 +37,7 @@ struct doc {
 /* The document's one top element as `root`. ERR_TOO_BIG over `max` bytes or nested too deep;
  * ERR_MALFORMED, duplicate members of JSON included. doc_free in either case. */
 enum err_code doc_read(struct doc *d, enum sztp_form form, const void *p, size_t n, size_t max,
-                        bool lenient, struct err *e);
+                       bool lenient, struct err *e);
 void doc_free(struct doc *d);
 
 /* Is it that node? */

@@ -45,6 +45,8 @@
 #include "north/netconf/netconf.h"
 #include "north/relay.h"
 #include "north/restconf/restconf.h"
+#include "onboard/onboard.h"
+#include "onboard/server.h"
 #include "pools/apmi_server.h"
 #include "pools/pools.h"
 #include "weftd/clock_watch.h"
@@ -58,8 +60,16 @@ LOGGER_MODULE(weftd);
 /* Of the descriptors that the process may have, those that the store, a backup and the listeners
  * need are kept, and the rest is divided in these parts among those who connect: so many that come
  * over the network leave an administrator at the local socket his place, and the store its own. */
-enum { FILES_KEPT = 256, LOCAL_PARTS = 1, TLS_PARTS = 2, CLEAR_PARTS = 2, APMI_PARTS = 3 };
-enum { APMI_CONNS_MAX = 20000, CERTIFICATES_MS = 3600 * 1000, NODES_MS = 2000 };
+enum {
+    FILES_KEPT = 256,
+    LOCAL_PARTS = 1,
+    TLS_PARTS = 2,
+    CLEAR_PARTS = 2,
+    APMI_PARTS = 3,
+    ONBOARD_PARTS = 2
+};
+enum { APMI_CONNS_MAX = 20000, ONBOARD_CONNS_MAX = 20000 };
+enum { CERTIFICATES_MS = 3600 * 1000, NODES_MS = 2000 };
 enum { RELAY_NODES = 16, RELAY_RESETS = 100000 };
 #define NODES_ONLY "Here other controllers pass on what they were asked.\n"
 enum { AGAIN_AFTER_MS = 1000, AGAIN_LOOK_MS = 100 };
@@ -68,13 +78,14 @@ enum {
     HASHERS = PAM_RUNNING_MAX + 2,
     DECODERS = 2,
     PRINTERS = 32,
+    ONBOARDERS = 8, /* some may wait for a manufacturer's server */
     QUEUE = 1024,
     LOGINS = 256
 };
 
 static const struct service *const services[] = {
-    &system_service, &nacm_service,  &job_service, &forward_service,
-    &admin_service,  &pools_service, NULL};
+    &system_service, &nacm_service,  &job_service,     &forward_service,
+    &admin_service,  &pools_service, &onboard_service, NULL};
 
 struct weftd {
     struct options options;
@@ -90,13 +101,14 @@ struct weftd {
     struct netconf *netconf; /* also when nobody listens: it may be told to call home */
     struct apmi_server *apmi[2 * OPTIONS_LISTEN_MAX];
     size_t n_apmi;
+    struct onboard_server *onboard; /* devices that phone home */
     struct http_server *tls_server, *clear_server, *unix_server, *relay_server;
     unsigned stopping;     /* servers that still shut down */
     unsigned apmi_closing; /* of gateways, after this node has lost the lead */
     bool leading, again;   /* again: a new run of the program follows this one */
     struct loop_timer *again_timer;
     int64_t began_ns; /* loop time */
-    struct workers *hashers, *decoders, *printers;
+    struct workers *hashers, *decoders, *printers, *onboarders;
     struct candidates *candidates;
     struct cli *cli;
     struct dialects {
@@ -241,6 +253,14 @@ static void close_apmi(struct weftd *w) {
     }
 }
 
+static void close_onboard(struct weftd *w) {
+    if (w->onboard != NULL) {
+        w->stopping++;
+        onboard_server_close(w->onboard, server_done, w);
+        w->onboard = NULL;
+    }
+}
+
 static void stop(struct weftd *w) {
     if (w->stopping > 0) {
         loop_stop(w->loop); /* asked twice: at once */
@@ -258,6 +278,7 @@ static void stop(struct weftd *w) {
         }
     }
     close_apmi(w);
+    close_onboard(w);
     if (w->netconf != NULL) {
         w->stopping++;
         netconf_close(w->netconf, server_done, w);
@@ -280,6 +301,9 @@ static void read_certificates(struct weftd *w) {
         L_ERR("the certificate was not read again, the old one stays: %s %s", e.path, e.text);
     } else {
         L_INFO("the certificate was read again");
+    }
+    if (w->onboard != NULL) {
+        onboard_server_reload(w->onboard);
     }
 }
 
@@ -346,10 +370,21 @@ static void reload(void *arg) {
 static void on_role(enum core_role role, void *arg);
 static bool mark_stale(struct http_field *field, char value[HTTP_EXTRA_MAX], void *arg);
 
+static void set_onboard_paths(const struct weftd *w) {
+    struct onboard_paths p;
+    snprintf(p.folder, sizeof p.folder, "%s/onboard", w->options.data);
+    snprintf(p.ca_cert, sizeof p.ca_cert, "%s", w->files.ca_cert);
+    snprintf(p.ca_key, sizeof p.ca_key, "%s", w->files.ca_key);
+    snprintf(p.server_cert, sizeof p.server_cert, "%s", w->files.server_cert);
+    snprintf(p.server_key, sizeof p.server_key, "%s", w->files.server_key);
+    onboard_set_paths(&p);
+}
+
 static enum err_code open_core(struct weftd *w, struct err *e) {
     system_set_backup_folder(w->files.backups);
     admin_set_config_folder(w->files.configs);
     system_set_log_folder(w->files.logs);
+    set_onboard_paths(w);
     admin_set_support_folder(w->files.support);
     ERR_TRY(model_load(&w->model, e));
     struct core_options o = {.store = w->options.store,
@@ -397,6 +432,7 @@ static void make_all_dialects(struct weftd *w) {
     w->hashers = workers_new("weft-hash", HASHERS, LOGINS);
     w->decoders = workers_new("weft-decode", DECODERS, QUEUE);
     w->printers = workers_new("weft-print", PRINTERS, QUEUE);
+    w->onboarders = workers_new("weft-onboard", ONBOARDERS, ONBOARD_CONNS_MAX);
     w->candidates = candidates_new(w->core);
     struct cli_options cli = {.core = w->core, .candidates = w->candidates};
     w->cli = cli_new(&cli);
@@ -423,7 +459,8 @@ static bool left_out(const struct listen *l) {
 static unsigned conns_for(const struct options *o, unsigned parts, unsigned most) {
     struct rlimit files = {.rlim_cur = 0};
     getrlimit(RLIMIT_NOFILE, &files);
-    unsigned all = LOCAL_PARTS + TLS_PARTS + (o->n_clear > 0 ? CLEAR_PARTS : 0) + APMI_PARTS;
+    unsigned all =
+        LOCAL_PARTS + TLS_PARTS + (o->n_clear > 0 ? CLEAR_PARTS : 0) + APMI_PARTS + ONBOARD_PARTS;
     rlim_t n = files.rlim_cur > FILES_KEPT ? (files.rlim_cur - FILES_KEPT) / all * parts : 0;
     n = n < 16 ? 16 : n;
     return n < most ? (unsigned)n : most;
@@ -781,6 +818,14 @@ static enum err_code start(struct weftd *w, struct err *e) {
     if (rc == ERR_OK) {
         rc = listen_netconf(w, ports, e);
     }
+    if (rc == ERR_OK) {
+        struct onboard_server_config cfg = {.core = w->core,
+                                            .loop = w->loop,
+                                            .workers = w->onboarders,
+                                            .max_conns =
+                                                conns_for(o, ONBOARD_PARTS, ONBOARD_CONNS_MAX)};
+        rc = onboard_server_new(&cfg, &w->onboard, e);
+    }
     fprintf(ports, "unix %s\nready\n", o->unix_path);
     fclose(ports);
     return rc;
@@ -803,8 +848,10 @@ static void watch(struct weftd *w) {
 
 static void finish(struct weftd *w) {
     http_server_free(w->relay_server);
-    if (w->n_apmi > 0 || w->passed_apmi != NULL) { /* cut short: let their goodbyes through */
+    if (w->n_apmi > 0 || w->passed_apmi != NULL || w->onboard != NULL) {
+        /* Cut short: let their goodbyes through. */
         close_apmi(w);
+        close_onboard(w);
         loop_run(w->loop);
     }
     http_server_free(w->tls_server);
@@ -819,6 +866,7 @@ static void finish(struct weftd *w) {
     workers_free(w->hashers);
     workers_free(w->decoders);
     workers_free(w->printers);
+    workers_free(w->onboarders);
     if (w->cli != NULL) {
         cli_free(w->cli);
         candidates_free(w->candidates);

@@ -66,7 +66,7 @@ def yanglint(tmp, text, kind="get", suffix=None, modules=()):
     cmd = ["yanglint", *search, "-p", YANG, "-p", TOY, "-p", LIBYANG, "-t", kind, "-f", suffix,
            *(["-e"] if modules else []), *modules, os.path.join(YANG, "weft-apm.yang"),
            os.path.join(YANG, "weft-system.yang"), os.path.join(YANG, "weft-admin.yang"), os.path.join(YANG, "weft-job.yang"),
-           os.path.join(YANG, "weft-forward.yang"),
+           os.path.join(YANG, "weft-forward.yang"), os.path.join(YANG, "weft-onboard.yang"),
            ACM, os.path.join(YANG, "weft-nacm.yang"), os.path.join(TOY, "weft-toy.yang"), ietf("ietf-restconf-monitoring"),
            f"{LIBYANG}/ietf-yang-library@2019-01-04.yang", f"{LIBYANG}/ietf-datastores@2018-02-14.yang", path]
     r = subprocess.run(cmd, capture_output=True, text=True)
@@ -83,7 +83,8 @@ def around(text, path):
     """The body of a data resource as yanglint wants it: from the top, with what is above the resource."""
     steps = [s.split("=") for s in path.strip("/").split("/")]
     names = {"weft-toy": "urn:weft:toy", "weft-system": "urn:weft:system", "weft-apm": "urn:weft:apm",
-             "weft-job": "urn:weft:job", "weft-admin": "urn:weft:admin", "weft-forward": "urn:weft:forward"}
+             "weft-job": "urn:weft:job", "weft-admin": "urn:weft:admin", "weft-forward": "urn:weft:forward",
+             "weft-onboard": "urn:weft:onboard"}
     xml = text.lstrip()[:1] == "<"
     value = text.strip() if xml else json.loads(text)
     if not steps[0][0]:  # the datastore

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the model can't say of a configuration: certificates, keys and vouchers that fit, listeners
+ * that do not stand in each other's way. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "onboard/internal.h"
+#include "sztp/cms.h"
+#include "sztp/voucher.h"
+
+static enum err_code wrong(struct err *e, const struct object *o, const char *leaf) {
+    char *path = mem_printf("%s/%s", o->doc->path, leaf);
+    snprintf(e->path, sizeof e->path, "%s", path);
+    mem_free(path);
+    return e->code;
+}
+
+static enum err_code fail(struct err *e, const struct object *o, const char *leaf,
+                          const char *text) {
+    err_set(e, ERR_INVALID, NULL, "%s", text);
+    return wrong(e, o, leaf);
+}
+
+/* ---- listeners ------------------------------------------------------------------------------- */
+
+static enum err_code check_listener(const struct snap *s, const struct object *o, struct err *e) {
+    const struct onboard_listener *l = o->doc->data;
+    if ((l->certificate_file == NULL) != (l->key_file == NULL)) {
+        return fail(e, o, l->key_file == NULL ? "key-file" : "certificate-file",
+                    "certificate-file and key-file go together");
+    }
+    for (const struct object *p = snap_first_of(s, &onboard_listener_kind);
+         p != NULL && p->doc->kind == &onboard_listener_kind; p = snap_next(s, p)) {
+        const struct onboard_listener *other = p->doc->data;
+        if (strcmp(other->name, l->name) != 0 && other->port == l->port &&
+            ip_addr_cmp(&other->address, &l->address) == 0 && !other->disabled && !l->disabled) {
+            err_set(e, ERR_INVALID, NULL, "listener %s has this address and port", other->name);
+            return wrong(e, o, "port");
+        }
+    }
+    return ERR_OK;
+}
+
+/* ---- certificates ---------------------------------------------------------------------------- */
+
+static enum err_code check_pem(const struct object *o, const char *leaf, const char *text,
+                               bool one_chain, struct err *e) {
+    struct cms_certs *c = cms_certs_new();
+    struct buf pem = BUF_INIT;
+    enum err_code rc = pem_text(text, &pem, e);
+    rc = rc == ERR_OK ? cms_certs_add_pem(c, pem.data, pem.len, e) : rc;
+    if (rc == ERR_OK && cms_certs_count(c) == 0) {
+        rc = err_set(e, ERR_INVALID, NULL, "there is no certificate in it");
+    }
+    rc = rc == ERR_OK && one_chain ? cms_certs_one_chain(c, e) : rc;
+    cms_certs_free(c);
+    buf_free(&pem);
+    return rc == ERR_OK ? ERR_OK : wrong(e, o, leaf);
+}
+
+static enum err_code check_redirect_list(const struct object *o, struct err *e) {
+    const struct onboard_redirect_list *r = o->doc->data;
+    char leaf[320];
+    for (size_t i = 0; i < r->n_server; i++) {
+        if (r->server[i].trust_anchor != NULL) {
+            snprintf(leaf, sizeof leaf, "server=%s/trust-anchor", r->server[i].address);
+            ERR_TRY(check_pem(o, leaf, r->server[i].trust_anchor, true, e));
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_signer(const struct object *o, struct err *e) {
+    const struct onboard_signer *s = o->doc->data;
+    struct buf cert = BUF_INIT, key = BUF_INIT;
+    struct cms_key *k = NULL;
+    const char *leaf = "certificate";
+    enum err_code rc = pem_text(s->certificate, &cert, e);
+    if (rc == ERR_OK) {
+        leaf = "key";
+        rc = pem_text(s->key, &key, e);
+    }
+    rc = rc == ERR_OK ? cms_key_of(cert.data, cert.len, key.data, key.len, &k, e) : rc;
+    cms_key_free(k);
+    if (key.data != NULL) {
+        mem_wipe(key.data, key.len);
+    }
+    buf_free(&cert);
+    buf_free(&key);
+    return rc == ERR_OK ? ERR_OK : wrong(e, o, leaf);
+}
+
+/* ---- devices --------------------------------------------------------------------------------- */
+
+static enum err_code check_voucher(const struct object *o, struct err *e) {
+    const struct onboard_device *d = o->doc->data;
+    struct buf der = BUF_INIT;
+    struct cms_content c = {.is_signed = false};
+    struct voucher v = {.serial = ""};
+    enum err_code rc = cms_unbase64(d->voucher, strlen(d->voucher), &der, e);
+    rc = rc == ERR_OK ? cms_open(der.data, der.len, CMS_VOUCHER_JSON | CMS_DATA, NULL, &c, e) : rc;
+    rc = rc == ERR_OK ? voucher_parse(c.bytes.data, c.bytes.len, &v, e) : rc;
+    if (rc == ERR_OK && !c.is_signed) {
+        rc = err_set(e, ERR_INVALID, NULL, "it is not signed");
+    } else if (rc == ERR_OK && strcmp(v.serial, d->serial_number) != 0) {
+        rc = err_set(e, ERR_INVALID, NULL, "it is the voucher of %s", v.serial);
+    }
+    voucher_free(&v);
+    cms_content_free(&c);
+    buf_free(&der);
+    return rc == ERR_OK ? ERR_OK : wrong(e, o, "voucher");
+}
+
+static enum err_code check_boot_image(const struct object *o, struct err *e) {
+    const struct onboard_boot_image *i = o->doc->data;
+    if (i->file == NULL && i->n_uri == 0) {
+        return fail(e, o, "uri", "devices need to get it from somewhere: set file or uri");
+    }
+    if (i->file == NULL && i->sha_256 == NULL && i->sha_1 == NULL && i->md5 == NULL) {
+        return fail(e, o, "sha-256", "devices need a hash to check what they get");
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_topology(const struct object *o, struct err *e) {
+    const struct onboard_topology *t = o->doc->data;
+    return t->strict && t->n_member == 0
+               ? fail(e, o, "strict", "a strict chassis needs its members listed")
+               : ERR_OK;
+}
+
+static enum err_code check_one(const struct snap *s, const struct object *o, struct err *e) {
+    const struct kind *k = o->doc->kind;
+    if (k == &onboard_listener_kind) {
+        return check_listener(s, o, e);
+    }
+    if (k == &onboard_device_authority_kind) {
+        const struct onboard_device_authority *a = o->doc->data;
+        return check_pem(o, "certificate", a->certificate, false, e);
+    }
+    if (k == &onboard_redirect_list_kind) {
+        return check_redirect_list(o, e);
+    }
+    if (k == &onboard_signer_kind) {
+        return check_signer(o, e);
+    }
+    if (k == &onboard_device_kind) {
+        const struct onboard_device *d = o->doc->data;
+        return d->voucher != NULL ? check_voucher(o, e) : ERR_OK;
+    }
+    if (k == &onboard_boot_image_kind) {
+        return check_boot_image(o, e);
+    }
+    return k == &onboard_topology_kind ? check_topology(o, e) : ERR_OK;
+}
+
+enum err_code onboard_check(void *self, struct txn *t, struct err *e) {
+    (void)self;
+    for (size_t i = 0; i < txn_n_ops(t); i++) {
+        struct txn_op op = txn_op(t, i);
+        if (op.new_ != NULL) {
+            ERR_TRY(check_one(txn_snap(t), op.new_, e));
+        }
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the files of the onboarding service share.
+ *
+ *     request --loop--> parsed, a `struct ask` --writer--> decide.c: who is it, may it, which rule;
+ *                                                          what it did is recorded
+ *             --worker-> answer.c: what the rule names becomes a document, signed where it has to
+ * be
+ *             --loop---> sent
+ *
+ * Records (all JSON): onboard/device/SERIAL, what is known of a device; onboard/log/SERIAL/N, what
+ * it did, the newest ONBOARD_LOG_KEPT in places that are used again; onboard/request/N, all
+ * requests, the same way. Memory holds them as their text.
+ */
+#ifndef ONBOARD_INTERNAL_H
+#define ONBOARD_INTERNAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "core/core.h"
+#include "core/target.h"
+#include "core/txn.h"
+#include "model/kinds.h"
+#include "onboard/onboard.h"
+#include "sztp/conveyed.h"
+#include "sztp/message.h"
+#include "sztp/prerfc.h"
+
+enum {
+    ONBOARD_LOG_KEPT = 64,         /* entries for each device */
+    ONBOARD_REQUESTS_KEPT = 10000, /* of all devices and strangers */
+    ONBOARD_PENDING_MAX = 10000,   /* devices that nobody entered */
+    ONBOARD_KEYS_TEXT_MAX = 65536, /* bytes kept of what comes with bootstrap-complete, each */
+};
+
+extern struct onboard_paths onboard_paths;
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+struct known { /* a device that has been here */
+    char *serial;
+    char *json; /* its record; NULL: none, there is a log only */
+    enum onboard_onboarding_status status;
+    bool stranger; /* counted among those that nobody entered */
+    char *log[ONBOARD_LOG_KEPT];
+    struct target_session *target; /* NULL: not configured, or the service does not run */
+    uint64_t given;                /* revision of what it was given; 0: nothing */
+};
+
+struct onboard {
+    struct core *core;
+    bool started;
+    struct map devices; /* serial -> struct known */
+    size_t n_strangers;
+    char *requests[ONBOARD_REQUESTS_KEPT];
+    uint64_t next_request; /* its number */
+    /* Counted since the start, by what came of it. */
+    uint64_t answered, redirected, waited, refused, reports, completed, failed;
+};
+
+/* ---- records (records.c) --------------------------------------------------------------------- */
+
+bool onboard_state_encode(void *self, const char *key, size_t n, struct buf *out);
+enum err_code onboard_state_fold(void *self, const char *key, size_t n, const void *value,
+                                 size_t len, struct err *e);
+struct known *known_get(const struct onboard *ob, const char *serial); /* NULL: never seen */
+struct known *known_make(struct onboard *ob, const char *serial);
+void known_drop_if_empty(struct onboard *ob, struct known *k);
+void known_free(void *p);
+/* The record, to be changed and put; a new one when there is none. */
+json_t *known_load(const struct known *k);
+void known_put(struct txn *t, const char *serial, json_t *record); /* takes the reference */
+void known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
+               const char *text);
+void known_delete(struct onboard *ob, struct txn *t, const char *serial);
+const char *status_name(enum onboard_onboarding_status s);
+
+struct request_note { /* for `show onboard requests` */
+    const char *source, *method, *path, *serial, *outcome;
+    int status;
+};
+void request_note(struct onboard *ob, struct txn *t, const struct request_note *n);
+
+/* ---- a request (decide.c) -------------------------------------------------------------------- */
+
+enum { PLAN_BUNDLE = 1, PLAN_REDIRECT = 2 };
+enum ask_kind { ASK_GET, ASK_REPORT };
+
+struct ask {
+    /* in */
+    enum ask_kind kind;
+    bool prerfc;         /* the older dialect */
+    enum sztp_form form; /* of the answer */
+    unsigned gives;      /* what the listener is for: PLAN_* */
+    char source[96], method[16], path[192];
+    char address[SZTP_NAME_MAX + 1]; /* how the device reaches this listener, without port */
+    uint16_t port;
+    bool has_cert; /* one that verified */
+    struct buf cert;
+    char fingerprint[65];
+    bool has_basic;
+    char user[256], password[512];
+    char path_serial[CMS_SERIAL_MAX + 1]; /* the older dialect names it in the path; or "" */
+    struct sztp_get get;
+    enum sztp_progress progress;
+    char message[SZTP_MESSAGE_MAX + 256];
+    struct buf host_keys, anchors;
+    /* out */
+    int status;              /* of HTTP; 0: ask answer.c */
+    bool stranger_fault;     /* counts against the source */
+    const char *tag;         /* error-tag */
+    char text[ERR_TEXT_MAX]; /* error-message */
+    bool want_csr;           /* the error is a wish for a certificate request */
+    char serial[CMS_SERIAL_MAX + 1];
+    struct sztp_profile profile;
+    struct plan *plan;
+};
+void ask_clear(struct ask *a);
+
+/* What is to be given, all of one commit: answer.c makes it from this without the writer. */
+struct plan {
+    struct snap *snap;
+    char serial[CMS_SERIAL_MAX + 1];
+    char bundle[64], redirect_list[64]; /* one of them; "" none */
+    char rule[160], signer[64], topology[64];
+    bool sign;          /* asked for, or ordered */
+    bool sign_optional; /* unsigned where it can't be signed */
+    bool needs_trust;   /* it may not be given as it is */
+    bool to_self;       /* a signed redirect to this server */
+    uint8_t nonce[SZTP_NONCE_MAX];
+    size_t nonce_len;
+    uint16_t certificate_days; /* > 0: sign the request that came */
+    char hw_model[SZTP_NAME_MAX + 1], os_name[SZTP_NAME_MAX + 1], os_version[SZTP_NAME_MAX + 1];
+    char type[64];
+};
+void plan_free(struct plan *p); /* NULL is allowed */
+
+/* Work for core_run; `arg` is a struct ask. Always ERR_OK when it could be recorded. */
+enum err_code decide(struct txn *t, void *arg, struct err *e);
+
+struct rule_view { /* a rule of a device or of a type */
+    const char *name;
+    const char *const *hw_model, *const *os_name, *const *os_version;
+    size_t n_hw_model, n_os_name, n_os_version;
+    bool has_signed, wants_signed, has_nonce, nonce;
+    const char *bundle, *redirect_list;
+};
+bool rule_matches(const struct rule_view *r, const struct sztp_get *g);
+/* Chooses for a configured device, among rules that give what `gives` allows. NULL: none holds; a
+ * plan without bundle and redirect list: nothing yet. */
+struct plan *plan_make(struct snap *s, const struct onboard_device *d,
+                       const struct onboard_device_type *type, const struct sztp_get *g,
+                       unsigned gives);
+/* The type of a device: the one named, the one for the model, the one called default; NULL. */
+const struct onboard_device_type *type_of(const struct snap *s, const struct onboard_device *d,
+                                          const char *hw_model);
+const struct object *object_of(const struct snap *s, const struct kind *k, const char *key);
+
+/* ---- targets (targets.c) --------------------------------------------------------------------- */
+
+void device_target_start(struct onboard *ob, struct known *k);
+void onboard_changed(void *self, struct txn *t);
+/* What it said of itself last, as a request. */
+void known_as_get(const struct known *k, struct sztp_get *g);
+/* A device has been given something; has reported. */
+void target_given(struct onboard *ob, struct txn *t, const char *serial);
+void target_reported(struct onboard *ob, struct txn *t, const char *serial,
+                     enum onboard_onboarding_status status, uint64_t given, const char *why);
+
+/* ---- the answer (answer.c) ------------------------------------------------------------------- */
+
+struct given { /* what a plan came to */
+    struct conveyed info;
+    enum sztp_level level;
+    struct buf owner, voucher; /* with signed data */
+    struct cms_key *signer;    /* not NULL: to be signed */
+    struct buf ldevid;         /* PEM of a certificate that was signed on the way */
+    char image_name[SZTP_NAME_MAX + 1];
+};
+void given_free(struct given *g);
+/* App-tag of an error: the device's request for a certificate is to blame. */
+#define ANSWER_BAD_CSR "certificate-request"
+/* On a worker. `csr` DER, may be empty. */
+enum err_code answer_make(const struct plan *p, const char *address, uint16_t port,
+                          const struct buf *csr, struct given *out, struct err *e);
+/* The body for the device, in its dialect and form. */
+enum err_code answer_print(const struct ask *a, struct given *g, struct buf *out, struct err *e);
+
+/* A voucher with that nonce, from the signer's MASA; blocks for seconds (masa.c). */
+enum err_code masa_voucher(const struct onboard_signer *s, const struct cms_key *signer,
+                           const char *serial, const uint8_t *nonce, size_t n, struct buf *vcj,
+                           struct err *e);
+
+/* ---- texts (template.c) ---------------------------------------------------------------------- */
+
+enum template_escape { TEMPLATE_PLAIN, TEMPLATE_XML };
+/* Value of a variable; NULL: there is none. */
+typedef const char *template_value(void *arg, const char *name);
+/* ERR_INVALID with the line: a variable that is not known, {{ without }}, no name. ERR_TOO_BIG. */
+enum err_code template_fill(const char *text, size_t n, enum template_escape escape,
+                            template_value *value, void *arg, struct buf *out, struct err *e);
+
+/* ---- files (files.c) ------------------------------------------------------------------------- */
+
+/* A file of the onboarding folder; a name with a slash or dots in front is none. ERR_ABSENT. */
+enum err_code files_open(const char *name, int *fd, uint64_t *size, struct err *e);
+enum err_code files_read(const char *name, size_t max, struct buf *out, struct err *e);
+struct digests {
+    uint8_t sha256[32], sha1[20], md5[16];
+};
+/* Reckoned once for each version of the file. */
+enum err_code files_digests(const char *name, struct digests *out, struct err *e);
+void files_forget(void);
+
+/* PEM as it is, or out of Base64. */
+enum err_code pem_text(const char *text, struct buf *out, struct err *e);
+
+/* ---- service --------------------------------------------------------------------------------- */
+
+enum err_code onboard_check(void *self, struct txn *t, struct err *e);
+enum err_code onboard_call(void *self, struct txn *t, struct call *cl, struct err *e);
+bool onboard_slow(const struct node *rpc);
+enum err_code onboard_prepare(void *self, struct call *cl, struct err *e);
+enum err_code onboard_look(void *self, struct txn *t, struct look *l, struct err *e);
+void onboard_values(void *self, struct txn *t, struct values *v);
+void onboard_metrics(void *self, struct buf *out);
+
+/* Listeners of this process, for shows: JSON array. From any thread (server.c). */
+void onboard_listeners_json(json_t *list);
+
+#endif

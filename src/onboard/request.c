@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What devices ask over HTTP: read, handed to the writer and to a worker, answered. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/logger.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "core/http_auth.h"
+#include "onboard/server_int.h"
+
+LOGGER_MODULE(onboard_request);
+
+#define FILES_PATH   "/files/"
+#define NOTIFICATION "/notification"
+#define JSON_TYPE    "application/yang-data+json"
+#define XML_TYPE     "application/yang-data+xml"
+#define PRERFC_TYPE  "application/yang.data+xml"
+#define CHALLENGE    "Basic realm=\"onboarding\", charset=\"UTF-8\""
+enum { BODY_MAX = 256 << 10, RETRY_AFTER_S = 30 };
+
+/* Whose work on the writer it is. */
+static const struct actor actor_device = {.user = "device", .source = "onboarding"};
+
+struct exchange {
+    struct ask ask; /* first: decide() is given the whole and sees this */
+    struct onboard_server *server;
+    struct http_req *r; /* NULL: it has gone */
+    struct http_peer peer;
+    struct buf out; /* the answer's body */
+    struct buf ldevid;
+    struct err err; /* why there is no answer; code ERR_OK: there is one */
+};
+
+static void exchange_free(struct exchange *x) {
+    struct onboard_server *s = x->server;
+    ask_clear(&x->ask);
+    buf_free(&x->out);
+    buf_free(&x->ldevid);
+    mem_free(x);
+    server_left(s);
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void respond_error(struct http_req *r, bool prerfc, enum sztp_form form, int status,
+                          const char *tag, const char *text, bool csr) {
+    struct buf b = BUF_INIT;
+    struct http_field f[3];
+    size_t n = 0;
+    char after[16];
+    const char *type = status == 401 || tag == NULL ? "protocol" : "application";
+    sztp_error_print(prerfc ? SZTP_XML : form, type, tag != NULL ? tag : "operation-failed", text,
+                     csr, &b);
+    f[n++] = (struct http_field){"content-type", prerfc             ? PRERFC_TYPE
+                                                 : form == SZTP_XML ? XML_TYPE
+                                                                    : JSON_TYPE};
+    if (status == 401) {
+        f[n++] = (struct http_field){"www-authenticate", CHALLENGE};
+    } else if (status == 429 || status == 503) {
+        snprintf(after, sizeof after, "%d", RETRY_AFTER_S);
+        f[n++] = (struct http_field){"retry-after", after};
+    }
+    http_respond_fields(r, status, f, n, b.data, b.len);
+    buf_free(&b);
+}
+
+/* Which form an error has, of a request of which not more is known than its head. */
+static enum sztp_form form_of(const struct http_req *r) {
+    enum sztp_form form = SZTP_JSON;
+    const char *accept = http_header(r, "accept"), *type = http_header(r, "content-type");
+    if (accept == NULL || !sztp_media(accept, &form)) {
+        if (type == NULL || !sztp_media(type, &form)) {
+            form = SZTP_JSON;
+        }
+    }
+    return form;
+}
+
+static bool is_prerfc(const struct http_req *r) {
+    return strncmp(http_path(r), PRERFC_PATH, strlen(PRERFC_PATH)) == 0;
+}
+
+void request_write_error(struct http_req *r, int status, const char *why, void *arg) {
+    (void)arg;
+    respond_error(r, is_prerfc(r), form_of(r), status,
+                  status == 413   ? "too-big"
+                  : status == 503 ? "resource-denied"
+                                  : "malformed-message",
+                  why, false);
+}
+
+/* The end of it, on the loop. */
+static void finish(void *arg) {
+    struct exchange *x = arg;
+    struct ask *a = &x->ask;
+    struct http_req *r = x->r;
+    if (a->stranger_fault) {
+        source_slowed(x->server, &x->peer, true);
+    }
+    if (r == NULL) {
+        exchange_free(x);
+        return;
+    }
+    http_req_set_ops(r, NULL, NULL);
+    if (x->err.code != ERR_OK && strcmp(x->err.app_tag, ANSWER_BAD_CSR) == 0) {
+        respond_error(r, false, a->form, 400, "invalid-value", x->err.text, false);
+    } else if (x->err.code != ERR_OK) {
+        int status = err_code_http(x->err.code);
+        respond_error(
+            r, a->prerfc, a->form, status >= 500 ? status : 500, "operation-failed",
+            status == 503 ? x->err.text : "What this device is to be given can't be made.", false);
+    } else if (a->status == 0) {
+        http_respond(r, 200,
+                     a->prerfc             ? PRERFC_TYPE
+                     : a->form == SZTP_XML ? XML_TYPE
+                                           : JSON_TYPE,
+                     x->out.data, x->out.len);
+    } else if (a->tag == NULL) {
+        http_respond(r, a->status, NULL, NULL, 0);
+    } else {
+        respond_error(r, a->prerfc, a->form, a->status, a->tag, a->text, a->want_csr);
+    }
+    exchange_free(x);
+}
+
+/* ---- on a worker, and on the writer ---------------------------------------------------------- */
+
+static enum err_code record_outcome(struct txn *t, void *arg, struct err *e) {
+    struct exchange *x = arg;
+    struct onboard *ob = core_service_state(txn_core(t), "onboard");
+    const char *serial = x->ask.serial;
+    const struct known *k = known_get(ob, serial);
+    (void)e;
+    if (k == NULL || k->json == NULL) {
+        return ERR_OK; /* forgotten meanwhile */
+    }
+    json_t *o = known_load(k);
+    if (x->err.code != ERR_OK) {
+        char text[ERR_TEXT_MAX + ERR_PATH_MAX];
+        snprintf(text, sizeof text, "%.400s: %.600s", x->err.path, x->err.text);
+        json_object_set_new(o, "status",
+                            json_string(status_name(ONBOARD_ONBOARDING_STATUS_WAITING)));
+        known_put(t, serial, o);
+        known_log(ob, t, serial, "answer-error", text);
+    } else {
+        json_object_set_new(o, "ldevid-certificate", json_string(buf_cstr(&x->ldevid)));
+        known_put(t, serial, o);
+        known_log(ob, t, serial, "certificate", "its certificate request was signed");
+    }
+    return ERR_OK;
+}
+
+static void recorded(void *arg, uint64_t index, const struct err *e) {
+    struct exchange *x = arg;
+    (void)index;
+    if (e != NULL && x->err.code == ERR_OK) {
+        x->err = *e; /* a certificate that is not kept is not given either */
+    }
+    loop_post(x->server->cfg.loop, finish, x);
+}
+
+static void make(void *arg) {
+    struct exchange *x = arg;
+    struct ask *a = &x->ask;
+    struct given g = {.signer = NULL};
+    enum err_code rc = answer_make(a->plan, a->address, a->port, &a->get.csr, &g, &x->err);
+    rc = rc == ERR_OK ? answer_print(a, &g, &x->out, &x->err) : rc;
+    x->err.code = rc;
+    if (rc == ERR_OK) {
+        x->err.app_tag[0] = '\0';
+    }
+    if (rc != ERR_OK) {
+        L_WARN("device %s gets no answer: %s: %s", a->serial, x->err.path, x->err.text);
+    }
+    buf_add(&x->ldevid, g.ldevid.data, g.ldevid.len);
+    given_free(&g);
+    if (rc != ERR_OK || x->ldevid.len > 0) {
+        core_run(x->server->cfg.core, &actor_device, record_outcome, recorded, x);
+    } else {
+        loop_post(x->server->cfg.loop, finish, x);
+    }
+}
+
+static void decided(void *arg, uint64_t index, const struct err *e) {
+    struct exchange *x = arg;
+    (void)index;
+    x->err.code = ERR_OK;
+    if (e != NULL) {
+        x->err = *e;
+        x->err.code = ERR_UNAVAILABLE;
+    } else if (x->ask.status == 0) {
+        if (workers_run(x->server->cfg.workers, make, x)) {
+            return;
+        }
+        err_set(&x->err, ERR_UNAVAILABLE, NULL, "too many devices at once; try again");
+    }
+    loop_post(x->server->cfg.loop, finish, x);
+}
+
+/* ---- reading a request ----------------------------------------------------------------------- */
+
+static void closed(struct http_req *r, bool aborted, void *arg) {
+    struct exchange *x = arg;
+    (void)r;
+    (void)aborted;
+    x->r = NULL;
+}
+
+static void closed_unread(struct http_req *r, bool aborted, void *arg) {
+    (void)r;
+    (void)aborted;
+    exchange_free(arg);
+}
+
+static const struct http_req_ops running_ops = {.closed = closed};
+static const struct http_req_ops reading_ops = {.closed = closed_unread};
+
+/* Answers what nobody needs to be asked about. */
+static void refuse(struct exchange *x, int status, const char *tag, const char *text) {
+    struct http_req *r = x->r;
+    http_req_set_ops(r, NULL, NULL);
+    respond_error(r, x->ask.prerfc, x->ask.form, status, tag, text, false);
+    exchange_free(x);
+}
+
+static void submit(struct exchange *x) {
+    struct core_turn turn;
+    core_turn(x->server->cfg.core, &turn);
+    if (turn.role != CORE_LEADS) {
+        refuse(x, 503, "operation-failed", "this controller does not lead; ask another one");
+        return;
+    }
+    http_req_set_ops(x->r, &running_ops, x);
+    core_run(x->server->cfg.core, &actor_device, decide, decided, x);
+}
+
+static enum err_code parse_get(struct exchange *x, enum sztp_form form, const struct buf *body,
+                               struct err *e) {
+    x->ask.kind = ASK_GET;
+    return sztp_get_parse(form, body->data, body->len, &x->ask.get, e);
+}
+
+static enum err_code parse_report(struct exchange *x, enum sztp_form form, const struct buf *body,
+                                  struct err *e) {
+    struct sztp_report report = {.type = SZTP_INFORMATIONAL};
+    struct ask *a = &x->ask;
+    a->kind = ASK_REPORT;
+    enum err_code rc = sztp_report_parse(form, body->data, body->len, &report, e);
+    if (rc == ERR_OK) {
+        a->progress = report.type;
+        snprintf(a->message, sizeof a->message, "%s", report.text);
+        a->host_keys = report.host_keys;
+        a->anchors = report.anchors;
+        report.host_keys = report.anchors = (struct buf)BUF_INIT;
+    }
+    sztp_report_free(&report);
+    return rc;
+}
+
+static enum err_code parse_notification(struct exchange *x, const struct buf *body, struct err *e) {
+    struct prerfc_notification n = {.member_id = -1};
+    struct ask *a = &x->ask;
+    struct buf text = BUF_INIT;
+    a->kind = ASK_REPORT;
+    enum err_code rc = prerfc_notification_parse(body->data, body->len, &n, e);
+    if (rc == ERR_OK) {
+        /* Whether the run ends is not said: errors that are about the whole end it. */
+        a->progress = sztp_notification_progress(n.type, !sztp_notification_member(n.type));
+        prerfc_notification_text(&n, &text);
+        snprintf(a->message, sizeof a->message, "%s: %s", sztp_notification_name(n.type),
+                 buf_cstr(&text));
+        a->host_keys = n.host_keys;
+        a->anchors = n.anchors;
+        n.host_keys = n.anchors = (struct buf)BUF_INIT;
+    }
+    buf_free(&text);
+    prerfc_notification_free(&n);
+    return rc;
+}
+
+static void on_body(struct http_req *r, struct buf *body, void *arg) {
+    struct exchange *x = arg;
+    struct ask *a = &x->ask;
+    struct err e;
+    enum err_code rc;
+    char text[ERR_TEXT_MAX];
+    if (a->prerfc) {
+        rc = parse_notification(x, body, &e);
+    } else {
+        enum sztp_form form = SZTP_JSON;
+        sztp_media(http_header(r, "content-type"), &form); /* was looked at before */
+        rc = a->kind == ASK_GET ? parse_get(x, form, body, &e) : parse_report(x, form, body, &e);
+    }
+    if (rc != ERR_OK) {
+        snprintf(text, sizeof text, "%.200s%s%.500s", e.path, e.path[0] != '\0' ? ": " : "",
+                 e.text);
+        refuse(x, 400, err_code_tag(rc), text);
+        return;
+    }
+    submit(x);
+}
+
+/* ---- routing --------------------------------------------------------------------------------- */
+
+static bool has_role(const struct onboard_listener *l, enum onboard_listener_role role) {
+    for (size_t i = 0; i < l->n_role; i++) {
+        if (l->role[i] == role) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_dialect(const struct onboard_listener *l, enum onboard_listener_dialect dialect) {
+    for (size_t i = 0; i < l->n_dialect; i++) {
+        if (l->dialect[i] == dialect) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The host part of an authority. */
+static void host_of(const char *authority, char out[SZTP_NAME_MAX + 1]) {
+    const char *end = authority + strlen(authority);
+    if (authority[0] == '[') {
+        const char *close = strchr(++authority, ']');
+        end = close != NULL ? close : end;
+    } else {
+        const char *colon = strchr(authority, ':');
+        end = colon != NULL ? colon : end;
+    }
+    snprintf(out, SZTP_NAME_MAX + 1, "%.*s", (int)(end - authority), authority);
+    for (const char *p = out; *p != '\0'; p++) {
+        if (!isalnum((unsigned char)*p) && strchr(".-:", *p) == NULL) {
+            out[0] = '\0'; /* it would go into what others read */
+            break;
+        }
+    }
+}
+
+static void who_asks(struct exchange *x, const struct onboard_listener *l) {
+    struct ask *a = &x->ask;
+    const struct http_peer *p = http_peer(x->r);
+    const char *auth = http_header(x->r, "authorization");
+    snprintf(a->source, sizeof a->source, "%s", p->text);
+    snprintf(a->method, sizeof a->method, "%s", http_method(x->r));
+    snprintf(a->path, sizeof a->path, "%s", http_raw_path(x->r));
+    if (l->public_address != NULL) {
+        snprintf(a->address, sizeof a->address, "%s", l->public_address);
+    } else {
+        host_of(http_authority(x->r), a->address);
+    }
+    a->port = l->port;
+    if (p->tls != NULL && p->tls->verified && p->tls->der != NULL) {
+        a->has_cert = true;
+        buf_add(&a->cert, p->tls->der, p->tls->der_len);
+        snprintf(a->fingerprint, sizeof a->fingerprint, "%s", p->tls->fingerprint);
+    }
+    if (auth != NULL && strncasecmp(auth, "Basic ", 6) == 0) {
+        a->has_basic = http_auth_basic(auth + 6, a->user, a->password);
+    }
+}
+
+static struct exchange *exchange_new(struct door *d, struct http_req *r) {
+    const struct onboard_listener *l = d->config->doc->data;
+    struct exchange *x = MEM_NEW(struct exchange);
+    x->server = d->server;
+    x->server->open++;
+    x->r = r;
+    x->peer = *http_peer(r);
+    x->ask.form = form_of(r);
+    x->ask.gives = (has_role(l, ONBOARD_LISTENER_ROLE_BOOTSTRAP) ? PLAN_BUNDLE : 0U) |
+                   (has_role(l, ONBOARD_LISTENER_ROLE_REDIRECT) ? PLAN_REDIRECT : 0U);
+    who_asks(x, l);
+    return x;
+}
+
+static void refuse_method(struct exchange *x, const char *allowed) {
+    struct buf b = BUF_INIT;
+    struct http_req *r = x->r;
+    bool xml = x->ask.prerfc || x->ask.form == SZTP_XML;
+    sztp_error_print(xml ? SZTP_XML : SZTP_JSON, "protocol", "operation-not-supported",
+                     "This method is not for this resource.", false, &b);
+    struct http_field f[] = {{"content-type", x->ask.prerfc ? PRERFC_TYPE
+                                              : xml         ? XML_TYPE
+                                                            : JSON_TYPE},
+                             {"allow", allowed}};
+    http_respond_fields(r, 405, f, 2, b.data, b.len);
+    buf_free(&b);
+    exchange_free(x);
+}
+
+/* False: it was answered. */
+static bool admit(struct exchange *x, const char *method, bool body) {
+    const char *type = http_header(x->r, "content-type");
+    enum sztp_form form;
+    if (strcmp(http_method(x->r), method) != 0) {
+        refuse_method(x, method);
+        return false;
+    }
+    if (source_slowed(x->server, &x->peer, false) && !x->ask.has_cert) {
+        refuse(x, 429, "resource-denied", "Too many failures from this address; try again later.");
+        return false;
+    }
+    if (body && (type == NULL || !sztp_media(type, &form) || (x->ask.prerfc && form != SZTP_XML))) {
+        refuse(x, 415, "operation-not-supported", "The body has a media type that is not known.");
+        return false;
+    }
+    return true;
+}
+
+static void read_body(struct exchange *x) {
+    http_req_set_ops(x->r, &reading_ops, x);
+    http_collect(x->r, BODY_MAX, on_body, x);
+}
+
+/* The older dialect: the device's resource, or the notification below it. */
+static void prerfc(struct exchange *x) {
+    struct ask *a = &x->ask;
+    char serial[CMS_SERIAL_MAX + sizeof NOTIFICATION + 1];
+    const char *rest = http_path(x->r) + strlen(PRERFC_PATH);
+    size_t n = strlen(rest), m = strlen(NOTIFICATION);
+    bool tells = n > m && strcmp(rest + n - m, NOTIFICATION) == 0;
+    snprintf(serial, sizeof serial, "%s", rest);
+    if (tells && n < sizeof serial) {
+        serial[n - m] = '\0';
+    }
+    a->prerfc = true;
+    a->form = SZTP_XML;
+    if (n >= sizeof serial || strlen(serial) > CMS_SERIAL_MAX) {
+        refuse(x, 404, "data-missing", "There is nothing for this device.");
+        return;
+    }
+    snprintf(a->path_serial, sizeof a->path_serial, "%s", serial);
+    if (!admit(x, tells ? "POST" : "GET", tells)) {
+        return;
+    }
+    a->kind = tells ? ASK_REPORT : ASK_GET;
+    if (tells) {
+        read_body(x);
+    } else {
+        submit(x);
+    }
+}
+
+void request_begin(struct door *d, struct http_req *r) {
+    const struct onboard_listener *l = d->config->doc->data;
+    const char *path = http_path(r);
+    bool bootstrap = has_role(l, ONBOARD_LISTENER_ROLE_BOOTSTRAP),
+         redirect = has_role(l, ONBOARD_LISTENER_ROLE_REDIRECT);
+    bool get = strcmp(path, SZTP_PATH_GET) == 0, tell = strcmp(path, SZTP_PATH_TELL) == 0;
+    if (has_role(l, ONBOARD_LISTENER_ROLE_IMAGES) &&
+        strncmp(path, FILES_PATH, strlen(FILES_PATH)) == 0) {
+        if (strcmp(http_method(r), "GET") == 0 || strcmp(http_method(r), "HEAD") == 0) {
+            download_begin(r, path + strlen(FILES_PATH));
+        } else {
+            struct http_field allow = {"allow", "GET, HEAD"};
+            http_respond_fields(r, 405, &allow, 1, NULL, 0);
+        }
+        return;
+    }
+    struct exchange *x = exchange_new(d, r);
+    if (is_prerfc(r) && (bootstrap || redirect) &&
+        has_dialect(l, ONBOARD_LISTENER_DIALECT_PRERFC)) {
+        prerfc(x);
+    } else if ((get || (tell && bootstrap)) && (bootstrap || redirect) &&
+               has_dialect(l, ONBOARD_LISTENER_DIALECT_RFC8572)) {
+        x->ask.kind = get ? ASK_GET : ASK_REPORT;
+        if (admit(x, "POST", true)) {
+            read_body(x);
+        }
+    } else {
+        x->ask.prerfc = is_prerfc(r);
+        refuse(x, 404, "invalid-value", "There is no such resource here.");
+    }
+}
