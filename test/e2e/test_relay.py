@@ -382,7 +382,7 @@ def test_nodes_come_and_go_and_are_forgotten(cluster):
     other = next(x for x in cluster.nodes if x not in (n, leader))
     until(lambda: "lost since" in lines(other, "show system cluster"), PATIENCE_S)
     assert f"{n.name} is not looked for" in lines(leader, f"request system cluster leave node {n.name}")
-    until(lambda: n.name not in [w.split()[0] for w in lines(other, "show system cluster").splitlines()], PATIENCE_S)
+    until(lambda: n.name not in [w.split(" ")[0] for w in lines(other, "show system cluster").splitlines()], PATIENCE_S)
     assert "no node nobody is known" in lines(leader, "request system cluster leave node nobody", status=1)
     n.start()
     n.wait_till_it_serves()
