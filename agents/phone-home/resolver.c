@@ -229,42 +229,66 @@ struct group {
     size_t n;
 };
 
+/* The group of one family on an interface, as a full member of it (RFC 6762 section 5.2):
+ * responders answer those who ask from another port in 512 bytes, which hold no artifact. */
+static int join4(unsigned index, const struct in_addr *own, struct sockaddr_in *group) {
+    static const int on = 1, off = 0, ttl = 255;
+    struct ip_mreqn m = {.imr_address = *own, .imr_ifindex = (int)index};
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(MDNS_PORT)};
+    *group = any;
+    group->sin_addr.s_addr = htonl(0xe00000fb); /* 224.0.0.251 */
+    m.imr_multiaddr = group->sin_addr;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&any, sizeof any) == 0) { /* else one-shot queries */
+        setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &off, sizeof off);
+        setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof m);
+    }
+    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof ttl);
+    if (fd >= 0 && setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &m, sizeof m) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int join6(unsigned index, struct sockaddr_in6 *group) {
+    static const int on = 1, off = 0, hops = 255;
+    static const uint8_t address[16] = {0xff, 0x02, [15] = 0xfb};
+    struct ipv6_mreq m = {.ipv6mr_interface = index};
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(MDNS_PORT)};
+    *group = any;
+    memcpy(&group->sin6_addr, address, sizeof address);
+    group->sin6_scope_id = index;
+    m.ipv6mr_multiaddr = group->sin6_addr;
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&any, sizeof any) == 0) {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, &off, sizeof off);
+        setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m, sizeof m);
+    }
+    setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof hops);
+    if (fd >= 0 && setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static void join(struct group *g, int family, unsigned index, const struct in_addr *own) {
     if (g->n == 2 * MDNS_INTERFACES_MAX) {
         return;
     }
-    struct sockaddr_storage *ss = &g->to[g->n];
-    int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    unsigned char ttl = 255;
-    int hops = 255, rc;
-    memset(ss, 0, sizeof *ss);
-    if (family == AF_INET) {
-        struct sockaddr_in *s = (struct sockaddr_in *)ss;
-        struct ip_mreqn m = {.imr_address = *own, .imr_ifindex = (int)index};
-        s->sin_family = AF_INET;
-        s->sin_port = htons(MDNS_PORT);
-        s->sin_addr.s_addr = htonl(0xe00000fb); /* 224.0.0.251 */
-        g->to_len[g->n] = sizeof *s;
-        rc = setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &m, sizeof m) |
-             setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof ttl);
-    } else {
-        struct sockaddr_in6 *s = (struct sockaddr_in6 *)ss;
-        static const uint8_t group6[16] = {0xff, 0x02, [15] = 0xfb};
-        s->sin6_family = AF_INET6;
-        s->sin6_port = htons(MDNS_PORT);
-        memcpy(&s->sin6_addr, group6, sizeof group6);
-        s->sin6_scope_id = index;
-        g->to_len[g->n] = sizeof *s;
-        rc = setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof index) |
-             setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof hops);
+    bool v4 = family == AF_INET;
+    int fd = v4 ? join4(index, own, (struct sockaddr_in *)&g->to[g->n])
+                : join6(index, (struct sockaddr_in6 *)&g->to[g->n]);
+    if (fd >= 0) {
+        g->to_len[g->n] = v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+        g->fds[g->n++] = (struct pollfd){.fd = fd, .events = POLLIN};
     }
-    if (fd < 0 || rc != 0) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return;
-    }
-    g->fds[g->n++] = (struct pollfd){.fd = fd, .events = POLLIN};
 }
 
 /* A socket for each interface and family that has an address. */
@@ -340,7 +364,7 @@ static bool receive(struct group *g, const struct asking *a, struct dns_answer *
     return some;
 }
 
-/* One-shot queries (RFC 6762 section 5.1), repeated after 1 and 3 seconds. */
+/* Queries, repeated after 1 and 3 seconds (RFC 6762 section 5.2). */
 static enum err_code ask_multicast(struct asking *a, struct dns_answer *out, struct err *e) {
     struct group *g = MEM_NEW(struct group);
     int64_t start = now_ms(), end = start + a->r->multicast_ms, next = start, gap = 1000;
