@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BUILD ?= build
 PYTHON := /usr/bin/python3
-PROGRAMS := weftd-programs cli/weft agents/bng/weft-bng
+PROGRAMS := weftd-programs cli/weft agents/bng/weft-bng agents/phone-home/weft-phone-home agents/phone-home/stack/weft-stackd
 CCACHE := $(shell command -v ccache)
 
 .PHONY: all run test tsan tsan-tests test-packages deps deps-run bench fuzz soak install deb format clean

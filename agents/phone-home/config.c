@@ -84,7 +84,7 @@ static void read_platform(struct json_in *root, struct phone_home_config *c) {
     }
     c->platform.kind = (enum phc_platform_kind)take_word(&x, "type", kinds, PHC_LINUX_STACK);
     if (c->platform.kind == PHC_LINUX_STACK) {
-        snprintf(c->platform.socket, sizeof c->platform.socket, "/run/weft-stackd/stackd.sock");
+        snprintf(c->platform.socket, sizeof c->platform.socket, "/run/weft-stackd/stack.sock");
         take_path(&x, "socket", false, c->platform.socket, sizeof c->platform.socket);
         json_in_done(root, &x);
         return;

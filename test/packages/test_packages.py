@@ -16,7 +16,7 @@ import threading
 import pytest
 from machine import TOP, LabError, Machine, older, run, wait_until
 
-NAMES = ("weft", "weft-bng", "weft-cli")
+NAMES = ("weft", "weft-bng", "weft-cli", "weft-phone-home")
 UNITS = ("weftd.service", "weft-bng.service")
 EXPOSURE = 2.5  # the most that systemd-analyze security may say
 
@@ -48,8 +48,8 @@ set apm entity-match bng1 pool-domain-profile standard
 
 
 def in_order(folder):
-    (weft,), (agent,), (cli,) = (glob.glob(f"{folder}/{n}_*.deb") for n in NAMES)
-    return [weft, agent, cli]
+    (weft,), (agent,), (cli,), (home,) = (glob.glob(f"{folder}/{n}_*.deb") for n in NAMES)
+    return [weft, agent, cli, home]
 
 
 @pytest.fixture(scope="module")
