@@ -556,9 +556,10 @@ static enum err_code parse_csr_request(const struct doc *d, const struct dom *n,
         if (in != NULL) {
             ERR_TRY(doc_fields(d, in, algorithm, 1, &in, e));
         }
-        ERR_TRY(doc_binary(in, ALGORITHMS_MAX, &der, e));
+        enum err_code rc = doc_binary(in, ALGORITHMS_MAX, &der, e);
         ok = ok && der.len == sizeof p256 && memcmp(der.data, p256, sizeof p256) == 0;
         buf_free(&der);
+        ERR_TRY(rc);
     }
     in = NULL;
     if (got[1] != NULL) {

@@ -42,8 +42,9 @@ void voucher_free(struct voucher *v) {
 }
 
 static enum err_code parse_time(const struct dom *n, int64_t *out, struct err *e) {
-    if (n != NULL && (!time_parse(n->text, out) || *out == 0)) {
-        return doc_fail(n, ERR_INVALID, e, "is no date and time of RFC 3339");
+    const int64_t last = INT64_C(253402300799); /* of the year 9999 */
+    if (n != NULL && (!time_parse(n->text, out) || *out <= 0 || *out > last)) {
+        return doc_fail(n, ERR_INVALID, e, "is no date and time of RFC 3339, from 1970 on");
     }
     return ERR_OK;
 }
