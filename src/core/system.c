@@ -436,12 +436,14 @@ static void values(void *self, struct txn *t, struct values *v) {
     const struct node *rpc = v->leaf->parent ? v->leaf->parent->parent : NULL;
     if (rpc == system_target_hold_rpc || rpc == system_target_resume_rpc ||
         rpc == system_show_system_targets_rpc) {
-        for (struct target_session *ts = target_next(sys->core, NULL); ts != NULL;
-             ts = target_next(sys->core, ts)) {
+        size_t n;
+        struct target_session **all = targets_sorted(sys->core, &n);
+        for (size_t i = 0; i < n; i++) {
             struct target_info ti;
-            target_info(ts, &ti);
+            target_info(all[i], &ti);
             buf_printf(&v->out, "%s\t%s, %s\n", ti.name, ti.type, target_state_name(ti.state));
         }
+        mem_free(all);
     } else if (rpc == system_show_commit_rpc) {
         struct commit_info ci[50];
         size_t n = core_history(sys->core, ci, 50);

@@ -233,11 +233,12 @@ static json_t *targets_json(const struct system *sys, const char *only, struct b
     if (text != NULL) {
         call_table(text, head, 7, widths);
     }
-    for (struct target_session *ts = target_next(sys->core, NULL); ts != NULL;
-         ts = target_next(sys->core, ts)) {
+    size_t n;
+    struct target_session **all = targets_sorted(sys->core, &n);
+    for (size_t i = 0; i < n; i++) {
         struct target_info ti;
         char wanted[24], applied[24], since[TIME_TEXT_MAX];
-        target_info(ts, &ti);
+        target_info(all[i], &ti);
         if (only != NULL && strcmp(only, ti.name) != 0) {
             continue;
         }
@@ -259,6 +260,7 @@ static json_t *targets_json(const struct system *sys, const char *only, struct b
         json_object_set_new(o, "reason", json_string(ti.reason));
         json_array_append_new(list, o);
     }
+    mem_free(all);
     return list;
 }
 

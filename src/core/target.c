@@ -2,6 +2,7 @@
 #include "core/target.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/logger.h"
@@ -274,6 +275,21 @@ struct target_session *target_next(struct core *c, const struct target_session *
         }
     }
     return best;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(struct target_session *const *)a)->name,
+                  (*(struct target_session *const *)b)->name);
+}
+
+struct target_session **targets_sorted(struct core *c, size_t *n) {
+    struct target_session **all = mem_alloc((c->targets.count + 1) * sizeof *all);
+    *n = 0;
+    MAP_FOREACH (e, &c->targets) {
+        all[(*n)++] = e->value;
+    }
+    qsort(all, *n, sizeof *all, by_name);
+    return all;
 }
 
 /* ---- commits and their targets --------------------------------------------------------------- */

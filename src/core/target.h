@@ -64,7 +64,9 @@ void target_hold(struct target_session *t, struct txn *txn, bool held);
 void target_info(const struct target_session *t, struct target_info *out);
 /* As in the model and in every show. */
 const char *target_state_name(enum target_state s);
-/* In name order; NULL ends. */
+/* All of them in name order; mem_free the array. */
+struct target_session **targets_sorted(struct core *c, size_t *n);
+/* In name order; NULL ends. Looks at all each time: for a few. */
 struct target_session *target_next(struct core *c, const struct target_session *after);
 
 #endif

@@ -52,6 +52,9 @@ const char *relay_leader(const struct relay *rl);
  * `who`: as this node has authenticated it. NULL: a gateway's session, for which its certificate
  * speaks (HTTP_AUTH_GATEWAY). */
 bool relay_take(struct relay *rl, struct http_req *r, const struct actor *who);
+/* The same of a client that this node has not authenticated: what it has seen of it goes along as a
+ * field that only nodes may send, and so do the client's own credentials. */
+bool relay_take_as(struct relay *rl, struct http_req *r, const char *name, const char *value);
 
 /* ---- legs ---- */
 

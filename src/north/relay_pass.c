@@ -233,12 +233,14 @@ static void on_closed(struct http_req *r, bool aborted, void *arg) {
 static const struct http_req_ops req_ops = {on_body, on_body_end, on_drained, on_closed};
 
 /* False: it has more fields than can be passed on. */
-static bool take_fields(const struct http_req *r, struct http_field *f, size_t *n) {
+static bool take_fields(const struct http_req *r, bool credentials, struct http_field *f,
+                        size_t *n) {
     for (unsigned i = 0; i < http_header_count(r); i++) {
         const char *name, *value;
         http_header_at(r, i, &name, &value);
         bool length = strcmp(name, "content-length") == 0;
-        if ((relay_of_the_hop(name) && !length) || strcmp(name, "authorization") == 0) {
+        if ((relay_of_the_hop(name) && !length) ||
+            (!credentials && strcmp(name, "authorization") == 0)) {
             continue;
         }
         if (*n == HTTP_CLIENT_FIELDS_MAX - 2) {
@@ -249,13 +251,10 @@ static bool take_fields(const struct http_req *r, struct http_field *f, size_t *
     return true;
 }
 
-bool relay_take(struct relay *rl, struct http_req *r, const struct actor *who) {
+static bool take(struct relay *rl, struct http_req *r, enum relay_kind kind, bool credentials,
+                 const char *name, const char *value) {
     struct http_field f[HTTP_CLIENT_FIELDS_MAX];
     size_t n = 0;
-    if (!relay_follows(rl) || http_header(r, HTTP_AUTH_ACTOR) != NULL ||
-        http_header(r, HTTP_AUTH_GATEWAY) != NULL) {
-        return false;
-    }
     struct run *run = MEM_NEW(struct run);
     run->relay = rl;
     run->r = r;
@@ -263,34 +262,53 @@ bool relay_take(struct relay *rl, struct http_req *r, const struct actor *who) {
     list_append(&rl->passing, &run->link);
     http_req_set_ops(r, &req_ops, run);
     http_req_pause(r, false);
-    if (!take_fields(r, f, &n)) {
+    if (!take_fields(r, credentials, f, &n)) {
         refuse(run, "the request has more header fields than can be passed on");
         return true;
     }
-    struct buf actor = BUF_INIT;
     const char *query = http_query(r);
     char *path = mem_printf("%s%s%s", http_raw_path(r), query[0] != '\0' ? "?" : "", query);
-    if (who != NULL) {
-        http_auth_actor_print(who, &actor);
-    } else {
-        http_auth_gateway_print(http_peer(r), &actor);
-    }
     if (run->grpc) {
         http_req_lazy(r); /* it may say nothing for long, as the call does where it is served */
     }
-    struct relay_request rq = {.kind = who != NULL ? RELAY_REQUEST : RELAY_GATEWAY,
+    struct relay_request rq = {.kind = kind,
                                .method = http_method(r),
                                .path = path,
                                .authority = http_authority(r),
-                               .actor_name = who != NULL ? HTTP_AUTH_ACTOR : HTTP_AUTH_GATEWAY,
-                               .actor = buf_cstr(&actor),
+                               .actor_name = name,
+                               .actor = value,
                                .peer = http_peer(r)->text,
                                .fields = f,
                                .n_fields = n};
     run->leg = relay_leg_new(rl, &rq, &leg_ops, run);
     mem_free(path);
-    buf_free(&actor);
     return true;
+}
+
+static bool may_take(struct relay *rl, const struct http_req *r) {
+    return relay_follows(rl) && http_header(r, HTTP_AUTH_ACTOR) == NULL &&
+           http_header(r, HTTP_AUTH_GATEWAY) == NULL;
+}
+
+bool relay_take(struct relay *rl, struct http_req *r, const struct actor *who) {
+    struct buf actor = BUF_INIT;
+    if (!may_take(rl, r)) {
+        return false;
+    }
+    if (who != NULL) {
+        http_auth_actor_print(who, &actor);
+    } else {
+        http_auth_gateway_print(http_peer(r), &actor);
+    }
+    bool taken = take(rl, r, who != NULL ? RELAY_REQUEST : RELAY_GATEWAY, false,
+                      who != NULL ? HTTP_AUTH_ACTOR : HTTP_AUTH_GATEWAY, buf_cstr(&actor));
+    buf_free(&actor);
+    return taken;
+}
+
+bool relay_take_as(struct relay *rl, struct http_req *r, const char *name, const char *value) {
+    return may_take(rl, r) && http_header(r, name) == NULL &&
+           take(rl, r, RELAY_REQUEST, true, name, value);
 }
 
 bool relay_pass_look(struct relay *rl) {

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "core/http_auth.h"
 #include "onboard/server_int.h"
+#include "sztp/cms.h"
 
 LOGGER_MODULE(onboard_request);
 
@@ -28,7 +29,7 @@ struct exchange {
     struct ask ask; /* first: decide() is given the whole and sees this */
     struct onboard_server *server;
     struct http_req *r; /* NULL: it has gone */
-    struct http_peer peer;
+    struct ip_addr source;
     struct buf out; /* the answer's body */
     struct buf ldevid;
     struct err err; /* why there is no answer; code ERR_OK: there is one */
@@ -98,7 +99,7 @@ static void finish(void *arg) {
     struct ask *a = &x->ask;
     struct http_req *r = x->r;
     if (a->stranger_fault) {
-        source_slowed(x->server, &x->peer, true);
+        source_slowed(x->server, &x->source, true);
     }
     if (r == NULL) {
         exchange_free(x);
@@ -342,11 +343,50 @@ static void host_of(const char *authority, char out[SZTP_NAME_MAX + 1]) {
     }
 }
 
-static void who_asks(struct exchange *x, const struct onboard_listener *l) {
+/* "192.0.2.1:4711", "[2001:db8::1]:4711": the address. */
+static void address_of(const char *text, struct ip_addr *out) {
+    char host[SZTP_NAME_MAX + 1];
+    host_of(text, host);
+    if (ip_addr_parse(host, out, NULL) != ERR_OK) {
+        *out = (struct ip_addr){.family = 0};
+    }
+}
+
+/* What another node has seen. */
+static void who_was_seen(struct exchange *x, const char *passed) {
+    struct ask *a = &x->ask;
+    const char *from = http_header(x->r, "weft-peer"), *first = strchr(passed, ';'),
+               *second = first != NULL ? strchr(first + 1, ';') : NULL;
+    snprintf(a->source, sizeof a->source, "%s", from != NULL ? from : "");
+    address_of(a->source, &x->source);
+    if (second != NULL && second[1] != '\0' &&
+        cms_unbase64(second + 1, strlen(second + 1), &a->cert, NULL) == ERR_OK) {
+        a->has_cert = true;
+        snprintf(a->fingerprint, sizeof a->fingerprint, "%.*s", (int)(second - first - 1),
+                 first + 1);
+    }
+}
+
+static void who_is_seen(struct exchange *x) {
     struct ask *a = &x->ask;
     const struct http_peer *p = http_peer(x->r);
-    const char *auth = http_header(x->r, "authorization");
     snprintf(a->source, sizeof a->source, "%s", p->text);
+    x->source = p->addr;
+    if (p->tls != NULL && p->tls->verified && p->tls->der != NULL) {
+        a->has_cert = true;
+        buf_add(&a->cert, p->tls->der, p->tls->der_len);
+        snprintf(a->fingerprint, sizeof a->fingerprint, "%s", p->tls->fingerprint);
+    }
+}
+
+static void who_asks(struct exchange *x, const struct onboard_listener *l, const char *passed) {
+    struct ask *a = &x->ask;
+    const char *auth = http_header(x->r, "authorization");
+    if (passed != NULL) {
+        who_was_seen(x, passed);
+    } else {
+        who_is_seen(x);
+    }
     snprintf(a->method, sizeof a->method, "%s", http_method(x->r));
     snprintf(a->path, sizeof a->path, "%s", http_raw_path(x->r));
     if (l->public_address != NULL) {
@@ -355,27 +395,21 @@ static void who_asks(struct exchange *x, const struct onboard_listener *l) {
         host_of(http_authority(x->r), a->address);
     }
     a->port = l->port;
-    if (p->tls != NULL && p->tls->verified && p->tls->der != NULL) {
-        a->has_cert = true;
-        buf_add(&a->cert, p->tls->der, p->tls->der_len);
-        snprintf(a->fingerprint, sizeof a->fingerprint, "%s", p->tls->fingerprint);
-    }
     if (auth != NULL && strncasecmp(auth, "Basic ", 6) == 0) {
         a->has_basic = http_auth_basic(auth + 6, a->user, a->password);
     }
 }
 
-static struct exchange *exchange_new(struct door *d, struct http_req *r) {
+static struct exchange *exchange_new(struct door *d, struct http_req *r, const char *passed) {
     const struct onboard_listener *l = d->config->doc->data;
     struct exchange *x = MEM_NEW(struct exchange);
     x->server = d->server;
     x->server->open++;
     x->r = r;
-    x->peer = *http_peer(r);
     x->ask.form = form_of(r);
     x->ask.gives = (has_role(l, ONBOARD_LISTENER_ROLE_BOOTSTRAP) ? PLAN_BUNDLE : 0U) |
                    (has_role(l, ONBOARD_LISTENER_ROLE_REDIRECT) ? PLAN_REDIRECT : 0U);
-    who_asks(x, l);
+    who_asks(x, l, passed);
     return x;
 }
 
@@ -402,7 +436,7 @@ static bool admit(struct exchange *x, const char *method, bool body) {
         refuse_method(x, method);
         return false;
     }
-    if (source_slowed(x->server, &x->peer, false) && !x->ask.has_cert) {
+    if (source_slowed(x->server, &x->source, false) && !x->ask.has_cert) {
         refuse(x, 429, "resource-denied", "Too many failures from this address; try again later.");
         return false;
     }
@@ -447,7 +481,30 @@ static void prerfc(struct exchange *x) {
     }
 }
 
-void request_begin(struct door *d, struct http_req *r) {
+/* True: it was, to the node that leads. */
+static bool passed_on(struct door *d, struct http_req *r) {
+    const struct onboard_listener *l = d->config->doc->data;
+    const struct onboard_server_config *cfg = &d->server->cfg;
+    const struct tls_peer *p = http_peer(r)->tls;
+    struct core_turn turn;
+    core_turn(cfg->core, &turn);
+    if (turn.role == CORE_LEADS || cfg->relay == NULL) {
+        return false;
+    }
+    struct buf value = BUF_INIT;
+    buf_printf(&value, "%s;", l->name);
+    if (p != NULL && p->verified && p->der != NULL) {
+        buf_printf(&value, "%s;", p->fingerprint);
+        cms_base64(p->der, p->der_len, &value);
+    } else {
+        buf_char(&value, ';');
+    }
+    bool taken = cfg->relay(r, ONBOARD_DEVICE_FIELD, buf_cstr(&value), cfg->relay_arg);
+    buf_free(&value);
+    return taken;
+}
+
+void request_begin(struct door *d, struct http_req *r, const char *passed) {
     const struct onboard_listener *l = d->config->doc->data;
     const char *path = http_path(r);
     bool bootstrap = has_role(l, ONBOARD_LISTENER_ROLE_BOOTSTRAP),
@@ -463,7 +520,15 @@ void request_begin(struct door *d, struct http_req *r) {
         }
         return;
     }
-    struct exchange *x = exchange_new(d, r);
+    if (passed == NULL && http_header(r, ONBOARD_DEVICE_FIELD) != NULL) {
+        respond_error(r, is_prerfc(r), form_of(r), 403, "access-denied",
+                      "only a controller's own certificate may say which device asks", false);
+        return;
+    }
+    if (passed == NULL && passed_on(d, r)) {
+        return;
+    }
+    struct exchange *x = exchange_new(d, r, passed);
     if (is_prerfc(r) && (bootstrap || redirect) &&
         has_dialect(l, ONBOARD_LISTENER_DIALECT_PRERFC)) {
         prerfc(x);

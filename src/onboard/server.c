@@ -99,8 +99,8 @@ struct fault {
     unsigned n;
 };
 
-bool source_slowed(struct onboard_server *s, const struct http_peer *p, bool failed) {
-    struct ip_addr a = p->addr;
+bool source_slowed(struct onboard_server *s, const struct ip_addr *source, bool failed) {
+    struct ip_addr a = *source;
     int64_t now = loop_now(s->cfg.loop) / NS_PER_MS;
     if (a.family == 6) {
         memset(a.bytes + 8, 0, 8);
@@ -128,7 +128,7 @@ bool source_slowed(struct onboard_server *s, const struct http_peer *p, bool fai
 /* ---- doors ----------------------------------------------------------------------------------- */
 
 static void on_request(struct http_req *r, void *arg) {
-    request_begin(arg, r);
+    request_begin(arg, r, NULL);
 }
 
 static void door_free(struct door *d) {
@@ -240,6 +240,18 @@ static struct door *door_find(struct onboard_server *s, const char *name) {
         }
     }
     return NULL;
+}
+
+void onboard_server_passed(struct onboard_server *s, struct http_req *r) {
+    const char *value = http_header(r, ONBOARD_DEVICE_FIELD);
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(value, ";"), value);
+    struct door *d = door_find(s, name);
+    if (d == NULL) { /* this node does not have the listener yet, or not any more */
+        request_write_error(r, 503, "the listener is not known where this was passed on to", NULL);
+        return;
+    }
+    request_begin(d, r, value);
 }
 
 /* ---- as the configuration has it ------------------------------------------------------------- */

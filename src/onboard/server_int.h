@@ -35,8 +35,8 @@ struct onboard_server {
 
 void server_left(struct onboard_server *s); /* one of `open` is over */
 
-/* A request that came in at a door. */
-void request_begin(struct door *d, struct http_req *r);
+/* A request that came in at a door; `passed`: at another node's, see ONBOARD_DEVICE_FIELD. */
+void request_begin(struct door *d, struct http_req *r, const char *passed);
 /* What the HTTP server itself refuses, in the dialect's form. */
 void request_write_error(struct http_req *r, int status, const char *why, void *arg);
 
@@ -44,6 +44,6 @@ void request_write_error(struct http_req *r, int status, const char *why, void *
 void download_begin(struct http_req *r, const char *name);
 
 /* Has this source failed too often lately? Counts a failure when `failed`. */
-bool source_slowed(struct onboard_server *s, const struct http_peer *p, bool failed);
+bool source_slowed(struct onboard_server *s, const struct ip_addr *source, bool failed);
 
 #endif

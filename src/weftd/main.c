@@ -144,8 +144,15 @@ static void handle(struct http_req *r, void *arg) {
 static void handle_passed_on(struct http_req *r, void *arg) {
     struct weftd *w = arg;
     if (http_auth_node(http_peer(r)->tls) == NULL ||
-        (http_header(r, HTTP_AUTH_ACTOR) == NULL && http_header(r, HTTP_AUTH_GATEWAY) == NULL)) {
+        (http_header(r, HTTP_AUTH_ACTOR) == NULL && http_header(r, HTTP_AUTH_GATEWAY) == NULL &&
+         http_header(r, ONBOARD_DEVICE_FIELD) == NULL)) {
         http_respond(r, 403, "text/plain", NODES_ONLY, sizeof NODES_ONLY - 1);
+    } else if (http_header(r, ONBOARD_DEVICE_FIELD) != NULL) {
+        if (w->onboard != NULL) {
+            onboard_server_passed(w->onboard, r);
+        } else {
+            restconf_write_error(r, 503, "this node is stopping", NULL);
+        }
     } else if (grpc_is(r) && w->passed_apmi != NULL) {
         apmi_server_handle(w->passed_apmi, r);
     } else if (grpc_is(r)) {
@@ -403,6 +410,12 @@ static enum err_code open_core(struct weftd *w, struct err *e) {
 static bool pass_on(struct http_req *r, const struct actor *who, void *arg) {
     struct weftd *w = arg;
     return w->relay != NULL && relay_take(w->relay, r, who);
+}
+
+/* For devices. */
+static bool pass_device_on(struct http_req *r, const char *name, const char *value, void *arg) {
+    struct weftd *w = arg;
+    return w->relay != NULL && relay_take_as(w->relay, r, name, value);
 }
 
 enum door { DOOR_SAFE, DOOR_CLEAR, DOOR_NODES }; /* TLS and local; clear text; other nodes' */
@@ -822,6 +835,8 @@ static enum err_code start(struct weftd *w, struct err *e) {
         struct onboard_server_config cfg = {.core = w->core,
                                             .loop = w->loop,
                                             .workers = w->onboarders,
+                                            .relay = pass_device_on,
+                                            .relay_arg = w,
                                             .max_conns =
                                                 conns_for(o, ONBOARD_PARTS, ONBOARD_CONNS_MAX)};
         rc = onboard_server_new(&cfg, &w->onboard, e);

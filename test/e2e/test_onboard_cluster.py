@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices that come to a controller that follows: passed on to the one that leads, with what was seen of them."""
+import os
+import resource
+
+import pytest
+import requests
+
+from onboard_lab import JSON, GET, Door, Pki, onboarding, text64
+from test_cluster import NAMES, Cluster, free_ports, until
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    relays = dict(zip(NAMES, free_ports(len(NAMES))))
+    with Cluster(str(tmp_path_factory.mktemp("onboard")),
+                 {n: ["--listen-relay", f"127.0.0.1:{relays[n]}"] for n in NAMES}) as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+def put(node, kind, name, **leaves):
+    key = "serial-number" if kind == "device" else "name"
+    body = {f"weft-onboard:{kind}": [{key: name, **{k.replace("_", "-"): v for k, v in leaves.items()}}]}
+    r = node.ask("PUT", f"/restconf/data/weft-onboard:onboard/{kind}={name}", body)
+    assert r.status in (201, 204), r.text
+
+
+def is_open(node):
+    r = node.ask("GET", "/restconf/data/weft-onboard:onboard/state/listener")
+    return '"open"' in r.text
+
+
+class NoMoreFiles:
+    """While it lasts, this node opens no listener: all run on one machine, and the first has the port."""
+
+    def __init__(self, node):
+        self.pid = node.p.pid
+
+    def __enter__(self):
+        used = {int(f) for f in os.listdir(f"/proc/{self.pid}/fd")}
+        free = next(i for i in range(4096) if i not in used)
+        self.was = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (free, self.was[1]))
+
+    def __exit__(self, *_):
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, self.was)
+
+
+# proves: PH-203
+def test_a_device_is_served_by_a_node_that_follows(cluster, pki):
+    leader = cluster.leader()
+    (port,) = free_ports(1)
+    put(leader, "device-authority", "factory", certificate=pki.text("factory.pem"))
+    put(leader, "configuration", "c", text="hello {{serial-number}}\n", template=True)
+    put(leader, "bundle", "b", configuration="c")
+    put(leader, "device-type", "default", rule=[{"name": "all", "bundle": "b"}])
+    put(leader, "device", "F1", password="p")
+    put(leader, "device", "F2")
+    followers = cluster.followers()
+    put(followers[0], "listener", "main", address="127.0.0.1", port=port, disabled=True)  # the way to the leader is open now
+
+    with NoMoreFiles(leader):
+        put(followers[0], "listener", "main", address="127.0.0.1", port=port)
+        until(lambda: any(is_open(n) for n in followers))
+    (n,) = [n for n in followers if is_open(n)]
+    door = Door.__new__(Door)
+    door.ca, door.base, door.port = os.path.join(n.dir, "pki/ca.pem"), f"https://localhost:{port}", port
+    _, info = onboarding(door.get(("F1", "p")))
+    assert text64(info["configuration"]) == "hello F1\n"
+    _, info = onboarding(door.get(cert=pki.device("f2", "/serialNumber=F2")))
+    assert text64(info["configuration"]) == "hello F2\n"
+    assert door.get(("F1", "wrong")).status_code == 401
+    assert door.get(cert=pki.device("f3", "/serialNumber=F3")).status_code == 404
+    assert door.tell("bootstrap-complete", ("F1", "p")).status_code == 204
+    for node in cluster.nodes:
+        until(lambda node=node: '"complete"' in node.ask("GET", "/restconf/data/weft-onboard:onboard/state/device=F1").text)
+        until(lambda node=node: '"pending"' in node.ask("GET", "/restconf/data/weft-onboard:onboard/state/device=F3").text)
+    r = cluster.leader().ask("GET", "/restconf/data/weft-onboard:onboard/state/device=F2")
+    assert '"authenticated-by":"certificate"' in r.text and '"source":"127.0.0.1:' in r.text, r.text
+    # Nobody but a node says what was seen of a device.
+    forged = requests.post(door.base + GET, '{"ietf-sztp-bootstrap-server:input":{}}', verify=door.ca, timeout=60,
+                           headers={"content-type": JSON, "weft-device": "main;;"})
+    assert forged.status_code == 403
