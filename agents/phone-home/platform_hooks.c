@@ -35,17 +35,23 @@ struct hooks {
     struct platform_script_result result;
 };
 
-/* An order under way. */
+/* An order; one at a time is under way, the first of the list. */
 struct job {
     struct list link;
     struct hooks *h;
     uint64_t order;
+    const char *name;             /* of the hook, and for people */
+    void (*begin)(struct job *j); /* runs something, or calls nothing() */
+    struct buf data;              /* a script's text, a configuration */
+    char *a, *b;                  /* arguments of the hook; NULL: none */
+    enum sztp_handling handling;
+    int64_t ms;
+    bool ours;      /* the engine did not ask for it: nobody is told */
+    bool delivered; /* a script that was delivered: its result is kept */
+    bool begun;
     struct script *script; /* NULL: there is nothing to run */
     struct err err;
     void (*then)(struct hooks *h, const struct err *e); /* may be NULL; before `done` */
-    bool ours;      /* the engine did not ask for it: nobody is told */
-    bool delivered; /* a script that was delivered: its result is kept */
-    const char *name;
 };
 
 static struct hooks *of(struct platform *p) {
@@ -61,7 +67,25 @@ static const char *in_state(const struct hooks *h, const char *name, char out[PA
 
 static void job_free(struct job *j) {
     list_remove(&j->link);
+    buf_free(&j->data);
+    mem_free(j->a);
+    mem_free(j->b);
     mem_free(j);
+}
+
+static void begin_first(struct hooks *h) {
+    if (!list_empty(&h->jobs)) {
+        struct job *j = CONTAINER_OF(h->jobs.next, struct job, link);
+        if (!j->begun) {
+            j->begun = true;
+            j->begin(j);
+        }
+    }
+}
+
+static void submit(struct job *j) {
+    list_append(&j->h->jobs, &j->link);
+    begin_first(j->h);
 }
 
 static void end(struct job *j, const struct err *e) {
@@ -73,6 +97,7 @@ static void end(struct job *j, const struct err *e) {
         j->then(h, e);
     }
     job_free(j);
+    begin_first(h);
     if (!ours) {
         ev.done(ev.arg, order, e);
     }
@@ -104,19 +129,11 @@ static void on_script(void *arg, struct script_result *r, const struct err *e) {
 static void on_nothing(void *arg) {
     struct job *j = arg;
     if (j->h == NULL) { /* the platform is gone */
-        mem_free(j);
+        job_free(j);
         return;
     }
-    end(j, j->err.code != ERR_OK ? &j->err : NULL);
-}
-
-static struct job *job_new(struct hooks *h, uint64_t order, const char *name) {
-    struct job *j = MEM_NEW(struct job);
-    j->h = h;
-    j->order = order;
-    j->name = name;
-    list_append(&h->jobs, &j->link);
-    return j;
+    struct err e = j->err; /* `end` frees the job */
+    end(j, e.code != ERR_OK ? &e : NULL);
 }
 
 /* Ends without anything being run, with j->err or well. */
@@ -124,27 +141,57 @@ static void nothing(struct job *j) {
     loop_post(j->h->loop, on_nothing, j);
 }
 
-static void run_hook(struct job *j, const char *a, const char *b, int64_t ms) {
-    char file[PATH_SIZE], serial[CMS_SERIAL_MAX + 32];
+static void environment(const struct hooks *h, char out[CMS_SERIAL_MAX + 32]) {
     struct platform_identity id;
+    bool known = h->ops->identity((struct platform *)(uintptr_t)h, &id, NULL) == ERR_OK;
+    snprintf(out, CMS_SERIAL_MAX + 32, "WEFT_SERIAL=%s", known ? id.serial : "");
+}
+
+static void run_hook(struct job *j) {
+    char file[PATH_SIZE], serial[CMS_SERIAL_MAX + 32];
     snprintf(file, sizeof file, "%s/%s", j->h->c->platform.folder, j->name);
     if (access(file, X_OK) != 0) {
         err_errno(&j->err, errno, file, "this device can't %s", j->name);
         nothing(j);
         return;
     }
-    bool known = j->h->ops->identity((struct platform *)j->h, &id, NULL) == ERR_OK;
-    snprintf(serial, sizeof serial, "WEFT_SERIAL=%s", known ? id.serial : "");
+    environment(j->h, serial);
     struct script_config c = {.file = file,
-                              .args = {a, b},
+                              .args = {j->a, j->b},
                               .environment = {serial},
-                              .deadline_ms = ms,
+                              .deadline_ms = j->ms,
                               .keep_group = true};
     j->script = script_start(j->h->loop, &c, on_script, j);
 }
 
+static void run_script(struct job *j) {
+    struct hooks *h = j->h;
+    char file[PATH_SIZE], output[PATH_SIZE], serial[CMS_SERIAL_MAX + 32];
+    bool pre = strncmp(j->name, "pre", 3) == 0;
+    environment(h, serial);
+    struct script_config c = {.file = in_state(h, pre ? "pre-script" : "post-script", file),
+                              .text = buf_cstr(&j->data),
+                              .n = j->data.len,
+                              .environment = {serial},
+                              .output_file =
+                                  in_state(h, pre ? "pre-script.log" : "post-script.log", output),
+                              .deadline_ms = j->ms};
+    j->script = script_start(h->loop, &c, on_script, j);
+}
+
+static struct job *job_new(struct hooks *h, uint64_t order, const char *name,
+                           void (*begin)(struct job *j)) {
+    struct job *j = MEM_NEW(struct job);
+    j->h = h;
+    j->order = order;
+    j->name = name;
+    j->begin = begin;
+    j->ms = HOOK_MS;
+    return j;
+}
+
 static void order_nothing(struct platform *p, uint64_t order) {
-    nothing(job_new(of(p), order, "nothing"));
+    submit(job_new(of(p), order, "nothing", nothing));
 }
 
 static void order_replicate(struct platform *p, uint64_t order, const void *record, size_t n) {
@@ -153,36 +200,31 @@ static void order_replicate(struct platform *p, uint64_t order, const void *reco
 
 static void order_install(struct platform *p, uint64_t order, int member, const char *image,
                           const char *os_version) {
-    run_hook(job_new(of(p), order, "install"), image, os_version, INSTALL_MS);
+    struct job *j = job_new(of(p), order, "install", run_hook);
+    j->a = mem_strdup(image);
+    j->b = mem_strdup(os_version);
+    j->ms = INSTALL_MS;
+    submit(j);
 }
 
-static void order_reboot(struct platform *p, uint64_t order, const int *members, size_t n) {
-    run_hook(job_new(of(p), order, "reboot"), NULL, NULL, HOOK_MS);
+static void order_reboot(struct platform *p, uint64_t order, const int *list, size_t n) {
+    submit(job_new(of(p), order, "reboot", run_hook));
 }
 
 static void order_zeroize(struct platform *p, uint64_t order) {
-    run_hook(job_new(of(p), order, "zeroize"), NULL, NULL, HOOK_MS);
+    submit(job_new(of(p), order, "zeroize", run_hook));
 }
 
 static void order_script(struct platform *p, uint64_t order, enum platform_script which,
                          const void *text, size_t n, int64_t deadline_ms) {
-    struct hooks *h = of(p);
-    bool pre = which == PLATFORM_PRE;
-    char file[PATH_SIZE], output[PATH_SIZE], serial[CMS_SERIAL_MAX + 32];
-    struct platform_identity id;
     struct job *j =
-        job_new(h, order, pre ? "pre-configuration script" : "post-configuration script");
-    bool known = h->ops->identity(p, &id, NULL) == ERR_OK;
-    snprintf(serial, sizeof serial, "WEFT_SERIAL=%s", known ? id.serial : "");
-    struct script_config c = {.file = in_state(h, pre ? "pre-script" : "post-script", file),
-                              .text = text != NULL ? text : "",
-                              .n = n,
-                              .environment = {serial},
-                              .output_file =
-                                  in_state(h, pre ? "pre-script.log" : "post-script.log", output),
-                              .deadline_ms = deadline_ms};
+        job_new(of(p), order,
+                which == PLATFORM_PRE ? "pre-configuration script" : "post-configuration script",
+                run_script);
+    buf_add(&j->data, text, n);
+    j->ms = deadline_ms;
     j->delivered = true;
-    j->script = script_start(h->loop, &c, on_script, j);
+    submit(j);
 }
 
 /* ---- configuration ---- */
@@ -219,56 +261,81 @@ static bool marked(const struct hooks *h, const char *mark, int64_t *ms) {
     return there;
 }
 
-static void order_apply(struct platform *p, uint64_t order, const void *config, size_t n,
-                        enum sztp_handling handling, int64_t confirm_ms) {
-    struct hooks *h = of(p);
-    char file[PATH_SIZE], mark[PATH_SIZE], ms[32];
-    struct job *j = job_new(h, order, "apply");
-    snprintf(ms, sizeof ms, "%lld\n", (long long)confirm_ms);
-    if (file_write(in_state(h, "configuration", file), config, n, 0600, &j->err) != ERR_OK ||
-        file_write(in_state(h, APPLIED, mark), ms, strlen(ms), 0600, &j->err) != ERR_OK ||
-        file_write(in_state(h, UNCONFIRMED, mark), ms, strlen(ms), 0600, &j->err) != ERR_OK) {
+static void on_applied(struct hooks *h, const struct err *e) {
+    int64_t ms;
+    if (e == NULL && marked(h, UNCONFIRMED, &ms)) {
+        loop_timer_start(h->confirm, ms > 0 ? ms : 1);
+    }
+}
+
+static void apply(struct job *j) {
+    struct hooks *h = j->h;
+    char file[PATH_SIZE], mark[PATH_SIZE];
+    if (file_write(in_state(h, "configuration", file), j->data.data, j->data.len, 0600, &j->err) !=
+            ERR_OK ||
+        file_write(in_state(h, APPLIED, mark), j->b, strlen(j->b), 0600, &j->err) != ERR_OK ||
+        file_write(in_state(h, UNCONFIRMED, mark), j->b, strlen(j->b), 0600, &j->err) != ERR_OK) {
         nothing(j);
         return;
     }
-    loop_timer_start(h->confirm, confirm_ms);
-    run_hook(j, file, handling == SZTP_REPLACE ? "replace" : "merge", HOOK_MS);
+    mem_free(j->b);
+    j->a = mem_strdup(file);
+    j->b = mem_strdup(j->handling == SZTP_REPLACE ? "replace" : "merge");
+    run_hook(j);
+}
+
+static void order_apply(struct platform *p, uint64_t order, const void *text, size_t n,
+                        enum sztp_handling handling, int64_t confirm_ms) {
+    struct job *j = job_new(of(p), order, "apply", apply);
+    buf_add(&j->data, text, n);
+    j->handling = handling;
+    j->b = mem_printf("%lld\n", (long long)confirm_ms);
+    j->then = on_applied;
+    submit(j);
+}
+
+static void confirm(struct job *j) {
+    char file[PATH_SIZE];
+    int64_t ms;
+    loop_timer_stop(j->h->confirm);
+    if (!marked(j->h, APPLIED, &ms)) {
+        err_set(&j->err, ERR_CONFLICT, NULL, "the configuration was taken back already");
+        nothing(j);
+        return;
+    }
+    j->then = on_confirmed;
+    snprintf(file, sizeof file, "%s/confirm", j->h->c->platform.folder);
+    if (access(file, F_OK) != 0) { /* it has nothing to do then */
+        nothing(j);
+        return;
+    }
+    run_hook(j);
 }
 
 static void order_confirm(struct platform *p, uint64_t order) {
-    struct hooks *h = of(p);
-    char hook[PATH_SIZE];
-    struct job *j = job_new(h, order, "confirm");
-    loop_timer_stop(h->confirm);
-    j->then = on_confirmed;
-    snprintf(hook, sizeof hook, "%s/confirm", h->c->platform.folder);
-    if (access(hook, F_OK) != 0) { /* it has nothing to do then */
-        nothing(j);
-        return;
-    }
-    run_hook(j, NULL, NULL, HOOK_MS);
+    submit(job_new(of(p), order, "confirm", confirm));
 }
 
 static void roll_back(struct job *j) {
     int64_t ms;
     loop_timer_stop(j->h->confirm);
-    if (!marked(j->h, APPLIED, &ms)) {
+    if (!marked(j->h, j->ours ? UNCONFIRMED : APPLIED, &ms)) {
         nothing(j);
         return;
     }
     j->then = on_rolled_back;
-    run_hook(j, NULL, NULL, HOOK_MS);
+    run_hook(j);
 }
 
 static void order_rollback(struct platform *p, uint64_t order) {
-    roll_back(job_new(of(p), order, "rollback"));
+    submit(job_new(of(p), order, "rollback", roll_back));
 }
 
 static void on_unconfirmed(void *arg) {
-    struct job *j = job_new(arg, 0, "rollback");
+    struct job *j = job_new(arg, 0, "rollback", roll_back);
     L_WARN("the new configuration was not confirmed in time and is taken back");
     j->ours = true;
-    roll_back(j);
+    submit(j);
 }
 
 /* ---- what it knows ---- */
@@ -337,7 +404,7 @@ static void free_hooks(struct platform *p) {
     struct hooks *h = of(p);
     LIST_FOREACH_SAFE (at, &h->jobs) {
         struct job *j = CONTAINER_OF(at, struct job, link);
-        if (j->script != NULL) {
+        if (j->script != NULL || !j->begun) {
             script_cancel(j->script);
             job_free(j);
         } else { /* on_nothing is on its way */
