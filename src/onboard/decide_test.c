@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Who may have what, and what is remembered: over restarts, undone with what could not be written,
+ * bounded whatever strangers do. On a fake clock, without threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/logger.h"
+#include "base/mem.h"
+#include "core/system.h"
+#include "log/vfs_power.h"
+#include "onboard/internal.h"
+
+static const struct service *const services[] = {&system_service, &onboard_service, NULL};
+static struct {
+    struct model *model;
+    struct clock clock;
+    struct core *core;
+    char folder[64], store[128];
+} test;
+
+static struct onboard *onboard(void) {
+    return core_service_state(test.core, "onboard");
+}
+
+static void open_core(void) {
+    struct core_options o = {
+        .store = test.store, .clock = &test.clock, .model = test.model, .services = services};
+    struct err e;
+    if (core_open(&o, &test.core, &e) != ERR_OK) {
+        fail_msg("%s: %s", e.path, e.text);
+    }
+}
+
+static void swallow(enum logger_level level, const char *module, const char *line, void *arg) {
+}
+
+static int setup(void **state) {
+    struct err e;
+    (void)state;
+    vfs_power_register(false);
+    vfs_power_set_faults(NULL);
+    setenv("WEFT_SQLITE_VFS", VFS_POWER_NAME, 1);
+    logger_set_sink(swallow, NULL);
+    if (test.model == NULL && model_load(&test.model, &e) != ERR_OK) {
+        fail_msg("%s", e.text);
+    }
+    snprintf(test.folder, sizeof test.folder, "/tmp/weft-onboard-XXXXXX");
+    assert_non_null(mkdtemp(test.folder));
+    snprintf(test.store, sizeof test.store, "sqlite:%s/log", test.folder);
+    clock_fake_init(&test.clock, INT64_C(1700000000) * NS_PER_S);
+    open_core();
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
+    return remove(path);
+}
+
+static int teardown(void **state) {
+    (void)state;
+    vfs_power_set_faults(NULL);
+    core_close(test.core);
+    nftw(test.folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+static void change_done(struct change *ch, void *arg) {
+    *(bool *)arg = true;
+}
+
+static void put(const char *kind, const char *key, const char *body) {
+    struct change *ch = change_new(&actor_system);
+    bool over = false;
+    char *path = mem_printf("/weft-onboard:onboard/%s=%s", kind, key);
+    char *whole = mem_printf("{\"weft-onboard:%s\":[%s]}", kind, body);
+    change_add(ch, EDIT_REPLACE, path, whole, strlen(whole), FORMAT_JSON);
+    core_change(test.core, ch, change_done, &over);
+    while (!over) {
+        core_step(test.core);
+    }
+    if (ch->err.code != ERR_OK) {
+        fail_msg("%s: %s", ch->err.path, ch->err.text);
+    }
+    change_free(ch);
+    mem_free(whole);
+    mem_free(path);
+}
+
+static void world(void) {
+    put("configuration", "c", "{\"name\":\"c\",\"text\":\"x\"}");
+    put("bundle", "b", "{\"name\":\"b\",\"configuration\":\"c\"}");
+    put("device-type", "default",
+        "{\"name\":\"default\",\"unknown\":\"pending\",\"rule\":[{\"name\":\"old\",\"os-version\":["
+        "\"1\"],\"nothing-yet\":[null]},{\"name\":\"all\",\"bundle\":\"b\"}]}");
+    put("device", "S1", "{\"serial-number\":\"S1\",\"password\":\"p\"}");
+}
+
+struct run {
+    struct ask ask; /* first: decide() sees this */
+    enum err_code rc;
+};
+
+static void decided(void *arg, uint64_t index, const struct err *e) {
+    struct run *r = arg;
+    r->rc = e != NULL ? e->code : ERR_OK;
+}
+
+/* The status of the answer, 0: it is to be made; -1: it could not be recorded. */
+static int ask(enum ask_kind kind, const char *user, const char *password, const char *version,
+               enum sztp_progress progress) {
+    struct run r = {.ask = {.kind = kind, .progress = progress, .has_basic = true}};
+    struct ask *a = &r.ask;
+    a->gives = PLAN_BUNDLE | PLAN_REDIRECT;
+    snprintf(a->user, sizeof a->user, "%s", user);
+    snprintf(a->password, sizeof a->password, "%s", password);
+    snprintf(a->get.os_version, sizeof a->get.os_version, "%s", version);
+    snprintf(a->source, sizeof a->source, "192.0.2.1:4711");
+    snprintf(a->method, sizeof a->method, "POST");
+    core_run(test.core, &actor_system, decide, decided, &r);
+    core_step(test.core);
+    int status = r.rc != ERR_OK ? -1 : a->status;
+    assert_true(status != 0 || (a->plan != NULL && strcmp(a->plan->bundle, "b") == 0));
+    ask_clear(a);
+    return status;
+}
+
+static int get(const char *user, const char *password, const char *version) {
+    return ask(ASK_GET, user, password, version, SZTP_INFORMATIONAL);
+}
+
+static int tell(const char *user, enum sztp_progress progress) {
+    return ask(ASK_REPORT, user, "p", "", progress);
+}
+
+static enum onboard_onboarding_status status(const char *serial) {
+    const struct known *k = known_get(onboard(), serial);
+    assert_non_null(k);
+    return k->status;
+}
+
+static size_t logged(const char *serial) {
+    const struct known *k = known_get(onboard(), serial);
+    size_t n = 0;
+    for (unsigned i = 0; k != NULL && i < ONBOARD_LOG_KEPT; i++) {
+        n += k->log[i] != NULL;
+    }
+    return n;
+}
+
+static void reopen(void) {
+    core_close(test.core);
+    open_core();
+}
+
+/* proves: PH-200 PH-204 */
+static void what_a_device_did_is_kept(void **state) {
+    (void)state;
+    world();
+    assert_int_equal(404, get("S1", "p", "1"));
+    assert_int_equal(ONBOARD_ONBOARDING_STATUS_WAITING, status("S1"));
+    assert_int_equal(0, get("S1", "p", "2"));
+    assert_int_equal(ONBOARD_ONBOARDING_STATUS_ANSWERED, status("S1"));
+    assert_int_equal(204, tell("S1", SZTP_CONFIG_COMPLETE));
+    assert_int_equal(ONBOARD_ONBOARDING_STATUS_UNDER_WAY, status("S1"));
+    char *before = mem_strdup(known_get(onboard(), "S1")->json);
+    uint64_t requests = onboard()->next_request;
+    assert_int_equal(3, requests);
+    reopen();
+    assert_string_equal(before, known_get(onboard(), "S1")->json);
+    assert_int_equal(3, logged("S1"));
+    assert_int_equal(requests, onboard()->next_request);
+    mem_free(before);
+    assert_int_equal(204, tell("S1", SZTP_BOOTSTRAP_COMPLETE));
+    assert_int_equal(ONBOARD_ONBOARDING_STATUS_COMPLETE, status("S1"));
+    for (unsigned i = 0; i < 3 * ONBOARD_LOG_KEPT; i++) {
+        assert_int_equal(204, tell("S1", SZTP_INFORMATIONAL));
+    }
+    assert_int_equal(ONBOARD_LOG_KEPT, logged("S1"));
+}
+
+static void each_report_has_its_status(void **state) {
+    static const struct {
+        enum sztp_progress report;
+        enum onboard_onboarding_status status;
+    } all[] = {{SZTP_BOOTSTRAP_INITIATED, ONBOARD_ONBOARDING_STATUS_UNDER_WAY},
+               {SZTP_BOOT_IMAGE_INSTALLED_REBOOTING, ONBOARD_ONBOARDING_STATUS_REBOOTING},
+               {SZTP_PARSING_ERROR, ONBOARD_ONBOARDING_STATUS_FAILED},
+               {SZTP_BOOTSTRAP_ERROR, ONBOARD_ONBOARDING_STATUS_FAILED},
+               {SZTP_BOOTSTRAP_WARNING, ONBOARD_ONBOARDING_STATUS_UNDER_WAY},
+               {SZTP_BOOTSTRAP_COMPLETE, ONBOARD_ONBOARDING_STATUS_COMPLETE}};
+    (void)state;
+    world();
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        assert_int_equal(204, tell("S1", all[i].report));
+        assert_int_equal(all[i].status, status("S1"));
+    }
+}
+
+/* proves: PH-207 */
+static void strangers_cannot_fill_the_store(void **state) {
+    char serial[32];
+    (void)state;
+    world();
+    assert_int_equal(401, get("S1", "wrong", "2"));
+    assert_int_equal(401, get("S1", "", "2"));
+    assert_int_equal(401, get("", "", "2"));
+    assert_int_equal(401, get("a b", "", "2"));
+    assert_int_equal(0, onboard()->n_strangers);
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(serial, sizeof serial, "X%u", i);
+        assert_int_equal(401, get(serial, "", "2"));
+        assert_int_equal(401, get(serial, "", "2"));
+    }
+    assert_int_equal(50, onboard()->n_strangers);
+    reopen();
+    assert_int_equal(50, onboard()->n_strangers);
+    assert_int_equal(ONBOARD_ONBOARDING_STATUS_PENDING, status("X7"));
+    put("device", "X7", "{\"serial-number\":\"X7\",\"password\":\"q\"}"); /* a stranger no more */
+    assert_int_equal(49, onboard()->n_strangers);
+    assert_int_equal(0, get("X7", "q", "2"));
+    onboard()->n_strangers = ONBOARD_PENDING_MAX;
+    assert_int_equal(401, get("Y1", "", "2"));
+    assert_null(known_get(onboard(), "Y1"));
+    onboard()->n_strangers = 49;
+}
+
+static void what_is_not_written_did_not_happen(void **state) {
+    static const struct vfs_power_faults full = {
+        .fail_write = 1, .write_code = 13 /* SQLITE_FULL */, .for_ever = true};
+    (void)state;
+    world();
+    assert_int_equal(0, get("S1", "p", "2"));
+    char *before = mem_strdup(known_get(onboard(), "S1")->json);
+    uint64_t requests = onboard()->next_request;
+    vfs_power_set_faults(&full);
+    assert_int_equal(-1, tell("S1", SZTP_BOOTSTRAP_COMPLETE));
+    assert_int_equal(-1, get("X1", "", "2"));
+    vfs_power_set_faults(NULL);
+    assert_string_equal(before, known_get(onboard(), "S1")->json);
+    assert_int_equal(1, logged("S1"));
+    assert_int_equal(requests, onboard()->next_request);
+    assert_null(known_get(onboard(), "X1"));
+    assert_int_equal(0, onboard()->n_strangers);
+    mem_free(before);
+}
+
+static void rules_look_at_all_that_is_said(void **state) {
+    static const char *const two[] = {"a", "b"};
+    struct rule_view r = {.name = "r"};
+    struct sztp_get g = {.os_name = "a", .nonce_len = 16};
+    (void)state;
+    assert_true(rule_matches(&r, &g));
+    r.os_name = two;
+    r.n_os_name = 2;
+    assert_true(rule_matches(&r, &g));
+    r.hw_model = two;
+    r.n_hw_model = 2;
+    assert_false(rule_matches(&r, &g));
+    snprintf(g.hw_model, sizeof g.hw_model, "b");
+    assert_true(rule_matches(&r, &g));
+    r.has_signed = true;
+    assert_true(rule_matches(&r, &g));
+    r.wants_signed = true;
+    assert_false(rule_matches(&r, &g));
+    g.signed_preferred = true;
+    assert_true(rule_matches(&r, &g));
+    r.has_nonce = true;
+    assert_false(rule_matches(&r, &g));
+    r.nonce = true;
+    assert_true(rule_matches(&r, &g));
+}
+
+int main(void) {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rules_look_at_all_that_is_said),
+        T(what_a_device_did_is_kept),
+        T(each_report_has_its_status),
+        T(strangers_cannot_fill_the_store),
+        T(what_is_not_written_did_not_happen),
+    };
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    if (test.model != NULL) {
+        model_free(test.model);
+    }
+    return rc;
+}
