@@ -20,6 +20,7 @@
 #include "client.h"
 #include "editor.h"
 #include "terminal.h"
+#include "voucher.h"
 
 enum { COMMANDS_MAX = 64, SECRET_FILE_MAX = 4096 };
 
@@ -509,6 +510,9 @@ int main(int argc, char **argv) {
     struct options o = {.c.socket = getenv("WEFT_SOCKET"), .c.token = getenv("WEFT_TOKEN")};
     int status;
     setlocale(LC_ALL, "");
+    if (argc > 1 && strcmp(argv[1], "voucher") == 0) {
+        return voucher_main(argc - 1, argv + 1);
+    }
     if (o.c.socket == NULL || *o.c.socket == '\0') {
         o.c.socket = default_socket();
     }

@@ -25,8 +25,10 @@ def output(*command):
 
 def markdown(build):
     usage = output(os.path.join(build, 'cli', 'weft'), '--help')
+    voucher = output(os.path.join(build, 'cli', 'weft'), 'voucher', '--help')
     commands = output(os.path.join(build, 'src', 'north', 'cli', 'cli-reference'))
     text = read('cli.in.md').replace('@usage@', '```\n' + usage.rstrip() + '\n```')
+    text = text.replace('@voucher@', '```\n' + voucher.rstrip() + '\n```')
     text = text.replace('@commands@', commands.rstrip())
     return text.replace('```weft\n', '```\n').rstrip() + '\n'
 

@@ -201,7 +201,7 @@ enum err_code pki_sign_leaf(X509 *x, X509 *ca, EVP_PKEY *ca_key, const struct pk
                                                           : "clientAuth";
     if (!add_ext(x, ca, NID_basic_constraints, "critical,CA:FALSE") ||
         !add_ext(x, ca, NID_key_usage, "critical,digitalSignature") ||
-        !add_ext(x, ca, NID_ext_key_usage, eku) ||
+        (r->use != PKI_SIGNER && !add_ext(x, ca, NID_ext_key_usage, eku)) ||
         !add_ext(x, ca, NID_subject_key_identifier, "hash") ||
         !add_ext(x, ca, NID_authority_key_identifier, "keyid:always")) {
         return pki_fail(e, NULL, "can't make the certificate");
@@ -216,8 +216,10 @@ enum err_code pki_issue(const char *ca_cert_file, const char *ca_key_file,
                         const struct pki_request *r, const char *cert_file, const char *key_file,
                         struct err *e) {
     ERR_TRY(pki_check_args(r->common_name, r->days, e));
-    if (r->use == 0 || (r->use & ~(unsigned)(PKI_SERVER | PKI_CLIENT)) != 0) {
-        return err_set(e, ERR_INVALID, NULL, "a certificate is for servers, clients or both");
+    if (r->use != PKI_SIGNER &&
+        (r->use == 0 || (r->use & ~(unsigned)(PKI_SERVER | PKI_CLIENT)) != 0)) {
+        return err_set(e, ERR_INVALID, NULL,
+                       "a certificate is for servers, clients or both, or for signatures");
     }
     enum err_code rc = ERR_INVALID;
     X509 *ca = pki_read_cert(ca_cert_file, e), *x = NULL;

@@ -16,7 +16,8 @@
 
 enum { PKI_DAYS_MAX = 36500 };
 
-enum pki_use { PKI_SERVER = 1, PKI_CLIENT = 2 }; /* may be added up */
+/* The first two may be added up; the third, for signatures of documents, is alone. */
+enum pki_use { PKI_SERVER = 1, PKI_CLIENT = 2, PKI_SIGNER = 4 };
 
 /* Makes a self-signed CA (basicConstraints CA, pathlen 0; keyCertSign, cRLSign). `days` is
  * 1..PKI_DAYS_MAX. Existing files are replaced. */
@@ -27,7 +28,7 @@ struct pki_request {
     const char *common_name; /* 1..64 bytes */
     const char *const
         *sans;    /* NULL-terminated: "DNS:host", "IP:192.0.2.1", "URI:..."; may be NULL */
-    unsigned use; /* PKI_SERVER | PKI_CLIENT */
+    unsigned use; /* PKI_SERVER | PKI_CLIENT, or PKI_SIGNER */
     int days;     /* 1..PKI_DAYS_MAX; cut to the CA's own end */
 };
 /* Makes a key and a certificate signed by the CA in the two files. */
@@ -76,6 +77,8 @@ struct pki_info {
 };
 /* About the first certificate in a file. */
 enum err_code pki_describe(const char *cert_file, struct pki_info *out, struct err *e);
+/* About one in DER. */
+enum err_code pki_describe_der(const void *der, size_t n, struct pki_info *out, struct err *e);
 /* About the only certificate in a text (PEM, or the Base64 of PEM as `base64 -w0` has it), which
  * is given back as PEM: it must be an authority's and good at `now_s`. */
 enum err_code pki_check_anchor(const char *text, int64_t now_s, struct pki_info *out,

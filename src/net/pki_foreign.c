@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Certificates of other authorities: a request for one, and whether what comes back fits. */
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -94,6 +95,18 @@ enum err_code pki_describe(const char *cert_file, struct pki_info *out, struct e
     X509 *x = pki_read_cert(cert_file, e);
     if (x == NULL) {
         return ERR_INVALID;
+    }
+    describe(x, out);
+    X509_free(x);
+    return ERR_OK;
+}
+
+enum err_code pki_describe_der(const void *der, size_t n, struct pki_info *out, struct err *e) {
+    const unsigned char *p = der;
+    X509 *x = n > 0 && n <= INT_MAX ? d2i_X509(NULL, &p, (long)n) : NULL;
+    if (x == NULL) {
+        ERR_clear_error();
+        return err_set(e, ERR_MALFORMED, NULL, "is no certificate in DER");
     }
     describe(x, out);
     X509_free(x);

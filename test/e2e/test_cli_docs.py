@@ -47,6 +47,10 @@ def test_manual_page_is_well_formed():
     ('weft --ye', ['--yes']),
     ('weft show configuration \\| save /etc/host.con', ['/etc/host.conf']),
     ('weft show configuration \\| mat', ['match']),
+    ('weft voucher re', ['renew']),
+    ('weft voucher issue --ass', ['--assertion']),
+    ('weft voucher issue --assertion pro', ['proximity']),
+    ('weft voucher show /etc/host.con', ['/etc/host.conf']),
 ])
 def test_bash_completion(daemon, typed, want):
     script = '''
