@@ -205,6 +205,24 @@ def test_the_older_dialect(w, door):
     run("openssl", "x509", "-inform", "DER", "-noout", data=base64.b64decode(s.find(f"{{{PRERFC}}}trust-anchor").text))
 
 
+# proves: PH-020 PH-025 PH-117
+def test_a_chassis_is_told_its_members(w, door):
+    put(w, "topology", "stack", strict=True, member=[{"serial-number": "K1", "id": 0, "role": "primary"},
+                                                     {"serial-number": "K2", "id": 1, "role": "backup"}, {"serial-number": "K3"}])
+    put(w, "configuration", "stack", text="<configuration/>")
+    put(w, "bundle", "stack", configuration="stack")
+    put(w, "device", "K1", password="p", topology="stack", rule=[{"name": "all", "bundle": "stack"}])
+    r = door.ask("GET", OLD + "K1", auth=("K1", "p"))
+    vc = et.fromstring(r.content).find("{urn:openphonehome:params:xml:ns:vc:1}virtual-chassis")
+    ns = {"v": "urn:openphonehome:params:xml:ns:vc:1"}
+    assert vc.find("v:strict-provisioning", ns) is not None
+    assert [m.find("v:serial-id", ns).text for m in vc.findall("v:member", ns)] == ["K1", "K2", "K3"]
+    assert [m.findtext("v:role", None, ns) for m in vc.findall("v:member", ns)] == ["master", "backup", None]
+    _, info = onboarding(door.get(("K1", "p")))
+    chassis = info["weft-onboard:virtual-chassis"]
+    assert [m["serial-id"] for m in chassis["member"]] == ["K1", "K2", "K3"], chassis
+
+
 # proves: PH-203
 def test_a_listener_that_only_redirects(w, door):
     away = listen(w, "away", role=["redirect"], client_certificate="none")
