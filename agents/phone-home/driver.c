@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/logger.h"
@@ -176,7 +177,7 @@ static void do_log(int priority, const char *text) {
  * from the former record. */
 static void not_durable(const struct err *e) {
     L_ERR("%s: %s: ends, since its state can't be kept", e->path, e->text);
-    exit(1);
+    _exit(1); /* at once: threads are under way */
 }
 
 static void legacy_done(void *arg, struct script_result *r, const struct err *e) {

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/logger.h"
 #include "base/logger_out.h"
 #include "base/mem.h"
@@ -83,6 +84,12 @@ static enum err_code serve(struct client *m, struct err *e) {
     struct http_limits lim = http_limits_default;
     if (m->config.socket[0] == '\0') {
         return ERR_OK;
+    }
+    char folder[CONFIG_SOCKET_MAX + 1];
+    snprintf(folder, sizeof folder, "%s", m->config.socket);
+    *strrchr(folder, '/') = '\0'; /* the path is absolute */
+    if (folder[0] != '\0') {
+        ERR_TRY(file_make_folder(folder, 0755, e));
     }
     lim.max_conns = STATUS_CONNS_MAX;
     http_limits_fit(&lim);

@@ -177,8 +177,9 @@ def owner_certificate(pki, cert, folder):
     return open(out, "rb").read()
 
 
-# proves: PH-142 PH-163 PH-130
-def test_signed_data_on_a_medium(tmp_path, pki):
+# proves: PH-142 PH-163 PH-130 PH-306
+@pytest.mark.parametrize("oid", ["1.2.840.113549.1.9.16.1.43", "1.2.840.113549.1.7.1"])  # the second: id-data
+def test_signed_data_on_a_medium(tmp_path, pki, oid):
     owner, masa = pki.issue("owner"), Pki(tmp_path / "masa", "masa")
     signer = masa.issue("voucher-signer")
     image, medium = os.urandom(100_000), str(tmp_path / "medium")
@@ -188,10 +189,10 @@ def test_signed_data_on_a_medium(tmp_path, pki):
     data = onboarding(CONFIG, image={
         "os-version": "2.0", "download-uri": ["file:///disk2:/EN9/SN1/images/i.tar"], "image-verification": [
             {"hash-algorithm": "ietf-sztp-conveyed-info:sha-256",
-             "hash-value": ":".join(sha256(image)[8:][i:i + 2] for i in range(0, 64, 2))}]})
+             "hash-value": ":".join(sha256(image)[8:][i:i + 2] for i in range(0, 64, 2))}] * 2})
     folder = medium + "/EN9/SN1/bootstrapping-data/"
     write(medium + "/EN9/SN1/images/i.tar", image)
-    write(folder + "conveyed-information.cms", signed(data, *owner, tmp_path))
+    write(folder + "conveyed-information.cms", signed(data, *owner, tmp_path, oid))
     write(folder + "owner-certificate.cms", owner_certificate(pki, owner[0], tmp_path))
     # For another device, of nobody we know, without: nothing happens.
     for bad in (voucher(tmp_path, signer, pki.cert, "SN2"), voucher(tmp_path, owner, pki.cert), b"junk", None):
@@ -218,6 +219,18 @@ def test_signed_data_on_a_medium(tmp_path, pki):
     p.kill()
     p.wait()
     assert did(c) == ["install 2.0", "reboot"] and open(c.path("slot"), "rb").read() == image
+
+
+def test_nothing_goes_on_when_it_cannot_be_recorded(tmp_path, pki, good):
+    """The disk of the state is full: the run ends, and goes on when there is room."""
+    mount = f"mount -t tmpfs -o size=256k none {tmp_path}/c/state && head -c 248k /dev/zero >{tmp_path}/c/state/filler"
+    with Double(content_info(onboarding(CONFIG, pre="#!/bin/sh\n" + "#" * 20000 + "\n")), *good) as s:
+        c = client(tmp_path / "c", pki, s.port,
+                   prefix=["unshare", "-m", "sh", "-c", mount + "; \"$0\" \"$@\"; rc=$?; rm -f " +
+                           f"{tmp_path}/c/state/filler; \"$0\" \"$@\" && echo second; exit $rc"])
+        p = c.phone_home("run")
+        assert p.returncode == 1 and "its state can't be kept" in p.stderr, p.stderr
+        assert p.stdout == "second\n" and text(c, "applied") == CONFIG
 
 
 def test_the_daemon_tells_what_it_does_and_stops(tmp_path, pki, good):

@@ -14,7 +14,9 @@ import threading
 import pytest
 
 from bng_lab import TOP, Lab, wait_until
-from phone_home import Client, write
+from phone_home import Client, Pki, write
+from sztp_double import Double, onboarding, signed
+from test_phone_home import CONFIG, HOOKS, owner_certificate, text, voucher
 
 sys.path.insert(0, os.path.join(TOP, "lab"))
 from weftlab import DHCLIENT_SCRIPT, DHCLIENT6_SCRIPT  # noqa: E402
@@ -171,6 +173,28 @@ def test_one_option_in_three_instances(lab):
     Dhcp(lab, b"".join(option(143, whole[i:i + third]) for i in range(0, len(whole), third)))
     r = found(lab, *dhclient(lab, 4))
     assert r["found"][0]["servers"] == [[f"s{i}.example.com", 9000 + i] for i in range(12)]
+
+
+# proves: PH-160 PH-153
+def test_from_the_lease_to_the_configuration(lab, tmp_path):
+    """Nothing but a cable: dhclient's lease names a stranger, whose signed data a voucher vouches for."""
+    pki, masa = Pki(tmp_path / "pki"), Pki(tmp_path / "masa", "masa")
+    owner, server = pki.issue("owner"), pki.issue("server", names=("IP:10.77.0.1",))
+    data = (signed(onboarding(CONFIG), *owner, tmp_path), owner_certificate(pki, owner[0], tmp_path),
+            voucher(tmp_path, masa.issue("voucher-signer"), pki.cert))
+    with open(f"/run/netns/{lab.ns('srv')}", encoding="ascii") as ns, open("/proc/self/ns/net", encoding="ascii") as own:
+        os_setns(ns.fileno())
+        try:
+            s = Double(data, *server, address="10.77.0.1", port=8443)
+        finally:
+            os_setns(own.fileno())
+    with s:
+        Dhcp(lab, option(143, uris("https://10.77.0.1:9", "https://10.77.0.1:8443")))
+        hooked, _ = dhclient(lab, 4)
+        c = client(lab, hooks=HOOKS, dhcp={"leases": [hooked]}, **{"voucher-anchors": masa.cert})
+        p = c.phone_home("run")
+        assert p.returncode == 0, p.stderr
+        assert text(c, "applied") == CONFIG and s.reports == []
 
 
 # proves: PH-160

@@ -131,6 +131,21 @@ def test_a_server_of_dhcp_is_believed_by_what_it_signs(tmp_path, w, pki, door):
         assert (device(w, serial)["status"] == "complete") == complete
 
 
+# RFC 9646: the server asks for a request, and gives the certificate with the configuration.
+def test_a_certificate_for_the_box(tmp_path, w, pki, door):
+    put(w, "configuration", "ldevid", text="{{ldevid-certificate}}", template=True)
+    put(w, "bundle", "ldevid", configuration="ldevid")
+    put(w, "device-type", "csr", certificate_request=True, certificate_days=7, rule=[{"name": "all", "bundle": "ldevid"}])
+    put(w, "device", "B7", type="csr")
+    c = box(tmp_path, w, pki, "B7", door)
+    p = c.phone_home("run")
+    assert p.returncode == 0, p.stderr
+    assert text(c, "applied").count("BEGIN CERTIFICATE") == 1
+    shown = subprocess.run(["openssl", "x509", "-in", c.path("applied"), "-noout", "-subject"], capture_output=True,
+                           text=True, check=True).stdout
+    assert "B7" in shown
+
+
 # proves: PH-110 PH-113 PH-114
 def test_the_older_dialect(tmp_path, w, pki, door):
     put(w, "configuration", "xml", text='<configuration operation="merge"><system><host-name>old</host-name></system>'
