@@ -34,7 +34,7 @@ test: deps
 
 # What runs in several threads, under the thread sanitizer.
 TSAN_TESTS := core_test core_edge_test core_fault_test core_store_test core_parallel_test log_sqlite_conformance \
-  log_sqlite_fault log_sqlite_wal loop_test http1_test grpc_frame_test netconf_test job_threads_test etcd_nodes forward_test
+  log_sqlite_fault log_sqlite_wal loop_test http1_test grpc_frame_test netconf_test job_threads_test etcd_nodes forward_test phone-home-parts_test
 tsan-tests:
 	@echo $(TSAN_TESTS)
 
