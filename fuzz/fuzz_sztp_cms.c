@@ -1,8 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-/* CMS structures of strangers: artifacts, sets of certificates, serial numbers. */
+/* CMS structures of strangers: artifacts, sets of certificates, serial numbers; and judged by a
+ * device that believes whoever is in them, so that what comes behind a good signature is reached.
+ */
 #include <stdlib.h>
 
-#include "sztp/cms.h"
+#include "sztp/trust.h"
+
+static void judge(const uint8_t *p, size_t n, const struct cms_certs *anchors) {
+    const struct trust_device d = {.serial = "S-1", .voucher_anchors = anchors};
+    const struct trust_data t = {p, p, p, n, n, n};
+    enum trust_clause clause;
+    struct cms_content c;
+    struct voucher v;
+    struct err e;
+    if ((trust_voucher(&d, p, n, &v, &clause, &e) == ERR_OK) != (clause == TRUST_OK)) {
+        abort();
+    }
+    voucher_free(&v);
+    if ((trust_signed_data(&d, &t, &c, &clause, &e) == ERR_OK) != (clause == TRUST_OK)) {
+        abort();
+    }
+    cms_content_free(&c);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct cms_content c;
@@ -25,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         buf_clear(&out);
         cms_certs_one_chain(certs, &e);
         cms_certs_print(certs, &out, &e);
+        judge(data, size, certs);
         cms_certs_to_pem(certs, &out);
         cms_certs_free(certs);
     }

@@ -215,7 +215,7 @@ static void configuration_is_xml(void **state) {
     buf_free(&out);
 }
 
-/* proves: PH-081 PH-083 PH-114 PH-116 */
+/* proves: PH-081 PH-083 PH-085 PH-114 PH-116 */
 static void notifications(void **state) {
     (void)state;
     static const char text[] =
