@@ -42,15 +42,16 @@ class Box:
     def socket(self):
         return self.path("s")
 
-    def write(self, vcp=("vcp0", "vcp1"), **more):
+    def write(self, **more):
         os.makedirs(self.path(), exist_ok=True)
-        conf = {"serial": self.serial, "model": "box-1", "os-name": "weftos", "os-version": "1.0", "vcp": list(vcp),
+        conf = {"serial": self.serial, "model": "box-1", "os-name": "weftos", "os-version": "1.0", "vcp": ["vcp0", "vcp1"],
                 "directory": self.path("d"), "socket": self.socket, "trial-ms": 300, "clock-trusted": True,
                 **self.settings, **more}
         return self.lab.write(os.path.join(self.node, "stackd.json"), json.dumps(conf, indent=1))
 
     def start(self, **more):
-        file = self.write(**more) if more or not os.path.exists(self.path("stackd.json")) else self.path("stackd.json")
+        self.settings.update(more)
+        file = self.write()
         self.process = self.lab.spawn(self.node, f"{self.node}-stackd",
                                       [binary("agents", "phone-home", "stack", "weft-stackd"), "-c", file])
         return self

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "phone-home/platform_hooks.h"
+#include "phone-home/platform_linux.h"
 #include "phone-home/script.h"
 #include "phone-home/source.h"
 #include "phone-home/wire.h"
@@ -324,7 +325,11 @@ static enum err_code open_platform(struct driver *d, struct err *e) {
         d->platform = platform_hooks_new(d->loop, d->c, &ev);
         break;
     case PHC_LINUX_STACK:
-        return err_set(e, ERR_UNSUPPORTED, "/platform/type", "linux-stack is not built in");
+        d->platform = platform_linux_new(
+            d->loop,
+            &(struct platform_linux_config){.socket = d->c->platform.socket, .state = d->c->state},
+            &ev);
+        break;
     }
     return ops_of(d)->identity(d->platform, &id, e);
 }

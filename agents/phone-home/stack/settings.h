@@ -11,7 +11,7 @@ enum {
     SETTINGS_ARGS_MAX = 16,
     SETTINGS_ZEROIZE_MAX = 8,
 };
-#define STACKD_SOCKET "/run/weft-stackd/stack.sock"
+#define STACKD_SOCKET "/run/weft-stackd/stackd.sock"
 
 struct stackd_settings {
     struct stack_settings stack;
