@@ -71,8 +71,10 @@ static void end(struct driver *d, bool success) {
 static void pump(struct driver *d);
 
 static void event(struct driver *d, const struct phc_event *ev) {
-    phc_event(d->engine, ev);
-    pump(d);
+    if (d->engine != NULL) { /* it is gone when the device was zeroized */
+        phc_event(d->engine, ev);
+        pump(d);
+    }
 }
 
 struct lookup {
@@ -274,16 +276,12 @@ static void on_platform(void *arg, uint64_t order, const struct err *e) {
             return;
         }
     }
-    if (d->engine != NULL) {
-        event(d, &ev);
-    }
+    event(d, &ev);
 }
 
 static void simple_event(struct driver *d, enum phc_event_kind kind) {
     struct phc_event ev = {.kind = kind};
-    if (d->engine != NULL) {
-        event(d, &ev);
-    }
+    event(d, &ev);
 }
 
 static void on_members(void *arg) {
@@ -422,10 +420,15 @@ void driver_stop(struct driver *d) {
 
 void driver_zeroize(struct driver *d) {
     struct err e;
-    simple_event(d, PHC_EV_STOP);
+    if (d->engine != NULL) { /* what was under way must leave nothing behind, no record either */
+        loop_timer_stop(d->deadline);
+        phc_free(d->engine);
+        d->engine = NULL;
+    }
     if (statedir_clear(&d->state, &e) != ERR_OK) {
         not_durable(&e);
     }
+    d->enabled = true;
     L_INFO("the device goes back to factory default");
     ops_of(d)->zeroize(d->platform, 0);
 }

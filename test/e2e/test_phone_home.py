@@ -251,6 +251,12 @@ def test_the_daemon_tells_what_it_does_and_stops(tmp_path, pki, good):
             second = c.phone_home("run")
             assert second.returncode == 1 and "another weft-phone-home" in second.stderr
             assert c.phone_home("stop").returncode == 0
+            # Factory default: what is under way ends, and nothing of it stays.
+            assert c.phone_home("zeroize", "--yes").returncode == 0
+            until = time.time() + 60
+            while "zeroize" not in did(c) and time.time() < until:
+                time.sleep(0.1)
+            assert "zeroize" in did(c) and os.listdir(c.path("state")) == ["lock"]
         finally:
             p.send_signal(signal.SIGTERM)
             out = p.communicate(timeout=60)[1]
