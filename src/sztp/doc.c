@@ -132,6 +132,9 @@ static enum err_code json_tree(struct doc *d, struct dom *parent, json_t *object
                         DOC_DEPTH_MAX);
     }
     json_object_foreach(object, key, v) {
+        if (d->lenient && json_is_null(v)) {
+            continue; /* some write all members, and null for those that they don't have */
+        }
         if (!json_is_array(v)) {
             ERR_TRY(json_value(d, json_node(d, parent, key), v, depth, e));
         } else if (json_array_size(v) == 1 && json_is_null(json_array_get(v, 0))) {

@@ -29,7 +29,7 @@ enum doc_module {
 
 struct doc {
     enum sztp_form form;
-    bool lenient; /* members that no table has are skipped; modules' names in any case */
+    bool lenient; /* members that no table has, or null, are skipped; modules' names in any case */
     struct arena *a;
     json_t *json;
     struct dom *root;

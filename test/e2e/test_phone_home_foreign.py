@@ -107,6 +107,40 @@ def test_a_static_apache_with_answers_in_xml(tmp_path, pki, good, masa, spelt):
         shutil.rmtree(www)
 
 
+# proves: PH-163 PH-306
+@pytest.mark.parametrize("scripts,lenient,works", [(True, False, True), (False, False, False), (False, True, True)])
+def test_a_stick_as_loaders_write_it(tmp_path, pki, masa, scripts, lenient, works):
+    """The image under the names of two disks, its hash once for each; null for scripts that there are not; signed as
+    plain data, an owner certificate of version 1 that is its own anchor."""
+    key, cert, csr = (pki.path("v1." + s) for s in ("key", "pem", "csr"))
+    subprocess.run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/C=XX/O=Owner", "-keyout", key, "-out",
+                    csr], check=True, capture_output=True)
+    subprocess.run(["openssl", "x509", "-req", "-in", csr, "-signkey", key, "-days", "30", "-out", cert], check=True,
+                   capture_output=True)
+    medium, image = str(tmp_path / "usb"), os.urandom(50_000)
+    value = ":".join(sha256(image)[8:][i:i + 2] for i in range(0, 64, 2))
+    script = b64(b"#!/bin/sh\ntrue\n") if scripts else None
+    document = {"ietf-sztp-conveyed-info:onboarding-information": {
+        "boot-image": {"os-name": "weft-os", "os-version": "1.0",
+                       "download-uri": ["file:///disk2:/images/i.iso", "file:///disk3:/images/i.iso"],
+                       "image-verification": [{"hash-algorithm": "ietf-sztp-conveyed-info:sha-256", "hash-value": value}] * 2},
+        "configuration-handling": "merge", "pre-configuration-script": script, "configuration": b64(CONFIG),
+        "post-configuration-script": script}}
+    folder = medium + "/EN9/SN1/bootstrapping-data/"
+    write(medium + "/images/i.iso", image)
+    write(folder + "conveyed-information.cms", signed(json.dumps(document).encode(), cert, key, tmp_path,
+                                                      oid="1.2.840.113549.1.7.1"))
+    write(folder + "owner-certificate.cms", subprocess.run(
+        ["openssl", "crl2pkcs7", "-nocrl", "-certfile", cert, "-outform", "DER"], check=True, capture_output=True).stdout)
+    write(folder + "ownership-voucher.vcj", voucher(tmp_path, masa[1], cert))
+    c = Client(tmp_path / "c", hooks=HOOKS, **{"voucher-anchors": masa[0].cert, "sources": ["removable-storage"],
+                                               "storage": {"mounts": [medium]}, "lenient": lenient})
+    p = c.phone_home("run")
+    assert (p.returncode == 0) == works, p.stderr
+    assert did(c) == (["apply merge", "confirm"] if works else [])
+    assert works or "pre-configuration-script" in p.stderr
+
+
 # proves: PH-142
 def test_vouchers_of_another_project_are_refused(tmp_path, pki, good, masa):
     """Each with a good signature of ours beside it, and its own authority believed: the voucher decides."""
