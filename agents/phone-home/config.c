@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "net/json_in.h"
 #include "phone-home/dhcp_options.h"
+#include "phone-home/stack/settings.h"
 
 enum { CONFIG_FILE_MAX = 1 << 20, MB = 1 << 20 };
 
@@ -84,7 +85,7 @@ static void read_platform(struct json_in *root, struct phone_home_config *c) {
     }
     c->platform.kind = (enum phc_platform_kind)take_word(&x, "type", kinds, PHC_LINUX_STACK);
     if (c->platform.kind == PHC_LINUX_STACK) {
-        snprintf(c->platform.socket, sizeof c->platform.socket, "/run/weft-stackd/stack.sock");
+        snprintf(c->platform.socket, sizeof c->platform.socket, STACKD_SOCKET);
         take_path(&x, "socket", false, c->platform.socket, sizeof c->platform.socket);
         json_in_done(root, &x);
         return;

@@ -72,7 +72,7 @@ static void defaults_are_those_of_the_contract(void **state) {
     assert_int_equal(config.engine.backoff_max_ms, 300000);
     assert_int_equal(config.engine.precedence, PHC_PRECEDENCE_AUTO);
     assert_int_equal(config.engine.sources, 0);
-    assert_string_equal(config.platform.socket, "/run/weft-stackd/stack.sock");
+    assert_string_equal(config.platform.socket, "/run/weft-stackd/stackd.sock");
     assert_true(config.resolver.multicast);
     assert_true(config.n_leases > 3);
     assert_int_equal(config.image_max, (uint64_t)16 << 30);
