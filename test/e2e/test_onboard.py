@@ -313,3 +313,27 @@ def test_one_source_that_fails_is_slowed(w, pki):
     assert r.json()["ietf-restconf:errors"]["error"][0]["error-tag"] == "resource-denied"
     # Who shows a certificate is let through.
     assert slow.get(cert=(pki.path("s2.pem"), pki.path("s2.key"))).status_code == 200
+
+
+# proves: PH-110 PH-204
+def test_a_client_of_the_older_dialect_goes_where_it_is_sent(w, door, tmp_path):
+    """As one in the field does it: no password, the anchor's text put between the lines of PEM and believed alone, the
+    namespace cut away, a configuration two elements down."""
+    put(w, "configuration", "sent", text='<configuration operation="merge"><system><host-name>{{serial-number}}'
+                                         '</host-name></system></configuration>', template=True)
+    put(w, "bundle", "sent", configuration="sent")
+    put(w, "device-type", "sent", authentication="none", rule=[{"name": "all", "bundle": "sent"}])
+    away = listen(w, "sends", role=["redirect"])
+    put(w, "redirect-list", "sent", server=[{"address": "localhost", "port": door.port, "own-authority": [None]}])
+    put(w, "device", "J20", type="sent", rule=[{"name": "first", "redirect-list": "sent"}])
+    r = requests.get(away.base + OLD + "J20", auth=("J20", ""), verify=away.ca, timeout=60)
+    server = et.fromstring(r.content).find(f".//{{{PRERFC}}}bootstrap-server")
+    address, port, anchor = (server.find(f"{{{PRERFC}}}{n}").text for n in ("address", "port", "trust-anchor"))
+    pem = tmp_path / "anchor.pem"
+    pem.write_text(f"-----BEGIN CERTIFICATE-----\n{anchor.strip()}\n-----END CERTIFICATE-----\n", encoding="ascii")
+    put(w, "device", "J20", type="sent")  # a listener for all would send it away again
+    r = requests.get(f"https://{address}:{port}" + OLD + "J20", auth=("J20", ""), verify=str(pem), timeout=60)
+    assert r.status_code == 200, r.text
+    found = et.fromstring(r.text.replace(f' xmlns="{PRERFC}"', "")).find(".//config/configuration")
+    assert found.find("system/host-name").text == "J20"
+    assert requests.get(away.base + OLD + "J21", auth=("J21", ""), verify=away.ca, timeout=60).status_code == 404
