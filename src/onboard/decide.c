@@ -188,11 +188,22 @@ static unsigned serial_from(const struct onboard_device_type *type) {
     return type != NULL ? places[type->serial_from] : CMS_SERIAL_ANY;
 }
 
-static bool cert_serial(const struct ask *a, const struct onboard_device_type *type,
+/* Who asks and who is believed is looked up there one after the other: it is decoded once. */
+static bool cert_serial(struct ask *a, const struct onboard_device_type *type,
                         char out[CMS_SERIAL_MAX + 1]) {
     struct err e;
-    return a->has_cert &&
-           cms_serial_of(a->cert.data, a->cert.len, serial_from(type), out, &e) == ERR_OK;
+    unsigned from = serial_from(type);
+    if (!a->has_cert) {
+        return false;
+    }
+    if (a->cert_from != from) {
+        a->cert_from = from;
+        if (cms_serial_of(a->cert.data, a->cert.len, from, a->cert_serial, &e) != ERR_OK) {
+            a->cert_serial[0] = '\0';
+        }
+    }
+    snprintf(out, CMS_SERIAL_MAX + 1, "%s", a->cert_serial);
+    return out[0] != '\0';
 }
 
 /* Takes as long whatever is compared with whatever. */

@@ -109,6 +109,9 @@ struct ask {
     enum sztp_progress progress;
     char message[SZTP_MESSAGE_MAX + 256];
     struct buf host_keys, anchors;
+    /* what decide() has read in the certificate, and where (CMS_SERIAL_*; 0: not yet) */
+    unsigned cert_from;
+    char cert_serial[CMS_SERIAL_MAX + 1];
     /* out */
     int status;              /* of HTTP; 0: ask answer.c */
     bool stranger_fault;     /* counts against the source */

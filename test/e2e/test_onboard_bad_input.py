@@ -125,6 +125,17 @@ def test_certificates_of_others_and_old_ones_are_nobodys(pki, door):
     good(door)
 
 
+# proves: PH-202
+def test_the_serial_number_is_read_where_the_devices_type_says(w, pki, door):
+    put(w, "device-type", "by-name", serial_from="common-name", rule=[{"name": "all", "bundle": "edge"}])
+    both = pki.device("both", "/serialNumber=S20/CN=other")
+    same = pki.device("same", "/serialNumber=S21/CN=S21")
+    for serial in ("S20", "S21"):
+        put(w, "device", serial, type="by-name", variable=[{"name": "host", "value": serial}])
+    assert door.get(None, both).status_code in (401, 403)  # claims S20, and its type wants that as the CN
+    assert door.get(None, same).status_code == 200
+
+
 # proves: PH-201
 def test_values_of_variables_are_not_read_as_templates(w, door):
     for i, value in enumerate(("{{ host }}", "{{ password }}", "x\n};\nroot {", "{{", "}}", "%s%n", "a" * 500)):
