@@ -243,7 +243,8 @@ static void device_close(struct device *d) {
     d->ssl = NULL;
 }
 
-static void device_send(struct device *d) {
+/* False: the connection is lost. */
+static bool device_send(struct device *d) {
     static const char *const tells[] = {
         [STAGE_BEGUN] = "bootstrap-initiated", [STAGE_DONE] = "bootstrap-complete"};
     bool get = d->stage <= STAGE_BOOTSTRAP;
@@ -265,11 +266,12 @@ static void device_send(struct device *d) {
         get ? GET : TELL, basic[0] != '\0' ? "Authorization: Basic " : "", basic,
         basic[0] != '\0' ? "\r\n" : "", n, body);
     if (SSL_write(d->ssl, all, n) != n) { /* small: the socket takes it */
-        die("write");
+        return false;
     }
     d->sent = true;
     d->n_in = 0;
     d->in = d->in != NULL ? d->in : mem_alloc(ANSWER_MAX);
+    return true;
 }
 
 /* 1: the answer is there; 0: not yet; -1: the connection is lost. */
@@ -279,7 +281,9 @@ static int device_step(struct device *d) {
         if (rc != 1) {
             return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? 0 : -1;
         }
-        device_send(d);
+        if (!device_send(d)) {
+            return -1;
+        }
     }
     for (;;) {
         int n = SSL_read(d->ssl, d->in + d->n_in, (int)(ANSWER_MAX - 1 - d->n_in));
@@ -425,8 +429,10 @@ static void flood(X509 *const *certificates, int n) {
             } else if (rc == 1 && d->stage == STAGE_BOOTSTRAP) {
                 device_close(d);
                 device_open(d);
-            } else if (rc == 1) {
-                device_send(d);
+            } else if (rc == 1 && !device_send(d)) {
+                retries++;
+                device_close(d);
+                device_open(d);
             }
         }
     }
