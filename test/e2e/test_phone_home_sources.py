@@ -108,6 +108,20 @@ def test_option_136_of_kea(lab):
     assert r["found"][0]["origin"] == "DHCPv6 on eth0"
 
 
+# proves: PH-160 PH-092
+def test_option_143_of_dhcpd(lab):
+    content = uris("https://one.example.com:8443", "https://two.example.com")
+    conf = lab.write("dhcpd.conf", "option sztp code 143 = string;\nsubnet 10.77.0.0 netmask 255.255.255.0 {\n"
+                     "range 10.77.0.100 10.77.0.120;\noption sztp " + ":".join(f"{b:02x}" for b in content) +
+                     ";\noption vendor-encapsulated-options 01:03:69:6d:67;\n}\n")
+    lab.write("dhcpd.leases", "")
+    p = lab.spawn("srv", "dhcpd", [lab.unconfined("dhcpd"), "-4", "-f", "-d", "-cf", conf, "-lf",
+                                   lab.path("dhcpd.leases"), "-pf", lab.path("dhcpd.pid"), "eth0"])
+    wait_until("dhcpd has started", 10, lambda: "Server starting service" in p.tail(40))
+    r = found(lab, *dhclient(lab, 4))
+    assert r["found"][0]["servers"] == [["one.example.com", 8443], ["two.example.com", 443]] and r["found"][0]["legacy"]
+
+
 # proves: PH-161 PH-092
 def test_plain_text_and_older_provisioning_of_dnsmasq(lab):
     lab.spawn("srv", "dnsmasq", [
