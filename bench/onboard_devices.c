@@ -34,8 +34,9 @@
 #define GET  CALL "get-bootstrapping-data"
 #define TELL CALL "report-progress"
 
-/* A listener takes 2,048 connections of one address: devices come from several. */
-enum { ABREAST = 16, PER_ADDRESS = 1500, FLOOR_ROUNDS = 1500, PIECE = 1000, ANSWER_MAX = 16384 };
+/* A listener takes 1,024 connections of one address that are in their handshake: devices come from
+ * several. */
+enum { ABREAST = 16, PER_ADDRESS = 1000, FLOOR_ROUNDS = 1500, PIECE = 1000, ANSWER_MAX = 16384 };
 
 static char folder[400], authorization[256];
 static int rest_port, bootstrap_port, redirect_port;
