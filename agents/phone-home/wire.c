@@ -15,6 +15,8 @@
 #include "phone-home/dhcp_options.h"
 #include "phone-home/wire_int.h"
 
+enum { TURN_MS = 5000 };
+
 int64_t wire_now_ms(void) {
     return clock_mono(&clock_real) / NS_PER_MS;
 }
@@ -333,12 +335,14 @@ static bool try_address(struct request *r, size_t i, const atomic_bool *stop) {
     struct curl_slist *resolve;
     long status = 0;
     int64_t left = r->deadline_ms - wire_now_ms();
-    int64_t limit = left / (int64_t)(r->target.host.n - i);
+    int64_t others = (int64_t)(r->target.host.n - i - 1), share = left / (others + 1);
+    /* A server may hold its answer back (PH-100), and the other addresses want their turn. */
+    int64_t limit = left - others * TURN_MS > share ? left - others * TURN_MS : share;
     if (left <= 0) {
         return true;
     }
     CURL *c = wire_handle(&r->target, "https", i, r->path, stop, &resolve);
-    int64_t connect = r->w->c->connect_ms < limit ? r->w->c->connect_ms : limit;
+    int64_t connect = r->w->c->connect_ms < share ? r->w->c->connect_ms : share;
     struct curl_slist *fields =
         set_request(c, r, &a, limit > 0 ? limit : 1, connect > 0 ? connect : 1);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);

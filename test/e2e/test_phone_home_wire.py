@@ -99,7 +99,7 @@ def test_who_we_are(tmp_path, pki, good):
         assert c.probe("get", "localhost", s.port, "built-in", PATH, env=env)["status"] == 200
 
 
-# proves: PH-143
+# proves: PH-143 PH-100
 def test_all_addresses_of_a_host_are_tried(tmp_path, pki, good):
     hosts = write(str(tmp_path / "hosts"), "127.0.0.1 phs.example.com\n127.0.0.2 phs.example.com\n"
                                            "127.0.0.3 phs.example.com\n::1 localhost\n127.0.0.1 localhost\n")
@@ -114,6 +114,13 @@ def test_all_addresses_of_a_host_are_tried(tmp_path, pki, good):
     with Server(refuses, *cert, address="127.0.0.1") as a:
         r = c.probe("get", "phs.example.com", a.port, "built-in", PATH)
         assert r["status"] == 503 and r["retry-after-ms"] == 7000 and r["body"] == "not here"
+
+    def holds(h):  # until somebody has said yes (PH-100)
+        time.sleep(9)
+        ok(h)
+    with Server(holds, *cert, address="127.0.0.1") as a:
+        r = c.probe("get", "phs.example.com", a.port, "built-in", PATH, "", 1000, 20000)
+        assert r["status"] == 200 and len(a.requests) == 1
 
 
 # proves: PH-143
