@@ -343,6 +343,44 @@ static enum err_code trust_add(struct call *cl, struct err *e) {
     return rc;
 }
 
+/* Does one of the anchors vouch for the server's certificate? `but`: as if that one were not there;
+ * NULL: all are. */
+static bool vouched_for(const struct anchor *all, size_t n, const struct anchor *but) {
+    const char *anchors[ANCHORS_MAX + 2], *const no_names[] = {NULL};
+    char ca[PATH_SIZE], cert[PATH_SIZE], key[PATH_SIZE];
+    struct buf text = BUF_INIT, pem = BUF_INIT;
+    struct err why;
+    size_t k = 0;
+    anchors[k++] = path_of(ca, "ca.pem");
+    for (size_t i = 0; i < n; i++) {
+        if (&all[i] != but) {
+            anchors[k++] = all[i].path;
+        }
+    }
+    anchors[k] = NULL;
+    struct pki_wanted w = {.key_file = path_of(key, "server.key"),
+                           .anchors = anchors,
+                           .names = no_names,
+                           .now_s = now_s()};
+    bool yes = file_read(path_of(cert, "server.pem"), PKI_PEM_MAX, &text, &why) == ERR_OK &&
+               pki_check_server(buf_cstr(&text), &w, &pem, &why) == ERR_OK;
+    buf_free(&text);
+    buf_free(&pem);
+    return yes;
+}
+
+static enum err_code drop_anchor(const struct anchor *all, size_t n, const struct anchor *one,
+                                 struct err *e) {
+    if (!vouched_for(all, n, one) && vouched_for(all, n, NULL)) {
+        return err_set(e, ERR_IN_USE, "name",
+                       "%s vouches for this controller's own certificate: import one of another "
+                       "authority or renew it first (request system certificate)",
+                       one->name);
+    }
+    return unlink(one->path) == 0 ? file_sync_folder_of(one->path, e)
+                                  : err_errno(e, errno, one->path, "can't be removed");
+}
+
 static enum err_code trust_remove(struct call *cl, struct err *e) {
     const struct admin_trust_remove_input *in = cl->in.data;
     struct anchor *all = mem_array(NULL, ANCHORS_MAX, sizeof *all);
@@ -350,8 +388,7 @@ static enum err_code trust_remove(struct call *cl, struct err *e) {
     enum err_code rc = err_set(e, ERR_ABSENT, "name", "there is no anchor %s", in->name);
     for (size_t k = 0; k < n; k++) {
         if (strcmp(all[k].name, in->name) == 0) {
-            rc = unlink(all[k].path) == 0 ? file_sync_folder_of(all[k].path, e)
-                                          : err_errno(e, errno, all[k].path, "can't be removed");
+            rc = drop_anchor(all, n, &all[k], e);
         }
     }
     mem_free(all);
