@@ -155,6 +155,7 @@ def test_another_authority(w, tmp_path):
     w.stop()
     w.start()
     assert until_shown(w, ca.root, "Other issuing")
+    w.http.verify = ca.root
     assert "other vouches for this controller's own certificate" in refusal(w, "trust-remove", name="other")
     cli(w, "request system certificate renew")
     assert until_shown(w, w.ca, "Weft authority")
