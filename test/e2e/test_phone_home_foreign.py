@@ -142,15 +142,23 @@ def test_a_stick_as_loaders_write_it(tmp_path, pki, masa, scripts, lenient, work
 
 
 # proves: PH-142
-def test_vouchers_of_another_project_are_refused(tmp_path, pki, good, masa):
-    """Each with a good signature of ours beside it, and its own authority believed: the voucher decides."""
+@pytest.mark.parametrize("embedded,why", [(False, "signature"), (True, "assertion")])
+def test_vouchers_of_another_project_are_refused(tmp_path, pki, good, masa, embedded, why):
+    """Each with a good signature of ours beside it, and its own authority believed: the voucher decides. The published
+    authorities have the name and number of the one that signed, and other keys; with the one inside, which signed, what
+    the voucher says is looked at."""
     folder = os.path.join(TOP, "..", "shared", "vectors", "open-sztp")
     vouchers = glob.glob(folder + "/*/ownershipVoucher.base64")
     if not vouchers:
         pytest.skip("the vectors of open-sztp are not beside this tree")
     owner = pki.issue("owner-foreign")
-    anchors = write(str(tmp_path / "anchors.pem"), open(masa[0].cert, "rb").read() + b"".join(
-        open(f, "rb").read() for f in glob.glob(folder + "/*.pem")))
+    theirs = glob.glob(folder + "/*.pem")
+    if embedded:
+        theirs = [str(tmp_path / "embedded.pem")]
+        subprocess.run(["openssl", "cms", "-verify", "-noverify", "-inform", "DER", "-signer", theirs[0]], check=True,
+                       input=base64.b64decode(open(vouchers[0], "rb").read()), capture_output=True)
+    anchors = write(str(tmp_path / "anchors.pem"), b"\n".join(  # theirs end without a line's end
+        open(f, "rb").read() for f in [masa[0].cert, *theirs]))
     for path in vouchers:
         data = base64.b64decode(open(path, "rb").read())
         with Double((signed(onboarding(CONFIG), *owner, tmp_path), owner_certificate(pki, owner[0], tmp_path), data),
@@ -161,7 +169,7 @@ def test_vouchers_of_another_project_are_refused(tmp_path, pki, good, masa):
                 c.save()
                 p = c.phone_home("run")
                 assert p.returncode == 1 and did(c) == [] and s.reports == [], p.stderr
-                assert "voucher" in p.stderr.lower(), p.stderr
+                assert f"voucher-{why}: " in p.stderr, p.stderr
 
 
 def deep(n):
