@@ -308,6 +308,9 @@ static void resume(struct phc_engine *g) {
     if (at > PHC_ST_CONFIG && g->info.has_config && g->own.factory_default) {
         at = PHC_ST_CONFIG; /* it was taken back, by time or by who was the primary */
     }
+    if (at < PHC_ST_REPORT && g->own.chassis && !g->own.frozen) {
+        at = PHC_ST_TEMPCFG; /* another member was the primary meanwhile, and began clean */
+    }
     phc_log(g, LOG_NOTICE, "resumes the run of %s at %s", g->r.place, phc_state_name(at));
     switch (at) {
     case PHC_ST_TEMPCFG:
@@ -355,6 +358,11 @@ void phc_after_clean(struct phc_engine *g) {
     start_clean(g);
 }
 
+/* Configured, and nothing holds the roles: another primary ended the run, and could not say so. */
+static bool finished_elsewhere(const struct phc_engine *g) {
+    return !g->own.frozen && !g->own.factory_default;
+}
+
 void phc_start(struct phc_engine *g) {
     phc_quiet(g);
     phc_enter(g, PHC_ST_IDLE);
@@ -379,16 +387,21 @@ void phc_start(struct phc_engine *g) {
         return;
     }
     g->inherited_wait = g->r.wait_ms;
+    if (g->own.chassis && g->r.run != 0 && g->r.state != PHC_ST_REPORT && finished_elsewhere(g)) {
+        record_end_run(&g->r);
+        phc_save(g);
+    }
     if (g->r.run != 0 && resumable(g->r.state)) {
         resume(g);
         return;
     }
     if (g->r.run == 0) { /* what an unknown former life may have left */
         g->r.frozen = g->own.chassis;
-        g->r.applied = g->damaged || g->own.frozen;
+        g->r.applied = g->damaged;
     }
     g->damaged = false;
     if (g->r.frozen || g->r.applied || g->r.run != 0) {
+        g->r.applied |= g->own.frozen && !g->own.factory_default;
         g->after = AFTER_START;
         phc_enter(g, PHC_ST_FAIL);
         phc_undo(g);

@@ -170,7 +170,7 @@ static void frozen(struct phc_engine *g, const struct phc_event *ev) {
                  ev->error->text);
         return;
     }
-    phc_image(g);
+    phc_resume_upgrade(g); /* at its beginning there is nothing to resume */
 }
 
 void phc_freeze(struct phc_engine *g) { /* PH-036 */

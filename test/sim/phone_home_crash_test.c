@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -230,12 +231,108 @@ static void with_faults(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- anything at any time */
+
+static void chaos(struct rig *r, struct rng *rng) {
+    struct sim *s = r->sim;
+    struct sim_fault *f = &s->m[rng_below(rng, s->n)].fault;
+    switch (rng_below(rng, 12)) {
+    case 0:
+        f->install_fails = 1;
+        break;
+    case 1:
+        f->returns_old = 1;
+        break;
+    case 2:
+        f->late_ms = (int64_t)rng_below(rng, 300 * 1000);
+        break;
+    case 3:
+        s->apply_fails = 1;
+        break;
+    case 4:
+        s->script_fails[rng_below(rng, 2)] = 1;
+        break;
+    case 5:
+        s->thaw_fails = s->rollback_fails = s->freeze_fails = 1;
+        break;
+    case 6:
+        s->replicate_fails = 1 + (unsigned)rng_below(rng, 4);
+        break;
+    case 7:
+        r->servers[rng_below(rng, 2)].report_fails = (unsigned)rng_below(rng, 5);
+        break;
+    case 8: {
+        size_t i = rng_below(rng, s->n);
+        if (s->m[i].role == SZTP_LINECARD) {
+            sim_link(s, (int)i, !s->m[i].cut);
+        }
+        break;
+    }
+    case 9:
+        sim_power_cut(s, (int)rng_below(rng, s->n));
+        break;
+    default:
+        r->kill = rng_chance(rng, 50) ? RIG_PROCESS : RIG_POWER;
+        r->kill_at = r->actions + 1 + (unsigned)rng_below(rng, 12);
+        break;
+    }
+}
+
+static void calm(struct rig *r) {
+    struct sim *s = r->sim;
+    for (size_t i = 0; i < s->n; i++) {
+        memset(&s->m[i].fault, 0, sizeof s->m[i].fault);
+        s->m[i].cut = false;
+    }
+    s->apply_fails = s->thaw_fails = s->rollback_fails = s->freeze_fails = s->replicate_fails = 0;
+    s->script_fails[0] = s->script_fails[1] = 0;
+    r->servers[0].report_fails = r->servers[1].report_fails = 0;
+    r->kill_at = 0;
+}
+
+/* Faults, cuts and ends one over the other, by chance; then all is well, and the chassis is to come
+ * up. SIM_SEED=n repeats one, SIM_RUNS=n does more. proves: PH-036 PH-044 PH-054 */
+static void anything(void **state) {
+    (void)state;
+    const char *one = getenv("SIM_SEED"), *runs = getenv("SIM_RUNS");
+    uint64_t seed = one != NULL ? strtoull(one, NULL, 0) : 1;
+    uint64_t last = one != NULL ? seed : runs != NULL ? strtoull(runs, NULL, 0) : 400;
+    for (; seed <= last; seed++) {
+        struct rng rng;
+        char what[64];
+        snprintf(what, sizeof what, "SIM_SEED=%llu", (unsigned long long)seed);
+        rng_seed(&rng, seed);
+        struct scene c = {.n = 1 + rng_below(&rng, 6), .chassis = true, .name = what};
+        c.topology = rng_chance(&rng, 50) ? SCENE_FULL : SCENE_MIN;
+        c.strict = c.topology == SCENE_FULL && rng_chance(&rng, 50);
+        c.prerfc = rng_chance(&rng, 25);
+        struct rig *r = begin(&c, seed);
+        r->config.detection_ms = 240 * 1000;
+        rig_start(r);
+        for (int i = 0; i < 40 && !rig_done(r); i++) {
+            rig_run(r, (int64_t)rng_below(&rng, 60 * 1000), false);
+            chaos(r, &rng);
+        }
+        calm(r);
+        for (int64_t end = r->sim->now_ms + 3 * HOUR; r->sim->now_ms < end && !rig_done(r);) {
+            if (rig_run(r, HOUR, false) || rig_logged(r, RIG_CONFIGURED) > 0) {
+                break;
+            }
+        }
+        if (!rig_done(r) && rig_logged(r, RIG_CONFIGURED) == 0) {
+            show(r);
+            fail_msg("%s: not done", what);
+        }
+        scene_check(r, what);
+        rig_free(r);
+    }
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(alone),
-        cmocka_unit_test(old_dialect_chassis),
-        cmocka_unit_test(without_faults),
-        cmocka_unit_test(with_faults),
+        cmocka_unit_test(alone),          cmocka_unit_test(old_dialect_chassis),
+        cmocka_unit_test(without_faults), cmocka_unit_test(with_faults),
+        cmocka_unit_test(anything),
     };
     if (argc > 1) {
         cmocka_set_test_filter(argv[1]);

@@ -132,7 +132,14 @@ struct rig_server *rig_server(struct rig *r, const char *host, uint16_t port) {
 }
 
 static void note_report(struct rig *r, const struct phc_request *q) {
-    assert_true(r->n_reports < RIG_REPORTS);
+    if (r->n_reports == RIG_REPORTS) { /* long runs: the oldest half goes */
+        for (size_t i = 0; i < RIG_REPORTS / 2; i++) {
+            buf_free(&r->reports[i].raw);
+        }
+        r->n_reports = RIG_REPORTS / 2;
+        memmove(r->reports, r->reports + r->n_reports, r->n_reports * sizeof *r->reports);
+        memset(r->reports + r->n_reports, 0, r->n_reports * sizeof *r->reports);
+    }
     struct rig_report *to = &r->reports[r->n_reports++];
     struct err e = {0};
     snprintf(to->host, sizeof to->host, "%s", q->host);
@@ -255,9 +262,9 @@ static void platform(struct rig_process *p, const struct phc_action *a) {
     struct rig *r = p->rig;
     struct platform *pl = (struct platform *)(void *)&r->sim->m[p->member].ops;
     const struct platform_ops *ops = r->sim->m[p->member].ops;
-    assert_true(r->n_orders < sizeof r->orders / sizeof r->orders[0]);
-    r->order_member[r->n_orders] = a->u.platform.n_members > 0 ? a->u.platform.members[0] : -1;
-    r->orders[r->n_orders++] = names[a->u.platform.op];
+    if (r->n_orders < sizeof r->orders / sizeof r->orders[0]) {
+        r->orders[r->n_orders++] = names[a->u.platform.op];
+    }
     switch (a->u.platform.op) {
     case PHC_FREEZE:
         ops->freeze(pl, a->order);
@@ -336,6 +343,10 @@ static void act(struct rig_process *p, const struct phc_action *a) {
         platform(p, a);
         break;
     case PHC_LOG:
+        if (r->n_lines == RIG_LINES) {
+            mem_free(r->lines[0]);
+            memmove(r->lines, r->lines + 1, --r->n_lines * sizeof *r->lines);
+        }
         if (r->n_lines < RIG_LINES) {
             r->lines[r->n_lines++] =
                 mem_printf("%7lld %d %s", (long long)r->sim->now_ms, p->member, a->u.log.text);

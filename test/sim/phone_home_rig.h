@@ -83,7 +83,6 @@ struct rig {
     char **lines; /* of the log */
     size_t n_lines;
     const char *orders[512]; /* platform orders, by name */
-    int order_member[512];
     size_t n_orders;
 };
 

@@ -49,7 +49,8 @@ void scene_check(const struct rig *r, const char *what) {
         bad = "the temporary configuration is left";
     } else if (rig_done(r) && s->applies > 0 && s->config != SIM_CONFIRMED) {
         bad = "done, and not configured";
-    } else if (!rig_done(r) && s->config == SIM_CONFIRMED && s->scripts[PLATFORM_POST] > 0 &&
+    } else if (!rig_done(r) && s->config == SIM_CONFIRMED &&
+               (s->scripts[PLATFORM_POST] > 0 || r->config.dialect == PHC_PRERFC) &&
                rig_logged(r, RIG_CONFIGURED) > 0) {
         /* The primary lost its power between the last step and the report of success, and there was
          * no backup to be told: the chassis is whole, and left as it is. */
