@@ -2,11 +2,14 @@
 /* Listeners: open as the configuration says. */
 #include "onboard/server.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -182,15 +185,33 @@ static enum err_code door_tls(struct door *d, struct err *e) {
     return tls_server_new(&c, &d->tls, e);
 }
 
-static enum err_code door_listen(struct door *d, unsigned conns, struct err *e) {
+/* The unspecified IPv6 address stands for all of the machine's. A socket of its own has those of
+ * IPv4, since listen_tcp() keeps the families apart; it comes first, because a machine may be
+ * without IPv6. */
+static enum err_code door_bind(struct door *d, struct err *e) {
+    static const struct ip_addr any6 = {.family = 6}, any4 = {.family = 4};
     const struct onboard_listener *l = d->config->doc->data;
+    if (l->address.family == 6 && memcmp(l->address.bytes, any6.bytes, sizeof any6.bytes) == 0) {
+        ERR_TRY(http_listen_tcp(d->http, &any4, l->port, d->tls, 0, NULL, e));
+        int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 && errno == EAFNOSUPPORT) {
+            return ERR_OK;
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    return http_listen_tcp(d->http, &l->address, l->port, d->tls, 0, NULL, e);
+}
+
+static enum err_code door_listen(struct door *d, unsigned conns, struct err *e) {
     struct http_limits lim = http_limits_default;
     ERR_TRY(door_tls(d, e));
     lim.max_conns = conns;
     http_limits_fit(&lim);
     d->http = http_server_new(d->server->cfg.loop, &lim, on_request, d);
     http_server_on_error(d->http, request_write_error, d);
-    enum err_code rc = http_listen_tcp(d->http, &l->address, l->port, d->tls, 0, NULL, e);
+    enum err_code rc = door_bind(d, e);
     if (rc != ERR_OK) {
         http_server_free(d->http);
         d->http = NULL;

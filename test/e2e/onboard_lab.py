@@ -114,7 +114,7 @@ def put(w, kind, name, **leaves):
 
 def listen(w, name, **leaves):
     port = free_port()
-    put(w, "listener", name, address="127.0.0.1", port=port, **leaves)
+    put(w, "listener", name, **{"address": "127.0.0.1", "port": port, **leaves})
     wait_until(f"listener {name}", 20, lambda: re.search(rf"^{name} +open ", w.cli("show onboard listeners"), re.M))
     return Door(w, port)
 

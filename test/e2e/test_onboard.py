@@ -223,6 +223,19 @@ def test_a_chassis_is_told_its_members(w, door):
     assert [m["serial-id"] for m in chassis["member"]] == ["K1", "K2", "K3"], chassis
 
 
+def test_a_listener_of_all_addresses_has_those_of_ipv4(w, door):
+    put(w, "device", "S21", password="p", variable=[{"name": "host", "value": "x"}])
+    everywhere = listen(w, "everywhere", address="::")
+    for host, source in ("127.0.0.1", "127.0.0.1:"), ("[::1]", "[::1]:"):
+        if host == "[::1]" and not os.path.exists("/proc/net/if_inet6"):
+            continue
+        everywhere.base = f"https://{host}:{everywhere.port}"
+        assert everywhere.get(("S21", "p")).status_code == 200, host
+        assert device(w, "S21")["source"].startswith(source)
+    assert w.ask("DELETE", "weft-onboard:onboard/listener=everywhere").status == 204
+    wait_until("the listener is gone", 20, lambda: "everywhere" not in w.cli("show onboard listeners"))
+
+
 # proves: PH-203
 def test_a_listener_that_only_redirects(w, door):
     away = listen(w, "away", role=["redirect"], client_certificate="none")
@@ -300,21 +313,6 @@ def test_nonsense_gets_an_error_in_the_dialects_form(w, door):
     assert door.ask("GET", OLD + "%01%02", auth=auth).status_code == 404
 
 
-# proves: PH-207
-def test_one_source_that_fails_is_slowed(w, pki):
-    # The last one here: failures are of an address, whatever the listener.
-    slow = listen(w, "slow")
-    for _ in range(100):
-        r = slow.get(("S1", "guess"))
-        if r.status_code == 429:
-            break
-        assert r.status_code == 401
-    assert r.status_code == 429 and int(r.headers["retry-after"]) > 0
-    assert r.json()["ietf-restconf:errors"]["error"][0]["error-tag"] == "resource-denied"
-    # Who shows a certificate is let through.
-    assert slow.get(cert=(pki.path("s2.pem"), pki.path("s2.key"))).status_code == 200
-
-
 # proves: PH-110 PH-204
 def test_a_client_of_the_older_dialect_goes_where_it_is_sent(w, door, tmp_path):
     """As one in the field does it: no password, the anchor's text put between the lines of PEM and believed alone, the
@@ -337,3 +335,18 @@ def test_a_client_of_the_older_dialect_goes_where_it_is_sent(w, door, tmp_path):
     found = et.fromstring(r.text.replace(f' xmlns="{PRERFC}"', "")).find(".//config/configuration")
     assert found.find("system/host-name").text == "J20"
     assert requests.get(away.base + OLD + "J21", auth=("J21", ""), verify=away.ca, timeout=60).status_code == 404
+
+
+# proves: PH-207
+def test_one_source_that_fails_is_slowed(w, pki):
+    # The last one here: failures are of an address, whatever the listener.
+    slow = listen(w, "slow")
+    for _ in range(100):
+        r = slow.get(("S1", "guess"))
+        if r.status_code == 429:
+            break
+        assert r.status_code == 401
+    assert r.status_code == 429 and int(r.headers["retry-after"]) > 0
+    assert r.json()["ietf-restconf:errors"]["error"][0]["error-tag"] == "resource-denied"
+    # Who shows a certificate is let through.
+    assert slow.get(cert=(pki.path("s2.pem"), pki.path("s2.key"))).status_code == 200
