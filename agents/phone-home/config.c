@@ -115,6 +115,7 @@ static void read_identity(struct json_in *root, struct phone_home_config *c) {
     }
     take_path(root, "password-file", false, c->password_file, sizeof c->password_file);
     c->password_to_untrusted = json_in_bool(root, "password-to-untrusted", false);
+    c->engine.user_to_untrusted = c->password_to_untrusted;
     take_path(root, "server-anchors", false, c->server_anchors, sizeof c->server_anchors);
     take_path(root, "voucher-anchors", false, c->voucher_anchors, sizeof c->voucher_anchors);
 }

@@ -45,8 +45,9 @@ void phc_request(struct phc_engine *g, struct phc_request *q, struct arena *mem,
     q->port = port;
     q->verify = verify;
     q->anchor = verify == PHC_ANCHOR ? buf_in(mem, anchor) : NULL;
-    /* A password is for servers that we know. */
-    q->user = verify == PHC_PROVISIONAL ? NULL : arena_strdup(mem, g->own.serial);
+    /* A password is for servers that we know, unless the owner says otherwise. */
+    bool told = verify != PHC_PROVISIONAL || g->c.user_to_untrusted;
+    q->user = told ? arena_strdup(mem, g->own.serial) : NULL;
     q->deadline_ms = PHC_REQUEST_MS;
     q->max_body = PHC_BODY_MAX;
 }

@@ -222,14 +222,16 @@ static bool look(struct rig_server *s, const struct phc_request *q, void *arg) {
 /* What is asked of a server that is not known, and not of one that is. proves: PH-120 PH-121 */
 static void asks(void **state) {
     (void)state;
-    for (int trusted = 0; trusted < 2; trusted++) {
+    for (int i = 0; i < 3; i++) {
+        bool trusted = i == 1, told = i == 2;
         struct rig *r = world(trusted, "s0");
+        r->config.user_to_untrusted = told;
         onboard(r, "s0", true);
         rig_server(r, "s0", 443)->answer = look;
         expect(r, true, trusted ? "s0" : NULL, "asks");
         assert_int_equal(provisional_seen, !trusted);
         assert_int_equal(nonce_seen, !trusted);
-        assert_int_equal(user_seen, trusted); /* a password is for servers that are known */
+        assert_int_equal(user_seen, trusted || told); /* a password is for servers that are known */
     }
 }
 
