@@ -79,8 +79,8 @@ if want tsan; then
 fi
 if want e2e; then
     step "end to end"
-    # Most of the time these tests wait for something, so two runs go side by side: what needs gateways in
-    # namespaces or packages of npm's here, the rest in a network of its own, where ports are nobody else's.
+    # Most of the time these tests wait for something, so three runs go side by side: what needs gateways in
+    # namespaces or packages of npm's here, the rest in two networks of their own, where ports are nobody else's.
     here=$(grep -lE 'bng_lab|weftlab|node_modules|netns' test/e2e/test_*.py)
     # gRPC's threads belong to the process; those tests look at gRPC itself, and have one to themselves.
     grpc=test/e2e/test_net_grpc.py
@@ -90,14 +90,15 @@ if want e2e; then
         [ "$1" = here ] || [ "$(id -u)" -ne 0 ] || within=(unshare -n sh -c 'ip link set lo up && exec "$@"' -)
         WEFT_BUILD=$B "${within[@]}" /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider "${@:2}" 2>&1
     }
-    pytest apart $rest >$B/e2e-apart.log &
-    apart=$!
+    pytest apart $(sed -n '1~2p' <<<"$rest") >$B/e2e-1.log &
+    pytest apart $(sed -n '2~2p' <<<"$rest") >$B/e2e-2.log &
     pytest here $here | tee $B/e2e.log
-    while sleep 20 && kill -0 $apart 2>/dev/null; do tail -c 80 $B/e2e-apart.log | tail -n 1; echo; done
-    wait $apart
-    cat $B/e2e-apart.log
+    while sleep 20 && [ -n "$(jobs -pr)" ]; do tail -qn 1 $B/e2e-[12].log; echo; done
+    wait
+    cat $B/e2e-[12].log
     sums $B/e2e.log
-    sums $B/e2e-apart.log
+    sums $B/e2e-1.log
+    sums $B/e2e-2.log
     pytest here $grpc | tee $B/e2e-grpc.log
     sums $B/e2e-grpc.log
 fi
