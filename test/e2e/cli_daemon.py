@@ -135,6 +135,8 @@ class Terminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
+        while self._read(0):  # what it wrote just before its end
+            pass
         os.close(self.fd)
         return self.status
 
