@@ -30,14 +30,14 @@ def test_as_the_page_for_operators_says(w):
         page = f.read()
     lines = re.findall(r"^# (set onboard .*|commit)$", page.split("## Who a device is")[0], re.M)
     port = free_port()
-    lines = [line.replace("port 8443", f"port {port} address 127.0.0.1").replace("weft.example.net", "localhost")
-             for line in lines]
+    here = f"listener main port {port} address 127.0.0.1"
+    lines = [line.replace("listener main", here).replace("weft.example.net", "localhost") for line in lines]
     assert len(lines) == 7 and lines[-1] == "commit"
     w.cli("configure", *lines)
     wait_until("the listener", 20, lambda: re.search(r"^main +open ", w.cli("show onboard listeners"), re.M))
     assert "hostname edge-1" in w.cli("show onboard answer S1")
     (curl,) = re.findall(r"^curl .*?bootstrapping-data$", page, re.M | re.S)
-    curl = curl.replace("/var/lib/weft", w.data).replace("weft.example.net:8443", f"localhost:{port}")
+    curl = curl.replace("/var/lib/weft", w.data).replace("weft.example.net", f"localhost:{port}")
     out = subprocess.run(["bash", "-c", curl.replace("curl ", "curl -sS ")], capture_output=True, text=True, check=True).stdout
     assert "conveyed-information" in out, out
     assert re.search(r"^S1 +answered ", w.cli("show onboard devices"), re.M)
@@ -45,8 +45,7 @@ def test_as_the_page_for_operators_says(w):
     rest = re.findall(r"^# (set onboard .*)$", page.split("## Who a device is")[1], re.M)
     rest = [line for line in rest if '"..."' not in line and "-----BEGIN" not in line and "BASE64" not in line and
             "signer" not in line]
-    rest = [line.replace("port 443", f"port {free_port()}").replace("port 8443 role", f"port {free_port()} role")
-            for line in rest]
+    rest = [re.sub(r"(listener \S+ port) (443|9443)\b", lambda m: f"{m[1]} {free_port()}", line) for line in rest]
     assert len(rest) >= 8
     first = [line for line in rest if " boot-image " in line or "server phs1" in line]
     w.cli("configure", *first, *[line for line in rest if line not in first], "commit check")
