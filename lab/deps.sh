@@ -18,7 +18,7 @@ all=(
     sqlite3 nghttp2-client curl openssl jq socat tcpdump
     ansible-core python3-pytest python3-ncclient libnetconf2-dev yangcli netconfd openssh-client openssh-server python3-grpcio python3-grpc-tools python3-requests python3-yaml
     snmp snmptrapd rsyslog rsyslog-gnutls
-    dnsmasq-base nginx-light knot avahi-daemon dbus python3-dbus apache2
+    isc-dhcp-server dnsmasq-base nginx-light knot avahi-daemon dbus python3-dbus apache2
     buildah python3-kubernetes
     build-essential dpkg-dev debhelper lintian debootstrap systemd systemd-container
     etcd-server etcd-client nodejs npm ca-certificates
