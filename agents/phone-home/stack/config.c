@@ -89,9 +89,11 @@ static void end_later(void *arg) {
 static void run_hook(struct config_job *j, const char *verb, const char *a, const char *b,
                      const char *c, script_fn *fn) {
     char hook[SETTINGS_PATH_MAX + 80], slot[SETTINGS_PATH_MAX + 80], in[SETTINGS_PATH_MAX + 80];
+    char serial[sizeof(stack_serial) + 16];
     slots_folder(&j->d->slots, j->d->slot, in, sizeof in);
     snprintf(slot, sizeof slot, "WEFT_SLOT=%s", in);
     snprintf(in, sizeof in, "WEFT_DIRECTORY=%s", j->d->settings->directory);
+    snprintf(serial, sizeof serial, "WEFT_SERIAL=%s", j->d->settings->stack.serial);
     if (!find_hook(j->d, hook, sizeof hook)) {
         struct script_result r = {0};
         fn(j, &r, NULL); /* the document is kept, and that is all */
@@ -99,7 +101,7 @@ static void run_hook(struct config_job *j, const char *verb, const char *a, cons
     }
     struct script_config s = {.file = hook,
                               .args = {verb, a, b, c},
-                              .environment = {slot, in},
+                              .environment = {slot, in, serial},
                               .deadline_ms = HOOK_MS,
                               .keep_group = true};
     j->hook = script_start(j->d->loop, &s, fn, j);

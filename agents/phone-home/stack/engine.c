@@ -722,6 +722,8 @@ int64_t stack_engine_tick(struct stack_engine *g, int64_t now) {
             next = g->settle_at;
         }
     }
+    int64_t orders = stack_orders_tick(g, now); /* one of them may be to reboot */
+    next = orders < next ? orders : next;
     if (g->reboot_at >= 0) {
         if (now >= g->reboot_at) {
             g->reboot_at = -1;
@@ -730,8 +732,7 @@ int64_t stack_engine_tick(struct stack_engine *g, int64_t now) {
             next = g->reboot_at;
         }
     }
-    int64_t orders = stack_orders_tick(g, now);
-    return orders < next ? orders : next;
+    return next;
 }
 
 void stack_engine_ready(struct stack_engine *g, int64_t now, bool ready) {

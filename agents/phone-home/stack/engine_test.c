@@ -126,6 +126,13 @@ static void one_box_is_its_own(void **state) {
     world_run(w, 10);
     assert_true(stack_engine_primary(w->boxes[0].g));
     assert_int_equal(stack_engine_id(w->boxes[0].g, "S0"), 0);
+    /* It reboots as soon as it was told to: nobody else wakes it. */
+    int id = 0;
+    uint64_t o = world_order(w);
+    stack_engine_reboot(w->boxes[0].g, w->now, o, &id, 1, false);
+    w->boxes[0].next_tick = w->now;
+    world_run(w, 1000);
+    assert_int_equal(w->boxes[0].reboots, 1);
     world_free(w);
 }
 
