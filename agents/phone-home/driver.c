@@ -161,6 +161,9 @@ static void do_platform(struct driver *d, const struct phc_action *a) {
     case PHC_REPLICATE:
         o->replicate(p, a->order, a->u.platform.p, a->u.platform.n);
         break;
+    case PHC_KEY:
+        o->key(p, a->order, a->u.platform.p, a->u.platform.n);
+        break;
     }
 }
 

@@ -122,7 +122,8 @@ enum phc_op {
     PHC_APPLY,
     PHC_CONFIRM,
     PHC_ROLLBACK,
-    PHC_REPLICATE
+    PHC_REPLICATE,
+    PHC_KEY
 };
 
 enum phc_verify {

@@ -143,14 +143,33 @@ static void lint(struct phc_engine *g) {
     buf_free(&out);
 }
 
-static void config_run(struct phc_engine *g) {
-    phc_tell(g, SZTP_CONFIG_INITIATED, "The configuration is applied.");
-    lint(g);
+static void config_give(struct phc_engine *g) {
     struct phc_action *a = phc_platform(g, PHC_APPLY, config_applied);
     a->u.platform.p = g->info.config.data;
     a->u.platform.n = g->info.config.len;
     a->u.platform.handling = g->info.handling;
     a->u.platform.deadline_ms = g->c.confirm_ms;
+}
+
+static void key_kept(struct phc_engine *g, const struct phc_event *ev) {
+    if (ev->error != NULL) {
+        phc_fail(g, SZTP_CONFIG_ERROR, "The key of its certificate could not be kept: %s",
+                 ev->error->text);
+        return;
+    }
+    config_give(g);
+}
+
+static void config_run(struct phc_engine *g) {
+    phc_tell(g, SZTP_CONFIG_INITIATED, "The configuration is applied.");
+    lint(g);
+    if (g->r.csr_key.len == 0) {
+        config_give(g);
+        return;
+    }
+    struct phc_action *a = phc_platform(g, PHC_KEY, key_kept);
+    a->u.platform.p = g->r.csr_key.data;
+    a->u.platform.n = g->r.csr_key.len;
 }
 
 void phc_config_apply(struct phc_engine *g) {
@@ -179,6 +198,7 @@ void phc_done_for_good(struct phc_engine *g) {
     g->r.tried[0] = '\0';
     g->last_error[0] = '\0';
     buf_free(&g->r.body); /* DONE is all that need be known, by us and by the backup */
+    phc_csr_drop(g);      /* it is the platform's now */
     phc_enter(g, PHC_ST_DONE);
     phc_sync(g, disable);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A certificate of the owner's authority (RFC 9646): the key is made here, on P-256, kept in the
- * record until the run is over or the server refuses, and never leaves it.
+ * record until the device has its configuration or the server refuses, and goes to the platform
+ * alone, before the configuration that has the certificate.
  */
 #include "phone-home/engine_int.h"
 

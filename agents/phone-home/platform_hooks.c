@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "base/text.h"
 #include "phone-home/script.h"
 
@@ -67,6 +68,9 @@ static const char *in_state(const struct hooks *h, const char *name, char out[PA
 
 static void job_free(struct job *j) {
     list_remove(&j->link);
+    if (j->data.len > 0) {
+        mem_wipe(j->data.data, j->data.len); /* it may be a key */
+    }
     buf_free(&j->data);
     mem_free(j->a);
     mem_free(j->b);
@@ -141,24 +145,33 @@ static void nothing(struct job *j) {
     loop_post(j->h->loop, on_nothing, j);
 }
 
-static void environment(const struct hooks *h, char out[CMS_SERIAL_MAX + 32]) {
+/* WEFT_KEY: where the key of the device's certificate is, when it has one. */
+static const char KEY[] = "ldevid.key";
+struct environment {
+    char serial[CMS_SERIAL_MAX + 32], key[PATH_SIZE + 16];
+};
+
+static void environment(const struct hooks *h, struct environment *out) {
     struct platform_identity id;
+    char file[PATH_SIZE];
     bool known = h->ops->identity((struct platform *)(uintptr_t)h, &id, NULL) == ERR_OK;
-    snprintf(out, CMS_SERIAL_MAX + 32, "WEFT_SERIAL=%s", known ? id.serial : "");
+    snprintf(out->serial, sizeof out->serial, "WEFT_SERIAL=%s", known ? id.serial : "");
+    snprintf(out->key, sizeof out->key, "WEFT_KEY=%s", in_state(h, KEY, file));
 }
 
 static void run_hook(struct job *j) {
-    char file[PATH_SIZE], serial[CMS_SERIAL_MAX + 32];
+    char file[PATH_SIZE];
+    struct environment env;
     snprintf(file, sizeof file, "%s/%s", j->h->c->platform.folder, j->name);
     if (access(file, X_OK) != 0) {
         err_errno(&j->err, errno, file, "this device can't %s", j->name);
         nothing(j);
         return;
     }
-    environment(j->h, serial);
+    environment(j->h, &env);
     struct script_config c = {.file = file,
                               .args = {j->a, j->b},
-                              .environment = {serial},
+                              .environment = {env.serial, env.key},
                               .deadline_ms = j->ms,
                               .keep_group = true};
     j->script = script_start(j->h->loop, &c, on_script, j);
@@ -166,13 +179,14 @@ static void run_hook(struct job *j) {
 
 static void run_script(struct job *j) {
     struct hooks *h = j->h;
-    char file[PATH_SIZE], output[PATH_SIZE], serial[CMS_SERIAL_MAX + 32];
+    char file[PATH_SIZE], output[PATH_SIZE];
+    struct environment env;
     bool pre = strncmp(j->name, "pre", 3) == 0;
-    environment(h, serial);
+    environment(h, &env);
     struct script_config c = {.file = in_state(h, pre ? "pre-script" : "post-script", file),
                               .text = buf_cstr(&j->data),
                               .n = j->data.len,
-                              .environment = {serial},
+                              .environment = {env.serial, env.key},
                               .output_file =
                                   in_state(h, pre ? "pre-script.log" : "post-script.log", output),
                               .deadline_ms = j->ms};
@@ -229,6 +243,18 @@ static void order_script(struct platform *p, uint64_t order, enum platform_scrip
 
 /* ---- configuration ---- */
 
+static void keep_key(struct job *j) {
+    char file[PATH_SIZE];
+    file_write(in_state(j->h, KEY, file), j->data.data, j->data.len, 0600, &j->err);
+    nothing(j);
+}
+
+static void order_key(struct platform *p, uint64_t order, const void *pem, size_t n) {
+    struct job *j = job_new(of(p), order, "key", keep_key);
+    buf_add(&j->data, pem, n);
+    submit(j);
+}
+
 /* Two marks: that a configuration was applied, as long as it may be taken back; and that it is not
  * confirmed. Each has how long that may last. */
 static const char APPLIED[] = "applied", UNCONFIRMED[] = "unconfirmed";
@@ -249,6 +275,7 @@ static void on_rolled_back(struct hooks *h, const struct err *e) {
     if (e == NULL) {
         forget(h, UNCONFIRMED);
         forget(h, APPLIED);
+        forget(h, KEY);
     }
 }
 
@@ -430,6 +457,7 @@ struct platform *platform_hooks_new(struct loop *l, const struct phone_home_conf
                                             .install = order_install,
                                             .reboot = order_reboot,
                                             .script = order_script,
+                                            .key = order_key,
                                             .apply = order_apply,
                                             .confirm = order_confirm,
                                             .rollback = order_rollback,

@@ -374,6 +374,10 @@ static void zeroize(struct platform *p, uint64_t order) {
     restart(p, order, ids, up, true);
 }
 
+static void key(struct platform *p, uint64_t order, const void *pem, size_t n) {
+    give_bytes(of(p), order, json_pack("{s:s}", "do", "key"), pem, n);
+}
+
 static void apply(struct platform *p, uint64_t order, const void *config, size_t n,
                   enum sztp_handling handling, int64_t confirm_ms) {
     give_bytes(of(p), order,
@@ -496,6 +500,7 @@ struct platform *platform_linux_new(struct loop *loop, const struct platform_lin
                                             .install = install,
                                             .reboot = reboot,
                                             .script = run_script,
+                                            .key = key,
                                             .apply = apply,
                                             .confirm = confirm,
                                             .rollback = rollback,

@@ -280,6 +280,7 @@ enum what {
     W_CONFIRM,
     W_ROLLBACK,
     W_REPLICATE,
+    W_KEY,
     W_ZEROIZE
 };
 struct job {
@@ -426,6 +427,13 @@ static void effect(struct sim *s, struct job *j, struct err *e) {
     case W_REPLICATE:
         do_replicate(s, j, e);
         break;
+    case W_KEY:
+        s->keys++;
+        if (!counted(&s->key_fails, e, "no room for the key")) {
+            buf_clear(&s->key);
+            buf_add(&s->key, j->bytes.data, j->bytes.len);
+        }
+        break;
     case W_ZEROIZE:
         s->config = SIM_DEFAULT;
         s->frozen = false;
@@ -516,6 +524,10 @@ static void replicate(struct platform *p, uint64_t n, const void *record, size_t
     buf_add(&order(p, W_REPLICATE, n, 100)->bytes, record, len);
 }
 
+static void key(struct platform *p, uint64_t n, const void *pem, size_t len) {
+    buf_add(&order(p, W_KEY, n, 100)->bytes, pem, len);
+}
+
 static void zeroize(struct platform *p, uint64_t n) {
     order(p, W_ZEROIZE, n, 500);
 }
@@ -532,6 +544,7 @@ static const struct platform_ops ops = {
     .install = install,
     .reboot = reboot,
     .script = script,
+    .key = key,
     .apply = apply,
     .confirm = confirm,
     .rollback = rollback,
@@ -579,6 +592,7 @@ void sim_free(struct sim *s) {
         buf_free(&s->m[i].result.output);
     }
     buf_free(&s->text);
+    buf_free(&s->key);
     mem_free(s->events);
     mem_free(s);
 }

@@ -48,10 +48,12 @@ struct sim {
     bool frozen;
     enum sim_config config;
     struct buf text; /* of the configuration that is or was in force */
+    struct buf key;  /* that came before it, PEM; empty: none */
+    unsigned keys;
     unsigned applies, rollbacks, scripts[2], freezes, thaws, replicates;
     /* scripted: so many fail */
     unsigned apply_fails, confirm_fails, script_fails[2], freeze_fails, thaw_fails, replicate_fails,
-        rollback_fails;
+        rollback_fails, key_fails;
     const char *lint_says;                 /* NULL: nothing */
     char image_version[SZTP_NAME_MAX + 1]; /* of images whose version was not said */
     int64_t boot_ms, install_ms;

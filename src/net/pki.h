@@ -54,6 +54,7 @@ enum err_code pki_fingerprint(const char *cert_file, char out[65], struct err *e
  * its key, or a weak one (RSA below 2048 bits, other curves than P-256 to P-521, Ed25519). */
 struct pki_device {
     const char *serial; /* 1..64 printable bytes without blanks */
+    const char *name;   /* a host name that it is good for besides; NULL: none */
     int days;           /* 1..PKI_DAYS_MAX */
 };
 enum err_code pki_sign_device(const char *ca_cert_file, const char *ca_key_file, const void *csr,

@@ -84,7 +84,9 @@ enum err_code pki_sign_device(const char *ca_cert_file, const char *ca_key_file,
         at +=
             snprintf(uri + at, sizeof uri - (size_t)at, plain ? "%c" : "%%%02X", (unsigned char)*p);
     }
-    const char *const sans[] = {uri, NULL};
+    char dns[SERIAL_MAX + 8];
+    snprintf(dns, sizeof dns, "DNS:%.64s", d->name != NULL ? d->name : "");
+    const char *const sans[] = {uri, d->name != NULL ? dns : NULL, NULL};
     struct pki_request r = {.common_name = cn, .sans = sans, .use = PKI_CLIENT, .days = d->days};
     X509 *ca = pki_read_cert(ca_cert_file, e);
     EVP_PKEY *ca_key = ca != NULL ? pki_read_key(ca_key_file, e) : NULL;

@@ -323,7 +323,10 @@ static enum err_code find_signer(const struct plan *p, struct given *g, struct e
 
 static enum err_code sign_request(const struct plan *p, const struct buf *csr, struct given *g,
                                   struct err *e) {
-    struct pki_device d = {.serial = p->serial, .days = p->certificate_days};
+    const struct onboard_device *known = object_data(p, &onboard_device_kind, p->serial);
+    struct pki_device d = {.serial = p->serial,
+                           .name = known != NULL ? known->certificate_name : NULL,
+                           .days = p->certificate_days};
     enum err_code rc = pki_sign_device(onboard_paths.ca_cert, onboard_paths.ca_key, csr->data,
                                        csr->len, &d, &g->ldevid, e);
     return rc == ERR_OK ? rc : err_tag(e, rc, ANSWER_BAD_CSR, NULL);

@@ -144,6 +144,13 @@ def test_a_certificate_for_the_box(tmp_path, w, pki, door):
     shown = subprocess.run(["openssl", "x509", "-in", c.path("applied"), "-noout", "-subject"], capture_output=True,
                            text=True, check=True).stdout
     assert "B7" in shown
+    # The device has the key, for itself alone, and the record of the run has it no more.
+    key = c.path("state", "ldevid.key")
+    assert os.stat(key).st_mode & 0o77 == 0
+    of_key, of_cert = (subprocess.run(["openssl", *words], capture_output=True, text=True, check=True).stdout for words in (
+        ["pkey", "-in", key, "-pubout"], ["x509", "-in", c.path("applied"), "-noout", "-pubkey"]))
+    assert of_key == of_cert
+    assert b"PRIVATE KEY" not in open(c.path("state", "record"), "rb").read()
 
 
 # proves: PH-110 PH-113 PH-114

@@ -257,8 +257,8 @@ void rig_configured(struct rig *r, const char *host, uint16_t port) {
 /* ---------------------------------------------------------------- actions */
 
 static void platform(struct rig_process *p, const struct phc_action *a) {
-    static const char *const names[] = {"freeze", "thaw",    "install",  "reboot",   "script",
-                                        "apply",  "confirm", "rollback", "replicate"};
+    static const char *const names[] = {"freeze", "thaw",    "install",  "reboot",    "script",
+                                        "apply",  "confirm", "rollback", "replicate", "key"};
     struct rig *r = p->rig;
     struct platform *pl = (struct platform *)(void *)&r->sim->m[p->member].ops;
     const struct platform_ops *ops = r->sim->m[p->member].ops;
@@ -296,6 +296,9 @@ static void platform(struct rig_process *p, const struct phc_action *a) {
         break;
     case PHC_REPLICATE:
         ops->replicate(pl, a->order, a->u.platform.p, a->u.platform.n);
+        break;
+    case PHC_KEY:
+        ops->key(pl, a->order, a->u.platform.p, a->u.platform.n);
         break;
     }
 }

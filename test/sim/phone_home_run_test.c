@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #include "base/mem.h"
@@ -431,6 +432,18 @@ static struct rig *csr_world(void) {
     return r;
 }
 
+static void expect_key(const struct rig *r, const struct buf *public) {
+    BIO *bio = BIO_new_mem_buf(r->sim->key.data, (int)r->sim->key.len);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+    unsigned char *der = NULL;
+    int n = i2d_PUBKEY(key, &der);
+    assert_int_equal(n, public->len);
+    assert_memory_equal(der, public->data, public->len);
+    OPENSSL_free(der);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+}
+
 static void certificates(void **state) {
     (void)state;
     scene_info(&csr_info, SCENE_NONE, false, 0);
@@ -440,6 +453,32 @@ static void certificates(void **state) {
     expect_done(r, true);
     assert_int_equal(csr_asked, 1);
     assert_int_equal(csr_requests, 1);
+    /* The device has the key that the certificate is for, before the configuration with it. */
+    assert_int_equal(r->sim->keys, 1);
+    expect_key(r, &csr_seen[0]);
+    size_t at = 0;
+    while (at < r->n_orders && strcmp(r->orders[at], "key") != 0) {
+        at++;
+    }
+    assert_true(at + 1 < r->n_orders && strcmp(r->orders[at + 1], "apply") == 0);
+    /* Nothing of it is left in the record. */
+    struct record kept;
+    struct err e = {0};
+    const struct rig_process *p = &r->p[0];
+    assert_int_equal(record_parse(p->disk.data, p->disk.len, &kept, &e), ERR_OK);
+    assert_int_equal(kept.csr_key.len, 0);
+    record_free(&kept);
+    rig_free(r);
+    /* A device that can't keep it is not configured. */
+    r = csr_world();
+    r->sim->key_fails = 1;
+    r->servers[1].status = 404;
+    rig_start(r);
+    rig_run(r, HOUR, true);
+    assert_false(rig_done(r));
+    assert_int_equal(r->sim->applies, 0);
+    assert_int_equal(
+        rig_count(r, "The key of its certificate could not be kept: no room for the key"), 1);
     rig_free(r);
     /* A second 400: the key is deleted, the next one is another (RFC 9646 section 2.2). */
     r = csr_world();

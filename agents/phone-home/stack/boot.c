@@ -135,7 +135,7 @@ static void init_ended(void *arg, struct script_result *r, const struct err *e) 
 void stackd_boot(struct stackd *d) {
     char folder[SETTINGS_PATH_MAX + 64], init[SETTINGS_PATH_MAX + 80];
     char slot[SETTINGS_PATH_MAX + 80], directory[SETTINGS_PATH_MAX + 80], serial[80], sock[160];
-    char config[SETTINGS_PATH_MAX + 80];
+    char config[SETTINGS_PATH_MAX + 80], key[SETTINGS_PATH_MAX + 80];
     if (d->trial_over == NULL) {
         d->trial_over = loop_timer_new(d->loop, come_up, d);
         d->again = loop_timer_new(d->loop, init_again, d);
@@ -153,9 +153,10 @@ void stackd_boot(struct stackd *d) {
     snprintf(serial, sizeof serial, "WEFT_SERIAL=%s", d->settings->stack.serial);
     snprintf(sock, sizeof sock, "WEFT_STACK_SOCKET=%s", d->settings->socket);
     snprintf(config, sizeof config, "WEFT_CONFIG=%s/config", d->settings->directory);
+    stackd_key_environment(d, key);
     struct script_config s = {.file = init,
                               .args = {"start"},
-                              .environment = {slot, directory, serial, sock, config},
+                              .environment = {slot, directory, serial, sock, config, key},
                               .deadline_ms = d->settings->init_ms,
                               .keep_group = true};
     d->init = script_start(d->loop, &s, init_ended, d);

@@ -4,10 +4,12 @@
  * the one of the settings) and taken back unless it is confirmed. hook apply merge|replace NEW
  * FORMER     hook rollback FORMER     (FORMER: a file, or /dev/null) On disk: `config` in force;
  * while one waits to be confirmed, `pending` says whether there was a former one, which is
- * `config.before`. So a loss of power at any moment leads back to the former one.
+ * `config.before`. So a loss of power at any moment leads back to the former one. `key` is the
+ * private key that goes with it: `key.new` before its configuration comes, then as above.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,11 +17,12 @@
 #include "base/file.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "phone-home/stack/daemon.h"
 
 LOGGER_MODULE(stack)
 
-enum { CONFIG_MAX = 16 << 20, HOOK_MS = 120000, AGAIN_MS = 1000 };
+enum { CONFIG_MAX = 16 << 20, KEY_MAX = 65536, HOOK_MS = 120000, AGAIN_MS = 1000 };
 
 struct config_job {
     struct stackd *d;
@@ -27,6 +30,7 @@ struct config_job {
     char handling[8];
     int64_t confirm_ms; /* 0: in force for good */
     struct buf text;
+    size_t n_key; /* bytes before the configuration in `text`: another member's key */
     struct script *hook;
     bool rolled; /* APPLY: what was pending before was taken back */
     struct err failed;
@@ -37,6 +41,8 @@ struct config_job {
 struct paths {
     char now[SETTINGS_PATH_MAX + 64], fresh[SETTINGS_PATH_MAX + 64], before[SETTINGS_PATH_MAX + 64],
         pending[SETTINGS_PATH_MAX + 64];
+    char key[SETTINGS_PATH_MAX + 64], key_fresh[SETTINGS_PATH_MAX + 64],
+        key_before[SETTINGS_PATH_MAX + 64];
 };
 
 static void get_paths(const struct stackd *d, struct paths *p) {
@@ -44,6 +50,58 @@ static void get_paths(const struct stackd *d, struct paths *p) {
     stackd_path(d, "config.new", p->fresh);
     stackd_path(d, "config.before", p->before);
     stackd_path(d, "pending", p->pending);
+    stackd_path(d, "key", p->key);
+    stackd_path(d, "key.new", p->key_fresh);
+    stackd_path(d, "key.before", p->key_before);
+}
+
+/* ---------------------------------------------------------------- the key */
+
+void stackd_key_environment(const struct stackd *d, char out[SETTINGS_PATH_MAX + 80]) {
+    snprintf(out, SETTINGS_PATH_MAX + 80, "WEFT_KEY=%s/key", d->settings->directory);
+}
+
+static void wipe(struct buf *b) {
+    if (b->len > 0) {
+        mem_wipe(b->data, b->len);
+    }
+    buf_free(b);
+}
+
+enum err_code stackd_key(struct stackd *d, int fd, struct err *e) {
+    char path[64];
+    struct paths p;
+    struct buf b = BUF_INIT;
+    get_paths(d, &p);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    enum err_code rc = file_read(path, KEY_MAX, &b, e);
+    rc = rc == ERR_OK ? file_write(p.key_fresh, b.data, b.len, 0600, e) : rc;
+    wipe(&b);
+    return rc;
+}
+
+/* The new one is in force, when there is one; the former one is kept. */
+static enum err_code key_take(const struct paths *p, struct err *e) {
+    if (access(p->key_fresh, F_OK) != 0) {
+        return ERR_OK;
+    }
+    if ((rename(p->key, p->key_before) != 0 && errno != ENOENT) ||
+        rename(p->key_fresh, p->key) != 0) {
+        return err_errno(e, errno, p->key, "can't be replaced");
+    }
+    return file_sync_folder_of(p->key, e);
+}
+
+/* Back to the former one; without a former configuration there is none. */
+static enum err_code key_restore(const struct paths *p, bool had, struct err *e) {
+    bool kept = rename(p->key_before, p->key) == 0;
+    if (!kept && errno != ENOENT) {
+        return err_errno(e, errno, p->key, "can't be put back");
+    }
+    if (!kept && !had && unlink(p->key) != 0 && errno != ENOENT) {
+        return err_errno(e, errno, p->key, "can't be removed");
+    }
+    return ERR_OK;
 }
 
 bool stackd_configured(const struct stackd *d) {
@@ -74,7 +132,7 @@ static void end(struct config_job *j, const struct err *e) {
         L_WARN("the configuration: %s: %s", e->path, e->text);
     }
     j->done(d, j->arg, e);
-    buf_free(&j->text);
+    wipe(&j->text);
     mem_free(j);
 }
 
@@ -89,11 +147,12 @@ static void end_later(void *arg) {
 static void run_hook(struct config_job *j, const char *verb, const char *a, const char *b,
                      const char *c, script_fn *fn) {
     char hook[SETTINGS_PATH_MAX + 80], slot[SETTINGS_PATH_MAX + 80], in[SETTINGS_PATH_MAX + 80];
-    char serial[sizeof(stack_serial) + 16];
+    char serial[sizeof(stack_serial) + 16], key[SETTINGS_PATH_MAX + 80];
     slots_folder(&j->d->slots, j->d->slot, in, sizeof in);
     snprintf(slot, sizeof slot, "WEFT_SLOT=%s", in);
     snprintf(in, sizeof in, "WEFT_DIRECTORY=%s", j->d->settings->directory);
     snprintf(serial, sizeof serial, "WEFT_SERIAL=%s", j->d->settings->stack.serial);
+    stackd_key_environment(j->d, key);
     if (!find_hook(j->d, hook, sizeof hook)) {
         struct script_result r = {0};
         fn(j, &r, NULL); /* the document is kept, and that is all */
@@ -101,7 +160,7 @@ static void run_hook(struct config_job *j, const char *verb, const char *a, cons
     }
     struct script_config s = {.file = hook,
                               .args = {verb, a, b, c},
-                              .environment = {slot, in, serial},
+                              .environment = {slot, in, serial, key},
                               .deadline_ms = HOOK_MS,
                               .keep_group = true};
     j->hook = script_start(j->d->loop, &s, fn, j);
@@ -155,6 +214,7 @@ static enum err_code restore_files(struct stackd *d, struct err *e) {
     } else if (unlink(p.now) != 0 && errno != ENOENT) {
         return err_errno(e, errno, p.now, "can't be removed");
     }
+    ERR_TRY(key_restore(&p, had, e));
     return file_sync_folder_of(p.now, e);
 }
 
@@ -222,6 +282,7 @@ static void applied(void *arg, struct script_result *r, const struct err *e) {
         loop_timer_start(d->confirm_by, j->confirm_ms);
     } else {
         unlink(p.before);
+        unlink(p.key_before);
         unlink(p.pending);
         d->pending = false;
     }
@@ -234,14 +295,18 @@ static void applied(void *arg, struct script_result *r, const struct err *e) {
 static enum err_code prepare(struct config_job *j, const struct paths *p, struct err *e) {
     struct buf old = BUF_INIT;
     char text[40];
-    ERR_TRY(file_write(p->fresh, j->text.data, j->text.len, 0600, e));
+    if (j->n_key > 0) {
+        ERR_TRY(file_write(p->key_fresh, j->text.data, j->n_key, 0600, e));
+    }
+    ERR_TRY(file_write(p->fresh, j->text.data + j->n_key, j->text.len - j->n_key, 0600, e));
     enum err_code rc = file_read(p->now, CONFIG_MAX, &old, e);
     bool had = rc == ERR_OK;
     rc = had ? file_write(p->before, old.data, old.len, 0600, e) : rc == ERR_ABSENT ? ERR_OK : rc;
     buf_free(&old);
     ERR_TRY(rc);
     snprintf(text, sizeof text, "%s %s\n", had ? "before" : "none", j->handling);
-    return file_write(p->pending, text, strlen(text), 0600, e);
+    ERR_TRY(file_write(p->pending, text, strlen(text), 0600, e));
+    return key_take(p, e);
 }
 
 static void start_apply(struct config_job *j) {
@@ -269,19 +334,26 @@ static void spread(struct stackd *d, const char *handling) {
     for (size_t i = 0; i < n && stack_engine_primary(d->engine); i++) {
         struct buf b = BUF_INIT;
         struct err e;
+        char how[40];
         if (!m[i].up || m[i].id < 0 || strcmp(m[i].serial, d->settings->stack.serial) == 0) {
             continue;
+        }
+        file_read(p.key, KEY_MAX, &b, &e);
+        if (b.len > 0) {
+            snprintf(how, sizeof how, "%s %zu", handling, b.len);
+        } else {
+            snprintf(how, sizeof how, "%s", handling);
         }
         if (file_read(p.now, CONFIG_MAX, &b, &e) == ERR_OK) {
             FILE *f = tmpfile(); /* of its own: the next configuration may come meanwhile */
             if (f != NULL && fwrite(b.data, 1, b.len, f) == b.len && fflush(f) == 0) {
-                stackd_send_file(d, NULL, STACK_FILE_CONFIG, m[i].id, dup(fileno(f)), handling);
+                stackd_send_file(d, NULL, STACK_FILE_CONFIG, m[i].id, dup(fileno(f)), how);
             }
             if (f != NULL) {
                 fclose(f);
             }
         }
-        buf_free(&b);
+        wipe(&b);
     }
 }
 
@@ -305,6 +377,7 @@ static void start_confirm(struct config_job *j) {
     }
     if (rc == ERR_OK && file_sync_folder_of(p.pending, &j->failed) == ERR_OK) {
         unlink(p.before);
+        unlink(p.key_before);
         d->pending = false;
         loop_timer_stop(d->confirm_by);
         L_INFO("the configuration is in force for good");
@@ -331,7 +404,7 @@ static void busy(void *arg) {
     struct err e;
     err_set(&e, ERR_UNAVAILABLE, "configuration", "another change is under way");
     j->done(j->d, j->arg, &e);
-    buf_free(&j->text);
+    wipe(&j->text);
     mem_free(j);
 }
 
@@ -346,11 +419,17 @@ void stackd_config(struct stackd *d, enum config_op op, int fd, const char *hand
     j->arg = arg;
     j->rolled = op != CONFIG_APPLY;
     snprintf(j->handling, sizeof j->handling, "%s", handling != NULL ? handling : "");
+    j->handling[strcspn(j->handling, " ")] = '\0';
     if (op == CONFIG_APPLY) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        file_read(path, CONFIG_MAX, &j->text, &j->failed);
+        file_read(path, CONFIG_MAX + KEY_MAX, &j->text, &j->failed);
         if (fd >= 0) {
             close(fd);
+        }
+        const char *blank = handling != NULL ? strchr(handling, ' ') : NULL;
+        j->n_key = blank != NULL ? strtoul(blank + 1, NULL, 10) : 0;
+        if (j->n_key > j->text.len && j->failed.code == ERR_OK) {
+            err_set(&j->failed, ERR_INVALID, "key", "is longer than what came");
         }
     }
     if (d->config_job != NULL) {

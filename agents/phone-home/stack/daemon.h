@@ -85,8 +85,14 @@ void stackd_files_start(struct stackd *d);
 /* Rolls back what was not confirmed before the start; then `fn`. */
 void stackd_config_start(struct stackd *d, void (*fn)(struct stackd *d));
 bool stackd_configured(const struct stackd *d);
+/* The key that goes with the next configuration; `fd` stays the caller's. Durable when it returns.
+ */
+enum err_code stackd_key(struct stackd *d, int fd, struct err *e);
+/* WEFT_KEY=..., for hooks and the image's init. */
+void stackd_key_environment(const struct stackd *d, char out[SETTINGS_PATH_MAX + 80]);
 enum config_op { CONFIG_APPLY, CONFIG_CONFIRM, CONFIG_ROLLBACK };
-/* `fd`: the configuration, taken over; `done` later. */
+/* `fd`: the configuration, taken over; `done` later. `handling` from another member: "merge" or
+ * "replace", then, when a key stands before the configuration, a blank and its length. */
 typedef void config_done(struct stackd *d, void *arg, const struct err *e);
 void stackd_config(struct stackd *d, enum config_op op, int fd, const char *handling,
                    int64_t confirm_ms, config_done *done, void *arg);

@@ -238,6 +238,15 @@ static void do_inherited_clear(struct stackd *d, struct local_ask *ask, const js
     local_answer(ask, gone ? NULL : &e);
 }
 
+static void do_key(struct stackd *d, struct local_ask *ask, const json_t *o, int fd) {
+    struct err e;
+    enum err_code rc = err_set(&e, ERR_INVALID, "key", "needs a file");
+    if (fd >= 0) {
+        rc = stackd_key(d, fd, &e);
+    }
+    local_answer(ask, rc == ERR_OK ? NULL : &e);
+}
+
 static void on_config(struct stackd *d, void *arg, const struct err *e) {
     local_answer(arg, e);
 }
@@ -273,6 +282,7 @@ static const struct {
     {"replicate", do_replicate},
     {"inherited", do_inherited},
     {"inherited-clear", do_inherited_clear},
+    {"key", do_key},
     {"apply", do_apply},
     {"confirm", do_confirm},
     {"rollback", do_rollback},
