@@ -12,13 +12,14 @@ run=(
     libedit-dev libcrypt-dev libpam0g-dev libcmocka-dev man-db groff-base
     # what the lab runs
     kea-dhcp4-server kea-dhcp6-server kea-ctrl-agent kea-admin kea-common frr iproute2 iputils-ping isc-dhcp-client procps
+    knot openssl
 )
 all=(
     ccache g++ clang clang-14 libclang-rt-14-dev clang-format clang-tidy llvm-14 lld protobuf-compiler
-    sqlite3 nghttp2-client curl openssl jq socat tcpdump
+    sqlite3 nghttp2-client curl jq socat tcpdump
     ansible-core python3-pytest python3-ncclient libnetconf2-dev yangcli netconfd openssh-client openssh-server python3-grpcio python3-grpc-tools python3-requests python3-yaml
     snmp snmptrapd rsyslog rsyslog-gnutls
-    isc-dhcp-server dnsmasq-base nginx-light knot avahi-daemon dbus python3-dbus apache2
+    isc-dhcp-server dnsmasq-base nginx-light avahi-daemon dbus python3-dbus apache2
     buildah python3-kubernetes
     build-essential dpkg-dev debhelper lintian debootstrap systemd systemd-container
     etcd-server etcd-client nodejs npm ca-certificates

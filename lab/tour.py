@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The story `make run` tells: two gateways that never run dry.
+"""The story `make run` tells: two gateways that never run dry, and a site whose boxes phone home.
 
 Every step is shown only after it was observed from outside: in Kea's own leases, in the core router's
 routes, by ping, or in Weft's answers. Afterwards the lab stays up to explore until Ctrl-C; with
@@ -16,7 +16,9 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from onboard_site import NAMES, RING, Site  # noqa: E402
 from topology import TOP, Gateway, binary, build_core, core_routes  # noqa: E402
+from tour_site import SiteAct  # noqa: E402
 from weftlab import Ended, Lab, LabError, signals, wait_until  # noqa: E402
 
 TERMINAL = sys.stdout.isatty()
@@ -85,12 +87,15 @@ class Tour:
         print(f"   {paint('32', 'seen')}  {what} ({time.monotonic() - started:.1f} s)", flush=True)
         return value
 
+    def show_command(self, *words):
+        print(f"   {paint('36', '$ weft ' + ' '.join(words))}", flush=True)
+
     # ---- the operator ---------------------------------------------------------------------------
     def weft(self, *words, stdin=None, check=True, show=False):
         """The operator's own program, over the local socket."""
         argv = [binary("cli", "weft"), "--socket", self.socket, *words]
         if show:
-            print(f"   {paint('36', '$ weft ' + ' '.join(words))}", flush=True)
+            self.show_command(*words)
         r = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False,
                            input=stdin or "")
         if check and r.returncode != 0:
@@ -108,7 +113,7 @@ class Tour:
         self.weftd = self.lab.spawn("ctl", "weftd", [
             binary("src", "weftd", "weftd"), "--data", self.data, "--unix", self.socket,
             "--listen", "10.255.0.2:8443", "--listen-apmi", "10.255.0.2:20557",
-            "--hostname", "weft,10.255.0.2"])
+            "--hostname", ",".join(["weft", "10.255.0.2", *NAMES])])
 
         def ready():
             if not self.weftd.alive():
@@ -226,6 +231,9 @@ class Tour:
                   lambda: lab.ping("core", lab.address_of("a", "eth0")))
         self.weft("show", "apm", "alarms", show=True)
 
+        self.site = Site(lab)
+        SiteAct(self, self.site).tell()
+
         self.step("The controller is killed: subscribers don't notice")
         self.weftd.kill(signal.SIGKILL)
         self.weftd = None
@@ -266,6 +274,7 @@ class Tour:
     def explore(self):
         weft = os.path.relpath(binary("cli", "weft"))
         agent = os.path.relpath(binary("agents", "bng", "weft-bng"))
+        stackd = os.path.relpath(binary("agents", "phone-home", "stack", "weft-stackd"))
         sock = os.path.relpath(self.socket)
         print(f"""
 {paint('1', 'The lab is up. In another terminal:')}
@@ -276,6 +285,9 @@ class Tour:
    {weft} explain apm domain {self.bng1.domain} entity bng1
    {weft} show apm alarms
    curl -s --unix-socket {sock} http://localhost/restconf/data/weft-apm:apm/state/partition      RESTCONF
+   {weft} show onboard devices
+   {weft} show onboard device {RING[0]}
+   {stackd} show virtual-chassis -s {os.path.relpath(self.site.ring[0].socket)}
    {agent} status -s {os.path.relpath(self.bng1.path('agent.sock'))}                 the agent on bng1
    ip netns exec {self.lab.ns('core')} vtysh -N {self.lab.ns('core')} -c 'show ip route bgp'
    ip netns exec {self.lab.ns('sub1')} perfdhcp -4 -l lan -R 40 -n 40 -r 10      more subscribers

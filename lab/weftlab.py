@@ -24,7 +24,7 @@ import subprocess
 import time
 
 FRR_RUN, FRR_ETC, FRR_LIB, FRR_TMP = "/var/run/frr", "/etc/frr", "/usr/lib/frr", "/var/tmp/frr"
-LOCKS, NETNS = "/run", "/run/netns"
+LOCKS, NETNS, NETNS_ETC = "/run", "/run/netns", "/etc/netns"
 # Unix socket paths end at 107 bytes; the longest below a lab's folder is "bng1/agent.sock" and alike.
 LONGEST_FOLDER = 80
 # Time limits are for a machine that is stuck, not for one that is slow.
@@ -172,7 +172,7 @@ class Lab:
                 # A killed lab of another tree has left the same names, and its notes are over there.
                 names = os.listdir(NETNS) if os.path.isdir(NETNS) else []
                 self.made["namespaces"] += [n for n in names if n.startswith(self.ns(""))]
-                for base in (FRR_RUN, FRR_ETC):
+                for base in (FRR_RUN, FRR_ETC, NETNS_ETC):
                     self.made["folders"] += glob.glob(os.path.join(base, self.ns("*")))
                 self.clear()
                 shutil.rmtree(self.dir)
@@ -288,6 +288,18 @@ class Lab:
         if forward:
             self.run(node, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.run(node, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", check=False)
+
+    def etc(self, node, name, text):
+        """A file of /etc of a node's own, for programs that are started in it later; `ip netns exec` puts it there."""
+        folder = os.path.join(NETNS_ETC, self.ns(node))
+        if not os.path.isdir(NETNS_ETC):
+            self.made.setdefault("parents", []).append(NETNS_ETC)
+        if folder not in self.made["folders"]:
+            self.made["folders"].append(folder)
+        self._write_down()
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+            f.write(text)
 
     def link(self, a, if_a, ip_a, b, if_b, ip_b):
         """A cable between two nodes; addresses may be None."""

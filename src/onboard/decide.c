@@ -353,7 +353,7 @@ static void set_status(json_t *o, enum onboard_onboarding_status s) {
     json_object_set_new(o, "status", json_string(status_name(s)));
 }
 
-static void event(struct txn *t, const char *name, const char *serial, const char *const *members) {
+void device_event(struct txn *t, const char *name, const char *serial, const char *const *members) {
     json_t *o = json_object();
     char text[SZTP_MESSAGE_MAX + 512];
     json_object_set_new(o, "serial-number", json_string(serial));
@@ -389,7 +389,7 @@ static void refuse_stranger(struct onboard *ob, struct txn *t, struct ask *a, co
             outcome = "is not configured: noted as pending";
             if (is_new) {
                 known_log(ob, t, a->serial, "pending", outcome);
-                event(
+                device_event(
                     t, "weft-onboard:device-pending", a->serial,
                     (const char *const[]){"hw-model", a->get.hw_model, "source", a->source, NULL});
             }
@@ -448,6 +448,7 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
     json_object_set_new(o, "revision", json_integer((json_int_t)snap_index(txn_snap(t))));
     json_object_del(o, "progress");
     json_object_del(o, "message");
+    chassis_given(ob, t, p, o);
     known_put(t, a->serial, o);
     char line[400];
     snprintf(line, sizeof line, "hw-model %s, os %s %s; rule %s: %s",
@@ -456,8 +457,8 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
              a->get.os_version[0] != '\0' ? a->get.os_version : "-", p->rule, what);
     known_log(ob, t, a->serial, redirect ? "redirected" : "answered", line);
     note(ob, t, a, 200, what);
-    event(t, "weft-onboard:device-answered", a->serial,
-          (const char *const[]){"rule", p->rule, "answer", what, "source", a->source, NULL});
+    device_event(t, "weft-onboard:device-answered", a->serial,
+                 (const char *const[]){"rule", p->rule, "answer", what, "source", a->source, NULL});
     *(redirect ? &ob->redirected : &ob->answered) += 1;
     a->plan = p;
     target_given(ob, t, a->serial);
@@ -543,20 +544,21 @@ static void decide_report(struct onboard *ob, struct txn *t, struct ask *a, cons
     set(o, "message", a->message);
     left(o, "ssh-host-keys", &a->host_keys);
     left(o, "trust-anchors", &a->anchors);
+    chassis_reported(ob, t, a->serial, o, status, name, a->message);
     known_put(t, a->serial, o);
     known_log(ob, t, a->serial, name, a->message);
     ob->reports++;
     if (status == ONBOARD_ONBOARDING_STATUS_COMPLETE) {
         ob->completed++;
-        event(t, "weft-onboard:device-complete", a->serial,
-              (const char *const[]){"message", a->message, NULL});
+        device_event(t, "weft-onboard:device-complete", a->serial,
+                     (const char *const[]){"message", a->message, NULL});
     } else if (status == ONBOARD_ONBOARDING_STATUS_FAILED) {
         ob->failed++;
-        event(t, "weft-onboard:device-failed", a->serial,
-              (const char *const[]){"progress", name, "message", a->message, NULL});
+        device_event(t, "weft-onboard:device-failed", a->serial,
+                     (const char *const[]){"progress", name, "message", a->message, NULL});
     } else {
-        event(t, "weft-onboard:device-progress", a->serial,
-              (const char *const[]){"progress", name, "message", a->message, NULL});
+        device_event(t, "weft-onboard:device-progress", a->serial,
+                     (const char *const[]){"progress", name, "message", a->message, NULL});
     }
     bool ok = a->prerfc || (w->type != NULL &&
                             w->type->progress_status == ONBOARD_DEVICE_TYPE_PROGRESS_STATUS_OK);

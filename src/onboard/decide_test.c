@@ -254,6 +254,101 @@ static void what_is_not_written_did_not_happen(void **state) {
     mem_free(before);
 }
 
+static void chassis_of(const char *topology) {
+    put("configuration", "c", "{\"name\":\"c\",\"text\":\"x\"}");
+    put("topology", "ring", topology);
+    put("bundle", "b", "{\"name\":\"b\",\"configuration\":\"c\"}");
+    put("device-type", "default",
+        "{\"name\":\"default\",\"rule\":[{\"name\":\"all\",\"bundle\":\"b\"}]}");
+    for (char i = '1'; i <= '4'; i++) {
+        char key[3] = {'M', i, '\0'}, body[128];
+        snprintf(body, sizeof body,
+                 "{\"serial-number\":\"%s\",\"password\":\"p\",\"topology\":\"ring\"}", key);
+        put("device", key, body);
+    }
+}
+
+static void expect_all(int one, int two, int three, int four) {
+    assert_int_equal(one, status("M1"));
+    assert_int_equal(two, status("M2"));
+    assert_int_equal(three, status("M3"));
+    assert_int_equal(four, status("M4"));
+}
+
+static bool logs(const char *serial, const char *text) {
+    const struct known *k = known_get(onboard(), serial);
+    bool found = false;
+    for (unsigned i = 0; i < ONBOARD_LOG_KEPT; i++) {
+        found = found || (k->log[i] != NULL && strstr(k->log[i], text) != NULL);
+    }
+    return found;
+}
+
+enum {
+    EXPECTED = ONBOARD_ONBOARDING_STATUS_EXPECTED,
+    ANSWERED = ONBOARD_ONBOARDING_STATUS_ANSWERED,
+    UNDER_WAY = ONBOARD_ONBOARDING_STATUS_UNDER_WAY,
+    REBOOTING = ONBOARD_ONBOARDING_STATUS_REBOOTING,
+    FAILED = ONBOARD_ONBOARDING_STATUS_FAILED,
+    COMPLETE = ONBOARD_ONBOARDING_STATUS_COMPLETE,
+};
+
+/* The primary asks, another member reports that all is done: all are. */
+/* proves: PH-011 PH-020 PH-051 PH-070 */
+static void a_strict_chassis_is_one_device(void **state) {
+    (void)state;
+    chassis_of("{\"name\":\"ring\",\"strict\":true,\"member\":[{\"serial-number\":\"M1\"},"
+               "{\"serial-number\":\"M2\"},{\"serial-number\":\"M3\"}]}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    expect_all(ANSWERED, EXPECTED, EXPECTED, EXPECTED);
+    assert_int_equal(known_get(onboard(), "M1")->given, known_get(onboard(), "M3")->given);
+    assert_int_equal(0, known_get(onboard(), "M4")->given); /* is not listed */
+    assert_int_equal(204, tell("M1", SZTP_BOOT_IMAGE_INSTALLED_REBOOTING));
+    reopen();
+    assert_int_equal(204, tell("M2", SZTP_CONFIG_INITIATED));
+    expect_all(REBOOTING, UNDER_WAY, EXPECTED, EXPECTED);
+    assert_true(logs("M2", "goes on with what M1 was given for chassis ring"));
+    assert_true(logs("M1", "M2 goes on for chassis ring"));
+    size_t before = logged("M2");
+    assert_int_equal(204, tell("M2", SZTP_CONFIG_COMPLETE));
+    assert_int_equal(before + 1, logged("M2")); /* said once */
+    assert_int_equal(204, tell("M2", SZTP_BOOTSTRAP_COMPLETE));
+    expect_all(COMPLETE, COMPLETE, COMPLETE, EXPECTED);
+    assert_true(logs("M3", "M2 reports for chassis ring"));
+    assert_int_equal(3, onboard()->completed);
+    reopen();
+    expect_all(COMPLETE, COMPLETE, COMPLETE, EXPECTED);
+}
+
+/* In default mode only those are done of which something was heard. */
+/* proves: PH-032 */
+static void a_chassis_that_is_not_strict_may_lack_members(void **state) {
+    (void)state;
+    chassis_of("{\"name\":\"ring\"}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_int_equal(known_get(onboard(), "M1")->given, known_get(onboard(), "M4")->given);
+    assert_int_equal(204, tell("M1", SZTP_BOOT_IMAGE_INSTALLED_REBOOTING));
+    assert_int_equal(204, tell("M3", SZTP_BOOTSTRAP_COMPLETE));
+    expect_all(COMPLETE, EXPECTED, COMPLETE, EXPECTED);
+    assert_true(logs("M4", "nothing was heard of this member"));
+}
+
+static void a_chassis_fails_as_one(void **state) {
+    (void)state;
+    chassis_of(
+        "{\"name\":\"ring\",\"strict\":true,\"member\":[{\"serial-number\":\"M1\"},"
+        "{\"serial-number\":\"M2\"},{\"serial-number\":\"M3\"},{\"serial-number\":\"M9\"}]}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_int_equal(204, tell("M1", SZTP_BOOT_IMAGE_INSTALLED_REBOOTING));
+    assert_int_equal(204, tell("M2", SZTP_BOOTSTRAP_ERROR));
+    expect_all(FAILED, FAILED, EXPECTED, EXPECTED);
+    /* Another one asks: a run of its own, and what is forgotten is not of it. */
+    assert_int_equal(0, get("M3", "p", "1"));
+    assert_int_equal(204, tell("M3", SZTP_BOOTSTRAP_COMPLETE));
+    expect_all(COMPLETE, COMPLETE, COMPLETE, EXPECTED);
+    assert_null(known_get(onboard(), "M9")); /* nobody entered it */
+}
+
 static void rules_look_at_all_that_is_said(void **state) {
     static const char *const two[] = {"a", "b"};
     struct rule_view r = {.name = "r"};
@@ -288,6 +383,9 @@ int main(void) {
         T(each_report_has_its_status),
         T(strangers_cannot_fill_the_store),
         T(what_is_not_written_did_not_happen),
+        T(a_strict_chassis_is_one_device),
+        T(a_chassis_that_is_not_strict_may_lack_members),
+        T(a_chassis_fails_as_one),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     if (test.model != NULL) {

@@ -145,6 +145,19 @@ void plan_free(struct plan *p); /* NULL is allowed */
 /* Work for core_run; `arg` is a struct ask. Always ERR_OK when it could be recorded. */
 enum err_code decide(struct txn *t, void *arg, struct err *e);
 
+/* An event about a device; `members`: pairs of name and text, NULL ends; those without text are
+ * left out. */
+void device_event(struct txn *t, const char *name, const char *serial, const char *const *members);
+
+/* ---- a chassis (chassis.c) ------------------------------------------------------------------- */
+
+/* The device whose `record` it is, not yet put, is given the plan; nothing without a topology. */
+void chassis_given(struct onboard *ob, struct txn *t, const struct plan *p, json_t *record);
+/* It reports. What follows for the other members is recorded, and their targets are told. */
+void chassis_reported(struct onboard *ob, struct txn *t, const char *serial, const json_t *record,
+                      enum onboard_onboarding_status status, const char *progress,
+                      const char *message);
+
 struct rule_view { /* a rule of a device or of a type */
     const char *name;
     const char *const *hw_model, *const *os_name, *const *os_version;

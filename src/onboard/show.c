@@ -55,7 +55,8 @@ static json_t *device_json(const char *serial, const struct known *k,
                                         "answer",        "progress",
                                         "message",       "ssh-host-keys",
                                         "trust-anchors", "ldevid-certificate",
-                                        "type"};
+                                        "type",          "chassis",
+                                        "asked-for-by"};
     json_t *r = known_load(k), *o = json_object();
     json_object_set_new(o, "serial-number", json_string(serial));
     json_object_set_new(o, "status", json_string(status_name(status_of(k, d))));

@@ -89,6 +89,32 @@ def test_a_commit_waits_for_devices_that_have_yet_to_come(w, door):
     assert device(w, "T1")["status"] == "expected"
 
 
+def test_devices_are_watched_until_all_are_complete(tmp_path):
+    with Weftd(tmp_path / "weftd") as w:
+        weft = [binary("cli", "weft"), "--socket", w.socket, "monitor", "onboard"]
+        assert "no device is configured" in subprocess.run(weft, capture_output=True, text=True, check=False).stderr
+        put(w, "configuration", "c", text="v1\n")
+        put(w, "bundle", "b", configuration="c")
+        put(w, "device-type", "t", rule=[{"name": "all", "bundle": "b"}])
+        for serial in ("A1", "A2"):
+            put(w, "device", serial, type="t", password="p")
+        door = listen(w, "watch", public_address="localhost")
+        with subprocess.Popen(weft, stdout=subprocess.PIPE, text=True) as p:
+            said = [p.stdout.readline() for _ in range(3)]
+            assert re.match(r"  \S+Z  A1 +expected\n", said[0]) and said[2] == "  0 of 2 devices are complete\n", said
+            assert door.get(("A1", "p")).status_code == 200
+            assert "A1                    answered" in p.stdout.readline()
+            assert door.tell("config-error", ("A1", "p"), message="line 3").status_code == 204
+            assert re.match(r"- \S+Z  A1 +failed +config-error: line 3\n", p.stdout.readline())
+            for serial in ("A1", "A2"):
+                assert door.tell("bootstrap-complete", (serial, "p")).status_code == 204
+            rest = p.stdout.read()
+            assert p.wait(60) == 0 and re.search(r"^\+ \S+Z  A2 +complete +bootstrap-complete$", rest, re.M), rest
+            assert rest.endswith("+ 2 of 2 devices are complete\n"), rest
+        again = subprocess.run(weft, capture_output=True, text=True, check=True).stdout
+        assert again == "+ 2 of 2 devices are complete\n"
+
+
 # proves: PH-204
 def test_what_devices_did_is_there_after_a_crash(w, door):
     put(w, "device", "R1", type="t", password="p", variable=[{"name": "x", "value": "y"}])

@@ -293,6 +293,7 @@ void cmd_help(struct run *r) {
         "  show ...        look at something: show apm entity, show configuration\n"
         "  request ...     make the system do something\n"
         "  monitor events  watch what happens              monitor job     ... and one job\n"
+        "  monitor onboard ... and devices that come up\n"
         "  explain ...     ask why something is as it is\n"
         "  configure       change the configuration; there:\n"
         "    set ...         add or change a statement       delete ...      take one away\n"
@@ -438,6 +439,8 @@ const struct command_word operational_commands[] = {
      cmd_monitor_log, false},
     {"monitor job", "id NUMBER", "Shows how a job goes on, until it has ended.", cmd_monitor_job,
      false},
+    {"monitor onboard", NULL, "Shows devices as they come up, until all are complete.",
+     cmd_monitor_onboard, false},
     {"request system logout", "SESSION", "Ends a session.", cmd_logout, false},
     {"configure", "[private | exclusive]", "Changes the configuration.", cmd_configure, false},
     {"edit", NULL, "Changes the configuration.", cmd_configure, true},

@@ -148,6 +148,7 @@ void cmd_help(struct run *r); /* these three in both modes */
 void cmd_help_apropos(struct run *r);
 void cmd_help_statement(struct run *r);
 void cmd_monitor_events(struct run *r);
+void cmd_monitor_onboard(struct run *r);
 void cmd_monitor_log(struct run *r);
 void cmd_monitor_job(struct run *r);
 void leave_configuration(struct run *r);
