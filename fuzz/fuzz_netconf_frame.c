@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "north/netconf/framing.h"
+#include "net/nc_framing.h"
 
 static void run(bool chunked, const uint8_t *p, size_t n, size_t step, struct buf *out) {
     struct nc_framer f = {.chunked = chunked};

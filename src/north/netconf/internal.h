@@ -11,11 +11,11 @@
 #include "core/rights.h"
 #include "core/system.h"
 #include "net/dom.h"
+#include "net/nc_framing.h"
 #include "net/sshd.h"
 #include "north/blocking.h"
 #include "north/feed.h"
 #include "north/netconf/edit.h"
-#include "north/netconf/framing.h"
 #include "north/netconf/netconf.h"
 
 struct nc_counters { /* RFC 6022 */

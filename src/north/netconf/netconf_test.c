@@ -8,9 +8,9 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "net/nc_framing.h"
 #include "north/netconf/edit.h"
 #include "north/netconf/filter.h"
-#include "north/netconf/framing.h"
 
 /* ---- framing ----------------------------------------------------------------------------------
  */

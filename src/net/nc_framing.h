@@ -3,8 +3,8 @@
  * Framing of NETCONF messages (RFC 6242 4): end-of-message until both sides have said that they
  * know :base:1.1, chunks from then on. Pure; fuzzed.
  */
-#ifndef NORTH_NETCONF_FRAMING_H
-#define NORTH_NETCONF_FRAMING_H
+#ifndef NET_NC_FRAMING_H
+#define NET_NC_FRAMING_H
 
 #include "base/buf.h"
 #include "base/err.h"

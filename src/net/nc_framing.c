@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "north/netconf/framing.h"
+#include "net/nc_framing.h"
 
 #include <string.h>
 
