@@ -69,7 +69,8 @@ clean:
 	rm -rf $(BUILD) build-*
 
 # kill -9 at random moments under load, 300 rounds of weftd and 300 of a gateway's agent, weftd and Kea (root,
-# for the namespaces), over the ordinary file system and again over the one that loses what was not synced.
+# for the namespaces), over the ordinary file system and again over the one that loses what was not synced; and at
+# every state of a bootstrap on the lab's site of boxes.
 soak: all
 	SIM_SEEDS=$${SEEDS:-1000} $(BUILD)/test/sim/cluster_test
 	WEFT_BUILD=$(BUILD) WEFT_CLUSTER_ROUNDS=$${ROUNDS:-300} $(PYTHON) -m pytest -q -s -p no:cacheprovider \
@@ -79,3 +80,5 @@ soak: all
 		WEFT_BUILD=$(BUILD) WEFT_CRASH_ROUNDS=$${ROUNDS:-300} WEFT_CRASH_POWER=$$power $(PYTHON) -m pytest \
 			-q -s -p no:cacheprovider test/e2e/test_crash_agents.py || exit 1; \
 	done
+	WEFT_BUILD=$(BUILD) WEFT_SITE_ROUNDS=$${ROUNDS:-300} $(PYTHON) -m pytest -q -s -p no:cacheprovider \
+		test/e2e/test_site_crash.py

@@ -12,6 +12,7 @@ import base64
 import json
 import os
 import re
+import socket
 import struct
 import subprocess
 import textwrap
@@ -199,16 +200,23 @@ class Site:
 
     def status(self, box):
         """What the box's client says of itself, or {}."""
-        r = subprocess.run([binary("agents", "phone-home", "weft-phone-home"), "-c", box.path("phc.json"), "status", "-j"],
-                           capture_output=True, text=True, check=False)
-        return json.loads(r.stdout) if r.returncode == 0 else {}
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(10)
+                s.connect(box.path("c"))
+                s.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+                answer = b"".join(iter(lambda: s.recv(65536), b""))
+        except OSError:
+            return {}
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return json.loads(body) if b" 200 " in head.split(b"\r\n")[0] else {}
 
     # ---- the operator ---------------------------------------------------------------------------
-    def make_image(self, folder):
-        """The system that the boxes are to run, where the controller serves it from."""
+    def make_image(self, folder, size=8_000_000):
+        """The system that the boxes are to run, where the controller serves it from; about `size` bytes."""
         return make_image(os.path.join(folder, "box-2.0.img"), "2.0", {
             "init": '#!/bin/sh\n[ ! -s "$WEFT_CONFIG" ] || "$WEFT_SLOT/hook" apply replace "$WEFT_CONFIG" /dev/null\n',
-            "hook": HOOK, "share/data": os.urandom(8_000_000)})
+            "hook": HOOK, "share/data": os.urandom(size)})
 
     def statements(self):
         """What the operator enters, as lines of `weft`; certificates, keys and vouchers in Base64."""
