@@ -139,8 +139,12 @@ static void member_ended(void *arg, const char *serial) {
     json_object_set_new(o, "status", json_string(status_name(r->status)));
     json_object_set_new(o, "progress", json_string(r->progress));
     json_object_set_new(o, "message", json_string(line));
+    if (!complete) {
+        run_failed(o, line);
+    }
     known_put(r->t, serial, o);
     known_log(r->ob, r->t, serial, r->progress, line);
+    run_moved(r->ob, r->t, serial, r->progress, line);
     if (complete) {
         r->ob->completed++;
     } else {

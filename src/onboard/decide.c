@@ -418,9 +418,17 @@ static void nothing(struct onboard *ob, struct txn *t, struct ask *a, const stru
                                                 ? json_string_value(json_object_get(o, "status"))
                                                 : "") != 0;
     set_status(o, status);
+    const struct known *k = known_get(ob, a->serial);
+    bool ends = k != NULL && k->open; /* its run does */
+    if (ends) {
+        run_failed(o, why);
+    }
     known_put(t, a->serial, o);
     if (news) {
         known_log(ob, t, a->serial, status_name(status), why);
+    }
+    if (ends) {
+        run_moved(ob, t, a->serial, status_name(status), why);
     }
     ob->waited++;
     if (status == ONBOARD_ONBOARDING_STATUS_BLOCKED && !a->prerfc) {
@@ -449,7 +457,9 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
     json_object_del(o, "progress");
     json_object_del(o, "message");
     chassis_given(ob, t, p, o);
+    run_given(ob, t, o, a->serial, p->redirect_list[0] != '\0');
     known_put(t, a->serial, o);
+    run_moved(ob, t, a->serial, redirect ? "redirected" : "answered", what);
     char line[400];
     snprintf(line, sizeof line, "hw-model %s, os %s %s; rule %s: %s",
              a->get.hw_model[0] != '\0' ? a->get.hw_model : "-",
@@ -545,7 +555,10 @@ static void decide_report(struct onboard *ob, struct txn *t, struct ask *a, cons
     left(o, "ssh-host-keys", &a->host_keys);
     left(o, "trust-anchors", &a->anchors);
     chassis_reported(ob, t, a->serial, o, status, name, a->message);
+    run_reported(ob, t, o, a->serial, a->progress, status == ONBOARD_ONBOARDING_STATUS_FAILED,
+                 a->message);
     known_put(t, a->serial, o);
+    run_moved(ob, t, a->serial, name, a->message);
     known_log(ob, t, a->serial, name, a->message);
     ob->reports++;
     if (status == ONBOARD_ONBOARDING_STATUS_COMPLETE) {

@@ -375,10 +375,47 @@ static void rules_look_at_all_that_is_said(void **state) {
     assert_true(rule_matches(&r, &g));
 }
 
+/* A run's place follows from what was reported; what is of no place leaves it. */
+static void reports_have_their_stage(void **state) {
+    static const enum run_stage want[SZTP_PROGRESS_COUNT] = {
+        [SZTP_BOOTSTRAP_INITIATED] = RUN_CONFIGURATION,
+        [SZTP_PARSING_INITIATED] = RUN_CONFIGURATION,
+        [SZTP_PARSING_WARNING] = RUN_CONFIGURATION,
+        [SZTP_PARSING_ERROR] = RUN_CONFIGURATION,
+        [SZTP_PARSING_COMPLETE] = RUN_CONFIGURATION,
+        [SZTP_BOOT_IMAGE_INITIATED] = RUN_IMAGE,
+        [SZTP_BOOT_IMAGE_WARNING] = RUN_IMAGE,
+        [SZTP_BOOT_IMAGE_ERROR] = RUN_IMAGE,
+        [SZTP_BOOT_IMAGE_MISMATCH] = RUN_IMAGE,
+        [SZTP_BOOT_IMAGE_INSTALLED_REBOOTING] = RUN_IMAGE,
+        [SZTP_BOOT_IMAGE_COMPLETE] = RUN_IMAGE,
+        [SZTP_PRE_SCRIPT_INITIATED] = RUN_PRE_SCRIPT,
+        [SZTP_PRE_SCRIPT_WARNING] = RUN_PRE_SCRIPT,
+        [SZTP_PRE_SCRIPT_ERROR] = RUN_PRE_SCRIPT,
+        [SZTP_PRE_SCRIPT_COMPLETE] = RUN_PRE_SCRIPT,
+        [SZTP_CONFIG_INITIATED] = RUN_CONFIGURATION,
+        [SZTP_CONFIG_WARNING] = RUN_CONFIGURATION,
+        [SZTP_CONFIG_ERROR] = RUN_CONFIGURATION,
+        [SZTP_CONFIG_COMPLETE] = RUN_CONFIGURATION,
+        [SZTP_POST_SCRIPT_INITIATED] = RUN_POST_SCRIPT,
+        [SZTP_POST_SCRIPT_WARNING] = RUN_POST_SCRIPT,
+        [SZTP_POST_SCRIPT_ERROR] = RUN_POST_SCRIPT,
+        [SZTP_POST_SCRIPT_COMPLETE] = RUN_POST_SCRIPT,
+        [SZTP_BOOTSTRAP_WARNING] = RUN_CONFIGURATION,
+        [SZTP_BOOTSTRAP_ERROR] = RUN_CONFIGURATION,
+        [SZTP_BOOTSTRAP_COMPLETE] = RUN_CONFIGURATION,
+        [SZTP_INFORMATIONAL] = RUN_CONFIGURATION};
+    (void)state;
+    for (int p = 0; p < SZTP_PROGRESS_COUNT; p++) {
+        assert_int_equal(run_stage_after((enum sztp_progress)p, RUN_CONFIGURATION), want[p]);
+    }
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_look_at_all_that_is_said),
+        cmocka_unit_test(reports_have_their_stage),
         T(what_a_device_did_is_kept),
         T(each_report_has_its_status),
         T(strangers_cannot_fill_the_store),

@@ -20,8 +20,10 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "core/core.h"
+#include "core/job.h"
 #include "core/target.h"
 #include "core/txn.h"
 #include "model/kinds.h"
@@ -31,15 +33,18 @@
 #include "sztp/prerfc.h"
 
 enum {
-    ONBOARD_LOG_KEPT = 64,         /* entries for each device */
-    ONBOARD_REQUESTS_KEPT = 10000, /* of all devices and strangers */
-    ONBOARD_PENDING_MAX = 10000,   /* devices that nobody entered */
-    ONBOARD_KEYS_TEXT_MAX = 65536, /* bytes kept of what comes with bootstrap-complete, each */
+    ONBOARD_LOG_KEPT = 64,          /* entries for each device */
+    ONBOARD_REQUESTS_KEPT = 10000,  /* of all devices and strangers */
+    ONBOARD_PENDING_MAX = 10000,    /* devices that nobody entered */
+    ONBOARD_REPORT_LIMIT_S = 14400, /* of devices without a type */
+    ONBOARD_KEYS_TEXT_MAX = 65536,  /* bytes kept of what comes with bootstrap-complete, each */
 };
 
 extern struct onboard_paths onboard_paths;
 
 /* ---- memory ---------------------------------------------------------------------------------- */
+
+enum run_stage { RUN_ANSWER, RUN_IMAGE, RUN_PRE_SCRIPT, RUN_CONFIGURATION, RUN_POST_SCRIPT };
 
 struct known { /* a device that has been here */
     char *serial;
@@ -49,6 +54,14 @@ struct known { /* a device that has been here */
     char *log[ONBOARD_LOG_KEPT];
     struct target_session *target; /* NULL: not configured, or the service does not run */
     uint64_t given;                /* revision of what it was given; 0: nothing */
+    /* its run, see runs.c */
+    uint64_t job; /* the last one's; 0: none */
+    enum run_stage stage;
+    bool open; /* has not ended: among open_runs */
+    struct list run_link;
+    struct job_effect *effect;   /* the job's step that waits for a report; NULL: none */
+    char said[JOB_TEXT_MAX + 1]; /* the report that came last */
+    int64_t heard_s;             /* when, monotonic */
 };
 
 struct onboard {
@@ -56,6 +69,7 @@ struct onboard {
     bool started;
     struct map devices; /* serial -> struct known */
     size_t n_strangers;
+    struct list open_runs; /* of struct known */
     char *requests[ONBOARD_REQUESTS_KEPT];
     uint64_t next_request; /* its number */
     /* Counted since the start, by what came of it. */
@@ -186,6 +200,27 @@ void known_as_get(const struct known *k, struct sztp_get *g);
 void target_given(struct onboard *ob, struct txn *t, const char *serial);
 void target_reported(struct onboard *ob, struct txn *t, const char *serial,
                      enum onboard_onboarding_status status, uint64_t given, const char *why);
+
+/* ---- runs (runs.c) --------------------------------------------------------------------------- */
+
+void runs_start(struct onboard *ob);
+void runs_stop(struct onboard *ob);
+void run_drop(struct known *k);
+/* The device's record was put: `o` NULL: it is gone. */
+void run_fold(struct onboard *ob, struct known *k, const json_t *o);
+enum run_stage run_stage_after(enum sztp_progress p, enum run_stage now);
+/* Into the record, before it is put: it is given something (`elsewhere`: other servers); has
+ * reported; can't go on. */
+void run_given(struct onboard *ob, struct txn *t, json_t *record, const char *serial,
+               bool elsewhere);
+void run_reported(struct onboard *ob, struct txn *t, json_t *record, const char *serial,
+                  enum sztp_progress p, bool failed, const char *message);
+void run_failed(json_t *record, const char *why);
+/* After that: the job goes on when it is durable. */
+void run_moved(struct onboard *ob, struct txn *t, const char *serial, const char *what,
+               const char *message);
+/* Once a second, on the controller that leads; from any thread. */
+void onboard_runs_tick(struct core *c);
 
 /* ---- the answer (answer.c) ------------------------------------------------------------------- */
 

@@ -51,6 +51,10 @@ struct known *known_get(const struct onboard *ob, const char *serial) {
 void known_free(void *p) {
     struct known *k = p;
     target_free(k->target);
+    run_drop(k);
+    if (k->open) {
+        list_remove(&k->run_link);
+    }
     for (unsigned i = 0; i < ONBOARD_LOG_KEPT; i++) {
         mem_free(k->log[i]);
     }
@@ -70,7 +74,7 @@ struct known *known_make(struct onboard *ob, const char *serial) {
 }
 
 void known_drop_if_empty(struct onboard *ob, struct known *k) {
-    bool empty = k->json == NULL && k->target == NULL;
+    bool empty = k->json == NULL && k->target == NULL && k->effect == NULL;
     for (unsigned i = 0; empty && i < ONBOARD_LOG_KEPT; i++) {
         empty = k->log[i] == NULL;
     }
@@ -137,6 +141,7 @@ void known_delete(struct onboard *ob, struct txn *t, const char *serial) {
     if (known_get(ob, serial) != NULL && known_get(ob, serial)->json != NULL) {
         txn_delete_state(t, key, strlen(key));
     }
+    run_moved(ob, t, serial, "forgotten", "");
 }
 
 void request_note(struct onboard *ob, struct txn *t, const struct request_note *n) {
@@ -174,6 +179,7 @@ static enum err_code fold_device(struct onboard *ob, const char *serial, const v
     k->status = status;
     k->given = (uint64_t)json_integer_value(json_object_get(o, "revision"));
     keep(&k->json, value, len);
+    run_fold(ob, k, o);
     known_drop_if_empty(ob, k);
     return ERR_OK;
 }

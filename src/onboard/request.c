@@ -144,8 +144,10 @@ static enum err_code record_outcome(struct txn *t, void *arg, struct err *e) {
         snprintf(text, sizeof text, "%.400s: %.600s", x->err.path, x->err.text);
         json_object_set_new(o, "status",
                             json_string(status_name(ONBOARD_ONBOARDING_STATUS_WAITING)));
+        run_failed(o, text);
         known_put(t, serial, o);
         known_log(ob, t, serial, "answer-error", text);
+        run_moved(ob, t, serial, "answer-error", text);
     } else {
         json_object_set_new(o, "ldevid-certificate", json_string(buf_cstr(&x->ldevid)));
         known_put(t, serial, o);

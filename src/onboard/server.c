@@ -359,6 +359,11 @@ static void tick(void *arg) {
     }
     snap_release(snap);
     publish(s);
+    struct core_turn turn;
+    core_turn(s->cfg.core, &turn);
+    if (s->ticks++ % (1000 / TICK_MS) == 0 && turn.role == CORE_LEADS) {
+        onboard_runs_tick(s->cfg.core);
+    }
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

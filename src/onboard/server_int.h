@@ -23,6 +23,7 @@ struct onboard_server {
     struct onboard_server_config cfg;
     struct list doors;
     struct loop_timer *tick;
+    unsigned ticks;
     uint64_t seen;        /* index of the configuration that the doors are as */
     uint64_t authorities; /* sum over what device authorities there are */
     char authorities_file[600];

@@ -18,6 +18,7 @@ void onboard_set_paths(const struct onboard_paths *p) {
 static void *create(struct core *c) {
     struct onboard *ob = MEM_NEW(struct onboard);
     ob->core = c;
+    list_init(&ob->open_runs);
     return ob;
 }
 
@@ -33,10 +34,15 @@ static enum err_code start(void *self, struct err *e) {
     }
     snap_release(s);
     ob->started = true;
+    runs_start(ob);
     if (n > 0 || ob->n_strangers > 0) {
         L_INFO("%zu devices are configured, %zu others wait", n, ob->n_strangers);
     }
     return ERR_OK;
+}
+
+static void stop(void *self) {
+    runs_stop(self);
 }
 
 static void destroy(void *self) {
@@ -96,6 +102,7 @@ const struct service onboard_service = {
     .create = create,
     .destroy = destroy,
     .start = start,
+    .stop = stop,
     .complete = complete,
     .check = onboard_check,
     .config = config,

@@ -74,6 +74,7 @@ static json_t *device_json(const char *serial, const struct known *k,
     set_time(o, "last-seen", json_object_get(r, "last"));
     set_count(o, "revision", json_object_get(r, "revision"));
     set_count(o, "requests", json_object_get(r, "requests"));
+    set_count(o, "job", json_object_get(r, "job"));
     json_decref(r);
     return o;
 }

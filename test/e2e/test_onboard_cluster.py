@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices that come to a controller that follows: passed on to the one that leads, with what was seen of them."""
+import json
 import os
 import resource
 
@@ -86,3 +87,42 @@ def test_a_device_is_served_by_a_node_that_follows(cluster, pki):
     forged = requests.post(door.base + GET, '{"ietf-sztp-bootstrap-server:input":{}}', verify=door.ca, timeout=60,
                            headers={"content-type": JSON, "weft-device": "main;;"})
     assert forged.status_code == 403
+
+
+def job(node, number):
+    r = node.ask("POST", "/restconf/operations/weft-job:show-job", {"weft-job:input": {"id": str(number)}})
+    return json.loads(r.text)["weft-job:output"]["job"][0] if r.status == 200 else {}
+
+
+def test_a_run_goes_on_with_the_next_leader(cluster, pki):
+    """The node that leads is killed while a device works: the device ends at another, and so does the job."""
+    leader = cluster.leader()
+    (port,) = free_ports(1)
+    put(leader, "configuration", "c", text="hello\n")
+    put(leader, "bundle", "b", configuration="c")
+    put(leader, "device-type", "default", rule=[{"name": "all", "bundle": "b"}])
+    put(leader, "device", "G1", password="p")
+    put(leader, "listener", "main", address="127.0.0.1", port=port)
+    with open(pki.path("authorities.pem"), "w", encoding="ascii") as f:
+        for n in cluster.nodes:
+            with open(os.path.join(n.dir, "pki/ca.pem"), encoding="ascii") as one:
+                f.write(one.read())
+    door = Door.__new__(Door)
+    door.ca, door.base, door.port = f.name, f"https://localhost:{port}", port
+
+    def asked(ask, status):
+        try:
+            return ask().status_code == status
+        except requests.RequestException:  # nobody has the port yet
+            return False
+    until(lambda: asked(lambda: door.get(("G1", "p")), 200))
+    assert door.tell("config-initiated", ("G1", "p")).status_code == 204
+    r = leader.ask("GET", "/restconf/data/weft-onboard:onboard/state/device=G1")
+    number = json.loads(r.text)["weft-onboard:device"][0]["job"]
+    until(lambda: job(leader, number).get("step") == "configuration")
+    leader.kill()
+
+    until(lambda: asked(lambda: door.tell("bootstrap-complete", ("G1", "p"), message="at last"), 204))
+    until(lambda: job(cluster.leader(), number).get("state") == "done")
+    last = job(cluster.leader(), number)["step-done"][-1]
+    assert last["name"] == "configuration" and "at last" in last["result"]

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A device's run is a job: its steps are the device's reports, and commits wait for its end."""
+import json
+import re
+import threading
+
+import pytest
+
+from onboard_lab import device, listen, onboarding, put, wait_until
+from weftd_lab import Weftd
+
+
+@pytest.fixture(scope="module")
+def w(tmp_path_factory):
+    with Weftd(tmp_path_factory.mktemp("weftd")) as d:
+        yield d
+
+
+@pytest.fixture(scope="module")
+def door(w):
+    put(w, "configuration", "c", text="v1\n")
+    put(w, "bundle", "b", configuration="c")
+    put(w, "device-type", "t", rule=[{"name": "all", "bundle": "b"}])
+    return listen(w, "runs", public_address="localhost")
+
+
+def job(w, number):
+    r = w.ask("POST", "/restconf/operations/weft-job:show-job", {"weft-job:input": {"id": str(number)}})
+    return json.loads(r.text)["weft-job:output"]["job"][0]
+
+
+def run_of(w, serial):
+    """The device's last run."""
+    return job(w, device(w, serial)["job"])
+
+
+def until(w, serial, state):
+    return wait_until(f"the run of {serial} is {state}", 60,
+                      lambda: run_of(w, serial)["state"] == state and run_of(w, serial))
+
+
+def begin(w, door, serial, **more):
+    put(w, "device", serial, **{"type": "t", "password": "p", **more})
+    onboarding(door.get((serial, "p")))
+    return until(w, serial, "running")
+
+
+def tell(door, serial, kind, message=""):
+    assert door.tell(kind, (serial, "p"), message=message).status_code == 204
+
+
+def steps(j):
+    return [(s["name"], s.get("result", "")) for s in j["step-done"]]
+
+
+def step_is(w, serial, name):
+    wait_until(f"{serial} is at {name}", 30, lambda: run_of(w, serial).get("step") == name)
+
+
+# proves: PH-204
+def test_its_steps_are_its_reports(w, door):
+    begin(w, door, "J1")
+    for kind, message, at in (("bootstrap-initiated", "", "answer"), ("boot-image-initiated", "loads 2.0", "image"),
+                              ("boot-image-installed-rebooting", "reboots", "image")):
+        tell(door, "J1", kind, message)
+        step_is(w, "J1", at)
+    first = device(w, "J1")["job"]
+    onboarding(door.get(("J1", "p"), os_version="2.0"))  # it is back: the same run
+    step_is(w, "J1", "answer")
+    for kind, at in (("pre-script-complete", "pre-script"), ("config-initiated", "configuration"),
+                     ("config-complete", "configuration"), ("post-script-complete", "post-script")):
+        tell(door, "J1", kind, f"{kind} it is")
+        step_is(w, "J1", at)
+    tell(door, "J1", "bootstrap-complete", "all is well")
+    j = until(w, "J1", "done")
+    assert device(w, "J1")["job"] == first
+    assert steps(j) == [
+        ("answer", "bootstrap-initiated"), ("image", "boot-image-installed-rebooting: reboots"), ("answer", "answered: bundle b"),
+        ("pre-script", "pre-script-complete: pre-script-complete it is"),
+        ("configuration", "config-complete: config-complete it is"), ("post-script", "bootstrap-complete: all is well")], j
+    assert f"Job {first}: device-bootstrap, done" in w.cli(f"show job id {first}")
+    # The next one, after it was forgotten, is a run of its own.
+    w.cli("request onboard forget J1")
+    onboarding(door.get(("J1", "p")))
+    assert until(w, "J1", "running")["id"] != first
+
+
+def test_an_error_ends_it_with_its_reason(w, door):
+    begin(w, door, "J2")
+    tell(door, "J2", "config-error", "line 3: no such interface")
+    j = until(w, "J2", "failed")
+    assert "config-error: line 3: no such interface" in j["reason"]
+    onboarding(door.get(("J2", "p")))  # it comes again by itself
+    assert until(w, "J2", "running")["id"] != j["id"]
+    # What can't be made is told as well.
+    put(w, "configuration", "bad", text="{{nowhere}}", template=True)
+    put(w, "bundle", "bad", configuration="bad")
+    put(w, "device", "J3", type="t", password="p", rule=[{"name": "all", "bundle": "bad"}])
+    assert door.get(("J3", "p")).status_code == 500
+    assert "nowhere" in until(w, "J3", "failed")["reason"]
+    # A device that is blocked, or told that there is nothing, has ended its run.
+    put(w, "device", "J2", type="t", password="p", authorisation="blocked")
+    assert door.get(("J2", "p")).status_code == 403
+    assert "is blocked" in until(w, "J2", "failed")["reason"]
+
+
+def test_silence_ends_it(w, door):
+    put(w, "device-type", "short", report_limit=10, rule=[{"name": "all", "bundle": "b"}])
+    begin(w, door, "J4", type="short")
+    j = until(w, "J4", "failed")
+    assert "nothing was heard of it for 10 s" in j["reason"] and device(w, "J4")["status"] == "failed"
+    assert re.search(r"silent +nothing was heard of it", w.cli("show onboard device J4"))
+
+
+def test_it_is_cancelled_and_forgotten(w, door):
+    begin(w, door, "J5")
+    n = device(w, "J5")["job"]
+    w.cli(f"request job cancel id {n}")
+    until(w, "J5", "cancelled")
+    wait_until("the device has failed", 30, lambda: device(w, "J5")["status"] == "failed")
+    tell(door, "J5", "bootstrap-complete")  # nobody has stopped the device, and what it says is true
+    assert device(w, "J5")["status"] == "complete" and job(w, n)["state"] == "cancelled"
+    n = begin(w, door, "J6")["id"]
+    w.cli("request onboard forget J6")
+    wait_until("its run has ended", 30, lambda: job(w, n)["state"] == "failed")
+    assert "was forgotten" in job(w, n)["reason"]
+    n = begin(w, door, "J6B")["id"]
+    assert w.ask("DELETE", "weft-onboard:onboard/device=J6B").status == 204
+    wait_until("its run has ended", 30, lambda: job(w, n)["state"] == "failed")
+
+
+def test_it_lasts_over_a_crash_and_a_restart(w, door):
+    n = begin(w, door, "J7")["id"]
+    tell(door, "J7", "pre-script-initiated", "runs")
+    step_is(w, "J7", "pre-script")
+    for end in (w.kill, w.stop):
+        end()
+        w.start()
+        wait_until("the listener", 20, lambda: re.search(r"^runs +open ", w.cli("show onboard listeners"), re.M))
+        assert run_of(w, "J7")["state"] == "running" and run_of(w, "J7")["id"] == n
+    tell(door, "J7", "bootstrap-complete")
+    assert steps(until(w, "J7", "done"))[-1][0] == "pre-script"
+    # Silence is reckoned over a restart, too: from when it was heard.
+    put(w, "device-type", "short", report_limit=10, rule=[{"name": "all", "bundle": "b"}])
+    begin(w, door, "J8", type="short")
+    w.kill()
+    w.start()
+    until(w, "J8", "failed")
+
+
+# What waits in the background: (result, thread).
+def waiting(w, *lines):
+    out = {}
+
+    def go():
+        out["r"] = w.cli_raw(("\n".join(["configure", *lines, "commit wait 60s"]) + "\n").encode())
+    t = threading.Thread(target=go)
+    t.start()
+    return out, t
+
+
+def test_a_commit_waits_to_the_end_of_the_run(w, door):
+    out, t = waiting(w, "set onboard device J9 type t password p")
+    wait_until("it is there", 20, lambda: w.ask("GET", "weft-onboard:onboard/device=J9").status == 200)
+    onboarding(door.get(("J9", "p")))
+    tell(door, "J9", "config-initiated")
+    step_is(w, "J9", "configuration")
+    assert t.is_alive() and "r" not in out  # what was given is not yet done
+    tell(door, "J9", "bootstrap-complete")
+    t.join(60)
+    assert out["r"].returncode == 0, out["r"].stdout + out["r"].stderr
+    # An error is the commit's answer. So is silence.
+    for serial, end, why in (("J10", lambda: tell(door, "J10", "pre-script-error", "exit 3"), "exit 3"),
+                             ("J11", lambda: None, "nothing was heard of it")):
+        out, t = waiting(w, f"set onboard device {serial} type short password p")
+        wait_until("it is there", 20, lambda s=serial: w.ask("GET", f"weft-onboard:onboard/device={s}").status == 200)
+        onboarding(door.get((serial, "p")))
+        end()
+        t.join(60)
+        assert out["r"].returncode == 5 and why in out["r"].stdout + out["r"].stderr, out["r"]
+
+
+def test_a_commit_that_authorises_waits(w, door):
+    put(w, "device-type", "open", hw_model=["open-box"], authentication="none", unknown="pending",
+        rule=[{"name": "all", "bundle": "b"}])
+    put(w, "device", "J12", type="t", password="p", authorisation="pending")
+    assert door.get(("J12", "p")).status_code == 404
+    out, t = waiting(w, "set onboard device J12 authorisation authorised")
+    wait_until("it is let in", 20, lambda: door.get(("J12", "p")).status_code == 200)
+    until(w, "J12", "running")
+    assert "r" not in out
+    tell(door, "J12", "bootstrap-complete")
+    t.join(60)
+    assert out["r"].returncode == 0, out["r"].stdout + out["r"].stderr
+
+
+def test_redirects(w, door):
+    """To others: what comes of it is not known here, and there is no run. To us: it is part of one."""
+    put(w, "redirect-list", "homes", server=[{"address": "phs.example.net", "own-authority": [None]}])
+    put(w, "device", "J13", type="t", password="p", rule=[{"name": "all", "redirect-list": "homes"}])
+    assert door.get(("J13", "p")).status_code == 200
+    assert "job" not in device(w, "J13") and device(w, "J13")["status"] == "redirected"
+
+
+# proves: PH-050
+def test_a_chassis_is_one_run(w, door):
+    """Its primary begins it, and whoever is the primary by then ends it."""
+    for n, (first, second, end, state) in enumerate((("K1", "K2", "bootstrap-complete", "done"),
+                                                     ("K3", "K4", "post-script-error", "failed"))):
+        put(w, "topology", f"vc{n}", member=[{"serial-number": first}, {"serial-number": second}])
+        put(w, "device", second, type="t", password="p", topology=f"vc{n}")
+        begin(w, door, first, topology=f"vc{n}")
+        tell(door, first, "boot-image-installed-rebooting", "reboots")
+        step_is(w, first, "image")
+        tell(door, second, "config-initiated", "goes on")
+        step_is(w, first, "configuration")
+        tell(door, second, end, "by the other")
+        j = until(w, first, state)
+        assert "by the other" in (j["reason"] if state == "failed" else steps(j)[-1][1]), j
+        assert "job" not in device(w, second)
