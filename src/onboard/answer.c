@@ -404,6 +404,32 @@ static enum err_code print_prerfc(const struct ask *a, struct given *g, struct b
     return prerfc_device_print(&d, out, e); /* what `d` holds is `g`'s */
 }
 
+/* All three, as RFC 8572 section 3 has it for each. */
+static enum err_code encrypt(const struct ask *a, struct sztp_answer *answer, struct err *e) {
+    struct buf *const parts[] = {&answer->ci, &answer->owner, &answer->voucher};
+    struct buf sealed[3] = {BUF_INIT, BUF_INIT, BUF_INIT};
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < 3 && rc == ERR_OK; i++) {
+        if (parts[i]->len > 0) {
+            rc = cms_encrypt(parts[i]->data, parts[i]->len, a->cert.data, a->cert.len, &sealed[i],
+                             e);
+        }
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (rc == ERR_OK) {
+            buf_free(parts[i]);
+            *parts[i] = sealed[i];
+        } else {
+            buf_free(&sealed[i]);
+        }
+    }
+    if (rc != ERR_OK && a->plan->encrypt_optional) {
+        L_WARN("device %s is given its bundle as it is: %s: %s", a->serial, e->path, e->text);
+        return ERR_OK;
+    }
+    return rc == ERR_OK ? ERR_OK : at(e, "bundle", a->plan->bundle);
+}
+
 enum err_code answer_print(const struct ask *a, struct given *g, struct buf *out, struct err *e) {
     if (a->prerfc) {
         return print_prerfc(a, g, out, e);
@@ -422,6 +448,9 @@ enum err_code answer_print(const struct ask *a, struct given *g, struct buf *out
             buf_add(&answer.owner, g->owner.data, g->owner.len);
             buf_add(&answer.voucher, g->voucher.data, g->voucher.len);
         }
+        rc = a->plan->encrypt ? encrypt(a, &answer, e) : ERR_OK;
+    }
+    if (rc == ERR_OK) {
         sztp_answer_print(&answer, a->form, &a->profile, out);
     }
     buf_free(&doc);

@@ -444,11 +444,12 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
     json_t *o = seen(ob, t, a, w);
     bool redirect = p->redirect_list[0] != '\0' || p->to_self;
     char what[160];
-    snprintf(what, sizeof what, "%s %s%s",
+    snprintf(what, sizeof what, "%s %s%s%s",
              p->to_self             ? "redirect to this server for bundle"
              : p->bundle[0] != '\0' ? "bundle"
                                     : "redirect list",
-             p->bundle[0] != '\0' ? p->bundle : p->redirect_list, p->sign ? ", signed" : "");
+             p->bundle[0] != '\0' ? p->bundle : p->redirect_list, p->sign ? ", signed" : "",
+             p->encrypt ? ", encrypted" : "");
     set_status(o, redirect ? ONBOARD_ONBOARDING_STATUS_REDIRECTED
                            : ONBOARD_ONBOARDING_STATUS_ANSWERED);
     set(o, "rule", p->rule);
@@ -474,6 +475,17 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
     target_given(ob, t, a->serial);
 }
 
+/* False: it must be encrypted, and can't be. A redirect to us has nothing to hide. */
+static bool plan_encryption(struct plan *p, const struct ask *a) {
+    const struct onboard_bundle *b = data_of(p->snap, &onboard_bundle_kind, p->bundle);
+    if (b == NULL || b->encryption == ONBOARD_BUNDLE_ENCRYPTION_NEVER || p->to_self) {
+        return true;
+    }
+    p->encrypt = a->has_cert && !a->prerfc;
+    p->encrypt_optional = b->encryption == ONBOARD_BUNDLE_ENCRYPTION_PREFERRED;
+    return p->encrypt || p->encrypt_optional;
+}
+
 static void decide_get(struct onboard *ob, struct txn *t, struct ask *a, const struct who *w) {
     struct snap *s = (struct snap *)(uintptr_t)txn_snap(t);
     const struct onboard_device *d = w->device;
@@ -486,12 +498,16 @@ static void decide_get(struct onboard *ob, struct txn *t, struct ask *a, const s
     }
     struct plan *p = plan_make(s, d, w->type, &a->get, a->gives);
     const char *why = NULL;
+    bool encrypted = p == NULL || plan_encryption(p, a);
     if (p == NULL) {
         why = "no rule holds that this listener is for";
     } else if (p->bundle[0] == '\0' && p->redirect_list[0] == '\0') {
         why = "its rule says: nothing yet";
     } else if (p->needs_trust) {
         why = "it asks for signed data, and its bundle is never signed";
+    } else if (!encrypted) {
+        why = a->prerfc ? "its bundle is always encrypted, which its dialect does not have"
+                        : "its bundle is always encrypted, and it shows no certificate";
     }
     if (why != NULL) {
         plan_free(p);

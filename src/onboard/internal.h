@@ -144,10 +144,12 @@ struct plan {
     char serial[CMS_SERIAL_MAX + 1];
     char bundle[64], redirect_list[64]; /* one of them; "" none */
     char rule[160], signer[64], topology[64];
-    bool sign;          /* asked for, or ordered */
-    bool sign_optional; /* unsigned where it can't be signed */
-    bool needs_trust;   /* it may not be given as it is */
-    bool to_self;       /* a signed redirect to this server */
+    bool sign;             /* asked for, or ordered */
+    bool sign_optional;    /* unsigned where it can't be signed */
+    bool needs_trust;      /* it may not be given as it is */
+    bool to_self;          /* a signed redirect to this server */
+    bool encrypt;          /* for the device's certificate */
+    bool encrypt_optional; /* not for a certificate that can't be encrypted for */
     uint8_t nonce[SZTP_NONCE_MAX];
     size_t nonce_len;
     uint16_t certificate_days; /* > 0: sign the request that came */

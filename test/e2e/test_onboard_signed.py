@@ -249,3 +249,77 @@ def test_the_opi_agent_comes_up_direct_and_through_a_redirect(w, door, pki):
     assert re.search(r"redirected .*rule device/first: redirect list opi", text), text
     assert re.search(r"answered .*rule opi/all: bundle opi", text), text
     assert device(w, "OPI2")["status"] == "complete"
+
+
+def decrypted(pki, data, name):
+    """What is inside, by openssl, as a ContentInfo again."""
+    path = pki.path("sealed.der")
+    with open(path, "wb") as f:
+        f.write(base64.b64decode(data))
+    shown = run("openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", path).decode()
+    assert "pkcs7-envelopedData" in shown and "aes-256-cbc" in shown, shown
+    inner = run("openssl", "cms", "-decrypt", "-inform", "DER", "-in", path, "-recip", pki.path(f"{name}.pem"), "-inkey",
+                pki.path(f"{name}.key"))
+    kind = re.search(r"contentType: ([^\n]+?) *\n\s+contentEncryptionAlgorithm", shown)[1]
+    return kind, inner
+
+
+def der(tag, body):
+    n = len(body)
+    size = bytes([n]) if n < 128 else bytes([0x80 + len(x := n.to_bytes((n.bit_length() + 7) // 8, "big"))]) + x
+    return bytes([tag]) + size + body
+
+
+# proves: PH-120
+def test_what_is_given_is_encrypted_for_the_devices_certificate(w, door, pki):
+    put(w, "bundle", "sealed", configuration="base", encryption="always")
+    put(w, "bundle", "may", configuration="base", encryption="preferred")
+    rsa = run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/serialNumber=E2", "-keyout", pki.path("e2.key"))
+    run("openssl", "x509", "-req", "-CA", pki.path("factory.pem"), "-CAkey", pki.path("factory.key"), "-CAcreateserial",
+        "-days", "30", "-out", pki.path("e2.pem"), data=rsa)
+    cert = {"E1": pki.device("e1", "/serialNumber=E1"), "E2": (pki.path("e2.pem"), pki.path("e2.key"))}
+    for serial in ("E1", "E2"):  # elliptic curves, RSA
+        put(w, "device", serial, password="p", rule=[{"name": "all", "bundle": "sealed"}])
+        r = door.get(cert=cert[serial])
+        out = r.json()["ietf-sztp-bootstrap-server:output"]
+        kind, inner = decrypted(pki, out["conveyed-information"], serial.lower())
+        assert "1.43" in kind or "ConveyedInfoJSON" in kind, kind
+        info = json.loads(inner)["ietf-sztp-conveyed-info:onboarding-information"]
+        assert text64(info["configuration"]) == f"hello {serial}\n"
+        assert device(w, serial)["answer"] == "bundle sealed, encrypted"
+        # Another device's key does not open it.
+        with pytest.raises(AssertionError):
+            decrypted(pki, out["conveyed-information"], "e2" if serial == "E1" else "e1")
+    # Signed first, then encrypted; the owner's certificate and the voucher as well.
+    put(w, "device", "E1", signer="us", voucher=pki.voucher("E1", "owner-ca", "masa"), rule=[{"name": "all", "bundle": "sealed"}])
+    r = door.get(cert=cert["E1"], signed_data_preferred=[None])
+    out = r.json()["ietf-sztp-bootstrap-server:output"]
+    signed_oid = bytes.fromhex("06092a864886f70d010702")
+    for leaf in ("conveyed-information", "owner-certificate", "ownership-voucher"):
+        kind, inner = decrypted(pki, out[leaf], "e1")
+        assert "pkcs7-signedData" in kind
+        out[leaf] = base64.b64encode(der(0x30, signed_oid + der(0xa0, inner))).decode()
+
+    class Opened:
+        status_code, text = 200, ""
+
+        def json(self):
+            return {"ietf-sztp-bootstrap-server:output": out}
+    v, info = verified(pki, Opened())
+    assert v["serial-number"] == "E1" and "onboarding-information" in next(iter(info))
+    # Without a certificate: nothing, or as it is.
+    put(w, "device", "E3", password="p", rule=[{"name": "all", "bundle": "sealed"}])
+    assert door.get(("E3", "p")).status_code == 404
+    assert "its bundle is always encrypted, and it shows no certificate" in w.cli("show onboard device E3")
+    put(w, "device", "E3", password="p", rule=[{"name": "all", "bundle": "may"}])
+    assert text64(onboarding(door.get(("E3", "p")))[1]["configuration"]) == "hello E3\n"
+    # A key that only signs: likewise.
+    ed = run("openssl", "req", "-newkey", "ed25519", "-nodes", "-subj", "/serialNumber=E4", "-keyout", pki.path("e4.key"))
+    run("openssl", "x509", "-req", "-CA", pki.path("factory.pem"), "-CAkey", pki.path("factory.key"), "-CAcreateserial",
+        "-days", "30", "-out", pki.path("e4.pem"), data=ed)
+    cert["E4"] = (pki.path("e4.pem"), pki.path("e4.key"))
+    put(w, "device", "E4", rule=[{"name": "all", "bundle": "may"}])
+    assert text64(onboarding(door.get(cert=cert["E4"]))[1]["configuration"]) == "hello E4\n"
+    put(w, "device", "E4", rule=[{"name": "all", "bundle": "sealed"}])
+    assert door.get(cert=cert["E4"]).status_code == 500
+    assert "can't encrypt for this certificate" in w.cli("show onboard device E4")

@@ -80,6 +80,23 @@ def test_a_box_is_bootstrapped_by_a_configured_server(tmp_path, pki, good):
         assert c.phone_home("run").returncode == 0 and len(s.requests) > n
 
 
+# What producers that stand on S/MIME encrypt: the ContentInfo as data. And what is for another device.
+# proves: PH-120
+def test_what_openssl_encrypts_for_the_box(tmp_path, pki, good):
+    (cert, key), (other, _) = pki.issue("idevid"), pki.issue("another")
+    plain = write(str(tmp_path / "plain"), content_info(onboarding(CONFIG, "replace")))
+    for to, well in ((other, False), (cert, True)):
+        sealed = openssl("cms", "-encrypt", "-binary", "-aes-256-cbc", "-outform", "DER", "-in", plain, to)
+        with Double(sealed, *good) as s:
+            c = client(tmp_path / ("well" if well else "ill"), pki, s.port, identity={"certificate": cert, "key": key})
+            p = c.phone_home("run")
+            assert (p.returncode == 0) == well, p.stderr
+            assert did(c) == (["apply replace", "confirm"] if well else [])
+            assert s.types()[-1] == ("bootstrap-complete" if well else "parsing-error")
+            if not well:
+                assert "is not encrypted for this device" in s.reports[-1]["message"]
+
+
 # proves: PH-040 PH-041
 def test_an_image_is_installed_and_the_run_goes_on_after_the_reboot(tmp_path, pki, good):
     image = os.urandom(200_000)

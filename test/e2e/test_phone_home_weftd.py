@@ -153,6 +153,27 @@ def test_a_certificate_for_the_box(tmp_path, w, pki, door):
     assert b"PRIVATE KEY" not in open(c.path("state", "record"), "rb").read()
 
 
+# Encrypted for the box's certificate; unsigned to a server that it trusts, and signed by one that it does not.
+# proves: PH-142
+def test_a_box_is_given_what_only_it_can_read(tmp_path, w, pki, door):
+    put(w, "bundle", "sealed", configuration="base", encryption="always")
+    put(w, "signer", "owner", certificate=pki.text("owner.pem") + pki.text("owner-ca.pem"), key=pki.text("owner.key"))
+    put(w, "device-type", "sealed", signer="owner", rule=[{"name": "all", "bundle": "sealed"}])
+    put(w, "device", "B8", type="sealed", variable=[{"name": "host", "value": "edge-8"}])
+    c = box(tmp_path / "B8", w, pki, "B8", door)
+    p = c.phone_home("run")
+    assert p.returncode == 0, p.stderr
+    assert text(c, "applied") == "hostname edge-8;\n" and "encrypted" in device(w, "B8")["answer"]
+    put(w, "device", "B9", type="sealed", voucher=pki.voucher("B9", "owner-ca", "masa"),
+        variable=[{"name": "host", "value": "edge-9"}])
+    c = box(tmp_path / "B9", w, pki, "B9", **{"voucher-anchors": pki.path("masa.pem"), "sources": ["dhcp"]})
+    write(c.path("leases", "eth0"), 'lease {\n  interface "eth0";\n  option v4-sztp-redirect "\\000\\027'
+                                    f'https://localhost:{door.port:05}";\n}}\n')
+    p = c.phone_home("run")
+    assert p.returncode == 0, p.stderr
+    assert text(c, "applied") == "hostname edge-9;\n" and device(w, "B9")["answer"] == "bundle sealed, signed, encrypted"
+
+
 # proves: PH-110 PH-113 PH-114
 def test_the_older_dialect(tmp_path, w, pki, door):
     put(w, "configuration", "xml", text='<configuration operation="merge"><system><host-name>old</host-name></system>'
