@@ -77,8 +77,33 @@ static size_t take_rows(struct json_in *x, const char *key, size_t min, size_t m
     return n;
 }
 
+static void read_junos(struct json_in *x, struct junos_config *j) {
+    static const char *const usual[] = {"/usr/sbin/cli", "xml-mode", "netconf", "need-trailer"};
+    take_path(x, "socket", false, j->socket, sizeof j->socket);
+    j->n_program =
+        take_rows(x, "program", 0, JUNOS_ARGS_MAX, false, j->program[0], sizeof j->program[0]);
+    if (j->n_program > 0 && j->program[0][0] != '/') {
+        json_in_fail(x, ERR_INVALID, "program", "[0]: must be an absolute path");
+    }
+    if (j->n_program > 0 && j->socket[0] != '\0') {
+        json_in_fail(x, ERR_INVALID, "program", "it or socket, not both");
+    }
+    if (j->n_program == 0 && j->socket[0] == '\0') {
+        for (; j->n_program < sizeof usual / sizeof *usual; j->n_program++) {
+            snprintf(j->program[j->n_program], sizeof j->program[0], "%s", usual[j->n_program]);
+        }
+    }
+    j->member_id = -1;
+    if (json_object_get(x->o, "member-id") != NULL) {
+        j->member_id = (int)json_in_int(x, "member-id", 0, 0, SZTP_MEMBERS_MAX - 1);
+    }
+    j->validate = json_in_bool(x, "validate", true);
+    j->poll_ms = (int64_t)json_in_int(x, "poll-s", 10, 1, 300) * 1000;
+    j->answer_ms = (int64_t)json_in_int(x, "answer-s", 60, 1, 600) * 1000;
+}
+
 static void read_platform(struct json_in *root, struct phone_home_config *c) {
-    static const char *const kinds[] = {"linux-stack", "hooks", NULL};
+    static const char *const kinds[] = {"linux-stack", "hooks", "junos", NULL};
     struct json_in x;
     if (!json_in_object(root, "platform", true, &x)) {
         return;
@@ -87,6 +112,11 @@ static void read_platform(struct json_in *root, struct phone_home_config *c) {
     if (c->platform.kind == PHC_LINUX_STACK) {
         snprintf(c->platform.socket, sizeof c->platform.socket, STACKD_SOCKET);
         take_path(&x, "socket", false, c->platform.socket, sizeof c->platform.socket);
+        json_in_done(root, &x);
+        return;
+    }
+    if (c->platform.kind == PHC_JUNOS) {
+        read_junos(&x, &c->platform.junos);
         json_in_done(root, &x);
         return;
     }

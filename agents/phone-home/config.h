@@ -10,7 +10,17 @@
 
 enum { CONFIG_PATH_MAX = 255, CONFIG_LEASES_MAX = 32, CONFIG_SOCKET_MAX = 103 };
 
-enum phc_platform_kind { PHC_LINUX_STACK, PHC_HOOKS };
+enum phc_platform_kind { PHC_LINUX_STACK, PHC_HOOKS, PHC_JUNOS };
+
+enum { JUNOS_ARGS_MAX = 8 };
+struct junos_config {
+    char program[JUNOS_ARGS_MAX][CONFIG_PATH_MAX + 1]; /* speaks NETCONF on its stdin and stdout */
+    size_t n_program;
+    char socket[CONFIG_SOCKET_MAX + 1]; /* instead of it; "" none */
+    int member_id;                      /* own; -1: the chassis marks it */
+    bool validate;                      /* images, before they are installed */
+    int64_t poll_ms, answer_ms;
+};
 
 struct phone_home_config {
     struct phc_config engine;
@@ -24,6 +34,7 @@ struct phone_home_config {
         char serial_file[CONFIG_PATH_MAX + 1];
         char model[SZTP_NAME_MAX + 1], os_name[SZTP_NAME_MAX + 1], os_version[SZTP_NAME_MAX + 1];
         char os_version_file[CONFIG_PATH_MAX + 1];
+        struct junos_config junos;
     } platform;
     char certificate[CONFIG_PATH_MAX + 1], key[CONFIG_PATH_MAX + 1]; /* IDevID; "" none */
     char password_file[CONFIG_PATH_MAX + 1];

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "phone-home/platform_hooks.h"
+#include "phone-home/platform_junos.h"
 #include "phone-home/platform_linux.h"
 #include "phone-home/script.h"
 #include "phone-home/source.h"
@@ -331,6 +332,9 @@ static enum err_code open_platform(struct driver *d, struct err *e) {
             &(struct platform_linux_config){.socket = d->c->platform.socket, .state = d->c->state},
             &ev);
         break;
+    case PHC_JUNOS: /* it tells who it is as soon as the device has answered */
+        d->platform = platform_junos_new(d->loop, &d->c->platform.junos, d->c->state, &ev);
+        return ERR_OK;
     }
     return ops_of(d)->identity(d->platform, &id, e);
 }

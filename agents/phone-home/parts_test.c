@@ -78,6 +78,26 @@ static void defaults_are_those_of_the_contract(void **state) {
     assert_int_equal(config.image_max, (uint64_t)16 << 30);
 }
 
+static void a_junos_device_has_a_program_or_a_socket(void **state) {
+#define JUNOS(more) parse("{\"state\": \"/s\", \"platform\": {\"type\": \"junos\"" more "}}")
+    assert_int_equal(JUNOS(""), ERR_OK);
+    assert_string_equal(config.platform.junos.program[0], "/usr/sbin/cli");
+    assert_int_equal(config.platform.junos.n_program, 4);
+    assert_int_equal(config.platform.junos.member_id, -1);
+    assert_true(config.platform.junos.validate);
+    assert_int_equal(config.platform.junos.poll_ms, 10000);
+    assert_int_equal(JUNOS(", \"socket\": \"/run/mgd\", \"member-id\": 3, \"validate\": false"),
+                     ERR_OK);
+    assert_int_equal(config.platform.junos.n_program, 0);
+    assert_int_equal(config.platform.junos.member_id, 3);
+    assert_false(config.platform.junos.validate);
+    assert_int_equal(JUNOS(", \"socket\": \"/run/mgd\", \"program\": [\"/bin/cli\"]"), ERR_INVALID);
+    assert_int_equal(JUNOS(", \"program\": [\"cli\"]"), ERR_INVALID);
+    assert_string_equal(e.path, "f/platform/program");
+    assert_int_equal(JUNOS(", \"member-id\": 10"), ERR_INVALID);
+    assert_int_equal(JUNOS(", \"folder\": \"/f\""), ERR_UNKNOWN);
+}
+
 static void words_become_bits(void **state) {
     assert_int_equal(
         parse(
@@ -280,6 +300,7 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(defaults_are_those_of_the_contract),
+        T(a_junos_device_has_a_program_or_a_socket),
         T(words_become_bits),
         T(state_is_whole_and_the_flag_a_value),
         T(resolv_conf_is_read),

@@ -5,14 +5,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/list.h"
 #include "base/logger.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "phone-home/platform_lint.h"
 #include "phone-home/script.h"
 #include "phone-home/stack/message.h"
 
@@ -23,7 +22,6 @@ enum {
     CONNECT_MS = 200, /* between two tries to reach weft-stackd */
     RECORD_MAX = 20 << 20,
     PATH_SIZE = 600,
-    LINT_LINES_MAX = 20,
 };
 
 struct lnx {
@@ -444,24 +442,7 @@ static const char *const suspicious[] = {"virtual-chassis", "mastership",   "mem
                                          "preprovisioned",  "\"priority\"", "zeroize"};
 
 static void lint(struct platform *p, const void *config, size_t n, struct buf *out) {
-    const char *at = config, *stop = at + n;
-    unsigned number = 1, said = 0;
-    for (; at < stop && said < LINT_LINES_MAX; number++) {
-        const char *nl = memchr(at, '\n', (size_t)(stop - at)), *next = nl != NULL ? nl : stop;
-        char raw[200], line[200];
-        size_t len = (size_t)(next - at) < sizeof raw - 1 ? (size_t)(next - at) : sizeof raw - 1;
-        memcpy(raw, at, len);
-        raw[len] = '\0';
-        for (size_t i = 0; i < sizeof suspicious / sizeof *suspicious; i++) {
-            if (strcasestr(raw, suspicious[i]) != NULL) {
-                text_line(line, sizeof line, raw);
-                buf_printf(out, "line %u may change roles of members: %s\n", number, line);
-                said++;
-                break;
-            }
-        }
-        at = nl != NULL ? nl + 1 : stop;
-    }
+    platform_lint(suspicious, sizeof suspicious / sizeof *suspicious, config, n, out);
 }
 
 /* ---------------------------------------------------------------- life */
