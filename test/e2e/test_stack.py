@@ -197,6 +197,51 @@ def test_configuration(lab):
     wait_formed(boxes)
 
 
+def test_the_key_of_a_certificate_goes_with_its_configuration(lab):
+    boxes, primary, _ = four(lab)
+    first, second = lab.write("first", "first\n"), lab.write("second", "second\n")
+    one, two = lab.write("one", "key one\n"), lab.write("two", "key two\n")
+
+    def key(box):
+        path = box.path("d", "key")
+        assert not os.path.exists(path) or os.stat(path).st_mode & 0o77 == 0
+        return open(path, encoding="ascii").read() if os.path.exists(path) else ""
+    # Of a configuration that is taken back nothing is left.
+    primary.request("key", one)
+    assert key(primary) == ""
+    primary.request("apply", "replace", first, 60)
+    assert key(primary) == "key one\n"
+    primary.request("rollback")
+    assert key(primary) == ""
+    # What is confirmed goes to all, the key as well.
+    primary.request("key", one)
+    primary.request("apply", "replace", first, 60)
+    primary.request("confirm")
+    wait_until("all have it", 20, lambda: all(
+        key(b) == "key one\n" and not b.state()["factory-default"] and
+        open(b.path("d", "config"), encoding="ascii").read() == "first\n" for b in boxes))
+    # The former key comes back with the former configuration; one without a key leaves the key alone.
+    primary.request("key", two)
+    primary.request("apply", "merge", second, 60)
+    assert key(primary) == "key two\n"
+    primary.request("rollback")
+    assert key(primary) == "key one\n"
+    primary.request("key", two)
+    primary.request("apply", "merge", second, 600)
+    primary.power_off()
+    assert key(primary) == "key two\n"
+    primary.start()
+    wait_until("taken back at the start", 30, lambda: key(primary) == "key one\n" and primary.state().get("up"))
+    primary, _ = wait_formed(boxes)
+    primary.request("apply", "merge", second, 60)
+    primary.request("confirm")
+    wait_until("all have it", 20, lambda: all(
+        open(b.path("d", "config"), encoding="ascii").read() == "second\n" for b in boxes))
+    assert all(key(b) == "key one\n" for b in boxes)
+    r = primary.ask("request", "key", lab.write("long", "x" * 70000))
+    assert r.returncode == 1 and key(primary) == "key one\n"
+
+
 # proves: PH-004
 def test_zeroize(lab):
     boxes, primary, _ = four(lab)

@@ -23,6 +23,7 @@ static int usage(int rc) {
             "       weft-stackd request freeze|thaw         roles stay as they are, or not\n"
             "       weft-stackd request install MEMBER VERSION IMAGE\n"
             "       weft-stackd request reboot|zeroize MEMBER...\n"
+            "       weft-stackd request key FILE            the key that goes with the next apply\n"
             "       weft-stackd request apply merge|replace FILE SECONDS\n"
             "       weft-stackd request confirm|rollback\n"
             "       weft-stackd request replicate FILE      to the backup\n"
@@ -177,7 +178,7 @@ static int request(const char *sock, int argc, char **argv) {
             json_pack("{s:s, s:s, s:I}", "do", verb, "handling", argv[1], "confirm-ms", n * 1000),
             argv[2], NULL);
     }
-    if (argc == 2 && strcmp(verb, "replicate") == 0) {
+    if (argc == 2 && (strcmp(verb, "replicate") == 0 || strcmp(verb, "key") == 0)) {
         return ask(sock, json_pack("{s:s}", "do", verb), argv[1], NULL);
     }
     if (argc == 1 && strcmp(verb, "inherited") == 0) {
