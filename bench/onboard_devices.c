@@ -322,7 +322,8 @@ static double handshake_floor(bool mutual, X509 *certificate_of) {
         die(path);
     }
     SSL_CTX_set1_groups_list(server, "P-256:X25519");
-    SSL_CTX_set_num_tickets(server, 1);
+    SSL_CTX_set_num_tickets(server, 0); /* as the daemon does for devices */
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_session_id_context(server, (const unsigned char *)"bench", 5);
     if (mutual) {
         X509_STORE_add_cert(SSL_CTX_get_cert_store(server), factory);

@@ -212,9 +212,9 @@ class Site:
         return json.loads(body) if b" 200 " in head.split(b"\r\n")[0] else {}
 
     # ---- the operator ---------------------------------------------------------------------------
-    def make_image(self, folder, size=8_000_000):
+    def make_image(self, folder, version="2.0", size=8_000_000):
         """The system that the boxes are to run, where the controller serves it from; about `size` bytes."""
-        return make_image(os.path.join(folder, "box-2.0.img"), "2.0", {
+        return make_image(os.path.join(folder, f"box-{version}.img"), version, {
             "init": '#!/bin/sh\n[ ! -s "$WEFT_CONFIG" ] || "$WEFT_SLOT/hook" apply replace "$WEFT_CONFIG" /dev/null\n',
             "hook": HOOK, "share/data": os.urandom(size)})
 

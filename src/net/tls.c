@@ -127,7 +127,11 @@ static enum err_code build(struct tls_ctx *t, SSL_CTX **out, struct err *e) {
         /* Without a session id context a client that shows a certificate can't resume: OpenSSL
          * fails the second connection. */
         SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"weft", 4);
-        SSL_CTX_set_num_tickets(ssl, 1);
+        SSL_CTX_set_num_tickets(ssl, c->no_tickets ? 0 : 1);
+        if (c->no_tickets) {
+            SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET); /* TLS 1.2's */
+            SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+        }
         if (c->alpn != 0) {
             SSL_CTX_set_alpn_select_cb(ssl, select_alpn, t);
         }

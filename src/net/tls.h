@@ -33,6 +33,8 @@ struct tls_config {
     enum tls_client_auth client_auth; /* server only */
     unsigned alpn;                    /* TLS_ALPN_*; 0: none. A server that offers only h2 refuses
                                          clients that do not speak it */
+    bool no_tickets; /* server only: peers that come once don't resume, and a ticket costs as much
+                      * as the peer's certificate is large */
     bool insecure; /* client only: accept any server certificate (first contact; say so in the log)
                     */
 };

@@ -173,7 +173,8 @@ static enum err_code door_tls(struct door *d, struct err *e) {
     struct tls_config c = {.cert_file = own ? onboard_paths.server_cert : l->certificate_file,
                            .key_file = own ? onboard_paths.server_key : l->key_file,
                            .client_auth = auth[l->client_certificate],
-                           .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP11};
+                           .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP11,
+                           .no_tickets = true};
     if (d->server->authorities != 0) {
         c.ca_file = d->server->authorities_file;
     } else if (c.client_auth == TLS_AUTH_REQUIRED) {

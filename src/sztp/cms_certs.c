@@ -260,8 +260,7 @@ static bool take(const unsigned char *p, long n, char out[CMS_SERIAL_MAX + 1]) {
     return strlen(out) == (size_t)n;
 }
 
-static bool of_subject(X509 *x, int nid, char out[CMS_SERIAL_MAX + 1]) {
-    X509_NAME *name = X509_get_subject_name(x);
+static bool of_subject(const X509_NAME *name, int nid, char out[CMS_SERIAL_MAX + 1]) {
     int at = X509_NAME_get_index_by_NID(name, nid, -1);
     if (at < 0) {
         return false;
@@ -293,9 +292,9 @@ static bool of_module(const ASN1_TYPE *v, char out[CMS_SERIAL_MAX + 1]) {
            tag == V_ASN1_OCTET_STRING && take(p, n, out);
 }
 
-static bool of_hardware(X509 *x, char out[CMS_SERIAL_MAX + 1]) {
+static bool of_hardware(const STACK_OF(X509_EXTENSION) * x, char out[CMS_SERIAL_MAX + 1]) {
     static const unsigned char oid[] = {0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x08, 0x04};
-    GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+    GENERAL_NAMES *names = X509V3_get_d2i(x, NID_subject_alt_name, NULL, NULL);
     bool ok = false;
     for (int i = 0; i < sk_GENERAL_NAME_num(names) && !ok; i++) {
         const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
@@ -308,18 +307,78 @@ static bool of_hardware(X509 *x, char out[CMS_SERIAL_MAX + 1]) {
     return ok;
 }
 
+/* The element at *p, whatever it is: false when it is none. `in` its content; *p goes behind it. */
+static bool element(const uint8_t **p, const uint8_t *end, int tag, int class, const uint8_t **in,
+                    long *n) {
+    int t, c;
+    const uint8_t *at = *p;
+    if (at >= end || (ASN1_get_object(&at, n, &t, &c, (long)(end - at)) & 0x81) != 0 ||
+        (tag >= 0 && (t != tag || c != class))) {
+        return false;
+    }
+    *in = at;
+    *p = at + *n;
+    return true;
+}
+
+/* Subject and extensions of a certificate. The rest is passed over: OpenSSL would make a key of
+ * the public one, which takes half as long as a whole handshake. */
+static bool names_of(const uint8_t *p, size_t len, X509_NAME **subject,
+                     STACK_OF(X509_EXTENSION) * *extensions) {
+    const uint8_t *in, *end = p + len, *start;
+    long n;
+    if (len > CMS_DER_MAX || !element(&p, end, V_ASN1_SEQUENCE, 0, &in, &n) || p != end) {
+        return false;
+    }
+    p = in;
+    if (!element(&p, in + n, V_ASN1_SEQUENCE, 0, &in, &n)) {
+        return false;
+    }
+    p = in;
+    end = in + n;
+    element(&p, end, 0, V_ASN1_CONTEXT_SPECIFIC, &in, &n); /* version: may be missing */
+    for (unsigned i = 0; i < 4; i++) { /* serial number, signature, issuer, validity */
+        if (!element(&p, end, -1, 0, &in, &n)) {
+            return false;
+        }
+    }
+    start = p;
+    if (!element(&p, end, V_ASN1_SEQUENCE, 0, &in, &n) || /* subject; and its key */
+        !element(&p, end, V_ASN1_SEQUENCE, 0, &in, &n)) {
+        return false;
+    }
+    *subject = d2i_X509_NAME(NULL, &start, (long)(end - start));
+    while (*subject != NULL && p < end) {
+        const uint8_t *before = p;
+        if (element(&p, end, 3, V_ASN1_CONTEXT_SPECIFIC, &in, &n)) {
+            *extensions = d2i_X509_EXTENSIONS(NULL, &in, n);
+            return *extensions != NULL;
+        }
+        p = before;
+        if (!element(&p, end, -1, 0, &in, &n)) {
+            return false;
+        }
+    }
+    return *subject != NULL;
+}
+
 /* Whoever asks has checked the certificate. */
 enum err_code cms_serial_of(const void *cert_der, size_t n, unsigned from,
                             char out[CMS_SERIAL_MAX + 1], struct err *e) {
-    X509 *x = cms_x509_of(cert_der, n);
-    if (x == NULL) {
+    X509_NAME *subject = NULL;
+    STACK_OF(X509_EXTENSION) *extensions = NULL;
+    bool good = names_of(cert_der, n, &subject, &extensions), found = false;
+    if (good) {
+        found = ((from & CMS_SERIAL_SUBJECT) != 0 && of_subject(subject, NID_serialNumber, out)) ||
+                ((from & CMS_SERIAL_HARDWARE) != 0 && of_hardware(extensions, out)) ||
+                ((from & CMS_SERIAL_CN) != 0 && of_subject(subject, NID_commonName, out));
+    }
+    X509_NAME_free(subject);
+    sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+    ERR_clear_error();
+    if (!good) {
         return err_set(e, ERR_MALFORMED, NULL, "is no certificate in DER");
     }
-    bool found = ((from & CMS_SERIAL_SUBJECT) != 0 && of_subject(x, NID_serialNumber, out)) ||
-                 ((from & CMS_SERIAL_HARDWARE) != 0 && of_hardware(x, out)) ||
-                 ((from & CMS_SERIAL_CN) != 0 && of_subject(x, NID_commonName, out));
-    X509_free(x);
-    ERR_clear_error();
     if (!found) {
         out[0] = '\0';
         return err_set(e, ERR_ABSENT, NULL,

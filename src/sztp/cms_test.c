@@ -295,6 +295,14 @@ static void serial_numbers(void **state) {
         enum err_code rc = cms_serial_of(der.data, der.len, cases[i].from, out, &e);
         assert_int_equal(rc, cases[i].want != NULL ? ERR_OK : ERR_ABSENT);
         assert_string_equal(out, cases[i].want != NULL ? cases[i].want : "");
+        /* Cut anywhere, or with something behind it, it is none. */
+        for (size_t n = 0; n < der.len; n++) {
+            uint8_t *cut = mem_dup(der.data, n);
+            assert_int_equal(cms_serial_of(cut, n, CMS_SERIAL_ANY, out, &e), ERR_MALFORMED);
+            mem_free(cut);
+        }
+        buf_u8(&der, 0);
+        assert_int_equal(cms_serial_of(der.data, der.len, CMS_SERIAL_ANY, out, &e), ERR_MALFORMED);
     }
     assert_int_equal(cms_serial_of("x", 1, CMS_SERIAL_ANY, out, &e), ERR_MALFORMED);
     test_cert_free(&all);
