@@ -59,9 +59,9 @@ struct known { /* a device that has been here */
     enum run_stage stage;
     bool open; /* has not ended: among open_runs */
     struct list run_link;
-    struct job_effect *effect;   /* the job's step that waits for a report; NULL: none */
-    char said[JOB_TEXT_MAX + 1]; /* the report that came last */
-    int64_t heard_s;             /* when, monotonic */
+    struct job_effect *effect; /* the job's step that waits for a report; NULL: none */
+    char *said;                /* the report that came last; NULL: none */
+    int64_t heard_s;           /* when, monotonic */
 };
 
 struct onboard {

@@ -52,6 +52,7 @@ void known_free(void *p) {
     struct known *k = p;
     target_free(k->target);
     run_drop(k);
+    mem_free(k->said);
     if (k->open) {
         list_remove(&k->run_link);
     }

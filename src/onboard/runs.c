@@ -185,12 +185,16 @@ static const struct err *gone(const struct known *k, struct err *e) {
 
 /* As far as the record is ahead of the step that waits, that is over. */
 static void move(struct known *k, const char *text) {
+    char *before = k->said;
+    k->said = mem_strdup(text);
     if (k->effect == NULL) {
+        mem_free(before);
         return;
     }
     if (k->job != job_token(k->effect)->id) {
         struct err e;
         end(k, NULL, NULL, gone(k, &e));
+        mem_free(before);
         return;
     }
     json_t *o = known_load(k);
@@ -204,11 +208,11 @@ static void move(struct known *k, const char *text) {
         job_progress(k->effect, 100, text);
         end(k, text, "", NULL);
     } else if (k->stage != at) {
-        end(k, k->said[0] != '\0' ? k->said : text, stages[k->stage], NULL);
+        end(k, before != NULL ? before : text, stages[k->stage], NULL);
     } else {
         job_progress(k->effect, (unsigned)at * 100 / STAGES, text);
     }
-    snprintf(k->said, sizeof k->said, "%s", text);
+    mem_free(before);
     json_decref(o);
 }
 
@@ -278,11 +282,12 @@ static void attached(void *arg, uint64_t index, const struct err *e) {
     const char *answer = json_string_value(json_object_get(o, "answer"));
     int64_t heard = heard_s(ob, o); /* while another controller led, too */
     k->heard_s = k->heard_s > heard ? k->heard_s : heard;
-    if (k->said[0] == '\0') { /* after a restart */
-        text_line(k->said, sizeof k->said, progress != NULL ? progress : answer ? answer : "");
-    }
-    char text[sizeof k->said];
-    memcpy(text, k->said, sizeof text);
+    char text[JOB_TEXT_MAX + 1];
+    text_line(text, sizeof text, /* nothing was said in this process: it was restarted */
+              k->said != NULL    ? k->said
+              : progress != NULL ? progress
+              : answer           ? answer
+                                 : "");
     move(k, text);
     json_decref(o);
 }

@@ -148,6 +148,26 @@ def test_it_lasts_over_a_crash_and_a_restart(w, door):
     until(w, "J8", "failed")
 
 
+def test_whenever_the_controller_is_killed(w, door):
+    reports = ("bootstrap-initiated", "parsing-complete", "boot-image-complete", "pre-script-complete", "config-initiated",
+               "config-complete", "post-script-complete")
+    n = begin(w, door, "J14")["id"]
+    for kind in reports:
+        tell(door, "J14", kind)
+        w.kill()  # at once: its job may not have been told yet
+        w.start()
+        wait_until("the listener", 20, lambda: re.search(r"^runs +open ", w.cli("show onboard listeners"), re.M))
+    step_is(w, "J14", "post-script")
+    tell(door, "J14", "bootstrap-complete")
+    w.kill()
+    w.start()
+    j = until(w, "J14", "done")
+    assert j["id"] == n
+    names = [name for name, _ in steps(j)]
+    order = ["answer", "image", "pre-script", "configuration", "post-script"]
+    assert names == [x for x in order if x in names] and names[0] == "answer" and names[-1] == "post-script", j
+
+
 # What waits in the background: (result, thread).
 def waiting(w, *lines):
     out = {}
