@@ -32,7 +32,7 @@ static void read_all(const struct dom *reply) {
     junos_read_versions(reply, &s, &e);
     junos_read_configuration(reply, &s, &e);
     check(&s);
-    junos_read_package(reply, &e);
+    junos_read_output(reply, "rpc", &e);
     junos_read_done(reply, "rpc", &e);
     junos_read_history(reply, &h, &e);
     junos_body_freeze(&s, &b);

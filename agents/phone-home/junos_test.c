@@ -207,20 +207,22 @@ static void what_was_done_is_said(void **state) {
                         "commit", &e),
         ERR_OK);
     assert_int_equal(
-        junos_read_package(read_reply(REPLY("<output>Installing</output><package-result>0"
-                                            "</package-result>")),
-                           &e),
+        junos_read_output(read_reply(REPLY("<output>Installing</output><package-result>0"
+                                           "</package-result>")),
+                          "request-package-add", &e),
         ERR_OK);
     assert_int_equal(
-        junos_read_package(read_reply(REPLY("<output>Installing\nERROR: no room</output>"
-                                            "<package-result>1</package-result>")),
-                           &e),
+        junos_read_output(read_reply(REPLY("<output>Installing\nERROR: no room</output>"
+                                           "<package-result>1</package-result>")),
+                          "request-package-add", &e),
         ERR_REFUSED);
-    assert_non_null(strstr(e.text, "no room"));
+    assert_string_equal(e.text, "request-package-add: Installing ERROR: no room");
+    assert_int_equal(junos_read_output(read_reply(REPLY("<output>a\nERROR: no room</output>")),
+                                       "request-package-add", &e),
+                     ERR_REFUSED);
     assert_int_equal(
-        junos_read_package(read_reply(REPLY("<output>a\nERROR: no room</output>")), &e),
-        ERR_REFUSED);
-    assert_int_equal(junos_read_package(read_reply(REPLY("<output>fine</output>")), &e), ERR_OK);
+        junos_read_output(read_reply(REPLY("<output>fine</output>")), "request-package-add", &e),
+        ERR_OK);
 }
 
 #define COMMIT(n, log)                                                                             \

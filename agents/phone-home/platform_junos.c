@@ -57,7 +57,7 @@ struct step {
     const char *rpc;
     struct buf body;
     int64_t ms;
-    enum { ANYTHING, DONE, PACKAGE } expect;
+    enum { ANYTHING, DONE, OUTPUT } expect;
     bool may_fail; /* is a warning then */
     bool secret;   /* the body has what an owner conveyed */
 };
@@ -419,8 +419,8 @@ static bool try_again(struct job *j, const struct err *e) {
 
 static bool expected(struct job *j, const struct step *s, const struct dom *reply) {
     return s->expect == ANYTHING ||
-           (s->expect == PACKAGE ? junos_read_package(reply, &j->err)
-                                 : junos_read_done(reply, s->rpc, &j->err)) == ERR_OK;
+           (s->expect == OUTPUT ? junos_read_output(reply, s->rpc, &j->err)
+                                : junos_read_done(reply, s->rpc, &j->err)) == ERR_OK;
 }
 
 static void on_step(void *arg, const struct dom *reply, const struct err *e) {
@@ -438,7 +438,12 @@ static void on_step(void *arg, const struct dom *reply, const struct err *e) {
         L_WARN("%s: %s", j->name, e->text);
     } else if (e != NULL) {
         j->err = *e;
-    } else if (expected(j, s, reply) && j->answered != NULL) {
+    } else if (!expected(j, s, reply)) {
+        if (s->may_fail) {
+            L_WARN("%s: %s", j->name, j->err.text);
+            j->err.code = ERR_OK;
+        }
+    } else if (j->answered != NULL) {
         j->answered(j, s->rpc, reply);
     }
     next_step(j);
@@ -553,6 +558,7 @@ static void apply_answered(struct job *j, const char *rpc, const struct dom *rep
         junos_body_freeze(&j->h->now, &load_step(j)->body);
     }
     commit_step(j, "apply");
+    j->look_after = false; /* time runs until it is confirmed */
 }
 
 static void apply(struct job *j) {
@@ -631,7 +637,7 @@ static void install(struct job *j) {
     struct step *s = step(j, "request-package-add", INSTALL_MS);
     junos_body_install(buf_cstr(&j->data), stacked(j->h) ? j->member : -1, j->h->c->validate,
                        &s->body);
-    s->expect = PACKAGE;
+    s->expect = OUTPUT;
     j->progress = loop_timer_new(j->h->loop, on_progress, j);
     loop_timer_repeat(j->progress, PROGRESS_MS);
     L_INFO("%s: member %d", j->name, j->member);
@@ -697,6 +703,7 @@ static void replicate(struct job *j) {
         if (m->up && m->id != own_id(h, &h->now)) {
             struct step *s = step(j, "file-copy", h->c->answer_ms);
             junos_body_copy(from, m->id, to, &s->body);
+            s->expect = OUTPUT;
             s->may_fail = m->role != SZTP_BACKUP;
             backup = backup || m->role == SZTP_BACKUP;
         }

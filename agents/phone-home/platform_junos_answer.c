@@ -383,7 +383,7 @@ static void printed(const struct dom *reply, char *out, size_t size) {
     text_line(out, size, last != NULL ? last->text + (n > most ? n - most : 0) : "nothing");
 }
 
-enum err_code junos_read_package(const struct dom *reply, struct err *e) {
+enum err_code junos_read_output(const struct dom *reply, const char *rpc, struct err *e) {
     char line[LINE_SIZE];
     bool said = false;
     for (const struct dom *d = after(reply, reply); d != NULL; d = after(d, reply)) {
@@ -391,13 +391,13 @@ enum err_code junos_read_package(const struct dom *reply, struct err *e) {
             said = true;
             if (number_in(d->text, 255) != 0) {
                 printed(reply, line, sizeof line);
-                return err_set(e, ERR_REFUSED, NULL, "request-package-add: %s", line);
+                return err_set(e, ERR_REFUSED, NULL, "%s: %s", rpc, line);
             }
         } else if (called(d, "output") && !said &&
                    (strncasecmp(d->text, "error:", 6) == 0 || strstr(d->text, "\nERROR:") != NULL ||
                     strstr(d->text, "\nerror:") != NULL)) {
             printed(reply, line, sizeof line);
-            return err_set(e, ERR_REFUSED, NULL, "request-package-add: %s", line);
+            return err_set(e, ERR_REFUSED, NULL, "%s: %s", rpc, line);
         }
     }
     /* Releases that have no result tell errors as such: what runs after the reboot shows it. */

@@ -47,8 +47,9 @@ enum err_code junos_read_versions(const struct dom *reply, struct junos_state *s
 enum err_code junos_read_configuration(const struct dom *reply, struct junos_state *s,
                                        struct err *e);
 
-/* Was it done? ERR_REFUSED with what the device printed, ERR_INCOMPLETE when it does not say so. */
-enum err_code junos_read_package(const struct dom *reply, struct err *e);
+/* Was it done? By <package-result> and by what was printed (ERR_REFUSED with its end); and for what
+ * has a word of success, ERR_INCOMPLETE when that is missing. */
+enum err_code junos_read_output(const struct dom *reply, const char *rpc, struct err *e);
 enum err_code junos_read_done(const struct dom *reply, const char *rpc, struct err *e);
 
 /* Our last commit among those that the device remembers. */

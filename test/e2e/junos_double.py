@@ -130,7 +130,7 @@ FACTORY = """<configuration><system><phone-home><server>https://redirect.example
 class Junos:
     """`n` members; 1 with chassis=False: a device alone. Members' folders are `folder`/m0 and so on."""
 
-    def __init__(self, folder, n=1, chassis=False, version="20.2R1.10", boot_s=1.0, on_up=None, on_down=None,
+    def __init__(self, folder, n=1, chassis=False, version="20.2R1.10", boot_s=2.5, on_up=None, on_down=None,
                  answer_ns=JUNOS):
         self.chassis, self.boot_s, self.ns = chassis, boot_s, answer_ns
         self.on_up, self.on_down = on_up or (lambda m: None), on_down or (lambda m: None)

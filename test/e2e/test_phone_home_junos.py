@@ -218,6 +218,53 @@ def test_a_chassis_of_four_is_upgraded_in_order_and_configured(tmp_path, pki, go
         assert s.junos.broken == []
 
 
+# proves: PH-054
+@pytest.mark.parametrize("behind", [("commit", "roles are held"), ("install", 2, NEW, "validate"), ("reboot", 1),
+                                    ("install", 0, NEW, "validate"), ("commit", "apply"), ("commit", "confirm")])
+def test_a_client_that_is_killed_goes_on(tmp_path, pki, good, behind):
+    with Site(tmp_path, pki, good, 4, True) as s:
+        s.offer(image=True, topology={}, post="#!/bin/sh\nsleep 1\n")
+        s.start()
+        s.wait(lambda: behind in s.junos.did, 300)
+        m = s.junos.primary()
+        s.down(m)
+        s.up(m)
+        s.wait(s.complete, 300)
+        assert all(m.version == NEW for m in s.junos.members) and not s.frozen() and s.host_name() == "access-1"
+        assert s.junos.committed.find("system/phone-home") is None and s.junos.broken == []
+
+
+# proves: PH-051 PH-054
+@pytest.mark.parametrize("behind", [("commit", "roles are held"), ("install", 1, NEW, "validate"), ("copy", 1),
+                                    ("commit", "apply"), ("commit", "roles are free")])
+def test_a_primary_that_loses_power_is_followed_by_the_backup(tmp_path, pki, good, behind):
+    with Site(tmp_path, pki, good, 4, True) as s:
+        s.offer(image=True, topology={}, post="#!/bin/sh\nsleep 1\n")
+        s.start()
+        s.wait(lambda: behind in s.junos.did, 300)
+        s.junos.locked(s.junos.reboot, s.junos.primary())
+        s.wait(lambda: s.complete() and not s.frozen() and s.host_name() == "access-1" and s.junos.pending is None, 300)
+        assert all(m.version == NEW for m in s.junos.members)
+        s.wait(lambda: s.junos.committed.find("system/phone-home") is None)
+
+
+def test_a_program_that_is_not_there(tmp_path, pki, good):
+    with Site(tmp_path, pki, good, program=True) as s:
+        path = os.path.join(s.junos.members[0].root, "config.json")
+        with open(path, encoding="ascii") as f:
+            c = json.load(f)
+        c["platform"]["program"] = ["/nowhere/cli"]
+        write(path, json.dumps(c))
+        s.start()
+        s.wait(lambda: "/nowhere/cli" in s.log() or "can't be run" in s.log())
+        c["platform"]["program"] = ["/usr/bin/python3", DOUBLE, "connect", s.junos.members[0].socket]
+        write(path, json.dumps(c))
+        s.down(s.junos.members[0])
+        s.offer()
+        s.up(s.junos.members[0])
+        s.wait(s.complete)
+
+
 # proves: PH-030 PH-043
 def test_a_member_that_takes_no_image_and_one_that_stays_away(tmp_path, pki, good):
     with Site(tmp_path, pki, good, 4, True) as s:
