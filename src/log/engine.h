@@ -57,9 +57,9 @@ struct log_engine {
     enum err_code (*check)(struct log *log, log_finding_fn *finding, void *arg, size_t *findings,
                            struct err *err);
 
-    /* Engines with several nodes; NULL in others, for which log.c answers. `turn` may be asked at
-     * any time, also while `reopen` runs. */
+    /* May be asked at any time, also while `reopen` runs. */
     void (*turn)(struct log *log, struct log_turn *out);
+    /* Engines with several nodes; NULL in others, for which log.c answers. */
     enum err_code (*announce)(struct log *log, const void *about, size_t len, struct err *err);
     enum err_code (*nodes)(struct log *log, log_node_fn *each, void *arg, struct err *err);
     enum err_code (*members)(struct log *log, log_member_fn *each, void *arg, struct err *err);

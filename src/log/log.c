@@ -142,19 +142,8 @@ enum err_code log_lease_release(struct log *log, const struct log_lease *lease, 
     return leave(log, log->engine->lease_release(log, lease, err));
 }
 
-/* A store of one node: whoever acquired the lease leads until it releases it. */
-static void turn_alone(struct log *log, struct log_turn *out) {
-    struct log_status st = {0};
-    log->engine->status(log, &st);
-    *out = (struct log_turn){.leads = true,
-                             .reached = true,
-                             .fence = st.fence,
-                             .heard_ns = clock_mono(log->clock),
-                             .until_ns = INT64_MAX};
-}
-
 void log_turn(struct log *log, struct log_turn *out) {
-    (log->engine->turn != NULL ? log->engine->turn : turn_alone)(log, out);
+    log->engine->turn(log, out);
 }
 
 void log_on_turn(struct log *log, void (*fn)(void *arg), void *arg) {

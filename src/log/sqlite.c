@@ -414,6 +414,16 @@ out:
     return code;
 }
 
+/* Asked for with every request of some services, on loops: without the lock, which a commit holds.
+ */
+static void sq_turn(struct log *log, struct log_turn *out) {
+    *out = (struct log_turn){.leads = true,
+                             .reached = true,
+                             .fence = store_of(log)->fence,
+                             .heard_ns = clock_mono(log->clock),
+                             .until_ns = INT64_MAX};
+}
+
 static void sq_status(struct log *log, struct log_status *out) {
     struct sq_store *s = store_of(log);
     pthread_mutex_lock(&s->fold_lock);
@@ -465,6 +475,7 @@ const struct log_engine log_sqlite = {
     .fold = sq_fold,
     .trim = sq_trim,
     .status = sq_status,
+    .turn = sq_turn,
     .backup = sq_backup,
     .restore = sq_restore,
     .check = sq_check,

@@ -42,7 +42,7 @@ struct sq_store {
     struct sq_wal wal;
     int checkpoint_frames;
     struct buf row;
-    uint64_t fence;
+    _Atomic uint64_t fence; /* changed under lock */
     bool leased;
     bool in_doubt;
     char reason[256];

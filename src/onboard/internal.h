@@ -52,6 +52,7 @@ struct known { /* a device that has been here */
     enum onboard_onboarding_status status;
     bool stranger; /* counted among those that nobody entered */
     char *log[ONBOARD_LOG_KEPT];
+    uint64_t log_number[ONBOARD_LOG_KEPT]; /* of each; 0: none */
     struct target_session *target; /* NULL: not configured, or the service does not run */
     uint64_t given;                /* revision of what it was given; 0: nothing */
     /* its run, see runs.c */

@@ -105,21 +105,13 @@ void known_put(struct txn *t, const char *serial, json_t *record) {
     put_json(t, key, record);
 }
 
-static uint64_t log_number(const char *json) {
-    json_t *o = json != NULL ? json_loads(json, 0, NULL) : NULL;
-    uint64_t n = (uint64_t)json_integer_value(json_object_get(o, "n"));
-    json_decref(o);
-    return n;
-}
-
 void known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
                const char *text) {
     const struct known *k = known_get(ob, serial);
     uint64_t last = 0;
     char key[KEY_MAX], line[SZTP_MESSAGE_MAX + 512];
     for (unsigned i = 0; k != NULL && i < ONBOARD_LOG_KEPT; i++) {
-        uint64_t n = log_number(k->log[i]);
-        last = n > last ? n : last;
+        last = k->log_number[i] > last ? k->log_number[i] : last;
     }
     text_line(line, sizeof line, text);
     snprintf(key, sizeof key, LOG_PREFIX "%s/%02u", serial,
@@ -186,7 +178,7 @@ static enum err_code fold_device(struct onboard *ob, const char *serial, const v
 }
 
 static enum err_code fold_log(struct onboard *ob, char *rest, const void *value, size_t len,
-                              struct err *e) {
+                              const json_t *o, struct err *e) {
     char *slash = strrchr(rest, '/');
     unsigned long at = slash != NULL ? strtoul(slash + 1, NULL, 10) : ONBOARD_LOG_KEPT;
     if (at >= ONBOARD_LOG_KEPT) {
@@ -195,6 +187,7 @@ static enum err_code fold_log(struct onboard *ob, char *rest, const void *value,
     *slash = '\0';
     struct known *k = known_make(ob, rest);
     keep(&k->log[at], value, len);
+    k->log_number[at] = (uint64_t)json_integer_value(json_object_get(o, "n"));
     known_drop_if_empty(ob, k);
     return ERR_OK;
 }
@@ -235,7 +228,7 @@ enum err_code onboard_state_fold(void *self, const char *key, size_t n, const vo
     if (strncmp(text, DEVICE_PREFIX, strlen(DEVICE_PREFIX)) == 0) {
         rc = fold_device(ob, text + strlen(DEVICE_PREFIX), value, len, o, e);
     } else if (strncmp(text, LOG_PREFIX, strlen(LOG_PREFIX)) == 0) {
-        rc = fold_log(ob, text + strlen(LOG_PREFIX), value, len, e);
+        rc = fold_log(ob, text + strlen(LOG_PREFIX), value, len, o, e);
     } else if (strncmp(text, REQUEST_PREFIX, strlen(REQUEST_PREFIX)) == 0) {
         rc = fold_request(ob, strtoul(text + strlen(REQUEST_PREFIX), NULL, 10), value, len, o, e);
     }
