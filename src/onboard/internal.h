@@ -58,7 +58,8 @@ struct known { /* a device that has been here */
     /* its run, see runs.c */
     uint64_t job; /* the last one's; 0: none */
     enum run_stage stage;
-    bool open; /* has not ended: among open_runs */
+    bool open;   /* has not ended: among open_runs */
+    bool failed; /* \"run-failed\" is in its record */
     struct list run_link;
     struct job_effect *effect; /* the job's step that waits for a report; NULL: none */
     char *said;                /* the report that came last; NULL: none */

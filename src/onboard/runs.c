@@ -84,8 +84,8 @@ void run_fold(struct onboard *ob, struct known *k, const json_t *o) {
     for (unsigned i = 0; stage != NULL && i < STAGES; i++) {
         k->stage = strcmp(stage, stages[i]) == 0 ? (enum run_stage)i : k->stage;
     }
-    bool open = k->job != 0 && k->status != ONBOARD_ONBOARDING_STATUS_COMPLETE &&
-                json_object_get(o, "run-failed") == NULL;
+    k->failed = json_object_get(o, "run-failed") != NULL;
+    bool open = k->job != 0 && k->status != ONBOARD_ONBOARDING_STATUS_COMPLETE && !k->failed;
     if (open && !k->open) {
         list_append(&ob->open_runs, &k->run_link);
     } else if (!open && k->open) {
@@ -197,23 +197,23 @@ static void move(struct known *k, const char *text) {
         mem_free(before);
         return;
     }
-    json_t *o = known_load(k);
-    const char *failed = json_string_value(json_object_get(o, "run-failed"));
     enum run_stage at = (enum run_stage)job_token(k->effect)->step;
-    if (failed != NULL) {
+    if (k->failed) {
+        json_t *o = known_load(k);
+        const char *why = json_string_value(json_object_get(o, "run-failed"));
         struct err e;
-        err_set(&e, ERR_REFUSED, NULL, "%s", failed);
+        err_set(&e, ERR_REFUSED, NULL, "%s", why != NULL ? why : "it has failed");
         end(k, NULL, NULL, &e);
+        json_decref(o);
     } else if (k->status == ONBOARD_ONBOARDING_STATUS_COMPLETE) {
         job_progress(k->effect, 100, text);
         end(k, text, "", NULL);
     } else if (k->stage != at) {
         end(k, before != NULL ? before : text, stages[k->stage], NULL);
-    } else {
+    } else if (before == NULL || strcmp(before, text) != 0) { /* devices ask again and again */
         job_progress(k->effect, (unsigned)at * 100 / STAGES, text);
     }
     mem_free(before);
-    json_decref(o);
 }
 
 struct moved {
@@ -288,6 +288,8 @@ static void attached(void *arg, uint64_t index, const struct err *e) {
               : progress != NULL ? progress
               : answer           ? answer
                                  : "");
+    mem_free(k->said); /* for the step that begins it is news */
+    k->said = NULL;
     move(k, text);
     json_decref(o);
 }
