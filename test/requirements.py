@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/requirements.md from the tags in the tests.
 
-A tag is a comment "proves: APM-052 A2 P-05" on a line above a test. Without arguments the page is
+A tag is "proves: APM-052 A2 P-05" at the end of a comment above a test. Without arguments the page is
 written; with --check nothing is, and the status is 1 when the page is stale, a tag names an unknown
 requirement, or a requirement in scope has no test.
 """
@@ -13,7 +13,8 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = os.path.join(TOP, "docs", "requirements.md")
-TAG = re.compile(r"(?:/\*|#|//)\s*proves:\s*([^*\n]+)")
+TAG = re.compile(r"^\s*(?:/\*|\*|#|//)(?:[^\n]*\s)?proves:\s*([^*\n]*)")
+MORE = re.compile(r"^ \*\s+((?:[A-Z]+-\d+[\s,]*)+)(?:\*/)?$")  # the tag's next line
 C_TEST = re.compile(r"^\s*(?:static\s+)?(?:void|int)\s+(\w+)\s*\(")
 PY_TEST = re.compile(r"^\s*def\s+(\w+)\s*\(")
 
@@ -44,8 +45,12 @@ def tags():
                 if t:
                     test = t.group(1)
                     break
-            for tag in re.split(r"[\s,]+", m.group(1).strip()):
-                yield tag, name, test, i + 1
+            words, more = m.group(1), MORE.match(lines[i + 1].rstrip()) if i + 1 < len(lines) else None
+            if more and not lines[i].rstrip().endswith("*/"):
+                words += " " + more.group(1)
+            for tag in re.split(r"[\s,]+", words.strip()):
+                if tag:
+                    yield tag, name, test, i + 1
 
 
 def main():

@@ -128,7 +128,7 @@ static void without_faults(void **state) {
     }
 }
 
-/* One device, and a chassis of one; both dialects. proves: */
+/* One device, and a chassis of one; both dialects. */
 static void alone(void **state) {
     (void)state;
     for (int i = 0; i < 8; i++) {
