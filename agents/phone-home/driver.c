@@ -425,6 +425,10 @@ void driver_stop(struct driver *d) {
     end(d, false);
 }
 
+void driver_wake(struct driver *d) {
+    simple_event(d, PHC_EV_WAKE);
+}
+
 void driver_zeroize(struct driver *d) {
     struct err e;
     if (d->engine != NULL) { /* what was under way must leave nothing behind, no record either */

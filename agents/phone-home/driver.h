@@ -25,6 +25,8 @@ enum err_code driver_new(struct loop *l, const struct driver_config *d, struct d
                          struct err *e);
 /* An operator said so: what is temporary goes, then it is idle; `over` follows. */
 void driver_stop(struct driver *d);
+/* Sources may have more than they had, a new lease say: a pause between rounds ends. */
+void driver_wake(struct driver *d);
 /* Back to factory default: bootstrapping is on again, and the platform is told. */
 void driver_zeroize(struct driver *d);
 /* JSON: the engine's status, and what the driver knows. */

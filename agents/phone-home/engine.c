@@ -506,6 +506,9 @@ void phc_event(struct phc_engine *g, const struct phc_event *ev) {
     case PHC_EV_STOP:
         on_stop(g);
         break;
+    case PHC_EV_WAKE:
+        phc_wake(g);
+        break;
     case PHC_EV_START:
         break;
     }

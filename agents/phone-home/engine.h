@@ -78,7 +78,8 @@ struct phc_config {           /* what the device's owner or factory set; see doc
     unsigned assertions;       /* of vouchers; 0: all */
     enum phc_precedence precedence;
     unsigned checksum_rounds; /* 3: of one URI (PH-041) */
-    bool lenient;             /* members of documents that the module does not have are borne */
+    bool lenient;             /* members of documents that the module does not have are borne, and
+                               * trusted servers that take no reports */
     bool user_to_untrusted;   /* servers that nobody vouches for are told the user, too */
 };
 void phc_config_default(struct phc_config *c);
@@ -190,6 +191,7 @@ enum phc_event_kind {
     PHC_EV_MEMBERS, /* the platform's members changed */
     PHC_EV_PRIMARY, /* the own role changed */
     PHC_EV_STOP,    /* an operator said so: temporary configuration goes, then IDLE */
+    PHC_EV_WAKE,    /* sources may have more than they had: a pause between rounds ends */
 };
 struct phc_event {
     enum phc_event_kind kind;

@@ -65,10 +65,13 @@ static void ask_prerfc(struct phc_engine *g) {
 
 static void ask_rfc8572(struct phc_engine *g) {
     struct sztp_get get = {0};
-    memcpy(get.hw_model, g->own.model, sizeof get.hw_model);
-    memcpy(get.os_name, g->own.os_name, sizeof get.os_name);
-    memcpy(get.os_version, g->own.os_version, sizeof get.os_version);
-    if (g->ask.verify == PHC_PROVISIONAL) { /* PH-120 */
+    /* What the device is, only servers that are trusted are told (PH-145): the others get what they
+     * need for signed data (PH-120). */
+    if (g->ask.verify != PHC_PROVISIONAL) {
+        memcpy(get.hw_model, g->own.model, sizeof get.hw_model);
+        memcpy(get.os_name, g->own.os_name, sizeof get.os_name);
+        memcpy(get.os_version, g->own.os_version, sizeof get.os_version);
+    } else {
         get.signed_preferred = true;
         if (g->ask.nonce_len == 0) {
             g->ask.nonce_len = SZTP_NONCE_MIN;

@@ -86,14 +86,29 @@ static void round_over(struct phc_engine *g) {
         phc_enter(g, PHC_ST_IDLE);
         phc_save(g);
     }
+    if (g->woken) { /* perhaps too late for the source that has more now */
+        g->rounds = 0;
+    }
     int64_t ms = phc_backoff(g, g->rounds++);
-    if (g->retry_after_ms > ms) {
+    if (g->retry_after_ms > ms && !g->woken) {
         ms = g->retry_after_ms < g->c.backoff_max_ms ? g->retry_after_ms : g->c.backoff_max_ms;
     }
     phc_enter(g, PHC_ST_FAIL);
     phc_log(g, LOG_NOTICE, "no source had data that may be used; looks again in %lld s",
             (long long)(ms + 999) / 1000);
+    g->woken = false;
     phc_timer(g, ms, again);
+}
+
+void phc_wake(struct phc_engine *g) {
+    if (g->timer.due >= 0 && g->timer.then == again) {
+        phc_log(g, LOG_INFO, "is woken: looks again now");
+        g->timer.due = -1;
+        g->rounds = 0;
+        again(g);
+    } else if (g->state >= PHC_ST_DISCOVER && g->state <= PHC_ST_VALIDATE) {
+        g->woken = true; /* this round may be past that source: the next one comes soon */
+    }
 }
 
 static void source_done(struct phc_engine *g, const struct phc_event *ev) {

@@ -105,6 +105,7 @@ struct phc_engine {
         int64_t due; /* -1: none */
         phc_step *then;
     } timer;
+    bool woken;           /* in the middle of a round */
     phc_step *on_members; /* somebody waits for members */
 
     /* finding a server */
@@ -189,6 +190,7 @@ void phc_after_clean(struct phc_engine *g); /* nothing of a former run is left i
 
 /* ---- engine_find.c ---- */
 void phc_discover(struct phc_engine *g);
+void phc_wake(struct phc_engine *g); /* a pause between rounds ends */
 void phc_found(struct phc_engine *g, const struct phc_finding *f);
 void phc_next(struct phc_engine *g);            /* server, finding or source */
 void phc_leave_recursion(struct phc_engine *g); /* PH-141: the next finding or source */

@@ -238,9 +238,24 @@ static bool taken(const struct phc_engine *g, const struct phc_event *ev) {
     return ev->status == 204; /* PH-122 */
 }
 
+/* A folder of files behind a web server, say: there is nothing that would take reports. RFC 8572
+ * section 5.6 wants 204, so it is borne only where that was set. */
+static bool takes_none(const struct phc_engine *g, const struct phc_event *ev) {
+    return g->c.lenient && g->r.dialect == PHC_RFC8572 && ev->error == NULL &&
+           (ev->status == 404 || ev->status == 405 || ev->status == 501);
+}
+
 void phc_tell_done(struct phc_engine *g, const struct phc_event *ev) {
     g->tell.order = 0;
     if (g->r.n_reports == 0) {
+        return;
+    }
+    if (takes_none(g, ev)) {
+        if (g->r.reports[0].must) {
+            phc_log(g, LOG_NOTICE, "%s takes no reports (%d): goes on without", g->r.place,
+                    ev->status);
+        }
+        shift(g, NULL);
         return;
     }
     if (taken(g, ev)) {

@@ -68,13 +68,16 @@ static void on_http(struct http_req *r, void *arg) {
     } else if (strcmp(path, "/stop") == 0 && post) {
         driver_stop(m->driver);
         buf_str(&out, "stopped\n");
+    } else if (strcmp(path, "/wake") == 0 && post) {
+        driver_wake(m->driver);
+        buf_str(&out, "looks again\n");
     } else if (strcmp(path, "/zeroize") == 0 && post) {
         driver_zeroize(m->driver);
         buf_str(&out, "the device goes back to factory default\n");
     } else {
         code = 404;
         type = "text/plain";
-        buf_str(&out, "There is GET /status, POST /stop and POST /zeroize\n");
+        buf_str(&out, "There is GET /status, POST /stop, POST /wake and POST /zeroize\n");
     }
     http_respond(r, code, type, buf_cstr(&out), out.len);
     buf_free(&out);
@@ -290,6 +293,7 @@ static int usage(int rc) {
             "  run           look for a server once; status 0: bootstrapped\n"
             "  daemon        go on until bootstrapped, then stay for `status`\n"
             "  status [-j]   what a running one does (-j: as JSON)\n"
+            "  wake          end a pause of a running one: there is a new lease, say\n"
             "  stop          give up what is under way and be idle\n"
             "  zeroize --yes back to factory default\n"
             "  check-config  check the configuration\n"
@@ -307,13 +311,13 @@ static void log_to_syslog(void) {
     logger_set_outputs(&o);
 }
 
-static int stop_running(const char *file) {
+static int tell_running(const char *file, const char *path) {
     static struct phone_home_config c;
     struct err e;
     if (phone_home_config_load(file, &c, &e) != ERR_OK) {
         return fail(&e);
     }
-    char *text = ask(c.socket, "POST", "/stop", true);
+    char *text = ask(c.socket, "POST", path, true);
     int rc = text != NULL ? 0 : 2;
     mem_free(text);
     return rc;
@@ -327,7 +331,10 @@ static int command(const char *word, const char *config, bool json, bool yes) {
         return status(config, json);
     }
     if (strcmp(word, "stop") == 0) {
-        return stop_running(config);
+        return tell_running(config, "/stop");
+    }
+    if (strcmp(word, "wake") == 0) {
+        return tell_running(config, "/wake");
     }
     if (strcmp(word, "check-config") == 0) {
         return check(config);

@@ -363,6 +363,9 @@ enum err_code answer_make(const struct plan *p, const char *address, uint16_t po
     if (p->sign) {
         rc = find_signer(p, g, e);
         if (rc == ERR_ABSENT && p->sign_optional) {
+            cms_key_free(g->signer);
+            g->signer = NULL;
+            buf_clear(&g->voucher);
             rc = ERR_OK;
         }
     }

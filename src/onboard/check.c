@@ -113,6 +113,65 @@ static enum err_code check_voucher(const struct object *o, struct err *e) {
     return rc == ERR_OK ? ERR_OK : wrong(e, o, "voucher");
 }
 
+/* ---- rules --------------------------------------------------------------------------------- */
+
+/* Does one with these values hold for all that one with those holds for? */
+static bool wider(const char *const *a, size_t n_a, const char *const *b, size_t n_b) {
+    for (size_t i = 0; i < n_b; i++) {
+        bool found = false;
+        for (size_t k = 0; k < n_a && !found; k++) {
+            found = strcmp(a[k], b[i]) == 0;
+        }
+        if (n_a > 0 && !found) {
+            return false;
+        }
+    }
+    return n_a == 0 || n_b > 0;
+}
+
+/* Whoever comes to `b` is stopped by `a`, on each listener: one that gives something is passed over
+ * where that is not given. */
+static bool covers(const struct rule_view *a, const struct rule_view *b) {
+    return wider(a->hw_model, a->n_hw_model, b->hw_model, b->n_hw_model) &&
+           wider(a->os_name, a->n_os_name, b->os_name, b->n_os_name) &&
+           wider(a->os_version, a->n_os_version, b->os_version, b->n_os_version) &&
+           (!a->has_signed || (b->has_signed && a->wants_signed == b->wants_signed)) &&
+           (!a->has_nonce || (b->has_nonce && a->nonce == b->nonce)) &&
+           (a->bundle == NULL || b->bundle != NULL) &&
+           (a->redirect_list == NULL || b->redirect_list != NULL);
+}
+
+static void warn_of_rules(struct txn *t, const struct object *o, const struct rule_view *rules,
+                          size_t n) {
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (covers(&rules[k], &rules[i])) {
+                txn_warn(t, "%s: rule %s is never reached: rule %s before it holds for all it does",
+                         o->doc->path, rules[i].name, rules[k].name);
+                break;
+            }
+        }
+    }
+}
+
+static void check_rules(struct txn *t, const struct object *o) {
+    const struct onboard_device *d = o->doc->kind == &onboard_device_kind ? o->doc->data : NULL;
+    const struct onboard_device_type *type =
+        o->doc->kind == &onboard_device_type_kind ? o->doc->data : NULL;
+    size_t n = d != NULL ? d->n_rule : type != NULL ? type->n_rule : 0;
+    if (n < 2) {
+        return;
+    }
+    struct rule_view *rules = mem_array(NULL, n, sizeof *rules);
+    for (size_t i = 0; i < n; i++) {
+        rules[i] = d != NULL ? RULE_VIEW(&d->rule[i]) : RULE_VIEW(&type->rule[i]);
+    }
+    warn_of_rules(t, o, rules, n);
+    mem_free(rules);
+}
+
+/* ---- the others ------------------------------------------------------------------------------ */
+
 static enum err_code check_boot_image(const struct object *o, struct err *e) {
     const struct onboard_boot_image *i = o->doc->data;
     if (i->file == NULL && i->n_uri == 0) {
@@ -162,6 +221,7 @@ enum err_code onboard_check(void *self, struct txn *t, struct err *e) {
         struct txn_op op = txn_op(t, i);
         if (op.new_ != NULL) {
             ERR_TRY(check_one(txn_snap(t), op.new_, e));
+            check_rules(t, op.new_);
         }
     }
     return ERR_OK;

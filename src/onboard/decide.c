@@ -77,21 +77,6 @@ const struct onboard_device_type *type_of(const struct snap *s, const struct onb
 
 /* ---- rules (PH-200) -------------------------------------------------------------------------- */
 
-#define RULE_VIEW(r)                                                                               \
-    ((struct rule_view){.name = (r)->name,                                                         \
-                        .hw_model = (r)->hw_model,                                                 \
-                        .n_hw_model = (r)->n_hw_model,                                             \
-                        .os_name = (r)->os_name,                                                   \
-                        .n_os_name = (r)->n_os_name,                                               \
-                        .os_version = (r)->os_version,                                             \
-                        .n_os_version = (r)->n_os_version,                                         \
-                        .has_signed = (r)->has_signed_data_preferred,                              \
-                        .wants_signed = (r)->signed_data_preferred,                                \
-                        .has_nonce = (r)->has_nonce,                                               \
-                        .nonce = (r)->nonce,                                                       \
-                        .bundle = (r)->bundle,                                                     \
-                        .redirect_list = (r)->redirect_list})
-
 bool rule_matches(const struct rule_view *r, const struct sztp_get *g) {
     return (r->n_hw_model == 0 || among(r->hw_model, r->n_hw_model, g->hw_model)) &&
            (r->n_os_name == 0 || among(r->os_name, r->n_os_name, g->os_name)) &&
@@ -100,8 +85,7 @@ bool rule_matches(const struct rule_view *r, const struct sztp_get *g) {
            (!r->has_nonce || r->nonce == (g->nonce_len > 0));
 }
 
-/* What a listener is not for is passed over. */
-static bool fits(const struct rule_view *r, const struct sztp_get *g, unsigned gives) {
+bool rule_fits(const struct rule_view *r, const struct sztp_get *g, unsigned gives) {
     return rule_matches(r, g) && (r->bundle == NULL || (gives & PLAN_BUNDLE) != 0) &&
            (r->redirect_list == NULL || (gives & PLAN_REDIRECT) != 0);
 }
@@ -112,14 +96,14 @@ static bool choose(const struct onboard_device *d, const struct onboard_device_t
     for (size_t i = 0; i < d->n_rule; i++) {
         *out = RULE_VIEW(&d->rule[i]);
         *of = "device";
-        if (fits(out, g, gives)) {
+        if (rule_fits(out, g, gives)) {
             return true;
         }
     }
     for (size_t i = 0; type != NULL && i < type->n_rule; i++) {
         *out = RULE_VIEW(&type->rule[i]);
         *of = type->name;
-        if (fits(out, g, gives)) {
+        if (rule_fits(out, g, gives)) {
             return true;
         }
     }
@@ -128,6 +112,12 @@ static bool choose(const struct onboard_device *d, const struct onboard_device_t
 
 static void copy(char *out, size_t size, const char *text) {
     snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+/* Is there what it takes to sign for this device? A MASA may still say no. */
+static bool can_sign(const struct snap *s, const struct onboard_device *d, const struct plan *p) {
+    const struct onboard_signer *signer = data_of(s, &onboard_signer_kind, p->signer);
+    return signer != NULL && (d->voucher != NULL || (signer->masa_uri != NULL && p->nonce_len > 0));
 }
 
 /* What is signed, and whether the device is sent to this server again, with trust (PH-145). */
@@ -174,6 +164,7 @@ struct plan *plan_make(struct snap *s, const struct onboard_device *d,
     p->nonce_len = g->nonce_len;
     plan_signing(p, b, data_of(s, &onboard_redirect_list_kind, r.redirect_list),
                  g->signed_preferred);
+    p->sign = p->sign && (!p->sign_optional || can_sign(s, d, p));
     return p;
 }
 
@@ -298,7 +289,7 @@ static void answer(struct ask *a, int status, const char *tag, const char *text)
     snprintf(a->text, sizeof a->text, "%s", text);
 }
 
-static void note(struct onboard *ob, struct txn *t, const struct ask *a, int status,
+static void note(struct onboard *ob, struct txn *t, struct ask *a, int status,
                  const char *outcome) {
     struct request_note n = {.source = a->source,
                              .method = a->method,
@@ -306,12 +297,12 @@ static void note(struct onboard *ob, struct txn *t, const struct ask *a, int sta
                              .serial = a->serial,
                              .outcome = outcome,
                              .status = status};
-    request_note(ob, t, &n);
+    a->number = request_note(ob, t, &n);
 }
 
 static void set(json_t *o, const char *name, const char *value) {
     if (value != NULL && value[0] != '\0') {
-        char text[512];
+        char text[ONBOARD_BECAUSE_MAX];
         text_line(text, sizeof text, value);
         json_object_set_new(o, name, json_string(text));
     }
@@ -383,15 +374,21 @@ static void refuse_stranger(struct onboard *ob, struct txn *t, struct ask *a, co
         if (is_new && ob->n_strangers >= ONBOARD_PENDING_MAX) {
             outcome = "is not configured, and too many others wait already";
         } else {
+            const char *because =
+                shown ? "is not configured; noted for its certificate, which a device authority "
+                        "issued: authorise it, or leave it"
+                      : "is not configured; noted because its type has 'unknown pending': "
+                        "authorise it, or leave it";
             json_t *o = seen(ob, t, a, w);
             set_status(o, ONBOARD_ONBOARDING_STATUS_PENDING);
+            set(o, "because", because);
             known_put(t, a->serial, o);
             outcome = "is not configured: noted as pending";
             if (is_new) {
                 known_log(ob, t, a->serial, "pending", outcome);
-                device_event(
-                    t, "weft-onboard:device-pending", a->serial,
-                    (const char *const[]){"hw-model", a->get.hw_model, "source", a->source, NULL});
+                device_event(t, "weft-onboard:device-pending", a->serial,
+                             (const char *const[]){"hw-model", a->get.hw_model, "source", a->source,
+                                                   "because", because, NULL});
             }
         }
     }
@@ -418,6 +415,7 @@ static void nothing(struct onboard *ob, struct txn *t, struct ask *a, const stru
                                                 ? json_string_value(json_object_get(o, "status"))
                                                 : "") != 0;
     set_status(o, status);
+    set(o, "because", why);
     const struct known *k = known_get(ob, a->serial);
     bool ends = k != NULL && k->open; /* its run does */
     if (ends) {
@@ -443,17 +441,14 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
                  struct plan *p) {
     json_t *o = seen(ob, t, a, w);
     bool redirect = p->redirect_list[0] != '\0' || p->to_self;
-    char what[160];
-    snprintf(what, sizeof what, "%s %s%s%s",
-             p->to_self             ? "redirect to this server for bundle"
-             : p->bundle[0] != '\0' ? "bundle"
-                                    : "redirect list",
-             p->bundle[0] != '\0' ? p->bundle : p->redirect_list, p->sign ? ", signed" : "",
-             p->encrypt ? ", encrypted" : "");
+    char what[ONBOARD_WHAT_MAX], because[ONBOARD_BECAUSE_MAX];
+    plan_what(p, p->sign, what);
+    explain_plan(w->device, w->type, &a->get, a->gives, p, because);
     set_status(o, redirect ? ONBOARD_ONBOARDING_STATUS_REDIRECTED
                            : ONBOARD_ONBOARDING_STATUS_ANSWERED);
     set(o, "rule", p->rule);
     set(o, "answer", what);
+    set(o, "because", because);
     json_object_set_new(o, "revision", json_integer((json_int_t)snap_index(txn_snap(t))));
     json_object_del(o, "progress");
     json_object_del(o, "message");
@@ -469,7 +464,8 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
     known_log(ob, t, a->serial, redirect ? "redirected" : "answered", line);
     note(ob, t, a, 200, what);
     device_event(t, "weft-onboard:device-answered", a->serial,
-                 (const char *const[]){"rule", p->rule, "answer", what, "source", a->source, NULL});
+                 (const char *const[]){"rule", p->rule, "answer", what, "source", a->source,
+                                       "because", because, NULL});
     *(redirect ? &ob->redirected : &ob->answered) += 1;
     a->plan = p;
     target_given(ob, t, a->serial);
@@ -497,21 +493,17 @@ static void decide_get(struct onboard *ob, struct txn *t, struct ask *a, const s
         return;
     }
     struct plan *p = plan_make(s, d, w->type, &a->get, a->gives);
-    const char *why = NULL;
     bool encrypted = p == NULL || plan_encryption(p, a);
-    if (p == NULL) {
-        why = "no rule holds that this listener is for";
-    } else if (p->bundle[0] == '\0' && p->redirect_list[0] == '\0') {
-        why = "its rule says: nothing yet";
-    } else if (p->needs_trust) {
-        why = "it asks for signed data, and its bundle is never signed";
-    } else if (!encrypted) {
-        why = a->prerfc ? "its bundle is always encrypted, which its dialect does not have"
-                        : "its bundle is always encrypted, and it shows no certificate";
-    }
-    if (why != NULL) {
+    if (!plan_gives(p) || !encrypted) {
+        char because[ONBOARD_BECAUSE_MAX];
+        explain_plan(d, w->type, &a->get, a->gives, p, because);
+        if (plan_gives(p)) {
+            snprintf(because, sizeof because, "%s",
+                     a->prerfc ? "its bundle is always encrypted, which its dialect does not have"
+                               : "its bundle is always encrypted, and it shows no certificate");
+        }
         plan_free(p);
-        nothing(ob, t, a, w, ONBOARD_ONBOARDING_STATUS_WAITING, why);
+        nothing(ob, t, a, w, ONBOARD_ONBOARDING_STATUS_WAITING, because);
         return;
     }
     bool wants =
@@ -521,6 +513,7 @@ static void decide_get(struct onboard *ob, struct txn *t, struct ask *a, const s
         a->want_csr = true;
         json_t *o = seen(ob, t, a, w);
         set_status(o, ONBOARD_ONBOARDING_STATUS_WAITING);
+        set(o, "because", "its type wants a certificate request from it first");
         known_put(t, a->serial, o);
         known_log(ob, t, a->serial, "certificate-request", "was asked for one");
         answer(a, 400, "missing-attribute", "A certificate request is wanted first.");

@@ -42,6 +42,17 @@ enum err_code files_open(const char *name, int *fd, uint64_t *size, struct err *
     return rc;
 }
 
+bool files_has(const char *name) {
+    int fd;
+    uint64_t size;
+    struct err e;
+    if (files_open(name, &fd, &size, &e) != ERR_OK) {
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
 enum err_code files_read(const char *name, size_t max, struct buf *out, struct err *e) {
     int fd;
     uint64_t size;

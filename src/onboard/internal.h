@@ -38,6 +38,8 @@ enum {
     ONBOARD_PENDING_MAX = 10000,    /* devices that nobody entered */
     ONBOARD_REPORT_LIMIT_S = 14400, /* of devices without a type */
     ONBOARD_KEYS_TEXT_MAX = 65536,  /* bytes kept of what comes with bootstrap-complete, each */
+    ONBOARD_WHAT_MAX = 160,         /* what a device is given, in words */
+    ONBOARD_BECAUSE_MAX = 768,      /* ... and why */
 };
 
 extern struct onboard_paths onboard_paths;
@@ -99,7 +101,11 @@ struct request_note { /* for `show onboard requests` */
     const char *source, *method, *path, *serial, *outcome;
     int status;
 };
-void request_note(struct onboard *ob, struct txn *t, const struct request_note *n);
+/* Returns its number. */
+uint64_t request_note(struct onboard *ob, struct txn *t, const struct request_note *n);
+/* What came of it after all; nothing when it is not kept any more. */
+void request_amend(struct onboard *ob, struct txn *t, uint64_t number, int status,
+                   const char *outcome);
 
 /* ---- a request (decide.c) -------------------------------------------------------------------- */
 
@@ -135,6 +141,7 @@ struct ask {
     char text[ERR_TEXT_MAX]; /* error-message */
     bool want_csr;           /* the error is a wish for a certificate request */
     char serial[CMS_SERIAL_MAX + 1];
+    uint64_t number; /* of its note among the requests */
     struct sztp_profile profile;
     struct plan *plan;
 };
@@ -158,7 +165,18 @@ struct plan {
     char hw_model[SZTP_NAME_MAX + 1], os_name[SZTP_NAME_MAX + 1], os_version[SZTP_NAME_MAX + 1];
     char type[64];
 };
-void plan_free(struct plan *p); /* NULL is allowed */
+void plan_free(struct plan *p);        /* NULL is allowed */
+bool plan_gives(const struct plan *p); /* is there anything to send? NULL: no */
+
+/* ---- in words (explain.c) -------------------------------------------------------------------- */
+
+/* "bundle b, signed" */
+void plan_what(const struct plan *p, bool is_signed, char out[ONBOARD_WHAT_MAX]);
+/* Why a device gets that: the rules that were passed over, the one that holds, what is signed and
+ * with what. `p`: of plan_make for the same; NULL: no rule holds. */
+void explain_plan(const struct onboard_device *d, const struct onboard_device_type *type,
+                  const struct sztp_get *g, unsigned gives, const struct plan *p,
+                  char out[ONBOARD_BECAUSE_MAX]);
 
 /* Work for core_run; `arg` is a struct ask. Always ERR_OK when it could be recorded. */
 enum err_code decide(struct txn *t, void *arg, struct err *e);
@@ -183,7 +201,24 @@ struct rule_view { /* a rule of a device or of a type */
     bool has_signed, wants_signed, has_nonce, nonce;
     const char *bundle, *redirect_list;
 };
+/* Of a device's or a type's rule. */
+#define RULE_VIEW(r)                                                                               \
+    ((struct rule_view){.name = (r)->name,                                                         \
+                        .hw_model = (r)->hw_model,                                                 \
+                        .n_hw_model = (r)->n_hw_model,                                             \
+                        .os_name = (r)->os_name,                                                   \
+                        .n_os_name = (r)->n_os_name,                                               \
+                        .os_version = (r)->os_version,                                             \
+                        .n_os_version = (r)->n_os_version,                                         \
+                        .has_signed = (r)->has_signed_data_preferred,                              \
+                        .wants_signed = (r)->signed_data_preferred,                                \
+                        .has_nonce = (r)->has_nonce,                                               \
+                        .nonce = (r)->nonce,                                                       \
+                        .bundle = (r)->bundle,                                                     \
+                        .redirect_list = (r)->redirect_list})
 bool rule_matches(const struct rule_view *r, const struct sztp_get *g);
+/* ... and is it one for a listener that gives that? What a listener is not for is passed over. */
+bool rule_fits(const struct rule_view *r, const struct sztp_get *g, unsigned gives);
 /* Chooses for a configured device, among rules that give what `gives` allows. NULL: none holds; a
  * plan without bundle and redirect list: nothing yet. */
 struct plan *plan_make(struct snap *s, const struct onboard_device *d,
@@ -263,6 +298,7 @@ enum err_code template_fill(const char *text, size_t n, enum template_escape esc
 
 /* A file of the onboarding folder; a name with a slash or dots in front is none. ERR_ABSENT. */
 enum err_code files_open(const char *name, int *fd, uint64_t *size, struct err *e);
+bool files_has(const char *name);
 enum err_code files_read(const char *name, size_t max, struct buf *out, struct err *e);
 struct digests {
     uint8_t sha256[32], sha1[20], md5[16];

@@ -137,7 +137,7 @@ void known_delete(struct onboard *ob, struct txn *t, const char *serial) {
     run_moved(ob, t, serial, "forgotten", "");
 }
 
-void request_note(struct onboard *ob, struct txn *t, const struct request_note *n) {
+uint64_t request_note(struct onboard *ob, struct txn *t, const struct request_note *n) {
     char key[KEY_MAX], path[192], serial[CMS_SERIAL_MAX + 1], outcome[256];
     uint64_t number = ob->next_request;
     text_line(path, sizeof path, n->path);
@@ -149,6 +149,23 @@ void request_note(struct onboard *ob, struct txn *t, const struct request_note *
                        (json_int_t)number, "time", (json_int_t)txn_now_s(t), "source", n->source,
                        "method", n->method, "path", path, "status", n->status, "serial", serial,
                        "outcome", outcome));
+    return number;
+}
+
+void request_amend(struct onboard *ob, struct txn *t, uint64_t number, int status,
+                   const char *outcome) {
+    const char *text = ob->requests[number % ONBOARD_REQUESTS_KEPT];
+    json_t *o = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    char key[KEY_MAX], line[256];
+    if (o == NULL || (uint64_t)json_integer_value(json_object_get(o, "n")) != number) {
+        json_decref(o); /* another has its place */
+        return;
+    }
+    text_line(line, sizeof line, outcome);
+    json_object_set_new(o, "status", json_integer(status));
+    json_object_set_new(o, "outcome", json_string(line));
+    snprintf(key, sizeof key, REQUEST_PREFIX "%05u", (unsigned)(number % ONBOARD_REQUESTS_KEPT));
+    put_json(t, key, o);
 }
 
 /* ---- folding --------------------------------------------------------------------------------- */

@@ -33,6 +33,7 @@ struct exchange {
     struct buf out; /* the answer's body */
     struct buf ldevid;
     struct err err; /* why there is no answer; code ERR_OK: there is one */
+    bool plain;     /* it was to be signed and could not be, which the rule allows */
 };
 
 static void exchange_free(struct exchange *x) {
@@ -93,6 +94,16 @@ void request_write_error(struct http_req *r, int status, const char *why, void *
                   why, false);
 }
 
+static bool bad_csr(const struct err *e) {
+    return e->code != ERR_OK && strcmp(e->app_tag, ANSWER_BAD_CSR) == 0;
+}
+
+/* What HTTP says of an answer that could not be made. */
+static int error_status(const struct err *e) {
+    int status = err_code_http(e->code);
+    return bad_csr(e) ? 400 : status >= 500 ? status : 500;
+}
+
 /* The end of it, on the loop. */
 static void finish(void *arg) {
     struct exchange *x = arg;
@@ -106,12 +117,12 @@ static void finish(void *arg) {
         return;
     }
     http_req_set_ops(r, NULL, NULL);
-    if (x->err.code != ERR_OK && strcmp(x->err.app_tag, ANSWER_BAD_CSR) == 0) {
-        respond_error(r, false, a->form, 400, "invalid-value", x->err.text, false);
+    int status = error_status(&x->err);
+    if (bad_csr(&x->err)) {
+        respond_error(r, false, a->form, status, "invalid-value", x->err.text, false);
     } else if (x->err.code != ERR_OK) {
-        int status = err_code_http(x->err.code);
         respond_error(
-            r, a->prerfc, a->form, status >= 500 ? status : 500, "operation-failed",
+            r, a->prerfc, a->form, status, "operation-failed",
             status == 503 ? x->err.text : "What this device is to be given can't be made.", false);
     } else if (a->status == 0) {
         http_respond(r, 200,
@@ -129,30 +140,49 @@ static void finish(void *arg) {
 
 /* ---- on a worker, and on the writer ---------------------------------------------------------- */
 
+static void record_error(struct onboard *ob, struct txn *t, const struct exchange *x, json_t *o) {
+    const char *serial = x->ask.serial;
+    char text[ERR_TEXT_MAX + ERR_PATH_MAX], because[ONBOARD_BECAUSE_MAX];
+    snprintf(text, sizeof text, "%.400s%s%.600s", x->err.path, x->err.path[0] != '\0' ? ": " : "",
+             x->err.text);
+    snprintf(because, sizeof because, "what rule %s gives can't be made: %.500s", x->ask.plan->rule,
+             text);
+    json_object_set_new(o, "status", json_string(status_name(ONBOARD_ONBOARDING_STATUS_WAITING)));
+    json_object_del(o, "answer");
+    json_object_set_new(o, "because", json_string(because));
+    run_failed(o, text);
+    known_put(t, serial, o);
+    known_log(ob, t, serial, "answer-error", text);
+    run_moved(ob, t, serial, "answer-error", text);
+    request_amend(ob, t, x->ask.number, error_status(&x->err), text);
+}
+
 static enum err_code record_outcome(struct txn *t, void *arg, struct err *e) {
     struct exchange *x = arg;
     struct onboard *ob = core_service_state(txn_core(t), "onboard");
     const char *serial = x->ask.serial;
     const struct known *k = known_get(ob, serial);
+    char what[ONBOARD_WHAT_MAX];
     (void)e;
     if (k == NULL || k->json == NULL) {
         return ERR_OK; /* forgotten meanwhile */
     }
     json_t *o = known_load(k);
     if (x->err.code != ERR_OK) {
-        char text[ERR_TEXT_MAX + ERR_PATH_MAX];
-        snprintf(text, sizeof text, "%.400s: %.600s", x->err.path, x->err.text);
-        json_object_set_new(o, "status",
-                            json_string(status_name(ONBOARD_ONBOARDING_STATUS_WAITING)));
-        run_failed(o, text);
-        known_put(t, serial, o);
-        known_log(ob, t, serial, "answer-error", text);
-        run_moved(ob, t, serial, "answer-error", text);
-    } else {
+        record_error(ob, t, x, o);
+        return ERR_OK;
+    }
+    if (x->plain) {
+        plan_what(x->ask.plan, false, what);
+        json_object_set_new(o, "answer", json_string(what));
+        known_log(ob, t, serial, "not-signed", "there was no voucher for its nonce");
+        request_amend(ob, t, x->ask.number, 200, what);
+    }
+    if (x->ldevid.len > 0) {
         json_object_set_new(o, "ldevid-certificate", json_string(buf_cstr(&x->ldevid)));
-        known_put(t, serial, o);
         known_log(ob, t, serial, "certificate", "its certificate request was signed");
     }
+    known_put(t, serial, o);
     return ERR_OK;
 }
 
@@ -179,8 +209,9 @@ static void make(void *arg) {
         L_WARN("device %s gets no answer: %s: %s", a->serial, x->err.path, x->err.text);
     }
     buf_add(&x->ldevid, g.ldevid.data, g.ldevid.len);
+    x->plain = rc == ERR_OK && a->plan->sign && g.signer == NULL;
     given_free(&g);
-    if (rc != ERR_OK || x->ldevid.len > 0) {
+    if (rc != ERR_OK || x->ldevid.len > 0 || x->plain) {
         core_run(x->server->cfg.core, &actor_device, record_outcome, recorded, x);
     } else {
         loop_post(x->server->cfg.loop, finish, x);
@@ -199,6 +230,8 @@ static void decided(void *arg, uint64_t index, const struct err *e) {
             return;
         }
         err_set(&x->err, ERR_UNAVAILABLE, NULL, "too many devices at once; try again");
+        core_run(x->server->cfg.core, &actor_device, record_outcome, recorded, x);
+        return;
     }
     loop_post(x->server->cfg.loop, finish, x);
 }
@@ -514,8 +547,12 @@ void request_begin(struct door *d, struct http_req *r, const char *passed) {
     bool get = strcmp(path, SZTP_PATH_GET) == 0, tell = strcmp(path, SZTP_PATH_TELL) == 0;
     if (has_role(l, ONBOARD_LISTENER_ROLE_IMAGES) &&
         strncmp(path, FILES_PATH, strlen(FILES_PATH)) == 0) {
+        const char *name = path + strlen(FILES_PATH);
         if (strcmp(http_method(r), "GET") == 0 || strcmp(http_method(r), "HEAD") == 0) {
-            download_begin(r, path + strlen(FILES_PATH));
+            /* The node that leads has what it hashed for devices, this one perhaps not. */
+            if (passed != NULL || files_has(name) || !passed_on(d, r)) {
+                download_begin(r, name);
+            }
         } else {
             struct http_field allow = {"allow", "GET, HEAD"};
             http_respond_fields(r, 405, &allow, 1, NULL, 0);
@@ -534,7 +571,7 @@ void request_begin(struct door *d, struct http_req *r, const char *passed) {
     if (is_prerfc(r) && (bootstrap || redirect) &&
         has_dialect(l, ONBOARD_LISTENER_DIALECT_PRERFC)) {
         prerfc(x);
-    } else if ((get || (tell && bootstrap)) && (bootstrap || redirect) &&
+    } else if ((get || tell) && (bootstrap || redirect) &&
                has_dialect(l, ONBOARD_LISTENER_DIALECT_RFC8572)) {
         x->ask.kind = get ? ASK_GET : ASK_REPORT;
         if (admit(x, "POST", true)) {

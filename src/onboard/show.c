@@ -45,7 +45,37 @@ static enum onboard_onboarding_status status_of(const struct known *k,
     return k != NULL ? k->status : ONBOARD_ONBOARDING_STATUS_EXPECTED;
 }
 
-static json_t *device_json(const char *serial, const struct known *k,
+/* Why it is where it is, for one that was not here since that changed; the record says it of the
+ * others. */
+static void explain(json_t *o, const struct snap *s, const struct known *k,
+                    const struct onboard_device *d) {
+    char text[ONBOARD_BECAUSE_MAX], because[ONBOARD_BECAUSE_MAX + 80];
+    enum onboard_onboarding_status status = status_of(k, d);
+    if (d == NULL || (k != NULL && k->json != NULL && k->status == status)) {
+        return;
+    }
+    if (status == ONBOARD_ONBOARDING_STATUS_BLOCKED) {
+        snprintf(because, sizeof because, "is blocked in the configuration: it gets nothing");
+    } else if (status == ONBOARD_ONBOARDING_STATUS_PENDING) {
+        snprintf(because, sizeof because, "was not here yet, and gets nothing until authorised");
+    } else {
+        struct sztp_get g = {.signed_preferred = false};
+        known_as_get(k, &g);
+        const struct onboard_device_type *type = type_of(s, d, g.hw_model);
+        struct plan *p =
+            plan_make((struct snap *)(uintptr_t)s, d, type, &g, PLAN_BUNDLE | PLAN_REDIRECT);
+        explain_plan(d, type, &g, PLAN_BUNDLE | PLAN_REDIRECT, p, text);
+        snprintf(because, sizeof because, "%s; when it comes: %s",
+                 k != NULL && k->json != NULL ? "was authorised since it was here"
+                                              : "was not here yet",
+                 text);
+        plan_free(p);
+    }
+    json_object_set_new(o, "because", json_string(because));
+}
+
+/* `s`: of which `d` is. */
+static json_t *device_json(const char *serial, const struct snap *s, const struct known *k,
                            const struct onboard_device *d) {
     static const char *const texts[] = {"source",        "dialect",
                                         "hw-model",      "os-name",
@@ -56,7 +86,7 @@ static json_t *device_json(const char *serial, const struct known *k,
                                         "message",       "ssh-host-keys",
                                         "trust-anchors", "ldevid-certificate",
                                         "type",          "chassis",
-                                        "asked-for-by"};
+                                        "asked-for-by",  "because"};
     json_t *r = known_load(k), *o = json_object();
     json_object_set_new(o, "serial-number", json_string(serial));
     json_object_set_new(o, "status", json_string(status_name(status_of(k, d))));
@@ -74,6 +104,7 @@ static json_t *device_json(const char *serial, const struct known *k,
     set_time(o, "last-seen", json_object_get(r, "last"));
     set_count(o, "revision", json_object_get(r, "revision"));
     set_count(o, "requests", json_object_get(r, "requests"));
+    explain(o, s, k, d);
     set_count(o, "job", json_object_get(r, "job"));
     json_decref(r);
     return o;
@@ -130,7 +161,7 @@ static json_t *devices_json(const struct onboard *ob, const struct snap *s, int 
         const struct known *k = known_get(ob, all[i]);
         const struct onboard_device *d = configured(s, all[i]);
         if (status < 0 || (int)status_of(k, d) == status) {
-            json_t *o = device_json(all[i], k, d);
+            json_t *o = device_json(all[i], s, k, d);
             if (text != NULL && json_array_size(list) == 0) {
                 buf_printf(text, "%-20s  %-10s  %-10s  %-16s  %-20s  %-20s  %s\n", "Serial number",
                            "Status", "Configured", "Model", "Last seen", "Answer", "Progress");
@@ -221,7 +252,7 @@ static enum err_code show_device(struct onboard *ob, struct txn *t, struct call 
     if (d == NULL && (k == NULL || k->json == NULL)) {
         return unknown(e, in->serial_number);
     }
-    json_t *o = json_object(), *device = device_json(in->serial_number, k, d), *v;
+    json_t *o = json_object(), *device = device_json(in->serial_number, txn_snap(t), k, d), *v;
     const char *name;
     json_object_foreach(device, name, v) {
         if (json_is_string(v) && strchr(json_string_value(v), '\n') == NULL) {
@@ -411,7 +442,7 @@ static enum err_code preview_print(const struct plan *p, struct call *cl, struct
     static const struct buf none = BUF_INIT;
     struct given g = {.signer = NULL};
     json_t *o = json_object();
-    char what[160];
+    char what[ONBOARD_WHAT_MAX];
     if (p == NULL || (p->bundle[0] == '\0' && p->redirect_list[0] == '\0')) {
         buf_printf(&cl->text, "Rule %s: nothing yet.\n", p != NULL ? p->rule : "none");
         json_object_set_new(o, "rule", json_string(p != NULL ? p->rule : ""));
@@ -424,8 +455,7 @@ static enum err_code preview_print(const struct plan *p, struct call *cl, struct
     enum err_code rc = answer_make(&copy, "localhost", 443, &none, &g, e);
     if (rc == ERR_OK) {
         struct buf doc = BUF_INIT;
-        snprintf(what, sizeof what, "%s %s%s", p->bundle[0] != '\0' ? "bundle" : "redirect list",
-                 p->bundle[0] != '\0' ? p->bundle : p->redirect_list, p->sign ? ", signed" : "");
+        plan_what(p, p->sign, what);
         conveyed_print(&g.info, SZTP_JSON, &sztp_profile_default, &doc);
         json_object_set_new(o, "rule", json_string(p->rule));
         json_object_set_new(o, "answer", json_string(what));
@@ -511,7 +541,7 @@ enum err_code onboard_look(void *self, struct txn *t, struct look *l, struct err
         if (d == NULL && (k == NULL || k->json == NULL)) {
             return err_set(e, ERR_ABSENT, l->path, "There is no such device.");
         }
-        look_answer(l, device_json(serial, k, d));
+        look_answer(l, device_json(serial, txn_snap(t), k, d));
         return ERR_OK;
     }
     json_t *listeners = json_array();

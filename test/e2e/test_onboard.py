@@ -165,7 +165,65 @@ def test_the_first_rule_that_holds_decides(w, door):
     assert (s["address"], s["port"]) == ("phs1.example.net", 8443)
     anchor = run("openssl", "pkcs7", "-inform", "DER", "-print_certs", data=base64.b64decode(s["trust-anchor"]))
     assert open(door.ca, "rb").read().strip().splitlines()[1] in anchor
-    assert device(w, "S5")["status"] == "redirected"
+    seen = device(w, "S5")
+    assert seen["status"] == "redirected" and seen["answer"] == "redirect list there"  # there is no signer: unsigned
+    assert seen["because"].startswith(
+        "rule device/wait does not hold (it does not say its os-version, which is to be 0.9); rule device/old does not "
+        "hold (it does not say its os-name, which is to be v); rule device/away holds: redirect list there; not signed")
+
+
+# proves: PH-200 PH-204
+def test_a_device_explains_itself(w, door):
+    put(w, "device-type", "m6", hw_model=["m-6"], rule=[{"name": "rest", "bundle": "new"}])
+    put(w, "device", "E1", password="p", authorisation="pending", type="m6",
+        rule=[{"name": "other", "hw-model": ["m-7", "m-8"], "bundle": "old"}])
+
+    def why(serial="E1"):
+        because = device(w, serial)["because"]
+        assert re.search(rf"^because +{re.escape(because)}$", w.cli(f"show onboard device {serial}"), re.M)
+        return because
+    assert why() == "was not here yet, and gets nothing until authorised"
+    assert door.get(("E1", "p"), hw_model="m-6").status_code == 404 and why() == "waits to be authorised"
+    w.cli("request onboard authorise E1")
+    assert why() == ("was authorised since it was here; when it comes: rule device/other does not hold (hw-model is m-6, "
+                     "not m-7 or m-8); rule m6/rest holds: bundle new")
+    assert door.get(("E1", "p"), hw_model="m-6").status_code == 200
+    assert why() == "rule device/other does not hold (hw-model is m-6, not m-7 or m-8); rule m6/rest holds: bundle new"
+    put(w, "bundle", "closed", configuration="new", signing="never")
+    put(w, "device-type", "m6", hw_model=["m-6"], rule=[{"name": "rest", "bundle": "closed"}])
+    assert door.get(("E1", "p"), hw_model="m-9", signed_data_preferred=[None]).status_code == 404
+    assert why() == ("rule device/other does not hold (hw-model is m-9, not m-7 or m-8); rule m6/rest holds: bundle closed; "
+                     "it asks for signed data, and bundle closed is never signed")
+    w.cli("request onboard block E1")
+    assert why() == "is blocked in the configuration: it gets nothing"
+    assert door.get(("E1", "p")).status_code == 403 and why() == "is blocked"
+
+
+# proves: PH-204
+def test_an_answer_that_cannot_be_made_says_so(w, door):
+    put(w, "configuration", "lacks", text="{{no-such-thing}}\n", template=True)
+    put(w, "bundle", "lacks", configuration="lacks")
+    put(w, "device", "E2", password="p", rule=[{"name": "all", "bundle": "lacks"}])
+    assert door.get(("E2", "p")).status_code == 500
+    (line,) = [x for x in w.cli("show onboard requests last 20").splitlines() if " E2 " in x]
+    assert re.search(r" 500  E2 .*no-such-thing", line), line
+    seen = device(w, "E2")
+    assert seen["status"] == "waiting" and "answer" not in seen
+    assert seen["because"].startswith("what rule device/all gives can't be made: ") and "no-such-thing" in seen["because"]
+
+
+# proves: PH-200
+def test_a_rule_that_is_never_reached_is_warned_of(w, door):
+    rule = "set onboard device E3 rule"
+    said = w.cli("configure", f"{rule} few os-version 1.0 os-version 1.1 bundle new", f"{rule} one os-version 1.1 bundle old",
+                 f"{rule} all bundle new", f"{rule} away redirect-list there", f"{rule} behind os-name v bundle old", "commit")
+    assert "onboard/device=E3: rule one is never reached: rule few before it holds for all it does" in said, said
+    assert "rule behind is never reached: rule all before it" in said and said.count("never reached") == 2
+    # Lists go to listeners that redirect, where rules for bundles are passed over: "away" is reached there.
+    # Types are looked at like devices.
+    said = w.cli("configure", "set onboard device-type m7 rule a nothing-yet", "set onboard device-type m7 rule b bundle new",
+                 "commit")
+    assert "onboard/device-type=m7: rule b is never reached: rule a before it holds for all it does" in said, said
 
 
 # proves: PH-110 PH-111 PH-112 PH-113 PH-114 PH-116
@@ -243,7 +301,11 @@ def test_a_listener_that_only_redirects(w, door):
     put(w, "device", "S7", password="p", variable=[{"name": "host", "value": "x"}])
     assert away.get(("S6", "p")).status_code == 200
     assert away.get(("S7", "p")).status_code == 404 and door.get(("S7", "p")).status_code == 200
-    assert away.tell("bootstrap-initiated", ("S6", "p")).status_code == 404
+    # Some clients report to whoever answered: it is kept, and says what happened.
+    assert away.tell("bootstrap-initiated", ("S6", "p"), message="begins").status_code == 204
+    assert away.tell("bootstrap-initiated", ("S6", "wrong")).status_code == 401
+    assert device(w, "S6")["progress"] == "bootstrap-initiated" and device(w, "S6")["answer"] == "redirect list there"
+    assert re.search(r"bootstrap-initiated +begins$", w.cli("show onboard device S6"), re.M)
     assert away.ask("GET", "/files/os-2.img").status_code == 404
     assert w.ask("DELETE", "weft-onboard:onboard/listener=away").status == 204
     wait_until("the listener is gone", 20, lambda: "away" not in w.cli("show onboard listeners"))

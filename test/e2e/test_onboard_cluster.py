@@ -83,6 +83,23 @@ def test_a_device_is_served_by_a_node_that_follows(cluster, pki):
         until(lambda node=node: '"pending"' in node.ask("GET", "/restconf/data/weft-onboard:onboard/state/device=F3").text)
     r = cluster.leader().ask("GET", "/restconf/data/weft-onboard:onboard/state/device=F2")
     assert '"authenticated-by":"certificate"' in r.text and '"source":"127.0.0.1:' in r.text, r.text
+    # A file that this node has not comes from the one that leads, whole or in parts; its own it serves itself.
+    content = os.urandom(3_000_000)
+    for node, name, data in ((leader, "image", content), (n, "own", b"mine")):
+        folder = os.path.join(node.dir, "onboard/files")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(data)
+
+    def load(path, **headers):
+        return requests.get(door.base + path, verify=door.ca, timeout=60, headers=headers)
+    r = load("/files/image")
+    assert r.status_code == 200 and r.content == content
+    etag = r.headers["etag"]
+    r = load("/files/image", **{"Range": "bytes=2999990-", "If-Range": etag})
+    assert r.status_code == 206 and r.content == content[-10:]
+    assert load("/files/own").content == b"mine" and load("/files/nothing").status_code == 404
+    assert load("/files/..%2f..%2fpki%2fca.pem").status_code == 404
     # Nobody but a node says what was seen of a device.
     forged = requests.post(door.base + GET, '{"ietf-sztp-bootstrap-server:input":{}}', verify=door.ca, timeout=60,
                            headers={"content-type": JSON, "weft-device": "main;;"})

@@ -243,7 +243,7 @@ def test_the_opi_agent_comes_up_direct_and_through_a_redirect(w, door, pki):
     put(w, "redirect-list", "opi", server=[{"address": "localhost", "port": direct.port, "own-authority": [None]}])
     put(w, "device", "OPI2", type="opi", password="my-secret", rule=[{"name": "first", "redirect-list": "opi"}])
     b = OpiAgent(away.base, "OPI2", "my-secret", pki.device("opi2", "/serialNumber=OPI2")).run()
-    assert b.log[0] == ("bootstrap-initiated", 404) and {status for _, status in b.log[1:]} == {200}
+    assert b.log[0] == ("bootstrap-initiated", 200) and {status for _, status in b.log[1:]} == {200}
     assert b.base == direct.base and b.got["configuration"] == "hello OPI2\n"
     text = w.cli("show onboard device OPI2")
     assert re.search(r"redirected .*rule device/first: redirect list opi", text), text

@@ -11,6 +11,7 @@ import pytest
 from phone_home import Client, Pki, Server, binary, openssl, sha256, write
 from sztp_double import Double, content_info, onboarding, redirect, signed
 
+TOP = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 CONFIG = '{"hostname": "box1"}'
 HOOKS = {
     "install": 'cp "$1" $(dirname $0)/../slot; echo install $2 >>$(dirname $0)/../did; echo "$2" >$(dirname $0)/../next',
@@ -158,7 +159,7 @@ def test_servers_that_redirect_in_circles_and_for_ever(tmp_path, pki, good):
         assert len(a.requests) < 20 and len(b.requests) < 20 and did(c) == []
 
 
-# proves: PH-120 PH-141
+# proves: PH-120 PH-141 PH-145 PH-150
 def test_unsigned_data_of_a_stranger_is_not_taken(tmp_path, pki, good):
     other = Pki(tmp_path / "other", "other")
     with Double(content_info(onboarding(CONFIG)), *other.issue("stranger")) as s:
@@ -173,7 +174,7 @@ def test_unsigned_data_of_a_stranger_is_not_taken(tmp_path, pki, good):
         p = c.phone_home("run")
         assert p.returncode == 1 and did(c) == [] and s.reports == []
         asked = json.loads(s.requests[0]["body"])["ietf-sztp-bootstrap-server:input"]
-        assert "signed-data-preferred" in asked
+        assert set(asked) == {"signed-data-preferred", "nonce"}  # not what the device is (PH-145)
 
 
 def voucher(folder, masa, pinned_cert, serial="SN1"):
@@ -280,6 +281,43 @@ def test_the_daemon_tells_what_it_does_and_stops(tmp_path, pki, good):
         print(out)
         assert p.returncode == 0 and "Sanitizer" not in out, out
     assert c.phone_home("stop").returncode == 2
+
+
+# proves: PH-153
+def test_a_new_lease_ends_the_pause(tmp_path, pki, good):
+    """dhclient's hook wakes the client that waits, and only when the lease says something new."""
+    with Double(content_info(onboarding(CONFIG)), *good) as s:
+        c = client(tmp_path, pki, **{"limits": {"pause-min-s": 300, "pause-max-s": 300}, "sources": ["dhcp"], "dhcp": {
+            "leases": [str(tmp_path / "leases/*")]}, "server-anchors": pki.cert})
+        log = str(tmp_path / "log")
+        with open(log, "w", encoding="ascii") as f:
+            p = subprocess.Popen([binary("weft-phone-home"), "-c", c.path("config.json"), "daemon"], stderr=f)
+
+        def until(what):
+            end = time.time() + 120
+            while not what() and p.poll() is None and time.time() < end:
+                time.sleep(0.05)
+            assert what(), text(c, "log")
+
+        def lease(uri, expiry):
+            hook = os.path.join(TOP, "agents/phone-home/dhclient-hook")
+            env = {"WEFT_LEASES": str(tmp_path / "leases"), "reason": "BOUND", "interface": "eth0", "new_expiry": expiry,
+                   "new_v4_sztp_redirect": uri, "PATH": os.environ["PATH"],
+                   "WEFT_PHONE_HOME": f"{binary('weft-phone-home')} -c {c.path('config.json')}"}
+            subprocess.run(["sh", "-c", f"set -e; . {hook}; wait"], check=True, env=env)
+        try:
+            until(lambda: "looks again in" in text(c, "log"))
+            lease(f"https://localhost:{s.port}", "4000000000")
+            until(lambda: len(s.requests) == 1)  # asked at once, not in five minutes
+            until(lambda: text(c, "log").count("looks again in") == 2)
+            lease(f"https://localhost:{s.port}", "4000000099")  # renewed: no news
+            assert text(c, "log").count("is woken") == 1
+            assert c.phone_home("wake").returncode == 0
+            until(lambda: len(s.requests) == 2)
+        finally:
+            p.send_signal(signal.SIGTERM)
+            assert p.wait(60) == 0, text(c, "log")
+    assert c.phone_home("wake").returncode == 2
 
 
 BAD = [

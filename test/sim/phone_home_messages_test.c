@@ -339,6 +339,26 @@ static void beginning_refused(void **state) {
     rig_free(r);
 }
 
+/* A folder of files takes none: to the letter that ends it, else it does not. proves: PH-122 */
+static void no_reports(void **state) {
+    (void)state;
+    static const int status[] = {404, 405, 501};
+    for (int i = 0; i < 3; i++) {
+        for (int lenient = 0; lenient < 2; lenient++) {
+            struct setting c = {.n = 1, .level = SZTP_VERBOSE};
+            struct rig *r = begin(&c);
+            r->config.lenient = lenient;
+            r->servers[0].report_status = status[i];
+            rig_start(r);
+            assert_true(rig_run(r, HOUR, true));
+            assert_int_equal(rig_done(r), lenient);
+            assert_int_equal(rig_logged(r, "takes no reports") > 0, lenient);
+            scene_check(r, "nothing takes reports");
+            rig_free(r);
+        }
+    }
+}
+
 static bool refuse_complete(struct rig_server *s, const struct phc_request *q, void *arg) {
     (void)s;
     (void)q;
@@ -399,6 +419,7 @@ int main(void) {
         cmocka_unit_test(alone),
         cmocka_unit_test(errors),
         cmocka_unit_test(beginning_refused),
+        cmocka_unit_test(no_reports),
         cmocka_unit_test(end_refused),
         cmocka_unit_test(others_are_lost),
         cmocka_unit_test(warnings),

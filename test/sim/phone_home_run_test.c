@@ -86,6 +86,42 @@ static void rounds(void **state) {
     rig_free(r);
 }
 
+/* A new lease ends a pause, and a round that may be past it is followed by another one soon; what
+ * is under way, done or stopped is not disturbed. proves: PH-153 */
+static void woken(void **state) {
+    (void)state;
+    struct rig *r = rig_new(1, false, 1);
+    rig_configured(r, "nobody", 443);
+    rig_start(r);
+    for (unsigned i = 1; i <= 4; i++) { /* pauses grow */
+        assert_true(rig_run(r, HOUR, true));
+        assert_int_equal(r->lookups[PHC_DHCP], i);
+        rig_run(r, phc_deadline(rig_engine(r)) - r->sim->now_ms + 1, false);
+    }
+    assert_true(rig_run(r, HOUR, true));
+    int64_t now = r->sim->now_ms;
+    rig_event(r, 0, PHC_EV_WAKE);
+    assert_int_equal(rig_state(r), PHC_ST_DISCOVER);
+    assert_int_equal(r->sim->now_ms, now);
+    rig_event(r, 0, PHC_EV_WAKE); /* in the middle: the pause behind it is the shortest */
+    assert_true(rig_run(r, HOUR, true));
+    assert_in_range(phc_deadline(rig_engine(r)) - r->sim->now_ms, 1, 5000);
+    rig_event(r, 0, PHC_EV_STOP);
+    rig_event(r, 0, PHC_EV_WAKE);
+    rig_run(r, 1000, true);
+    assert_int_equal(rig_state(r), PHC_ST_IDLE);
+    rig_free(r);
+    r = world(1, false, SCENE_NONE, false);
+    rig_start(r);
+    for (int i = 0; i < 1000 && !rig_done(r); i++) {
+        rig_event(r, 0, PHC_EV_WAKE);
+        rig_run(r, 1000, false);
+    }
+    expect_done(r, true);
+    assert_int_equal(r->lookups[PHC_CONFIGURED], 2); /* a life before its reboot, and one after */
+    rig_free(r);
+}
+
 static void sources_off(void **state) {
     (void)state;
     struct rig *r = world(1, false, SCENE_NONE, false);
@@ -555,6 +591,7 @@ static void status(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rounds),
+        cmocka_unit_test(woken),
         cmocka_unit_test(sources_off),
         cmocka_unit_test(old_servers),
         cmocka_unit_test(precedence),

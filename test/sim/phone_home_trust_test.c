@@ -212,14 +212,16 @@ static bool look(struct rig_server *s, const struct phc_request *q, void *arg) {
     provisional_seen = get.signed_preferred;
     nonce_seen = get.nonce_len >= SZTP_NONCE_MIN;
     user_seen = q->user != NULL;
-    assert_string_equal(get.hw_model, "sim-box");
-    assert_string_equal(get.os_version, "1");
+    assert_string_equal(get.hw_model, get.signed_preferred ? "" : "sim-box");
+    assert_string_equal(get.os_name, get.signed_preferred ? "" : "sim-os");
+    assert_string_equal(get.os_version, get.signed_preferred ? "" : "1");
     sztp_get_free(&get);
     (void)s;
     return true;
 }
 
-/* What is asked of a server that is not known, and not of one that is. proves: PH-120 PH-121 */
+/* What is asked of a server that is not known, and not of one that is: what the
+ * device is, only the latter is told. proves: PH-120 PH-121 PH-145 */
 static void asks(void **state) {
     (void)state;
     for (int i = 0; i < 3; i++) {
