@@ -97,7 +97,7 @@ class Crash:
             if state["os-version"] != self.version or state["factory-default"] or state["frozen"] or \
                     mine.count(ADDRESS[b.serial] + "/") != 1:
                 raise LabError(text)
-            if status.get("state") not in ("IDLE", "DONE"):
+            if status["enabled"] and status["state"] not in ("IDLE", "DONE"):  # off, after a restart: no state
                 raise LabError(text)
         return True
 
@@ -121,9 +121,10 @@ class Crash:
         end = time.monotonic() + 120
         while seen is None and time.monotonic() < end:
             for b in self.site.ring:
-                state = self.site.status(b).get("state")
-                if state == target or (state == "DONE" and self.complete_already()):
-                    seen = b if state == target else False
+                status = self.site.status(b)
+                over = status.get("state") == "DONE" or status.get("enabled") is False
+                if status.get("state") == target or (over and self.complete_already()):
+                    seen = b if status.get("state") == target else False
                     break
         if seen:
             self.hit(victim, seen)

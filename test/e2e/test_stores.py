@@ -15,6 +15,7 @@ import tempfile
 
 import pytest
 
+from onboard_lab import device, listen, put
 from weftd_lab import TOP, Weftd
 
 STORES = os.path.join(TOP, "test", "stores")
@@ -53,6 +54,42 @@ def made_since(weftd, expect):
         assert r.status in (400, 409) and "before it" in r.errors[0]["error-message"], r
 
 
+def onboarded(weftd):
+    """Devices that came, in each state that lasts; returns what there is to be known of them."""
+    put(weftd, "configuration", "c", text="hostname {{host}}\n", template=True)
+    put(weftd, "bundle", "b", configuration="c")
+    put(weftd, "topology", "ring", member=[{"serial-number": "M1"}, {"serial-number": "M2"}])
+    put(weftd, "device-type", "default", unknown="pending", rule=[{"name": "all", "bundle": "b"}])
+    for serial in ("DONE", "FAILED", "M1", "M2", "NEVER"):
+        put(weftd, "device", serial, password="pass " + serial, variable=[{"name": "host", "value": serial.lower()}],
+            **({"topology": "ring"} if serial[0] == "M" else {}))
+    door = listen(weftd, "door", public_address="localhost")
+    for serial in ("DONE", "FAILED", "M1"):
+        assert door.get((serial, "pass " + serial), os_version="1").status_code == 200
+    assert door.get(("STRANGER", "x"), os_version="1").status_code == 401
+    for serial, kind in (("DONE", "config-initiated"), ("DONE", "bootstrap-complete"), ("FAILED", "config-error"),
+                         ("M1", "boot-image-installed-rebooting"), ("M2", "pre-script-initiated")):
+        assert door.tell(kind, (serial, "pass " + serial), message="it was " + kind).status_code == 204
+    put(weftd, "listener", "door", port=door.port, address="127.0.0.1", disabled=True)
+    states = {s: device(weftd, s)["status"] for s in ("DONE", "FAILED", "M1", "M2", "STRANGER")}
+    assert states == {"DONE": "complete", "FAILED": "failed", "M1": "rebooting", "M2": "under-way", "STRANGER": "pending"}
+    return {"states": states, "requests": len(weftd.cli("show onboard requests").splitlines()),
+            "log": [line.split(None, 1)[1] for line in weftd.cli("show onboard device M2").split("\n\n")[1].splitlines()]}
+
+
+def still_onboarded(weftd, expect):
+    assert {s: device(weftd, s)["status"] for s in expect["states"]} == expect["states"]
+    assert len(weftd.cli("show onboard requests").splitlines()) == expect["requests"]
+    log = weftd.cli("show onboard device M2").split("\n\n")[1]
+    assert [line.split(None, 1)[1] for line in log.splitlines()] == expect["log"], log
+    door = listen(weftd, "other", public_address="localhost")
+    assert door.get(("NEVER", "pass NEVER"), os_version="1").status_code == 200
+    assert door.get(("NEVER", "pass"), os_version="1").status_code == 401
+    # A run that was under way then goes on now.
+    assert door.tell("bootstrap-complete", ("M2", "pass M2")).status_code == 204
+    assert device(weftd, "M1")["status"] == "complete"
+
+
 def make(path):
     with tempfile.TemporaryDirectory() as folder:
         with Weftd(folder) as weftd:
@@ -64,13 +101,14 @@ def make(path):
                       f'set system archival configuration archive-site away url scp://x@127.0.0.1:1/ password x host-key "{KEY}"',
                       "set system archival configuration transfer-on-commit true",
                       'commit comment "first"')
+            onboard = onboarded(weftd)
             for password in ("much-older-times", "good-old-times"):
                 assert set_password(weftd, password).status in (200, 204)
             token = weftd.ask("POST", RPC + "token-create", {"weft-system:input": {"user": "ann"}}).json()
             weftd.cli("configure", "delete system user ann role look", 'commit comment "a mistake"')
             weftd.cli("request system backup inside.db")
             expect = {"password": "good-old-times", "former": "much-older-times", "maintenance": "for a picture",
-                      "waiting": True, "token": token["weft-system:output"]["token"]}
+                      "waiting": True, "onboard": onboard, "token": token["weft-system:output"]["token"]}
             weftd.cli('request system maintenance on "for a picture"')
             assert bearer(weftd, expect["token"]) == 403 and basic(weftd, "ann", expect["password"]) == 403
         with open(os.path.join(weftd.data, "expect.json"), "w", encoding="utf-8") as f:
@@ -102,6 +140,8 @@ def test_a_folder_of_an_earlier_release(path, tmp_path):
         made_since(weftd, expect)
         weftd.cli("configure", "rollback 1", "commit")
         assert bearer(weftd, expect["token"]) == 200 and basic(weftd, "ann", expect["password"]) == 200
+        if "onboard" in expect:
+            still_onboarded(weftd, expect["onboard"])
         assert "0 problems" in weftd.cli("request system check")
     assert weftd.check().returncode == 0
     with weftd:  # written by today's program meanwhile
