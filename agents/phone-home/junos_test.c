@@ -270,11 +270,16 @@ static void conveyed_configurations(void **state) {
     struct buf b = BUF_INIT;
     enum junos_format f;
     size_t at;
-#define PARSE(s) junos_config_parse(s, sizeof s - 1, &f, &at, &e)
+    const char *action;
+#define PARSE(s) junos_config_parse(s, sizeof s - 1, &f, &at, &action, &e)
     static const char xml[] = "<?xml version=\"1.0\"?>\n<!-- a --><configuration/>";
     assert_int_equal(PARSE(xml), ERR_OK);
     assert_int_equal(f, JUNOS_XML);
     assert_string_equal(xml + at, "<configuration/>");
+    assert_null(action);
+    assert_int_equal(PARSE("<configuration operation=\"override\"/>"), ERR_OK);
+    assert_string_equal(action, "override");
+    assert_int_equal(PARSE("<configuration operation=\"guess\"/>"), ERR_BAD_ATTRIBUTE);
     assert_int_equal(PARSE("# a\n\n# b\nset system host-name a\n"), ERR_OK);
     assert_int_equal(f, JUNOS_SET);
     assert_int_equal(PARSE("system { host-name a; }"), ERR_OK);

@@ -563,8 +563,9 @@ static void apply_answered(struct job *j, const char *rpc, const struct dom *rep
 
 static void apply(struct job *j) {
     enum junos_format format;
+    const char *action;
     size_t at;
-    if (junos_config_parse(j->data.data, j->data.len, &format, &at, &j->err) == ERR_OK) {
+    if (junos_config_parse(j->data.data, j->data.len, &format, &at, &action, &j->err) == ERR_OK) {
         configuration_step(j);
     }
 }

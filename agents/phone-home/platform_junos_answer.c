@@ -480,7 +480,29 @@ static size_t skip_prolog(const char *p, size_t n, size_t at) {
     }
 }
 
-static enum err_code check_xml(const void *p, size_t n, struct err *e) {
+/* The action that the document element asks for by `operation`, in whatever namespace. */
+static enum err_code read_action(const struct dom *d, const char **action, struct err *e) {
+    static const char *const actions[] = {"merge", "override", "replace"};
+    for (const struct dom_attr *a = d->attrs; a != NULL; a = a->next) {
+        if (strcmp(a->name, "operation") != 0) {
+            continue;
+        }
+        for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
+            if (strcmp(a->value, actions[i]) == 0) {
+                *action = actions[i];
+                return ERR_OK;
+            }
+        }
+        char value[32];
+        text_line(value, sizeof value, a->value);
+        return err_set(e, ERR_BAD_ATTRIBUTE, NULL,
+                       "the configuration's operation is \"%s\", none of merge, override, replace",
+                       value);
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_xml(const void *p, size_t n, const char **action, struct err *e) {
     struct arena *a = arena_new();
     struct dom *d;
     struct err why;
@@ -494,6 +516,8 @@ static enum err_code check_xml(const void *p, size_t n, struct err *e) {
                      "the configuration is a document of <%s> instead of <configuration>", name);
     } else if (memmem(p, n, "]]>]]>", 6) != NULL) {
         rc = err_set(e, ERR_INVALID, NULL, "the configuration has ]]>]]>, which ends a message");
+    } else {
+        rc = read_action(d, action, e);
     }
     arena_free(a);
     return rc;
@@ -513,7 +537,8 @@ static bool is_set_line(const char *p, size_t n) {
 }
 
 enum err_code junos_config_parse(const void *config, size_t n, enum junos_format *format,
-                                 size_t *at, struct err *e) {
+                                 size_t *at, const char **action, struct err *e) {
+    *action = NULL;
     const char *p = config;
     size_t i = n >= 3 && memcmp(p, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     *at = i;
@@ -527,7 +552,7 @@ enum err_code junos_config_parse(const void *config, size_t n, enum junos_format
         return err_set(e, ERR_INVALID, NULL, "the configuration has a NUL in it");
     }
     if (p[i] == '<') {
-        ERR_TRY(check_xml(config, n, e));
+        ERR_TRY(check_xml(config, n, action, e));
         *format = JUNOS_XML;
         *at = skip_prolog(p, n, *at);
         return ERR_OK;

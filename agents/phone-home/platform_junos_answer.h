@@ -63,8 +63,10 @@ enum err_code junos_read_history(const struct dom *reply, struct junos_history *
 
 /* How a configuration that was conveyed is written (PH-061, PH-063). */
 enum junos_format { JUNOS_XML, JUNOS_TEXT, JUNOS_SET };
-/* Finds it out, and where an XML one's document element begins. ERR_MALFORMED, ERR_INVALID. */
+/* Finds it out, where an XML one's document element begins, and how that says it is to be loaded
+ * (its attribute `operation`: "merge", "override", "replace"; NULL: it does not). ERR_MALFORMED,
+ * ERR_INVALID. */
 enum err_code junos_config_parse(const void *p, size_t n, enum junos_format *format, size_t *at,
-                                 struct err *e);
+                                 const char **action, struct err *e);
 
 #endif

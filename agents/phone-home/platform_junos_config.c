@@ -75,9 +75,13 @@ enum err_code junos_body_load(const void *config, size_t n, enum sztp_handling h
                               struct buf *out, struct err *e) {
     enum junos_format format;
     size_t at;
-    const char *p = config;
-    ERR_TRY(junos_config_parse(config, n, &format, &at, e));
-    const char *action = handling == SZTP_REPLACE ? "override" : "merge";
+    const char *p = config, *action;
+    ERR_TRY(junos_config_parse(config, n, &format, &at, &action, e));
+    if (handling == SZTP_REPLACE) {
+        action = "override";
+    } else if (action == NULL) {
+        action = "merge";
+    }
     switch (format) {
     case JUNOS_XML:
         buf_printf(out, "<load-configuration action=\"%s\" format=\"xml\">", action);

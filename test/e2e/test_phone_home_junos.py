@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -163,13 +164,16 @@ def test_a_device_is_configured(tmp_path, pki, good, program):
     ("# of the owner\nset system host-name access-1\nset system root-authentication encrypted-password $6$s3cret\n",
      "merge"),
     ("system {\n  host-name access-1;\n  root-authentication {\n    encrypted-password $6$s3cret;\n  }\n}\n", "replace"),
-    (CONFIG, "replace")])
+    (CONFIG, "replace"), (CONFIG.replace("<configuration>", '<configuration operation="override">'), "merge")])
 def test_a_configuration_is_written_in_any_of_the_three_ways(tmp_path, pki, good, config, handling):
     with Site(tmp_path, pki, good) as s:
+        s.junos.committed.append(ET.fromstring("<snmp><location>factory</location></snmp>"))
         s.offer(config, handling)
         p = s.run()
         assert p.returncode == 0, p.stderr
         assert s.host_name() == "access-1" and s.junos.committed.find("system/phone-home") is None
+        # What replaces takes what else there was along.
+        assert (s.junos.committed.find("snmp") is None) == (handling == "replace" or "override" in config)
 
 
 def test_set_commands_cannot_replace(tmp_path, pki, good):
