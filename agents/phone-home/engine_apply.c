@@ -163,7 +163,7 @@ static void key_kept(struct phc_engine *g, const struct phc_event *ev) {
 static void config_run(struct phc_engine *g) {
     phc_tell(g, SZTP_CONFIG_INITIATED, "The configuration is applied.");
     lint(g);
-    if (g->r.csr_key.len == 0) {
+    if (g->r.csr_key.len == 0 || !phc_keeps_keys(g)) {
         config_give(g);
         return;
     }

@@ -21,6 +21,10 @@ void phc_csr_algorithms(struct buf *out) {
     buf_add(out, p256, sizeof p256);
 }
 
+bool phc_keeps_keys(const struct phc_engine *g) {
+    return (*(const struct platform_ops *const *)g->w.platform)->key != NULL;
+}
+
 void phc_csr_drop(struct phc_engine *g) {
     if (g->r.csr_key.data != NULL) {
         mem_wipe(g->r.csr_key.data, g->r.csr_key.cap);

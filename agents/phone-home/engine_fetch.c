@@ -110,7 +110,8 @@ void phc_ask(struct phc_engine *g) {
         return;
     }
     /* RFC 9646: only who is known may sign a certificate for us. */
-    if (g->ask.tries == 0 && g->ask.csr == CSR_NO && g->ask.verify != PHC_PROVISIONAL) {
+    if (g->ask.tries == 0 && g->ask.csr == CSR_NO && g->ask.verify != PHC_PROVISIONAL &&
+        phc_keeps_keys(g)) {
         g->ask.csr = CSR_OFFERED;
     }
     ask_rfc8572(g);

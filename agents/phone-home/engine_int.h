@@ -209,7 +209,8 @@ char *phc_prerfc_path(struct phc_engine *g, struct arena *mem, const char *more)
 /* ---- engine_csr.c ---- */
 /* A key (that of the record, or a new one put there) and a PKCS #10 request with it. */
 enum err_code phc_csr_make(struct phc_engine *g, struct buf *der, struct err *e);
-void phc_csr_drop(struct phc_engine *g); /* RFC 9646: the key is deleted */
+bool phc_keeps_keys(const struct phc_engine *g); /* the platform does */
+void phc_csr_drop(struct phc_engine *g);         /* RFC 9646: the key is deleted */
 void phc_csr_algorithms(struct buf *out);
 
 /* ---- engine_trust.c ---- */

@@ -79,7 +79,8 @@ struct platform_ops {
     void (*script)(struct platform *p, uint64_t order, enum platform_script which, const void *text,
                    size_t n, int64_t deadline_ms);
     /* Keeps the private key (PEM) of the certificate that the next `apply` brings (RFC 9646): the
-     * device alone has it. It goes where that configuration goes, and back with it. */
+     * device alone has it. It goes where that configuration goes, and back with it. NULL: the
+     * device keeps none, and offers no certificate request. */
     void (*key)(struct platform *p, uint64_t order, const void *pem, size_t n);
     /* Puts the configuration in force, as one change, to be taken back by itself after
      * `confirm_ms` unless `confirm` comes first. */

@@ -566,6 +566,34 @@ static void no_certificates(void **state) {
     conveyed_free(&csr_info);
 }
 
+static bool offers_no_csr(struct rig_server *s, const struct phc_request *q, void *arg) {
+    struct sztp_get get = {0};
+    struct err e = {0};
+    (void)arg;
+    assert_int_equal(sztp_get_parse(SZTP_JSON, q->body->data, q->body->len, &get, &e), ERR_OK);
+    assert_false(get.csr_support);
+    sztp_get_free(&get);
+    rig_answer(s, &csr_info, SZTP_MINIMAL);
+    return true;
+}
+
+/* A platform that keeps no keys is not asked to. */
+static void no_keys(void **state) {
+    (void)state;
+    scene_info(&csr_info, SCENE_NONE, false, 0);
+    csr_info.image.present = false;
+    struct rig *r = world(1, false, SCENE_NONE, false);
+    struct platform_ops without = *r->sim->m[0].ops;
+    without.key = NULL;
+    r->sim->m[0].ops = &without;
+    r->servers[0].answer = offers_no_csr;
+    rig_start(r);
+    expect_done(r, true);
+    assert_int_equal(r->sim->keys, 0);
+    rig_free(r);
+    conveyed_free(&csr_info);
+}
+
 /* ---------------------------------------------------------------- what it shows */
 
 static void status(void **state) {
@@ -607,6 +635,7 @@ int main(void) {
         cmocka_unit_test(missing_member),
         cmocka_unit_test(certificates),
         cmocka_unit_test(no_certificates),
+        cmocka_unit_test(no_keys),
         cmocka_unit_test(status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
