@@ -124,6 +124,61 @@ def test_an_image_is_installed_and_the_run_goes_on_after_the_reboot(tmp_path, pk
         assert s.types()[-1] == "bootstrap-complete"
 
 
+# proves: PH-009
+def test_nothing_is_needed_of_the_device_but_its_hooks(tmp_path, pki, good):
+    """The client itself calls no program and knows nothing but what the device says: checksums, downloads and
+    the serial number are its own business."""
+    image = os.urandom(100_000)
+    serial = write(str(tmp_path / "serial"), "  SN-77 \nmore\n")
+    with Server(lambda h: h.send(200, image), *good) as files, Double(None, *good) as s:
+        def offer(digest):
+            s.data = content_info(onboarding(CONFIG, image={
+                "os-name": "weft-os", "os-version": "2.0", "download-uri": [f"https://localhost:{files.port}/image"],
+                "image-verification": [{"hash-algorithm": "ietf-sztp-conveyed-info:sha-256",
+                                        "hash-value": ":".join(digest[i:i + 2] for i in range(0, 64, 2))}]}))
+        c = client(tmp_path / "c", pki, s.port, hooks={"reboot": HOOKS["reboot"] + "; kill -9 $PPID"})
+        del c.config["platform"]["serial-number"]
+        c.config["platform"]["serial-number-file"] = serial
+        c.config["limits"]["checksum-rounds"] = 1
+        c.save()
+        offer(sha256(b"another image")[8:])
+        bare = {"PATH": "/nonexistent"}
+        assert c.phone_home("run", env=bare).returncode == 1 and did(c) == []
+        offer(sha256(image)[8:])
+        c.phone_home("run", env=bare)  # the reboot ends it
+        assert did(c) == ["install 2.0", "reboot"]
+        p = c.phone_home("run", env=bare)
+        assert p.returncode == 0, p.stderr
+        assert text(c, "applied") == CONFIG
+        assert json.loads(c.phone_home("status", "-j", env=bare).stdout) == {"enabled": False, "running": False}
+
+
+# proves: PH-091
+def test_what_to_look_at_when_it_does_not_work(tmp_path, pki, good):
+    """Cable, server, serial number: the device's own status and log name each."""
+    with Double(content_info(onboarding(CONFIG)), *good) as s:
+        s.shutdown()
+        s.server_close()
+        c = client(tmp_path, pki, s.port)
+        p = c.phone_home("run")
+        assert p.returncode == 1 and f"localhost:{s.port}: " in p.stderr and "onnect" in p.stderr, p.stderr
+    with Server(lambda h: h.send(404), *good) as s:
+        c = client(tmp_path, pki, s.port)
+        log = str(tmp_path / "log")
+        with open(log, "w", encoding="ascii") as f:
+            p = subprocess.Popen([binary("weft-phone-home"), "-c", c.path("config.json"), "daemon"], stderr=f)
+        try:
+            end = time.time() + 120
+            while "looks again in" not in text(c, "log") and time.time() < end:
+                time.sleep(0.05)
+            shown = c.phone_home("status").stdout
+            why = f"localhost:{s.port}: answers 404: it does not know this device"
+            assert f"last error     {why}" in shown and "serial number  SN1" in shown and why in text(c, "log"), shown
+        finally:
+            p.send_signal(signal.SIGTERM)
+            p.wait(60)
+
+
 # proves: PH-062 PH-151
 def test_a_script_that_fails_is_told_and_leaves_nothing(tmp_path, pki, good):
     post = "#!/bin/sh\necho no luck; exit 9\n"
@@ -137,7 +192,7 @@ def test_a_script_that_fails_is_told_and_leaves_nothing(tmp_path, pki, good):
         assert not os.path.exists(c.path("state", "enabled"))
 
 
-# proves: PH-143
+# proves: PH-012 PH-143
 def test_redirects_lead_to_the_server_that_has_the_data(tmp_path, pki, good):
     with Double(content_info(onboarding(CONFIG)), *good) as last, Double(None, *good) as first:
         anchor = open(pki.anchor(), "rb").read()

@@ -45,7 +45,7 @@ def client(lab, **config):
     return Client(lab.path("client"), prefix=["ip", "netns", "exec", lab.ns("box")], **config)
 
 
-def dhclient(lab, family):
+def dhclient(lab, family, port="eth0"):
     """dhclient with our configuration and hook; gives the hook's folder and the lease file."""
     d, hooked = lab.path(f"dhc{family}"), lab.path("hooked")
     os.makedirs(d, exist_ok=True)
@@ -56,8 +56,8 @@ def dhclient(lab, family):
     write(d + "/leases", "")
     lab.spawn("box", f"dhclient{family}", [lab.unconfined("dhclient"), f"-{family}", *(["-N"] if family == 6 else []),
                                            "-d", "-cf", d + "/conf", "-sf", d + "/script", "-lf", d + "/leases",
-                                           "-pf", d + "/pid", "eth0"])
-    wait_until("the hook was called", 10, lambda: os.path.exists(f"{hooked}/eth0.{family}"))
+                                           "-pf", d + "/pid", port])
+    wait_until("the hook was called", 10, lambda: os.path.exists(f"{hooked}/{port}.{family}"))
     return hooked + "/*", d + "/leases"
 
 
@@ -189,9 +189,16 @@ def test_one_option_in_three_instances(lab):
     assert r["found"][0]["servers"] == [[f"s{i}.example.com", 9000 + i] for i in range(12)]
 
 
-# proves: PH-160 PH-153
-def test_from_the_lease_to_the_configuration(lab, tmp_path):
-    """Nothing but a cable: dhclient's lease names a stranger, whose signed data a voucher vouches for."""
+# proves: PH-160 PH-153 PH-007
+@pytest.mark.parametrize("port", ["me0", "ge-0_0_11"])
+def test_from_the_lease_to_the_configuration(lab, tmp_path, port):
+    """Nothing but a cable, in the management port or any other, while the others have none: dhclient's lease names a
+    stranger, whose signed data a voucher vouches for."""
+    lab.ip("box", "link", "set", "eth0", "down")
+    lab.ip("box", "link", "set", "eth0", "name", port)
+    lab.ip("box", "link", "set", port, "up")
+    for empty in {"me0", "ge-0_0_11"} - {port}:
+        lab.ip("box", "link", "add", empty, "type", "veth", "peer", "name", "nowhere")
     pki, masa = Pki(tmp_path / "pki"), Pki(tmp_path / "masa", "masa")
     owner, server = pki.issue("owner"), pki.issue("server", names=("IP:10.77.0.1",))
     data = (signed(onboarding(CONFIG), *owner, tmp_path), owner_certificate(pki, owner[0], tmp_path),
@@ -204,7 +211,7 @@ def test_from_the_lease_to_the_configuration(lab, tmp_path):
             os_setns(own.fileno())
     with s:
         Dhcp(lab, option(143, uris("https://10.77.0.1:9", "https://10.77.0.1:8443")))
-        hooked, _ = dhclient(lab, 4)
+        hooked, _ = dhclient(lab, 4, port)
         c = client(lab, hooks=HOOKS, dhcp={"leases": [hooked]}, **{"voucher-anchors": masa.cert})
         p = c.phone_home("run")
         assert p.returncode == 0, p.stderr

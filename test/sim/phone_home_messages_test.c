@@ -412,6 +412,41 @@ static void warnings(void **state) {
     rig_free(r);
 }
 
+/* A chassis is told of what a device alone is told of, in that order, with what is about its
+ * members in between. proves: PH-002 */
+static void as_one_device(void **state) {
+    (void)state;
+    struct setting c = {.n = 1, .level = SZTP_VERBOSE};
+    struct rig *one = begin(&c), *many;
+    all_new(one);
+    rig_start(one);
+    assert_true(rig_run(one, HOUR, true));
+    assert_true(rig_done(one));
+    c = (struct setting){
+        .n = 4, .chassis = true, .topology = SCENE_FULL, .strict = true, .level = SZTP_VERBOSE};
+    many = begin(&c);
+    all_new(many);
+    rig_start(many);
+    assert_true(rig_run(many, HOUR, true));
+    assert_true(rig_done(many));
+    size_t k = 0;
+    for (size_t i = 0; i < many->n_reports && k < one->n_reports; i++) {
+        k += strcmp(many->reports[i].text, one->reports[k].text) == 0;
+    }
+    if (k != one->n_reports) {
+        show(many);
+        fail_msg("a chassis is not told of \"%s\"", one->reports[k].text);
+    }
+    assert_true(one->n_reports >= 8);
+    assert_int_equal(many->sim->applies, 1);
+    assert_int_equal(many->sim->scripts[0], 1);
+    assert_int_equal(many->sim->scripts[1], 1);
+    assert_int_equal(one->sim->freezes, 0); /* what a chassis needs beyond that */
+    assert_int_equal(many->sim->freezes, 1);
+    rig_free(one);
+    rig_free(many);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message),
@@ -423,6 +458,7 @@ int main(void) {
         cmocka_unit_test(end_refused),
         cmocka_unit_test(others_are_lost),
         cmocka_unit_test(warnings),
+        cmocka_unit_test(as_one_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

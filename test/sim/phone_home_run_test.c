@@ -376,6 +376,35 @@ static void stop(void **state) {
     }
 }
 
+/* ---------------------------------------------------------------- detection */
+
+static bool changes(struct rig_server *s, const struct phc_request *q, void *arg) {
+    struct rig *r = arg;
+    (void)s;
+    (void)q;
+    sim_link(r->sim, 2, !r->sim->m[2].cut);
+    return false; /* and the answer as it is */
+}
+
+/* Who is there when the answer comes counts, not who was there when it was asked for.
+ * proves: PH-013 */
+static void looks_after_the_answer(void **state) {
+    (void)state;
+    for (int comes = 0; comes < 2; comes++) {
+        struct rig *r = world(4, true, SCENE_MIN, false);
+        struct rig_server *s = rig_server(r, "phs1", 443);
+        s->answer = changes;
+        s->arg = r;
+        sim_link(r->sim, 2, comes);
+        rig_start(r);
+        expect_done(r, true);
+        assert_int_equal(s->gets, 1);
+        assert_string_equal(r->sim->m[2].version, comes ? "2" : "1");
+        assert_string_equal(r->sim->m[3].version, "2");
+        rig_free(r);
+    }
+}
+
 /* ---------------------------------------------------------------- strict */
 
 /* proves: PH-035 */
@@ -631,6 +660,7 @@ int main(void) {
         cmocka_unit_test(left_over),
         cmocka_unit_test(primary_only),
         cmocka_unit_test(stop),
+        cmocka_unit_test(looks_after_the_answer),
         cmocka_unit_test(unexpected_member),
         cmocka_unit_test(missing_member),
         cmocka_unit_test(certificates),

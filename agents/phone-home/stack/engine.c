@@ -204,7 +204,12 @@ static void originate(struct stack_engine *g) {
 
 /* ---------------------------------------------------------------- who is reached */
 
+/* A box of another model is a neighbour and no member: there is no chassis of mixed mode (PH-005).
+ * What it floods counts all the same, so that all agree on what lies behind it. */
 static bool hears(const struct stack_lsa *a, const struct stack_lsa *b) {
+    if (!same(a->model, b->model)) {
+        return false;
+    }
     for (size_t i = 0; i < a->n_neighbours; i++) {
         if (same(a->neighbours[i].serial, b->serial) &&
             a->neighbours[i].incarnation == b->incarnation) {

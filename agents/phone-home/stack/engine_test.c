@@ -150,6 +150,36 @@ static void a_ring_elects(void **state) {
     world_free(w);
 }
 
+/* A box of another model in the ring is no member: the others form a chassis without it, and it is
+ * one of its own. proves: PH-005 */
+static void no_mixed_mode(void **state) {
+    struct world *w = world_new(4, true, 5);
+    snprintf(w->boxes[2].settings.model, sizeof w->boxes[2].settings.model, "box-9");
+    w->boxes[2].settings.priority = 255; /* and it leads nobody */
+    for (size_t i = 0; i < 4; i++) {
+        world_start(w, i);
+    }
+    world_run(w, 120 * 1000);
+    assert_true(stack_engine_primary(w->boxes[2].g));
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t k = 0; k < 4; k++) {
+            const struct stack_member *m = member_of(&w->boxes[i], w->boxes[k].settings.serial);
+            bool together = i == k || (i != 2 && k != 2);
+            assert_int_equal(m != NULL && m->reachable, together);
+        }
+        assert_int_equal(stack_engine_primary(w->boxes[i].g), i == 0 || i == 2);
+    }
+    /* The same box with the model of the others is one of them. */
+    world_crash(w, 2);
+    snprintf(w->boxes[2].settings.model, sizeof w->boxes[2].settings.model, "%s",
+             w->boxes[0].settings.model);
+    world_start(w, 2);
+    world_run(w, 120 * 1000);
+    assert_true(member_of(&w->boxes[0], "S2")->reachable);
+    assert_true(stack_engine_primary(w->boxes[0].g) != stack_engine_primary(w->boxes[2].g));
+    world_free(w);
+}
+
 static void priority_goes_before(void **state) {
     struct world *w = world_new(4, true, 5);
     w->boxes[2].settings.priority = 200;
@@ -394,6 +424,7 @@ int main(void) {
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(one_box_is_its_own),
         cmocka_unit_test(a_ring_elects),
+        cmocka_unit_test(no_mixed_mode),
         cmocka_unit_test(priority_goes_before),
         cmocka_unit_test(the_backup_takes_over),
         cmocka_unit_test(a_cut_ring_holds_together),
