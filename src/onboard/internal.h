@@ -55,8 +55,8 @@ struct known { /* a device that has been here */
     bool stranger; /* counted among those that nobody entered */
     char *log[ONBOARD_LOG_KEPT];
     uint64_t log_number[ONBOARD_LOG_KEPT]; /* of each; 0: none */
-    struct target_session *target; /* NULL: not configured, or the service does not run */
-    uint64_t given;                /* revision of what it was given; 0: nothing */
+    struct target_session *target;         /* NULL: not configured, or the service does not run */
+    uint64_t given;                        /* revision of what it was given; 0: nothing */
     /* its run, see runs.c */
     uint64_t job; /* the last one's; 0: none */
     enum run_stage stage;
