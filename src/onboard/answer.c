@@ -362,7 +362,8 @@ enum err_code answer_make(const struct plan *p, const char *address, uint16_t po
     enum err_code rc = ERR_OK;
     if (p->sign) {
         rc = find_signer(p, g, e);
-        if (rc == ERR_ABSENT && p->sign_optional) {
+        if (rc != ERR_OK && p->sign_optional) { /* a manufacturer that gives no voucher now, say */
+            L_WARN("device %s gets a redirect that is not signed: %s", p->serial, e->text);
             cms_key_free(g->signer);
             g->signer = NULL;
             buf_clear(&g->voucher);

@@ -498,7 +498,8 @@ static void decide_get(struct onboard *ob, struct txn *t, struct ask *a, const s
         char because[ONBOARD_BECAUSE_MAX];
         explain_plan(d, w->type, &a->get, a->gives, p, because);
         if (plan_gives(p)) {
-            snprintf(because, sizeof because, "%s",
+            size_t n = strlen(because);
+            snprintf(because + n, sizeof because - n, "; %s",
                      a->prerfc ? "its bundle is always encrypted, which its dialect does not have"
                                : "its bundle is always encrypted, and it shows no certificate");
         }

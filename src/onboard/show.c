@@ -392,6 +392,7 @@ struct preview {
     struct onboard *ob;
     const struct onboard_onboard_preview_input *in;
     struct plan *plan;
+    char because[ONBOARD_BECAUSE_MAX];
     pthread_mutex_t lock;
     pthread_cond_t done_cond;
     bool done;
@@ -420,8 +421,10 @@ static enum err_code preview_plan(struct txn *t, void *arg, struct err *e) {
     if (in->os_version != NULL) {
         snprintf(g.os_version, sizeof g.os_version, "%s", in->os_version);
     }
-    pv->plan = plan_make((struct snap *)(uintptr_t)txn_snap(t), d,
-                         type_of(txn_snap(t), d, g.hw_model), &g, PLAN_BUNDLE | PLAN_REDIRECT);
+    const struct onboard_device_type *type = type_of(txn_snap(t), d, g.hw_model);
+    const unsigned gives = PLAN_BUNDLE | PLAN_REDIRECT;
+    pv->plan = plan_make((struct snap *)(uintptr_t)txn_snap(t), d, type, &g, gives);
+    explain_plan(d, type, &g, gives, pv->plan, pv->because);
     return ERR_OK;
 }
 
@@ -438,13 +441,16 @@ static void preview_done(void *arg, uint64_t index, const struct err *e) {
     pthread_mutex_unlock(&pv->lock);
 }
 
-static enum err_code preview_print(const struct plan *p, struct call *cl, struct err *e) {
+static enum err_code preview_print(const struct preview *pv, struct call *cl, struct err *e) {
+    const struct plan *p = pv->plan;
     static const struct buf none = BUF_INIT;
     struct given g = {.signer = NULL};
     json_t *o = json_object();
     char what[ONBOARD_WHAT_MAX];
+    json_object_set_new(o, "because", json_string(pv->because));
     if (p == NULL || (p->bundle[0] == '\0' && p->redirect_list[0] == '\0')) {
-        buf_printf(&cl->text, "Rule %s: nothing yet.\n", p != NULL ? p->rule : "none");
+        buf_printf(&cl->text, "Rule %s: nothing yet.\nBecause: %s\n", p != NULL ? p->rule : "none",
+                   pv->because);
         json_object_set_new(o, "rule", json_string(p != NULL ? p->rule : ""));
         json_object_set_new(o, "answer", json_string("nothing yet"));
         finish(cl, o);
@@ -460,7 +466,8 @@ static enum err_code preview_print(const struct plan *p, struct call *cl, struct
         json_object_set_new(o, "rule", json_string(p->rule));
         json_object_set_new(o, "answer", json_string(what));
         json_object_set_new(o, "conveyed-information", json_string(buf_cstr(&doc)));
-        buf_printf(&cl->text, "Rule %s: %s\n\n%s\n", p->rule, what, buf_cstr(&doc));
+        buf_printf(&cl->text, "Rule %s: %s\nBecause: %s\n\n%s\n", p->rule, what, pv->because,
+                   buf_cstr(&doc));
         if (g.info.has_config) {
             buf_str(&cl->text, "\nConfiguration:\n");
             buf_add(&cl->text, g.info.config.data, g.info.config.len);
@@ -491,7 +498,7 @@ enum err_code onboard_prepare(void *self, struct call *cl, struct err *e) {
         *e = pv.err;
         return pv.rc;
     }
-    enum err_code rc = preview_print(pv.plan, cl, e);
+    enum err_code rc = preview_print(&pv, cl, e);
     plan_free(pv.plan);
     return rc;
 }

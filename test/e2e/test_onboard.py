@@ -194,6 +194,10 @@ def test_a_device_explains_itself(w, door):
     assert door.get(("E1", "p"), hw_model="m-9", signed_data_preferred=[None]).status_code == 404
     assert why() == ("rule device/other does not hold (hw-model is m-9, not m-7 or m-8); rule m6/rest holds: bundle closed; "
                      "it asks for signed data, and bundle closed is never signed")
+    assert "Because: rule device/other holds: bundle old" in w.cli("show onboard answer E1 hw-model m-7")
+    shown = w.cli("show onboard answer E1 hw-model m-6")
+    assert re.search(r"^Because: rule device/other does not hold \(hw-model is m-6, not m-7 or m-8\); rule m6/rest holds: ",
+                     shown, re.M), shown
     w.cli("request onboard block E1")
     assert why() == "is blocked in the configuration: it gets nothing"
     assert door.get(("E1", "p")).status_code == 403 and why() == "is blocked"

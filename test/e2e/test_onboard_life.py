@@ -215,6 +215,13 @@ def test_a_voucher_with_the_devices_nonce_comes_from_the_masa(w, door, tmp_path)
     # One that is for another nonce is not given; the one that is kept is, where there is one.
     Masa.broken = True
     assert door.get(("N1", "p"), signed_data_preferred=[None], nonce=nonce).status_code == 500
+    put(w, "redirect-list", "far", server=[{"address": "phs9.example.net"}])
+    put(w, "device", "N2", password="p", signer="us", rule=[{"name": "all", "redirect-list": "far"}])
+    r = door.get(("N2", "p"), signed_data_preferred=[None], nonce=nonce)  # a redirect need not be signed
+    assert r.status_code == 200 and "ownership-voucher" not in r.text
+    shown = w.cli("show onboard device N2")
+    assert re.search(r"^answer +redirect list far$", shown, re.M) and re.search(r" not-signed +there was no", shown), shown
+    assert "signed by us with a voucher of its authority" in w.cli("show onboard device N2")
     put(w, "device", "N1", type="t", password="p", signer="us", voucher=pki.voucher("N1", "owner-ca", "masa"))
     r = door.get(("N1", "p"), signed_data_preferred=[None], nonce=nonce)
     assert r.status_code == 200 and "nonce" not in voucher(r)
