@@ -239,12 +239,14 @@ class Site:
             *(f"topology ring member {s}" for s in RING),
             "device-type box hw-model box-1 signer us authentication certificate",
             "device-type box rule away redirect-list homes",
+            # What they are, devices tell servers that they know; here a stranger redirects them first.
+            f"device {EDGE} type box",
             f"device {EDGE} voucher {p.base64(EDGE + '.vcj')}",
             f"device {EDGE} variable host value edge-1",
             f"device {EDGE} variable address value {ADDRESS[EDGE]}",
             f"device {EDGE} rule all bundle edge"]
         for s in RING:
-            lines += [f"device {s} voucher {p.base64(s + '.vcj')}", f"device {s} topology ring",
+            lines += [f"device {s} type box", f"device {s} voucher {p.base64(s + '.vcj')}", f"device {s} topology ring",
                       f"device {s} rule all bundle ring"]
         return "".join(f"set onboard {line}\n" for line in lines)
 
