@@ -81,6 +81,34 @@ def test_a_box_is_bootstrapped_by_a_configured_server(tmp_path, pki, good):
         assert c.phone_home("run").returncode == 0 and len(s.requests) > n
 
 
+OLD = """<device xmlns="{ns}"><unique-id>SN1</unique-id><configuration><config>
+<configuration operation="merge"><system><host-name>old</host-name></system></configuration>
+</config></configuration></device>"""
+NAMESPACE = "http://juniper.net/zerotouch-bootstrap-server"
+
+
+# What servers of the older dialect in the field answer to notifications, and the other namespace they write.
+# proves: PH-113 PH-114
+@pytest.mark.parametrize("status,namespace", [
+    (200, NAMESPACE), (201, NAMESPACE), (204, NAMESPACE), (201, "http://juniper.net/bootstrap-server")])
+def test_servers_of_the_older_dialect(tmp_path, pki, good, status, namespace):
+    def answer(h):
+        if h.command == "GET":
+            h.send(200, OLD.format(ns=namespace).encode(), Content_Type="application/xml")
+        else:
+            h.send(status)
+    with Server(answer, *good) as s:
+        c = client(tmp_path, pki, s.port, dialect="prerfc")
+        p = c.phone_home("run")
+        assert p.returncode == 0, p.stderr
+        assert "<host-name>old</host-name>" in text(c, "applied")
+        told = [r for r in s.requests if r["method"] == "POST"]
+        assert told and all(r["path"] == s.requests[0]["path"] + "/notification" for r in told)
+        assert b"bootstrap-complete" in told[-1]["body"]
+        # Each is told once: the answer was taken.
+        assert len({r["body"] for r in told}) == len(told)
+
+
 # What producers that stand on S/MIME encrypt: the ContentInfo as data. And what is for another device.
 # proves: PH-120
 def test_what_openssl_encrypts_for_the_box(tmp_path, pki, good):
