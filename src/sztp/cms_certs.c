@@ -337,25 +337,21 @@ static bool names_of(const uint8_t *p, size_t len, X509_NAME **subject,
     p = in;
     end = in + n;
     element(&p, end, 0, V_ASN1_CONTEXT_SPECIFIC, &in, &n); /* version: may be missing */
-    for (unsigned i = 0; i < 4; i++) { /* serial number, signature, issuer, validity */
-        if (!element(&p, end, -1, 0, &in, &n)) {
+    /* serial number, signature, issuer, validity; subject, and its key */
+    start = p;
+    for (unsigned i = 0; i < 6; i++) {
+        start = i == 4 ? p : start;
+        if (!element(&p, end, i < 4 ? -1 : V_ASN1_SEQUENCE, 0, &in, &n)) {
             return false;
         }
     }
-    start = p;
-    if (!element(&p, end, V_ASN1_SEQUENCE, 0, &in, &n) || /* subject; and its key */
-        !element(&p, end, V_ASN1_SEQUENCE, 0, &in, &n)) {
-        return false;
-    }
     *subject = d2i_X509_NAME(NULL, &start, (long)(end - start));
     while (*subject != NULL && p < end) {
-        const uint8_t *before = p;
         if (element(&p, end, 3, V_ASN1_CONTEXT_SPECIFIC, &in, &n)) {
             *extensions = d2i_X509_EXTENSIONS(NULL, &in, n);
             return *extensions != NULL;
         }
-        p = before;
-        if (!element(&p, end, -1, 0, &in, &n)) {
+        if (!element(&p, end, -1, 0, &in, &n)) { /* an identifier of issuer or subject */
             return false;
         }
     }

@@ -164,4 +164,4 @@ def test_whatever_is_hit_and_whenever():
             hits += hit
             print(f"round {i + 1}: {victim} at {state}: {'hit' if hit else 'was not seen'}, {time.monotonic() - started:.0f} s",
                   flush=True)
-    assert hits > 0 or ROUNDS < 10
+    assert hits >= ROUNDS // 2 or ROUNDS < 10, f"{hits} hits in {ROUNDS} rounds"
