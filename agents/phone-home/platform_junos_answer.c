@@ -247,7 +247,7 @@ enum err_code junos_read_members(const struct dom *reply, struct junos_state *s,
     struct platform_member m[SZTP_MEMBERS_MAX];
     size_t n = 0;
     int own = -1;
-    bool us;
+    bool us = false;
     const struct dom *list = junos_find(reply, "member-list");
     if (junos_find(reply, "virtual-chassis-information") == NULL) {
         return err_set(e, ERR_INCOMPLETE, NULL,
