@@ -5,6 +5,7 @@ Nothing here has met hardware: the double answers as published descriptions of t
 import json
 import os
 import subprocess
+import threading
 import time
 import xml.etree.ElementTree as ET
 
@@ -38,6 +39,7 @@ class Site:
 
     def __init__(self, folder, pki, good, n=1, chassis=False, program=False, limits=None, **platform):
         self.clients, self.logs, self.running = {}, {}, False
+        self.lock = threading.Lock()
         self.junos = Junos(folder, n, chassis, on_up=self.up, on_down=self.down)
         self.double = Double(None, *good)
         self.files = Server(lambda h: h.send(200, IMAGE), *good)
@@ -53,14 +55,20 @@ class Site:
                            **(limits or {})}}))
 
     def up(self, m):
-        if self.running:
-            log = open(os.path.join(m.root, "log"), "ab")
-            self.clients[m.number] = subprocess.Popen(
-                [binary("weft-phone-home"), "-c", os.path.join(m.root, "config.json"), "daemon"], stderr=log,
-                env=dict(os.environ, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="halt_on_error=1"))
-            log.close()
+        with self.lock:  # the double's own threads switch members on and off, also while the site ends
+            if not self.running:
+                return
+            self._down(m)
+            with open(os.path.join(m.root, "log"), "ab") as log:
+                self.clients[m.number] = subprocess.Popen(
+                    [binary("weft-phone-home"), "-c", os.path.join(m.root, "config.json"), "daemon"], stderr=log,
+                    env=dict(os.environ, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="halt_on_error=1"))
 
     def down(self, m):
+        with self.lock:
+            self._down(m)
+
+    def _down(self, m):
         p = self.clients.pop(m.number, None)
         if p:
             p.kill()
@@ -130,7 +138,8 @@ class Site:
         return self
 
     def __exit__(self, *_):
-        self.running = False
+        with self.lock:
+            self.running = False
         self.junos.close()
         for p in list(self.clients.values()):
             p.kill()
