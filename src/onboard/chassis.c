@@ -42,11 +42,6 @@ static void each_member(const struct snap *s, const struct onboard_topology *t, 
     }
 }
 
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s != NULL ? s : "";
-}
-
 /* ---- given ----------------------------------------------------------------------------------- */
 
 struct given_to {
@@ -64,8 +59,8 @@ static void tell_of(void *arg, const char *serial) {
     }
     json_t *o = known_load(k);
     json_int_t revision = (json_int_t)snap_index(txn_snap(g->t));
-    bool news = strcmp(text_of(o, "chassis"), g->plan->topology) != 0 ||
-                strcmp(text_of(o, "asked-for-by"), g->plan->serial) != 0 ||
+    bool news = strcmp(known_text(o, "chassis"), g->plan->topology) != 0 ||
+                strcmp(known_text(o, "asked-for-by"), g->plan->serial) != 0 ||
                 json_integer_value(json_object_get(o, "revision")) != revision;
     if (!news) {
         json_decref(o);
@@ -159,14 +154,14 @@ static void member_ended(void *arg, const char *serial) {
 
 /* The first word of a member that did not ask itself: it is the primary now. */
 static void goes_on(struct onboard *ob, struct txn *t, const char *serial, const json_t *record) {
-    const char *asker = text_of(record, "asked-for-by");
+    const char *asker = known_text(record, "asked-for-by");
     char line[256];
     snprintf(line, sizeof line, "goes on with what %s was given for chassis %s", asker,
-             text_of(record, "chassis"));
+             known_text(record, "chassis"));
     known_log(ob, t, serial, "chassis", line);
     if (known_get(ob, asker) != NULL) {
         snprintf(line, sizeof line, "%s goes on for chassis %s", serial,
-                 text_of(record, "chassis"));
+                 known_text(record, "chassis"));
         known_log(ob, t, asker, "chassis", line);
     }
 }
@@ -175,11 +170,12 @@ void chassis_reported(struct onboard *ob, struct txn *t, const char *serial, con
                       enum onboard_onboarding_status status, const char *progress,
                       const char *message) {
     const struct known *k = known_get(ob, serial);
-    const struct onboard_topology *topology = topology_of(txn_snap(t), text_of(record, "chassis"));
+    const struct onboard_topology *topology =
+        topology_of(txn_snap(t), known_text(record, "chassis"));
     if (topology == NULL) {
         return;
     }
-    if (text_of(record, "asked-for-by")[0] != '\0' && !under_way(k)) {
+    if (known_text(record, "asked-for-by")[0] != '\0' && !under_way(k)) {
         goes_on(ob, t, serial, record);
     }
     if (status == ONBOARD_ONBOARDING_STATUS_COMPLETE ||

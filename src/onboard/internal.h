@@ -91,6 +91,8 @@ void known_drop_if_empty(struct onboard *ob, struct known *k);
 void known_free(void *p);
 /* The record, to be changed and put; a new one when there is none. */
 json_t *known_load(const struct known *k);
+/* A text in it, borrowed; "" where there is none. */
+const char *known_text(const json_t *record, const char *name);
 void known_put(struct txn *t, const char *serial, json_t *record); /* takes the reference */
 void known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
                const char *text);

@@ -94,6 +94,11 @@ static void put_json(struct txn *t, const char *key, json_t *o) {
     json_decref(o);
 }
 
+const char *known_text(const json_t *record, const char *name) {
+    const char *s = json_string_value(json_object_get(record, name));
+    return s != NULL ? s : "";
+}
+
 json_t *known_load(const struct known *k) {
     json_t *o = k != NULL && k->json != NULL ? json_loads(k->json, 0, NULL) : NULL;
     return o != NULL ? o : json_pack("{s:i}", "v", VERSION);

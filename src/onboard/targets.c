@@ -106,16 +106,11 @@ static bool gives(const struct plan *p, const struct object *o) {
             (k == &onboard_script_kind && (is(b->pre_script, key) || is(b->post_script, key))));
 }
 
-static const char *text_of(const json_t *o, const char *name) {
-    const char *s = json_string_value(json_object_get(o, name));
-    return s != NULL ? s : "";
-}
-
 void known_as_get(const struct known *k, struct sztp_get *g) {
     json_t *o = known_load(k);
-    snprintf(g->hw_model, sizeof g->hw_model, "%s", text_of(o, "hw-model"));
-    snprintf(g->os_name, sizeof g->os_name, "%s", text_of(o, "os-name"));
-    snprintf(g->os_version, sizeof g->os_version, "%s", text_of(o, "os-version"));
+    snprintf(g->hw_model, sizeof g->hw_model, "%s", known_text(o, "hw-model"));
+    snprintf(g->os_name, sizeof g->os_name, "%s", known_text(o, "os-name"));
+    snprintf(g->os_version, sizeof g->os_version, "%s", known_text(o, "os-version"));
     g->signed_preferred = json_is_true(json_object_get(o, "signed-data-preferred"));
     json_decref(o);
 }
