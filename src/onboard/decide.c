@@ -407,13 +407,24 @@ static void refuse_stranger(struct onboard *ob, struct txn *t, struct ask *a, co
               outcome);
 }
 
+/* Once for each change: a device that asks on and on is one event. */
+static void tell_nothing(struct txn *t, const struct ask *a, enum onboard_onboarding_status status,
+                         const char *why) {
+    const char *event = status == ONBOARD_ONBOARDING_STATUS_BLOCKED ? "weft-onboard:device-blocked"
+                        : status == ONBOARD_ONBOARDING_STATUS_PENDING
+                            ? "weft-onboard:device-pending"
+                            : "weft-onboard:device-waiting";
+    device_event(t, event, a->serial,
+                 (const char *const[]){"hw-model", a->get.hw_model, "source", a->source, "because",
+                                       why, NULL});
+}
+
 /* A configured device for which there is nothing (now). */
 static void nothing(struct onboard *ob, struct txn *t, struct ask *a, const struct who *w,
                     enum onboard_onboarding_status status, const char *why) {
     json_t *o = seen(ob, t, a, w);
-    bool news = strcmp(status_name(status), json_string_value(json_object_get(o, "status")) != NULL
-                                                ? json_string_value(json_object_get(o, "status"))
-                                                : "") != 0;
+    bool other = json_object_del(o, "answer-error") == 0; /* it waited for something else */
+    bool news = other || strcmp(status_name(status), known_text(o, "status")) != 0;
     set_status(o, status);
     set(o, "because", why);
     const struct known *k = known_get(ob, a->serial);
@@ -424,6 +435,7 @@ static void nothing(struct onboard *ob, struct txn *t, struct ask *a, const stru
     known_put(t, a->serial, o);
     if (news) {
         known_log(ob, t, a->serial, status_name(status), why);
+        tell_nothing(t, a, status, why);
     }
     if (ends) {
         run_moved(ob, t, a->serial, status_name(status), why);
@@ -452,6 +464,7 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
     json_object_set_new(o, "revision", json_integer((json_int_t)snap_index(txn_snap(t))));
     json_object_del(o, "progress");
     json_object_del(o, "message");
+    p->failed_before = json_object_get(o, "answer-error") != NULL;
     chassis_given(ob, t, p, o);
     run_given(ob, t, o, a->serial, p->redirect_list[0] != '\0');
     known_put(t, a->serial, o);
@@ -463,9 +476,11 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
              a->get.os_version[0] != '\0' ? a->get.os_version : "-", p->rule, what);
     known_log(ob, t, a->serial, redirect ? "redirected" : "answered", line);
     note(ob, t, a, 200, what);
-    device_event(t, "weft-onboard:device-answered", a->serial,
-                 (const char *const[]){"rule", p->rule, "answer", what, "source", a->source,
-                                       "because", because, NULL});
+    if (!p->failed_before) {
+        device_event(t, "weft-onboard:device-answered", a->serial,
+                     (const char *const[]){"rule", p->rule, "answer", what, "source", a->source,
+                                           "because", because, NULL});
+    }
     *(redirect ? &ob->redirected : &ob->answered) += 1;
     a->plan = p;
     target_given(ob, t, a->serial);
@@ -561,6 +576,7 @@ static void decide_report(struct onboard *ob, struct txn *t, struct ask *a, cons
     set_status(o, status);
     set(o, "progress", name);
     json_object_del(o, "message");
+    json_object_del(o, "answer-error"); /* it has something */
     set(o, "message", a->message);
     left(o, "ssh-host-keys", &a->host_keys);
     left(o, "trust-anchors", &a->anchors);

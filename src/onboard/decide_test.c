@@ -206,6 +206,58 @@ static void each_report_has_its_status(void **state) {
     }
 }
 
+static void count_event(const struct event *ev, void *arg) {
+    struct buf *b = arg;
+    const char *name = strchr(ev->name, ':') + 1;
+    json_t *o = json_loads(ev->json, 0, NULL);
+    if (strncmp(name, "device-", 7) == 0 && strcmp(name, "device-answered") != 0) {
+        buf_printf(b, "%s %s: %s\n", name, json_string_value(json_object_get(o, "serial-number")),
+                   json_string_value(json_object_get(o, "because")));
+    }
+    json_decref(o);
+}
+
+/* proves: PH-200 PH-204 */
+static void each_state_is_told_once(void **state) {
+    struct buf told = BUF_INIT;
+    (void)state;
+    world();
+    put("device", "S2",
+        "{\"serial-number\":\"S2\",\"password\":\"p\",\"authorisation\":\"pending\"}");
+    uint64_t handle = core_subscribe(test.core, 0, count_event, &told);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(404, get("S1", "p", "1"));
+        assert_int_equal(404, get("S2", "p", "2"));
+        assert_int_equal(401, get("X1", "", "2"));
+    }
+    put("device", "S2",
+        "{\"serial-number\":\"S2\",\"password\":\"p\",\"authorisation\":\"blocked\"}");
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(403, get("S2", "p", "2"));
+        assert_int_equal(403, tell("S2", SZTP_INFORMATIONAL));
+    }
+    assert_int_equal(0, get("S1", "p", "2"));
+    assert_int_equal(404, get("S1", "p", "1")); /* again, after something else */
+    core_unsubscribe(test.core, handle);
+    assert_string_equal("device-waiting S1: rule default/old holds: it says nothing yet\n"
+                        "device-pending S2: waits to be authorised\n"
+                        "device-pending X1: is not configured; noted because its type has 'unknown "
+                        "pending': authorise it, or leave it\n"
+                        "device-blocked S2: is blocked\n"
+                        "device-waiting S1: rule default/old holds: it says nothing yet\n",
+                        buf_cstr(&told));
+    buf_free(&told);
+    /* What is remembered of that outlives the process. */
+    reopen();
+    handle = core_subscribe(test.core, 0, count_event, &told);
+    assert_int_equal(404, get("S1", "p", "1"));
+    assert_int_equal(403, get("S2", "p", "2"));
+    assert_int_equal(401, get("X1", "", "2"));
+    core_unsubscribe(test.core, handle);
+    assert_int_equal(0, told.len);
+    buf_free(&told);
+}
+
 /* proves: PH-207 */
 static void strangers_cannot_fill_the_store(void **state) {
     char serial[32];
@@ -418,6 +470,7 @@ int main(void) {
         cmocka_unit_test(reports_have_their_stage),
         T(what_a_device_did_is_kept),
         T(each_report_has_its_status),
+        T(each_state_is_told_once),
         T(strangers_cannot_fill_the_store),
         T(what_is_not_written_did_not_happen),
         T(a_strict_chassis_is_one_device),

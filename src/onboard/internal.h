@@ -161,6 +161,7 @@ struct plan {
     bool to_self;          /* a signed redirect to this server */
     bool encrypt;          /* for the device's certificate */
     bool encrypt_optional; /* not for a certificate that can't be encrypted for */
+    bool failed_before;    /* its last answer could not be made: told when this one was */
     uint8_t nonce[SZTP_NONCE_MAX];
     size_t nonce_len;
     uint16_t certificate_days; /* > 0: sign the request that came */

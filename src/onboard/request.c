@@ -8,6 +8,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "core/http_auth.h"
 #include "onboard/server_int.h"
 #include "sztp/cms.h"
@@ -34,6 +35,7 @@ struct exchange {
     struct buf ldevid;
     struct err err; /* why there is no answer; code ERR_OK: there is one */
     bool plain;     /* it was to be signed and could not be, which the rule allows */
+    bool busy;      /* there is no answer because there are too many devices */
 };
 
 static void exchange_free(struct exchange *x) {
@@ -140,6 +142,20 @@ static void finish(void *arg) {
 
 /* ---- on a worker, and on the writer ---------------------------------------------------------- */
 
+/* Once for each error: as long as it stays the same, a device that asks again is no news. */
+static void tell_error(struct txn *t, const struct exchange *x, json_t *o, const char *text,
+                       const char *because) {
+    char line[ONBOARD_BECAUSE_MAX];
+    text_line(line, sizeof line, text);
+    if (strcmp(known_text(o, "answer-error"), line) == 0) {
+        return;
+    }
+    json_object_set_new(o, "answer-error", json_string(line));
+    device_event(t, "weft-onboard:device-waiting", x->ask.serial,
+                 (const char *const[]){"hw-model", x->ask.get.hw_model, "source", x->ask.source,
+                                       "because", because, NULL});
+}
+
 static void record_error(struct onboard *ob, struct txn *t, const struct exchange *x, json_t *o) {
     const char *serial = x->ask.serial;
     char text[ERR_TEXT_MAX + ERR_PATH_MAX], because[ONBOARD_BECAUSE_MAX];
@@ -151,6 +167,9 @@ static void record_error(struct onboard *ob, struct txn *t, const struct exchang
     json_object_del(o, "answer");
     json_object_set_new(o, "because", json_string(because));
     run_failed(o, text);
+    if (!x->busy) {
+        tell_error(t, x, o, text, because);
+    }
     known_put(t, serial, o);
     known_log(ob, t, serial, "answer-error", text);
     run_moved(ob, t, serial, "answer-error", text);
@@ -177,6 +196,12 @@ static enum err_code record_outcome(struct txn *t, void *arg, struct err *e) {
         json_object_set_new(o, "answer", json_string(what));
         known_log(ob, t, serial, "not-signed", "there was no voucher for its nonce");
         request_amend(ob, t, x->ask.number, 200, what);
+    }
+    if (x->ask.plan->failed_before && json_object_del(o, "answer-error") == 0) {
+        device_event(t, "weft-onboard:device-answered", serial,
+                     (const char *const[]){"rule", known_text(o, "rule"), "answer",
+                                           known_text(o, "answer"), "source", x->ask.source,
+                                           "because", known_text(o, "because"), NULL});
     }
     if (x->ldevid.len > 0) {
         json_object_set_new(o, "ldevid-certificate", json_string(buf_cstr(&x->ldevid)));
@@ -211,7 +236,7 @@ static void make(void *arg) {
     buf_add(&x->ldevid, g.ldevid.data, g.ldevid.len);
     x->plain = rc == ERR_OK && a->plan->sign && g.signer == NULL;
     given_free(&g);
-    if (rc != ERR_OK || x->ldevid.len > 0 || x->plain) {
+    if (rc != ERR_OK || x->ldevid.len > 0 || x->plain || a->plan->failed_before) {
         core_run(x->server->cfg.core, &actor_device, record_outcome, recorded, x);
     } else {
         loop_post(x->server->cfg.loop, finish, x);
@@ -230,6 +255,7 @@ static void decided(void *arg, uint64_t index, const struct err *e) {
             return;
         }
         err_set(&x->err, ERR_UNAVAILABLE, NULL, "too many devices at once; try again");
+        x->busy = true;
         core_run(x->server->cfg.core, &actor_device, record_outcome, recorded, x);
         return;
     }

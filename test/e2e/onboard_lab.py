@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 
 import requests
 
@@ -122,6 +123,18 @@ def listen(w, name, **leaves):
 def device(w, serial):
     """What is known of it."""
     return w.ask("GET", f"weft-onboard:onboard/state/device={serial}").json()["weft-onboard:device"][0]
+
+
+def events(w, serial):
+    """All events about it that the controller has kept: [(name without module, leaves)]."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+    r = w.ask("GET", f"/streams/NETCONF/json?start-time=2020-01-01T00:00:00Z&stop-time={now}", accept="text/event-stream")
+    found = []
+    for line in r.text.splitlines():
+        if line.startswith("data: "):
+            found += json.loads(line[6:])["ietf-restconf:notification"].items()
+    return [(k.partition(":")[2], v) for k, v in found
+            if k.startswith("weft-onboard:device-") and v.get("serial-number") == serial]
 
 
 def tlv(der, at=0):

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as et
 import pytest
 import requests
 
-from onboard_lab import (CI_XML, GET, JSON, OLD, TELL, XML, Pki, device, listen, onboarding, put, run, text64, unwrap,
+from onboard_lab import (CI_XML, GET, JSON, OLD, TELL, XML, Pki, device, events, listen, onboarding, put, run, text64, unwrap,
                          wait_until)
 from weftd_lab import Weftd
 
@@ -214,6 +214,23 @@ def test_an_answer_that_cannot_be_made_says_so(w, door):
     seen = device(w, "E2")
     assert seen["status"] == "waiting" and "answer" not in seen
     assert seen["because"].startswith("what rule device/all gives can't be made: ") and "no-such-thing" in seen["because"]
+    # Told once for each thing that is wrong, and when it is right again.
+    for _ in range(3):
+        assert door.get(("E2", "p"), hw_model="m-2").status_code == 500
+    put(w, "configuration", "lacks", text="{{another}}\n", template=True)
+    for _ in range(3):
+        assert door.get(("E2", "p"), hw_model="m-2").status_code == 500
+    put(w, "configuration", "lacks", text="nothing\n", template=True)
+    for _ in range(2):
+        assert door.get(("E2", "p"), hw_model="m-2").status_code == 200
+    told = events(w, "E2")
+    assert [name for name, _ in told] == ["device-answered", "device-waiting", "device-waiting", "device-answered",
+                                          "device-answered"]
+    assert "no-such-thing" in told[1][1]["because"] and "another" in told[2][1]["because"]
+    assert told[2][1]["hw-model"] == "m-2" and told[3][1]["answer"] == "bundle lacks"
+    put(w, "device", "E2", password="p", authorisation="blocked")
+    assert [door.get(("E2", "p")).status_code for _ in range(3)] == [403] * 3
+    assert [name for name, _ in events(w, "E2")][5:] == ["device-blocked"]
 
 
 # proves: PH-200
