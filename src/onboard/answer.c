@@ -170,15 +170,18 @@ static enum err_code add_hash_text(struct conveyed *c, enum sztp_hash hash, cons
                        : sztp_hash_parse(hash, hex, &c->image.hashes[c->image.n_hashes++], e);
 }
 
-static void own_uri(struct conveyed *c, const char *address, uint16_t port, const char *file) {
-    char uri[SZTP_URI_MAX + 1];
+/* With the version: whichever node the device loads from, it is what was hashed here. */
+static void own_uri(struct conveyed *c, const char *address, uint16_t port, const char *file,
+                    const struct digests *d) {
+    char uri[SZTP_URI_MAX + 1], version[FILES_VERSION + 1];
     bool v6 = strchr(address, ':') != NULL;
     char colon[8] = "";
     if (port != 443) {
         snprintf(colon, sizeof colon, ":%u", port);
     }
-    snprintf(uri, sizeof uri, "https://%s%s%s%s/files/%s", v6 ? "[" : "", address, v6 ? "]" : "",
-             colon, file);
+    files_version(d, version);
+    snprintf(uri, sizeof uri, "https://%s%s%s%s/files/%s/%s", v6 ? "[" : "", address, v6 ? "]" : "",
+             colon, version, file);
     add_uri(c, uri);
 }
 
@@ -198,7 +201,7 @@ static enum err_code image(const struct plan *p, const char *name, const char *a
         if (files_digests(i->file, &d, e) != ERR_OK) {
             return at(e, "boot image", name);
         }
-        own_uri(c, address, port, i->file);
+        own_uri(c, address, port, i->file, &d);
         add_hash(c, SZTP_SHA256, d.sha256, sizeof d.sha256);
         add_hash(c, SZTP_SHA1, d.sha1, sizeof d.sha1);
         add_hash(c, SZTP_MD5, d.md5, sizeof d.md5);

@@ -123,36 +123,98 @@ static enum err_code reckon(int fd, const char *name, struct digests *out, struc
     return rc;
 }
 
-enum err_code files_digests(const char *name, struct digests *out, struct err *e) {
-    int fd;
-    uint64_t size;
-    struct stat st;
-    ERR_TRY(files_open(name, &fd, &size, e));
-    if (fstat(fd, &st) != 0) {
-        close(fd);
-        return err_errno(e, errno, name, "can't be read");
-    }
+static bool find(const char *name, const struct stat *st, struct digests *out) {
     pthread_mutex_lock(&lock);
     const struct cached *c = map_get(&cache, name);
-    bool known = c != NULL && same(c, &st);
-    if (known) {
+    bool found = c != NULL && same(c, st);
+    if (found) {
         *out = c->digests;
     }
     pthread_mutex_unlock(&lock);
-    enum err_code rc = known ? ERR_OK : reckon(fd, name, out, e);
-    close(fd);
-    if (!known && rc == ERR_OK) {
-        struct cached *fresh = MEM_NEW(struct cached);
-        *fresh = (struct cached){st.st_dev, st.st_ino, st.st_size, st.st_mtim, *out};
-        pthread_mutex_lock(&lock);
-        if (cache.count >= CACHED_MAX) {
-            map_free(&cache, mem_free);
-            cache = (struct map)MAP_INIT;
-        }
-        mem_free(map_put(&cache, name, fresh));
-        pthread_mutex_unlock(&lock);
+    return found;
+}
+
+static void keep(const char *name, const struct stat *st, const struct digests *d) {
+    struct cached *fresh = MEM_NEW(struct cached);
+    *fresh = (struct cached){st->st_dev, st->st_ino, st->st_size, st->st_mtim, *d};
+    pthread_mutex_lock(&lock);
+    if (cache.count >= CACHED_MAX) {
+        map_free(&cache, mem_free);
+        cache = (struct map)MAP_INIT;
     }
+    mem_free(map_put(&cache, name, fresh));
+    pthread_mutex_unlock(&lock);
+}
+
+/* One at a time: a thousand devices that come for the same image have it read once. */
+static enum err_code find_or_reckon(int fd, const char *name, const struct stat *st,
+                                    struct digests *out, struct err *e) {
+    static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+    enum err_code rc = ERR_OK;
+    if (find(name, st, out)) {
+        return ERR_OK;
+    }
+    pthread_mutex_lock(&turn);
+    if (!find(name, st, out)) {
+        rc = reckon(fd, name, out, e);
+        if (rc == ERR_OK) {
+            keep(name, st, out);
+        }
+    }
+    pthread_mutex_unlock(&turn);
     return rc;
+}
+
+static enum err_code open_known(const char *name, int *fd, struct stat *st, struct err *e) {
+    uint64_t size;
+    ERR_TRY(files_open(name, fd, &size, e));
+    if (fstat(*fd, st) != 0) {
+        close(*fd);
+        return err_errno(e, errno, name, "can't be read");
+    }
+    return ERR_OK;
+}
+
+enum err_code files_digests(const char *name, struct digests *out, struct err *e) {
+    int fd;
+    struct stat st;
+    ERR_TRY(open_known(name, &fd, &st, e));
+    enum err_code rc = find_or_reckon(fd, name, &st, out, e);
+    close(fd);
+    return rc;
+}
+
+void files_version(const struct digests *d, char out[FILES_VERSION + 1]) {
+    for (unsigned i = 0; i < FILES_VERSION / 2; i++) {
+        snprintf(out + 2 * (size_t)i, 3, "%02x", d->sha256[i]);
+    }
+}
+
+const char *files_split(const char *path, char version[FILES_VERSION + 1]) {
+    version[0] = '\0';
+    if (strspn(path, "0123456789abcdef") != FILES_VERSION || path[FILES_VERSION] != '/') {
+        return path;
+    }
+    snprintf(version, FILES_VERSION + 1, "%s", path);
+    return path + FILES_VERSION + 1;
+}
+
+enum files_match files_match(const char *name, const char *version, bool reckon) {
+    int fd;
+    struct stat st;
+    struct err e;
+    struct digests d;
+    char here[FILES_VERSION + 1];
+    if (open_known(name, &fd, &st, &e) != ERR_OK) {
+        return FILES_OTHER;
+    }
+    bool known = reckon ? find_or_reckon(fd, name, &st, &d, &e) == ERR_OK : find(name, &st, &d);
+    close(fd);
+    if (!known) {
+        return reckon ? FILES_OTHER : FILES_UNKNOWN;
+    }
+    files_version(&d, here);
+    return strcmp(here, version) == 0 ? FILES_SAME : FILES_OTHER;
 }
 
 /* ---- PEM ------------------------------------------------------------------------------------- */

@@ -310,6 +310,17 @@ struct digests {
 enum err_code files_digests(const char *name, struct digests *out, struct err *e);
 void files_forget(void);
 
+/* A version of a file in the URIs that devices are told (VERSION/NAME): the first digits of its
+ * SHA-256, enough to tell it from others by accident. Devices check the whole. */
+enum { FILES_VERSION = 16 };
+void files_version(const struct digests *d, char out[FILES_VERSION + 1]);
+/* The name in NAME or VERSION/NAME; `version` "" in the first. */
+const char *files_split(const char *path, char version[FILES_VERSION + 1]);
+enum files_match { FILES_SAME, FILES_OTHER, FILES_UNKNOWN };
+/* Does the folder have that version? FILES_OTHER also where the file is not there; FILES_UNKNOWN:
+ * it would have to be read, which may take seconds, and `reckon` is false. */
+enum files_match files_match(const char *name, const char *version, bool reckon);
+
 /* PEM as it is, or out of Base64. */
 enum err_code pem_text(const char *text, struct buf *out, struct err *e);
 

@@ -565,6 +565,100 @@ static bool passed_on(struct door *d, struct http_req *r) {
     return taken;
 }
 
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* A file is asked for at a node that follows: is what lies here what the leader has hashed? */
+struct file_asked {
+    struct door *door; /* lives as long as `r` */
+    struct onboard_server *server;
+    struct http_req *r; /* NULL: it has gone */
+    const char *name;   /* in `path` */
+    char path[320];     /* VERSION/NAME */
+    enum files_match match;
+};
+
+static void file_give(struct door *d, struct http_req *r, const char *name,
+                      enum files_match match) {
+    struct core_turn turn;
+    core_turn(d->server->cfg.core, &turn);
+    if (match == FILES_SAME || turn.role == CORE_LEADS) {
+        download_begin(r, name);
+    } else if (!passed_on(d, r)) {
+        request_write_error(r, 503,
+                            "the version of the file that was asked for is not here, and no node "
+                            "is known that leads",
+                            NULL);
+    }
+}
+
+static void file_looked(void *arg) {
+    struct file_asked *f = arg;
+    if (f->r != NULL) {
+        http_req_set_ops(f->r, NULL, NULL);
+        file_give(f->door, f->r, f->name, f->match);
+    }
+    server_left(f->server);
+    mem_free(f);
+}
+
+static void file_look(void *arg) {
+    struct file_asked *f = arg;
+    char version[FILES_VERSION + 1];
+    snprintf(version, sizeof version, "%s", f->path);
+    f->match = files_match(f->name, version, true);
+    loop_post(f->server->cfg.loop, file_looked, f);
+}
+
+static void file_closed(struct http_req *r, bool aborted, void *arg) {
+    struct file_asked *f = arg;
+    (void)r;
+    (void)aborted;
+    f->r = NULL;
+}
+
+static const struct http_req_ops file_ops = {.closed = file_closed};
+
+/* The file has to be read for that: on a worker. */
+static void file_ask(struct door *d, struct http_req *r, const char *path) {
+    struct file_asked *f = MEM_NEW(struct file_asked);
+    f->door = d;
+    f->server = d->server;
+    f->r = r;
+    snprintf(f->path, sizeof f->path, "%s", path);
+    f->name = f->path + FILES_VERSION + 1;
+    http_req_set_ops(r, &file_ops, f);
+    f->server->open++;
+    if (!workers_run(f->server->cfg.workers, file_look, f)) {
+        f->match = FILES_OTHER; /* the leader knows */
+        file_looked(f);
+    }
+}
+
+/* NAME, or VERSION/NAME as devices are told. The node that leads gives what it has, which it hashed
+ * for them; one that follows what is the same, and passes on the rest. */
+static void file_begin(struct door *d, struct http_req *r, const char *path, const char *passed) {
+    char version[FILES_VERSION + 1];
+    const char *name = files_split(path, version);
+    struct core_turn turn;
+    core_turn(d->server->cfg.core, &turn);
+    if (passed != NULL || turn.role == CORE_LEADS || d->server->cfg.relay == NULL) {
+        download_begin(r, name);
+        return;
+    }
+    if (version[0] == '\0') { /* asked for by name alone */
+        if (files_has(name) || !passed_on(d, r)) {
+            download_begin(r, name);
+        }
+        return;
+    }
+    enum files_match match = files_match(name, version, false);
+    if (match == FILES_UNKNOWN) {
+        file_ask(d, r, path);
+    } else {
+        file_give(d, r, name, match);
+    }
+}
+
 void request_begin(struct door *d, struct http_req *r, const char *passed) {
     const struct onboard_listener *l = d->config->doc->data;
     const char *path = http_path(r);
@@ -573,12 +667,8 @@ void request_begin(struct door *d, struct http_req *r, const char *passed) {
     bool get = strcmp(path, SZTP_PATH_GET) == 0, tell = strcmp(path, SZTP_PATH_TELL) == 0;
     if (has_role(l, ONBOARD_LISTENER_ROLE_IMAGES) &&
         strncmp(path, FILES_PATH, strlen(FILES_PATH)) == 0) {
-        const char *name = path + strlen(FILES_PATH);
         if (strcmp(http_method(r), "GET") == 0 || strcmp(http_method(r), "HEAD") == 0) {
-            /* The node that leads has what it hashed for devices, this one perhaps not. */
-            if (passed != NULL || files_has(name) || !passed_on(d, r)) {
-                download_begin(r, name);
-            }
+            file_begin(d, r, path + strlen(FILES_PATH), passed);
         } else {
             struct http_field allow = {"allow", "GET, HEAD"};
             http_respond_fields(r, 405, &allow, 1, NULL, 0);

@@ -2,6 +2,7 @@
 """Devices that come to a controller that follows: passed on to the one that leads, with what was seen of them."""
 import json
 import os
+import re
 import resource
 
 import pytest
@@ -100,6 +101,36 @@ def test_a_device_is_served_by_a_node_that_follows(cluster, pki):
     assert r.status_code == 206 and r.content == content[-10:]
     assert load("/files/own").content == b"mine" and load("/files/nothing").status_code == 404
     assert load("/files/..%2f..%2fpki%2fca.pem").status_code == 404
+    # What devices are told to load has a version: this node's own when it is that, else the leader's.
+    put(leader, "boot-image", "os", os_name="v", os_version="2", file="os")
+    put(leader, "bundle", "b", configuration="c", boot_image="os")
+    put(leader, "device", "F4", password="p")
+
+    def store(node, data):
+        with open(os.path.join(node.dir, "onboard/files/os.new"), "wb") as f:
+            f.write(data)
+        os.rename(f.name, os.path.join(node.dir, "onboard/files/os"))
+
+    def told():
+        (uri,) = onboarding(door.get(("F4", "p")))[1]["boot-image"]["download-uri"]
+        assert re.fullmatch(rf"https://localhost:{port}(/files/[0-9a-f]{{16}}/os)", uri), uri
+        return uri.removeprefix(door.base)
+    new = os.urandom(1_000_000)
+    store(leader, new)
+    store(n, b"an old one")
+    path = told()
+    r = load(path)
+    assert r.status_code == 200 and r.content == new and load("/files/os").content == b"an old one"
+    theirs = r.headers["etag"]
+    assert load(path, **{"Range": "bytes=999990-", "If-Range": theirs}).content == new[-10:]
+    assert load(path.replace("/os", "/none")).status_code == 404
+    store(n, new)
+    ours = load("/files/os").headers["etag"]
+    r = load(path)
+    assert r.content == new and r.headers["etag"] == ours != theirs
+    store(leader, b"newer still")
+    newer = told()
+    assert newer != path and load(newer).content == b"newer still" and load(path).content == new
     # Nobody but a node says what was seen of a device.
     forged = requests.post(door.base + GET, '{"ietf-sztp-bootstrap-server:input":{}}', verify=door.ca, timeout=60,
                            headers={"content-type": JSON, "weft-device": "main;;"})
