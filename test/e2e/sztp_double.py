@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bootstrap server of RFC 8572 as small as can be, and what it hands out, made by openssl."""
+"""Bootstrap servers as small as can be, and what they hand out, made by openssl."""
 import base64
+import hashlib
 import json
 import os
+import xml.etree.ElementTree as et
 
 from phone_home import Server, openssl
 
 GET = "/restconf/operations/ietf-sztp-bootstrap-server:get-bootstrapping-data"
 TELL = "/restconf/operations/ietf-sztp-bootstrap-server:report-progress"
 JSON = "application/yang-data+json"
+OLD_NS = "http://juniper.net/zerotouch-bootstrap-server"
 
 
 def b64(data):
@@ -83,3 +86,42 @@ class Double(Server):
 
     def types(self):
         return [r["progress-type"].split(":")[-1] for r in self.reports]
+
+
+class OldDouble(Server):
+    """What devices asked before RFC 8572: answers with what `data` gives for a serial number (XML; None: it is not known),
+    notes notifications as (type, message, member), `member` as (number, serial number, role) or None."""
+
+    def __init__(self, data, cert, key, **kw):
+        self.data, self.told = data, []
+        super().__init__(self.reply, cert, key, **kw)
+
+    def reply(self, h):
+        if h.command == "GET":
+            data = self.data(h.path.split("device=")[-1])
+            h.send(404 if data is None else 200, (data or "").encode(), Content_Type="application/yang.data+xml")
+            return
+        root = et.fromstring(h.body)
+        of = {e.tag: e.text for e in root.iter()}
+        member = tuple(of.get(f"{{{OLD_NS}}}{n}") for n in ("member-id", "serial-id", "role"))
+        self.told.append((of[f"{{{OLD_NS}}}notification-type"], of[f"{{{OLD_NS}}}message"],
+                          (int(member[0]), *member[1:]) if member[0] is not None else None))
+        h.send(201)
+
+    def types(self):
+        return [t[0] for t in self.told]
+
+
+def old_device(serial, config, image=None, members=None, strict=False):
+    """The answer to it; `image`: (name, URL, bytes), `members`: serial numbers of a chassis, () for one that isn't said."""
+    out = f'<device xmlns="{OLD_NS}"><unique-id>{serial}</unique-id>'
+    if image:
+        name, url, data = image
+        out += (f"<boot-image><name>{name}</name><md5/><sha1>{hashlib.sha1(data).hexdigest()}</sha1><path>{url}</path>"
+                "<signature/></boot-image>")
+    out += f"<configuration><config>{config}</config></configuration>"
+    if members is not None:
+        out += (f'<virtual-chassis xmlns="urn:openphonehome:params:xml:ns:vc:1">'
+                f'{"<strict-provisioning/>" if strict else ""}'
+                + "".join(f"<member><serial-id>{m}</serial-id></member>" for m in members) + "</virtual-chassis>")
+    return out + "</device>"

@@ -279,7 +279,7 @@ static void finish(void *arg, uint64_t ticket, enum stack_file file,
     f->ticket = ticket;
     f->file = file;
     if (file == STACK_FILE_IMAGE) {
-        L_INFO("installs version %s", text);
+        L_INFO("installs the image %s", text);
         stackd_install(d, dup(d->part[file]), text, digest, end_later, f);
     } else {
         finish_small(d, f, digest, text);

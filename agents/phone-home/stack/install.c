@@ -36,9 +36,9 @@ static void end(struct install *i, enum err_code rc, struct err *e) {
         rc = slots_take(&d->slots, d->slot, d->settings->boot_tries, e);
     }
     if (rc == ERR_OK) {
-        L_INFO("version %s is installed; it runs from the next boot on", i->version);
+        L_INFO("the image %s is installed; it runs from the next boot on", i->version);
     } else {
-        L_WARN("version %s is not installed: %s: %s", i->version, e->path, e->text);
+        L_WARN("the image %s is not installed: %s: %s", i->version, e->path, e->text);
     }
     i->done(d, i->arg, rc != ERR_OK ? e : NULL);
     mem_free(i);

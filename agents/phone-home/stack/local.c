@@ -169,7 +169,9 @@ static void do_install(struct stackd *d, struct local_ask *ask, const json_t *o,
     const json_t *member = json_object_get(o, "member");
     const char *version = json_string_value(json_object_get(o, "os-version"));
     int id = json_is_integer(member) ? (int)json_integer_value(member) : -1;
-    if (fd < 0 || id < 0 || version == NULL || !stack_text_ok(version, STACK_TEXT_MAX)) {
+    /* Servers of the older dialect name no version: "" is whatever the image says. */
+    if (fd < 0 || id < 0 || version == NULL ||
+        (version[0] != '\0' && !stack_text_ok(version, STACK_TEXT_MAX))) {
         wrong(ask, "install", "needs a member, an os-version of at most 40 characters and a file");
     } else if (id == stack_engine_id(d->engine, d->settings->stack.serial)) {
         stackd_install(d, dup(fd), version, NULL, on_installed, ask);

@@ -114,7 +114,7 @@ enum err_code slots_unpack(const char *directory, int fd, const char *version,
     struct image_manifest m;
     snprintf(fresh, sizeof fresh, "%s/slots/new", directory);
     ERR_TRY(image_remove(fresh, e));
-    return image_unpack(fd, fresh, version, digest, &m, e);
+    return image_unpack(fd, fresh, version[0] != '\0' ? version : NULL, digest, &m, e);
 }
 
 enum err_code slots_take(struct slots *s, const char *running, unsigned tries, struct err *e) {

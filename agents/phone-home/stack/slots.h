@@ -24,8 +24,8 @@ enum err_code slots_load(const char *directory, struct slots *out, struct err *e
 enum err_code slots_boot(struct slots *s, char slot[2], bool *trial, struct err *e);
 /* What runs came up. */
 enum err_code slots_came_up(struct slots *s, const char *slot, struct err *e);
-/* Unpacks an image beside the slots and checks it (see image_unpack); may be done in another
- * process. */
+/* Unpacks an image beside the slots and checks it (see image_unpack; `version` "": any); may be
+ * done in another process. */
 enum err_code slots_unpack(const char *directory, int fd, const char *version,
                            const uint8_t *digest, struct err *e);
 /* Puts what was unpacked into the slot that does not run; it is tried at the next boots. */
