@@ -104,6 +104,23 @@ static int accept_any(int ok, X509_STORE_CTX *ctx) {
     return 1;
 }
 
+/* An issuer without a list is not asked for one. */
+static int where_lists_are(int ok, X509_STORE_CTX *ctx) {
+    int why = X509_STORE_CTX_get_error(ctx);
+    const X509 *x = X509_STORE_CTX_get_current_cert(ctx);
+    char name[TLS_NAME_MAX] = "";
+    if (ok || why == X509_V_ERR_UNABLE_TO_GET_CRL) {
+        X509_STORE_CTX_set_error(ctx, X509_V_OK);
+        return 1;
+    }
+    if (x != NULL) { /* what is not printable is escaped */
+        X509_NAME_oneline(X509_get_subject_name(x), name, sizeof name);
+    }
+    L_WARN_RL(5, "the certificate %s of a client is refused: %s", name,
+              X509_verify_cert_error_string(why));
+    return 0;
+}
+
 static enum err_code build(struct tls_ctx *t, SSL_CTX **out, struct err *e) {
     const struct tls_config *c = &t->cfg;
     SSL_CTX *ssl = SSL_CTX_new(t->server ? TLS_server_method() : TLS_client_method());
@@ -140,7 +157,11 @@ static enum err_code build(struct tls_ctx *t, SSL_CTX **out, struct err *e) {
                            : c->client_auth == TLS_AUTH_OPTIONAL
                                ? SSL_VERIFY_PEER
                                : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-                           NULL);
+                           c->revocation ? where_lists_are : NULL);
+        if (c->revocation) {
+            X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl),
+                                        X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+        }
     } else {
         SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, c->insecure ? accept_any : NULL);

@@ -35,6 +35,9 @@ struct tls_config {
                                          clients that do not speak it */
     bool no_tickets; /* server only: peers that come once don't resume, and a ticket costs as much
                       * as the peer's certificate is large */
+    bool revocation; /* server only: certificates are looked for in the revocation lists of ca_file:
+                      * one that is on its issuer's list, or whose issuer's list has ended, is
+                      * refused. An issuer that has none there is not asked for one. */
     bool insecure; /* client only: accept any server certificate (first contact; say so in the log)
                     */
 };

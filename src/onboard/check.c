@@ -60,6 +60,32 @@ static enum err_code check_pem(const struct object *o, const char *leaf, const c
     return rc == ERR_OK ? ERR_OK : wrong(e, o, leaf);
 }
 
+/* Its lists are of its certificates; one that has ended keeps all devices out. */
+static enum err_code check_authority(struct txn *t, const struct object *o, struct err *e) {
+    const struct onboard_device_authority *a = o->doc->data;
+    char at[TIME_TEXT_MAX];
+    int64_t ends_s;
+    ERR_TRY(check_pem(o, "certificate", a->certificate, false, e));
+    if (a->crl == NULL) {
+        return ERR_OK;
+    }
+    struct cms_certs *c = cms_certs_new();
+    struct buf pem = BUF_INIT;
+    enum err_code rc = pem_text(a->certificate, &pem, e);
+    rc = rc == ERR_OK ? crl_text(a->crl, &pem, e) : rc;
+    rc = rc == ERR_OK ? cms_certs_add_pem(c, pem.data, pem.len, e) : rc;
+    rc = rc == ERR_OK ? cms_certs_check_crls(c, &ends_s, e) : rc;
+    if (rc == ERR_OK && ends_s <= txn_now_s(t)) {
+        txn_warn(t,
+                 "%s: a revocation list ended at %s: devices with certificates of its issuer are "
+                 "refused until there is a newer one",
+                 o->doc->path, time_format(ends_s, 0, at));
+    }
+    cms_certs_free(c);
+    buf_free(&pem);
+    return rc == ERR_OK ? ERR_OK : wrong(e, o, "crl");
+}
+
 static enum err_code check_redirect_list(const struct object *o, struct err *e) {
     const struct onboard_redirect_list *r = o->doc->data;
     char leaf[320];
@@ -190,14 +216,13 @@ static enum err_code check_topology(const struct object *o, struct err *e) {
                : ERR_OK;
 }
 
-static enum err_code check_one(const struct snap *s, const struct object *o, struct err *e) {
+static enum err_code check_one(struct txn *t, const struct object *o, struct err *e) {
     const struct kind *k = o->doc->kind;
     if (k == &onboard_listener_kind) {
-        return check_listener(s, o, e);
+        return check_listener(txn_snap(t), o, e);
     }
     if (k == &onboard_device_authority_kind) {
-        const struct onboard_device_authority *a = o->doc->data;
-        return check_pem(o, "certificate", a->certificate, false, e);
+        return check_authority(t, o, e);
     }
     if (k == &onboard_redirect_list_kind) {
         return check_redirect_list(o, e);
@@ -220,7 +245,7 @@ enum err_code onboard_check(void *self, struct txn *t, struct err *e) {
     for (size_t i = 0; i < txn_n_ops(t); i++) {
         struct txn_op op = txn_op(t, i);
         if (op.new_ != NULL) {
-            ERR_TRY(check_one(txn_snap(t), op.new_, e));
+            ERR_TRY(check_one(t, op.new_, e));
             check_rules(t, op.new_);
         }
     }

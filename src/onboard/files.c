@@ -232,3 +232,23 @@ enum err_code pem_text(const char *text, struct buf *out, struct err *e) {
     }
     return ERR_OK;
 }
+
+enum err_code crl_text(const char *text, struct buf *out, struct err *e) {
+    struct cms_certs *c = cms_certs_new();
+    struct buf raw = BUF_INIT;
+    enum err_code rc = pem_text(text, &raw, e);
+    if (rc == ERR_OK) {
+        rc = cms_certs_add_pem(c, raw.data, raw.len, e);
+    } else if (cms_unbase64(text, strlen(text), &raw, NULL) == ERR_OK) {
+        rc = cms_certs_add_crl(c, raw.data, raw.len, e);
+    }
+    if (rc == ERR_OK && cms_certs_count(c) > 0) {
+        rc = err_set(e, ERR_INVALID, NULL, "has a certificate in it, which is no revocation list");
+    }
+    if (rc == ERR_OK) {
+        cms_certs_to_pem(c, out);
+    }
+    cms_certs_free(c);
+    buf_free(&raw);
+    return rc;
+}

@@ -323,6 +323,9 @@ enum files_match files_match(const char *name, const char *version, bool reckon)
 
 /* PEM as it is, or out of Base64. */
 enum err_code pem_text(const char *text, struct buf *out, struct err *e);
+/* Revocation lists as PEM: from PEM, or out of Base64 of PEM or DER. A certificate among them is an
+ * error: it would be believed. */
+enum err_code crl_text(const char *text, struct buf *out, struct err *e);
 
 /* ---- service --------------------------------------------------------------------------------- */
 

@@ -177,6 +177,7 @@ static enum err_code door_tls(struct door *d, struct err *e) {
                            .no_tickets = true};
     if (d->server->authorities != 0) {
         c.ca_file = d->server->authorities_file;
+        c.revocation = d->server->lists != 0;
     } else if (c.client_auth == TLS_AUTH_REQUIRED) {
         return err_set(e, ERR_INVALID, NULL,
                        "devices need certificates, and there is no device-authority");
@@ -278,36 +279,68 @@ void onboard_server_passed(struct onboard_server *s, struct http_req *r) {
 
 /* ---- as the configuration has it ------------------------------------------------------------- */
 
-/* Writes the authorities of devices where they changed. True: they did. */
-static bool look_authorities(struct onboard_server *s, const struct snap *snap) {
-    uint64_t sum = 0;
+static void add_pem(struct buf *out,
+                    enum err_code (*read)(const char *, struct buf *, struct err *),
+                    const char *text) {
+    struct buf one = BUF_INIT;
+    struct err e;
+    if (read(text, &one, &e) == ERR_OK) {
+        buf_add(out, one.data, one.len);
+        buf_char(out, '\n');
+    }
+    buf_free(&one);
+}
+
+enum authorities { AUTHORITIES_SAME, AUTHORITIES_LISTS, AUTHORITIES_OTHER };
+
+/* Writes the authorities of devices, with their revocation lists, where they changed. Says what
+ * did: newer lists alone, or more. */
+static enum authorities look_authorities(struct onboard_server *s, const struct snap *snap) {
+    uint64_t sum = 0, lists = 0;
     struct buf pem = BUF_INIT;
     struct err e;
     for (const struct object *o = snap_first_of(snap, &onboard_device_authority_kind);
          o != NULL && o->doc->kind == &onboard_device_authority_kind; o = snap_next(snap, o)) {
         const struct onboard_device_authority *a = o->doc->data;
-        struct buf one = BUF_INIT;
-        sum = sum * 31 + o->doc->hash + 1;
-        if (pem_text(a->certificate, &one, &e) == ERR_OK) {
-            buf_add(&pem, one.data, one.len);
-            buf_char(&pem, '\n');
+        sum = sum * 31 + map_hash(a->certificate, strlen(a->certificate)) + 1;
+        add_pem(&pem, pem_text, a->certificate);
+        if (a->crl != NULL) {
+            lists = lists * 31 + map_hash(a->crl, strlen(a->crl)) + 1;
+            add_pem(&pem, crl_text, a->crl);
         }
-        buf_free(&one);
     }
-    bool changed = sum != s->authorities;
-    if (changed && sum != 0 &&
+    enum authorities what = sum != s->authorities || (lists != 0) != (s->lists != 0)
+                                ? AUTHORITIES_OTHER
+                            : lists != s->lists ? AUTHORITIES_LISTS
+                                                : AUTHORITIES_SAME;
+    if (what != AUTHORITIES_SAME && sum != 0 &&
         file_write(s->authorities_file, pem.data, pem.len, 0600, &e) != ERR_OK) {
         L_ERR("authorities of devices can't be written: %s %s", e.path, e.text);
-        changed = false; /* tried again with the next look */
+        what = AUTHORITIES_SAME; /* tried again with the next look */
     } else {
         s->authorities = sum;
+        s->lists = lists;
     }
     buf_free(&pem);
-    return changed;
+    return what;
+}
+
+/* New connections go by the newer lists; those that are open, with a download perhaps, stay. */
+static void reload(struct onboard_server *s) {
+    struct err e;
+    LIST_FOREACH (pos, &s->doors) {
+        struct door *d = CONTAINER_OF(pos, struct door, link);
+        if (d->tls != NULL && tls_reload(d->tls, &e) != ERR_OK) {
+            L_ERR("what a listener is believed and believes by was not read again, the old stays: "
+                  "%s %s",
+                  e.path, e.text);
+        }
+    }
 }
 
 static void reconcile(struct onboard_server *s, const struct snap *snap) {
-    bool anew = look_authorities(s, snap);
+    enum authorities changed = look_authorities(s, snap);
+    bool anew = changed == AUTHORITIES_OTHER;
     unsigned n = 0;
     int64_t now = loop_now(s->cfg.loop) / NS_PER_MS;
     LIST_FOREACH (pos, &s->doors) {
@@ -316,6 +349,9 @@ static void reconcile(struct onboard_server *s, const struct snap *snap) {
     for (const struct object *o = snap_first_of(snap, &onboard_listener_kind);
          o != NULL && o->doc->kind == &onboard_listener_kind; o = snap_next(snap, o)) {
         n++;
+    }
+    if (changed == AUTHORITIES_LISTS) {
+        reload(s);
     }
     unsigned conns = s->cfg.max_conns != 0 ? s->cfg.max_conns / (n > 0 ? n : 1) : CONNS_MAX;
     conns = conns < 16 ? 16 : conns;
@@ -389,14 +425,7 @@ enum err_code onboard_server_new(const struct onboard_server_config *cfg,
 }
 
 void onboard_server_reload(struct onboard_server *s) {
-    struct err e;
-    LIST_FOREACH (pos, &s->doors) {
-        struct door *d = CONTAINER_OF(pos, struct door, link);
-        if (d->tls != NULL && tls_reload(d->tls, &e) != ERR_OK) {
-            L_ERR("a listener's certificate was not read again, the old one stays: %s %s", e.path,
-                  e.text);
-        }
-    }
+    reload(s);
 }
 
 static void server_free(void *arg) {

@@ -26,6 +26,7 @@ struct onboard_server {
     unsigned ticks;
     uint64_t seen;        /* index of the configuration that the doors are as */
     uint64_t authorities; /* sum over what device authorities there are */
+    uint64_t lists;       /* ... and their revocation lists; 0: none */
     char authorities_file[600];
     struct map faults; /* source -> struct fault */
     size_t open;       /* exchanges, and listeners that shut down */

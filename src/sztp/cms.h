@@ -74,6 +74,12 @@ size_t cms_certs_count(const struct cms_certs *c);
 enum err_code cms_certs_add_pem(struct cms_certs *c, const void *pem, size_t n, struct err *e);
 enum err_code cms_certs_add_der(struct cms_certs *c, const void *der, size_t n, struct err *e);
 enum err_code cms_certs_add_file(struct cms_certs *c, const char *pem_file, struct err *e);
+/* Adds a revocation list (RFC 5280 section 5) in DER. */
+enum err_code cms_certs_add_crl(struct cms_certs *c, const void *der, size_t n, struct err *e);
+/* Each of its revocation lists is signed by one of its certificates, else ERR_INVALID with the
+ * issuer; ERR_ABSENT: there is no list. `ends_s`: when the first of them ends, seconds since 1970;
+ * INT64_MAX: none says. */
+enum err_code cms_certs_check_crls(const struct cms_certs *c, int64_t *ends_s, struct err *e);
 /* A degenerate SignedData: certificates and CRLs, no signer (owner certificate, trust anchor). */
 enum err_code cms_certs_print(const struct cms_certs *c, struct buf *der, struct err *e);
 enum err_code cms_certs_parse(const void *der, size_t n, const struct cms_key *me,

@@ -62,6 +62,52 @@ enum err_code cms_certs_add_der(struct cms_certs *c, const void *der, size_t n, 
     return ERR_OK;
 }
 
+enum err_code cms_certs_add_crl(struct cms_certs *c, const void *der, size_t n, struct err *e) {
+    const unsigned char *p = der;
+    X509_CRL *l = n > 0 && n <= CMS_DER_MAX ? d2i_X509_CRL(NULL, &p, (long)n) : NULL;
+    bool good = l != NULL && p == (const unsigned char *)der + n;
+    ERR_clear_error();
+    if (!good || full(c)) {
+        X509_CRL_free(l);
+        return good ? too_many(e) : err_set(e, ERR_MALFORMED, NULL, "is no revocation list in DER");
+    }
+    sk_X509_CRL_push(c->crls, l);
+    return ERR_OK;
+}
+
+static bool signed_by_one(X509_CRL *l, const struct cms_certs *c) {
+    bool found = false;
+    for (int i = 0; i < sk_X509_num(c->certs) && !found; i++) {
+        X509 *x = sk_X509_value(c->certs, i);
+        found = X509_NAME_cmp(X509_CRL_get_issuer(l), X509_get_subject_name(x)) == 0 &&
+                X509_CRL_verify(l, X509_get0_pubkey(x)) == 1;
+    }
+    ERR_clear_error();
+    return found;
+}
+
+enum err_code cms_certs_check_crls(const struct cms_certs *c, int64_t *ends_s, struct err *e) {
+    char name[256];
+    *ends_s = INT64_MAX;
+    for (int i = 0; i < sk_X509_CRL_num(c->crls); i++) {
+        X509_CRL *l = sk_X509_CRL_value(c->crls, i);
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(l);
+        struct tm tm;
+        if (!signed_by_one(l, c)) {
+            X509_NAME_oneline(X509_CRL_get_issuer(l), name, sizeof name);
+            return err_set(e, ERR_INVALID, NULL,
+                           "the revocation list of %s is not signed by one of the certificates",
+                           name);
+        }
+        if (next != NULL && ASN1_TIME_to_tm(next, &tm) == 1 && timegm(&tm) < *ends_s) {
+            *ends_s = timegm(&tm);
+        }
+    }
+    return sk_X509_CRL_num(c->crls) > 0
+               ? ERR_OK
+               : err_set(e, ERR_ABSENT, NULL, "there is no revocation list in it");
+}
+
 static enum err_code add_bio(struct cms_certs *c, BIO *bio, struct err *e) {
     STACK_OF(X509_INFO) *all = PEM_X509_INFO_read_bio(bio, NULL, NULL, NULL);
     enum err_code rc =

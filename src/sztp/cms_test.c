@@ -248,6 +248,44 @@ static void certificates(void **state) {
     buf_free(&b);
 }
 
+/* Revocation lists in DER, and whose they are. */
+static void lists(void **state) {
+    (void)state;
+    struct test_cert fake = test_cert(&(struct test_wanted){.cn = "root", .ca = true});
+    struct cms_certs *c = test_certs(&root, NULL, NULL), *read = cms_certs_new();
+    struct buf pem = BUF_INIT, der = BUF_INIT;
+    struct err e;
+    int64_t ends_s;
+    assert_int_equal(cms_certs_check_crls(c, &ends_s, &e), ERR_ABSENT);
+    assert_int_equal(cms_certs_add_crl(c, "nothing", 7, &e), ERR_MALFORMED);
+    assert_int_equal(cms_certs_add_crl(c, "", 0, &e), ERR_MALFORMED);
+    test_crl_pem(&root, NULL, -60, 7200, &pem);
+    assert_int_equal(cms_certs_add_pem(read, pem.data, pem.len, &e), ERR_OK);
+    unsigned char *at =
+        buf_extend(&der, (size_t)i2d_X509_CRL(sk_X509_CRL_value(read->crls, 0), NULL));
+    i2d_X509_CRL(sk_X509_CRL_value(read->crls, 0), &at);
+    assert_int_equal(cms_certs_add_crl(c, der.data, der.len - 1, &e), ERR_MALFORMED);
+    buf_char(&der, 0);
+    assert_int_equal(cms_certs_add_crl(c, der.data, der.len, &e), ERR_MALFORMED);
+    assert_int_equal(cms_certs_add_crl(c, der.data, der.len - 1, &e), ERR_OK);
+    assert_int_equal(cms_certs_check_crls(c, &ends_s, &e), ERR_OK);
+    assert_in_range(ends_s, time(NULL) + 3600, time(NULL) + 7200);
+    buf_clear(&pem);
+    test_crl_pem(&root, NULL, -60, 3000, &pem); /* ends before */
+    assert_int_equal(cms_certs_add_pem(c, pem.data, pem.len, &e), ERR_OK);
+    assert_int_equal(cms_certs_check_crls(c, &ends_s, &e), ERR_OK);
+    assert_in_range(ends_s, time(NULL), time(NULL) + 3000);
+    buf_clear(&pem);
+    test_crl_pem(&fake, NULL, -60, 3600, &pem);
+    assert_int_equal(cms_certs_add_pem(c, pem.data, pem.len, &e), ERR_OK);
+    assert_int_equal(cms_certs_check_crls(c, &ends_s, &e), ERR_INVALID);
+    cms_certs_free(c);
+    cms_certs_free(read);
+    test_cert_free(&fake);
+    buf_free(&pem);
+    buf_free(&der);
+}
+
 static void keys(void **state) {
     (void)state;
     struct buf cert = BUF_INIT, key = BUF_INIT;
@@ -385,6 +423,7 @@ int main(void) {
         cmocka_unit_test(encrypted),
         cmocka_unit_test(encrypted_as_data),
         cmocka_unit_test(certificates),
+        cmocka_unit_test(lists),
         cmocka_unit_test(keys),
         cmocka_unit_test(serial_numbers),
         cmocka_unit_test(damaged),

@@ -39,11 +39,21 @@ static enum err_code refuse(enum trust_clause which, enum trust_clause *clause, 
 /* ---- chains -------------------------------------------------------------------------------------
  */
 
+/* An issuer without a list is not asked for one. */
+static int where_lists_are(int ok, X509_STORE_CTX *ctx) {
+    if (!ok && X509_STORE_CTX_get_error(ctx) == X509_V_ERR_UNABLE_TO_GET_CRL) {
+        X509_STORE_CTX_set_error(ctx, X509_V_OK);
+        return 1;
+    }
+    return ok;
+}
+
 /* Is there a chain from `leaf` over `between` to one of `anchors`? An anchor need not be
  * self-signed: whoever is pinned is believed. X509_V_OK, or OpenSSL's reason. `crls` not NULL: the
- * leaf must not be on its issuer's list. */
+ * leaf must not be on its issuer's list, which must be there; `lenient`: none of the chain may be
+ * on a list that is there. */
 static int verify(X509 *leaf, STACK_OF(X509) * between, STACK_OF(X509) * anchors,
-                  STACK_OF(X509_CRL) * crls, const struct trust_device *d,
+                  STACK_OF(X509_CRL) * crls, bool lenient, const struct trust_device *d,
                   STACK_OF(X509) * *chain) {
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -61,8 +71,12 @@ static int verify(X509 *leaf, STACK_OF(X509) * between, STACK_OF(X509) * anchors
         } else {
             X509_VERIFY_PARAM_set_flags(p, X509_V_FLAG_NO_CHECK_TIME);
         }
-        if (crls != NULL) {
-            X509_VERIFY_PARAM_set_flags(p, X509_V_FLAG_CRL_CHECK);
+        if (sk_X509_CRL_num(crls) > 0 || (crls != NULL && !lenient)) {
+            X509_VERIFY_PARAM_set_flags(p, X509_V_FLAG_CRL_CHECK |
+                                               (lenient ? X509_V_FLAG_CRL_CHECK_ALL : 0U));
+            if (lenient) {
+                X509_STORE_CTX_set_verify_cb(ctx, where_lists_are);
+            }
             X509_STORE_CTX_set0_crls(ctx, crls);
         }
         why = X509_verify_cert(ctx) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
@@ -105,7 +119,8 @@ static enum err_code voucher_signature(const struct trust_device *d, CMS_Content
     STACK_OF(X509) *signers = CMS_get0_signers(cms), *along = CMS_get1_certs(cms);
     int rc = sk_X509_num(along) > CMS_CERTS_MAX ? X509_V_ERR_CERT_CHAIN_TOO_LONG : X509_V_OK;
     for (int i = 0; i < sk_X509_num(signers) && rc == X509_V_OK; i++) {
-        rc = verify(sk_X509_value(signers, i), along, d->voucher_anchors->certs, NULL, d, NULL);
+        rc = verify(sk_X509_value(signers, i), along, d->voucher_anchors->certs,
+                    d->voucher_anchors->crls, true, d, NULL);
     }
     bool none = sk_X509_num(signers) <= 0;
     sk_X509_free(signers);
@@ -235,7 +250,7 @@ static enum err_code revocation(const struct trust_device *d, STACK_OF(X509) * c
         STACK_OF(X509) *issuer = sk_X509_new_null();
         char name[128];
         sk_X509_push(issuer, sk_X509_value(chain, n > 1 ? i + 1 : 0));
-        int why = verify(sk_X509_value(chain, i), NULL, issuer, owner->crls, d, NULL);
+        int why = verify(sk_X509_value(chain, i), NULL, issuer, owner->crls, false, d, NULL);
         sk_X509_free(issuer);
         X509_NAME_oneline(X509_get_subject_name(sk_X509_value(chain, i)), name, sizeof name);
         if (why == X509_V_ERR_CERT_REVOKED) {
@@ -264,7 +279,7 @@ static enum err_code check_owner(const struct trust_device *d, const struct trus
     }
     STACK_OF(X509) *pinned = sk_X509_new_null(), *chain = NULL;
     sk_X509_push(pinned, cms_x509_of(v->pinned.data, v->pinned.len));
-    int rc = verify(*leaf, (*owner)->certs, pinned, NULL, d, &chain);
+    int rc = verify(*leaf, (*owner)->certs, pinned, NULL, false, d, &chain);
     enum err_code out = ERR_OK;
     if (rc != X509_V_OK) {
         out = refuse(TRUST_OWNER_CHAIN, clause, e,

@@ -37,10 +37,11 @@ const char *trust_clause_name(enum trust_clause c);
 
 struct trust_device {
     const char *serial;
-    const struct cms_certs *voucher_anchors; /* whose vouchers we believe */
-    const uint8_t *idevid_akid;              /* authority key identifier of our own certificate */
-    size_t idevid_akid_len;                  /* 0: we have none; idevid-issuer then can't hold */
-    const uint8_t *nonce;                    /* that we sent; 0: none */
+    /* Whose vouchers we believe; revocation lists among them count for those who signed. */
+    const struct cms_certs *voucher_anchors;
+    const uint8_t *idevid_akid; /* authority key identifier of our own certificate */
+    size_t idevid_akid_len;     /* 0: we have none; idevid-issuer then can't hold */
+    const uint8_t *nonce;       /* that we sent; 0: none */
     size_t nonce_len;
     unsigned assertions; /* of enum voucher_assertion, added up; 0: all */
     int64_t now_s;

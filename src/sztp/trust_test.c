@@ -286,6 +286,40 @@ static void voucher_signature(void **state) {
     cms_certs_free(by_itself);
 }
 
+/* Lists among the anchors count for who signs vouchers; nobody needs one.
+ * proves: PH-142 */
+static void voucher_revocation(void **state) {
+    (void)state;
+    const struct {
+        const struct test_cert *of, *revoked;
+        int64_t from_s;
+        bool clock_ok;
+        enum trust_clause want;
+    } cases[] = {
+        {&maker, NULL, -3600, true, TRUST_OK},
+        {&maker, &masa, -3600, true, TRUST_VOUCHER_SIGNATURE},
+        {&maker, &device, -3600, true, TRUST_OK},
+        {&stranger, &masa, -3600, true, TRUST_OK},                 /* of somebody else */
+        {&maker, NULL, -2 * DAY_S, true, TRUST_VOUCHER_SIGNATURE}, /* it has ended */
+        {&maker, NULL, -2 * DAY_S, false, TRUST_OK},
+        {&maker, &masa, -2 * DAY_S, false, TRUST_VOUCHER_SIGNATURE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct attempt a;
+        struct buf pem = BUF_INIT;
+        struct err e;
+        struct cms_certs *with = test_certs(&maker, NULL, NULL);
+        test_crl_pem(cases[i].of, cases[i].revoked, cases[i].from_s, DAY_S, &pem);
+        assert_int_equal(cms_certs_add_pem(with, pem.data, pem.len, &e), ERR_OK);
+        begin(&a);
+        a.d.voucher_anchors = with;
+        a.d.clock_ok = cases[i].clock_ok;
+        expect(&a, cases[i].want);
+        cms_certs_free(with);
+        buf_free(&pem);
+    }
+}
+
 /* proves: PH-142 */
 static void voucher_times(void **state) {
     (void)state;
@@ -693,15 +727,25 @@ static void foreign(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good),           cmocka_unit_test(encrypted),
-        cmocka_unit_test(voucher_form),   cmocka_unit_test(voucher_signature),
-        cmocka_unit_test(voucher_times),  cmocka_unit_test(clock_unknown),
-        cmocka_unit_test(voucher_nonce),  cmocka_unit_test(voucher_assertion),
-        cmocka_unit_test(voucher_serial), cmocka_unit_test(voucher_issuer),
-        cmocka_unit_test(voucher_pinned), cmocka_unit_test(owner_form),
-        cmocka_unit_test(owner_chain),    cmocka_unit_test(owner_revocation),
-        cmocka_unit_test(ci_form),        cmocka_unit_test(ci_signature),
-        cmocka_unit_test(ci_key_usage),   cmocka_unit_test(damaged),
+        cmocka_unit_test(good),
+        cmocka_unit_test(encrypted),
+        cmocka_unit_test(voucher_form),
+        cmocka_unit_test(voucher_signature),
+        cmocka_unit_test(voucher_times),
+        cmocka_unit_test(clock_unknown),
+        cmocka_unit_test(voucher_nonce),
+        cmocka_unit_test(voucher_assertion),
+        cmocka_unit_test(voucher_serial),
+        cmocka_unit_test(voucher_issuer),
+        cmocka_unit_test(voucher_pinned),
+        cmocka_unit_test(owner_form),
+        cmocka_unit_test(owner_chain),
+        cmocka_unit_test(owner_revocation),
+        cmocka_unit_test(voucher_revocation),
+        cmocka_unit_test(ci_form),
+        cmocka_unit_test(ci_signature),
+        cmocka_unit_test(ci_key_usage),
+        cmocka_unit_test(damaged),
         cmocka_unit_test(foreign),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
