@@ -71,14 +71,18 @@ static bool wanted(const struct phc_engine *g, const struct record_report *r) {
            sztp_progress_terminal(r->progress) || priority_of(r->progress) < LOG_INFO;
 }
 
+static struct sztp_member member_of(const struct record_report *r) {
+    struct sztp_member m = {.id = r->member, .role = r->role};
+    memcpy(m.serial, r->serial, sizeof m.serial);
+    return m;
+}
+
 static struct prerfc_notification notification(const struct record_report *r) {
     struct prerfc_notification n;
     memset(&n, 0, sizeof n);
     n.type = r->notification;
     n.has_member = r->member >= 0;
-    n.member_id = r->member;
-    n.member_role = r->role;
-    memcpy(n.member_serial, r->serial, sizeof n.member_serial);
+    n.member = member_of(r);
     memcpy(n.text, r->text, sizeof n.text);
     return n;
 }
@@ -184,6 +188,9 @@ static void send(struct phc_engine *g, const struct record_report *r) {
         memset(&report, 0, sizeof report);
         report.type = r->progress;
         memcpy(report.text, r->text, sizeof report.text);
+        /* The topology came in our augmentation of the answer, so that server knows this one. */
+        report.has_member = run->chassis && r->member >= 0;
+        report.member = member_of(r);
         sztp_report_print(&report, run->form, &it->bytes);
         q->path = SZTP_PATH_TELL;
         q->content_type = q->accept = phc_media(run->form);
@@ -262,7 +269,12 @@ void phc_tell_done(struct phc_engine *g, const struct phc_event *ev) {
         shift(g, NULL);
         return;
     }
-    const struct record_report *r = &g->r.reports[0];
+    struct record_report *r = &g->r.reports[0];
+    if (ev->status == 400 && r->member >= 0 && g->r.dialect == PHC_RFC8572) {
+        r->member = -1; /* it knows the topology, and not whom a report is about */
+        phc_tell_pump(g);
+        return;
+    }
     bool passes = ev->status == 0 || ev->status >= 500 || ev->status == 429;
     unsigned max = !r->must                                 ? PHC_TRIES_REPORT
                    : r->progress == SZTP_BOOTSTRAP_COMPLETE ? PHC_TRIES_MUST

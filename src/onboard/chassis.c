@@ -8,25 +8,30 @@
  *     asked-for-by, revision), so that it counts as having been given the same.
  *     M reports: it goes on with the run of whoever asked. Complete: so are the members; failed: so
  *     is who asked.
+ *     M reports about L, a member that says nothing itself (PH-081): L is under way, or has failed.
+ *
+ * Records: "chassis", "asked-for-by", "told-by" (who reported about it last; none: itself),
+ * "member-id" and "role" (as reported).
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "base/logger.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "onboard/internal.h"
 
-typedef void member_fn(void *arg, const char *serial);
+LOGGER_MODULE(onboard_chassis);
 
 static const struct onboard_topology *topology_of(const struct snap *s, const char *name) {
     const struct object *o = name[0] != '\0' ? object_of(s, &onboard_topology_kind, name) : NULL;
     return o != NULL ? o->doc->data : NULL;
 }
 
-/* The configured devices of a chassis: those it lists, or else those that name it. */
-static void each_member(const struct snap *s, const struct onboard_topology *t, member_fn *fn,
-                        void *arg) {
+void chassis_members(const struct snap *s, const struct onboard_topology *t, bool all,
+                     chassis_member *fn, void *arg) {
     for (size_t i = 0; i < t->n_member; i++) {
-        if (object_of(s, &onboard_device_kind, t->member[i].serial_number) != NULL) {
+        if (all || object_of(s, &onboard_device_kind, t->member[i].serial_number) != NULL) {
             fn(arg, t->member[i].serial_number);
         }
     }
@@ -66,9 +71,11 @@ static void tell_of(void *arg, const char *serial) {
         json_decref(o);
         return;
     }
-    if (json_object_get(o, "status") == NULL) {
-        json_object_set_new(o, "status",
-                            json_string(status_name(ONBOARD_ONBOARDING_STATUS_EXPECTED)));
+    if (json_object_get(o, "status") == NULL || !k->open) { /* what was heard was of another run */
+        known_set_status(g->t, o, ONBOARD_ONBOARDING_STATUS_EXPECTED);
+        json_object_del(o, "progress");
+        json_object_del(o, "message");
+        json_object_del(o, "told-by");
     }
     json_object_set_new(o, "chassis", json_string(g->plan->topology));
     json_object_set_new(o, "asked-for-by", json_string(g->plan->serial));
@@ -82,23 +89,29 @@ static void tell_of(void *arg, const char *serial) {
 
 void chassis_given(struct onboard *ob, struct txn *t, const struct plan *p, json_t *record) {
     const struct onboard_topology *topology = topology_of(txn_snap(t), p->topology);
-    if (topology == NULL || p->bundle[0] == '\0' || p->to_self) {
+    if (p->bundle[0] == '\0' || p->to_self) {
+        return;
+    }
+    json_object_del(record, "told-by");
+    if (topology == NULL) { /* it is not, or no longer, to be one */
+        json_object_del(record, "chassis");
+        json_object_del(record, "asked-for-by");
         return;
     }
     json_object_set_new(record, "chassis", json_string(p->topology));
     json_object_del(record, "asked-for-by");
     struct given_to g = {.ob = ob, .t = t, .plan = p};
-    each_member(txn_snap(t), topology, tell_of, &g);
+    chassis_members(txn_snap(t), topology, false, tell_of, &g);
 }
 
-/* ---- reported -------------------------------------------------------------------------------- */
+/* ---- reported ------------------------------------------------------------------------------- */
 
 struct report {
     struct onboard *ob;
     struct txn *t;
-    const char *by; /* who says so */
+    const char *by; /* who says so, or whose run is over */
     const struct onboard_topology *topology;
-    const char *progress, *message;
+    const char *progress, *line;           /* what the other members' logs say */
     enum onboard_onboarding_status status; /* COMPLETE or FAILED */
 };
 
@@ -106,6 +119,49 @@ static bool under_way(const struct known *k) {
     return k != NULL && (k->status == ONBOARD_ONBOARDING_STATUS_ANSWERED ||
                          k->status == ONBOARD_ONBOARDING_STATUS_UNDER_WAY ||
                          k->status == ONBOARD_ONBOARDING_STATUS_REBOOTING);
+}
+
+/* What a report makes of a member that did not send it: recorded, and its run and target told. */
+static void member_is(struct onboard *ob, struct txn *t, const char *serial, json_t *record,
+                      enum onboard_onboarding_status status, const char *progress,
+                      const char *line) {
+    const struct known *k = known_get(ob, serial);
+    uint64_t given = (uint64_t)json_integer_value(json_object_get(record, "revision"));
+    bool fails = status == ONBOARD_ONBOARDING_STATUS_FAILED;
+    bool complete = status == ONBOARD_ONBOARDING_STATUS_COMPLETE;
+    ob->completed += complete;
+    ob->failed += fails && (k == NULL || k->status != status);
+    known_set_status(t, record, status);
+    json_object_set_new(record, "progress", json_string(progress));
+    json_object_set_new(record, "message", json_string(line));
+    known_put(t, serial, record);
+    known_log(ob, t, serial, progress, line);
+    run_moved(ob, t, serial, progress, line);
+    device_event(t,
+                 complete ? "weft-onboard:device-complete"
+                 : fails  ? "weft-onboard:device-failed"
+                          : "weft-onboard:device-progress",
+                 serial,
+                 complete ? (const char *const[]){"message", line, NULL}
+                          : (const char *const[]){"progress", progress, "message", line, NULL});
+    target_reported(ob, t, serial, status, given, line);
+}
+
+/* It is not under way, and the chassis has ended. */
+static void left_behind(const struct report *r, const char *serial, const struct known *k) {
+    bool failed = k != NULL && k->status == ONBOARD_ONBOARDING_STATUS_FAILED;
+    char line[SZTP_MESSAGE_MAX + 512];
+    if (failed && k->open) { /* its run was that of the chassis */
+        json_t *o = known_load(k);
+        run_failed(o, known_text(o, "message"));
+        known_put(r->t, serial, o);
+        run_moved(r->ob, r->t, serial, r->progress, r->line);
+    }
+    if (r->status == ONBOARD_ONBOARDING_STATUS_COMPLETE) {
+        snprintf(line, sizeof line, "chassis %s is complete, and %s", r->topology->name,
+                 failed ? "this member has failed" : "nothing was heard of this member");
+        known_log(r->ob, r->t, serial, "chassis", line);
+    }
 }
 
 static void member_ended(void *arg, const char *serial) {
@@ -116,40 +172,25 @@ static void member_ended(void *arg, const char *serial) {
         (k != NULL && k->status == ONBOARD_ONBOARDING_STATUS_COMPLETE)) {
         return;
     }
-    char line[SZTP_MESSAGE_MAX + 512];
     /* A strict chassis is complete only with all it lists; otherwise only with those heard of. */
     if (!under_way(k) && !(complete && r->topology->strict)) {
-        if (complete) {
-            snprintf(line, sizeof line,
-                     "chassis %s is complete, and nothing was heard of this member",
-                     r->topology->name);
-            known_log(r->ob, r->t, serial, "chassis", line);
-        }
+        left_behind(r, serial, k);
         return;
     }
-    snprintf(line, sizeof line, "%s reports for chassis %s: %s", r->by, r->topology->name,
-             r->message);
     json_t *o = known_load(k);
-    uint64_t given = k != NULL ? k->given : 0;
-    json_object_set_new(o, "status", json_string(status_name(r->status)));
-    json_object_set_new(o, "progress", json_string(r->progress));
-    json_object_set_new(o, "message", json_string(line));
     if (!complete) {
-        run_failed(o, line);
+        run_failed(o, r->line);
     }
-    known_put(r->t, serial, o);
-    known_log(r->ob, r->t, serial, r->progress, line);
-    run_moved(r->ob, r->t, serial, r->progress, line);
-    if (complete) {
-        r->ob->completed++;
-    } else {
-        r->ob->failed++;
-    }
-    device_event(r->t, complete ? "weft-onboard:device-complete" : "weft-onboard:device-failed",
-                 serial,
-                 complete ? (const char *const[]){"message", line, NULL}
-                          : (const char *const[]){"progress", r->progress, "message", line, NULL});
-    target_reported(r->ob, r->t, serial, r->status, given, line);
+    member_is(r->ob, r->t, serial, o, r->status, r->progress, r->line);
+}
+
+static void all_ended(const struct report *r, const char *how, const char *message) {
+    char raw[SZTP_MESSAGE_MAX + 512], line[SZTP_MESSAGE_MAX + 512];
+    struct report with = *r;
+    snprintf(raw, sizeof raw, "%s %s chassis %s: %s", r->by, how, r->topology->name, message);
+    text_line(line, sizeof line, raw);
+    with.line = line;
+    chassis_members(txn_snap(r->t), r->topology, false, member_ended, &with);
 }
 
 /* The first word of a member that did not ask itself: it is the primary now. */
@@ -166,27 +207,131 @@ static void goes_on(struct onboard *ob, struct txn *t, const char *serial, const
     }
 }
 
-void chassis_reported(struct onboard *ob, struct txn *t, const char *serial, const json_t *record,
-                      enum onboard_onboarding_status status, const char *progress,
-                      const char *message) {
-    const struct known *k = known_get(ob, serial);
+bool chassis_run_over(struct onboard *ob, struct txn *t, const char *serial, const char *event,
+                      const char *why) {
+    json_t *record = known_load(known_get(ob, serial));
     const struct onboard_topology *topology =
         topology_of(txn_snap(t), known_text(record, "chassis"));
-    if (topology == NULL) {
-        return;
-    }
-    if (known_text(record, "asked-for-by")[0] != '\0' && !under_way(k)) {
-        goes_on(ob, t, serial, record);
-    }
-    if (status == ONBOARD_ONBOARDING_STATUS_COMPLETE ||
-        status == ONBOARD_ONBOARDING_STATUS_FAILED) {
+    bool asked = topology != NULL && known_text(record, "asked-for-by")[0] == '\0';
+    if (asked) {
         struct report r = {.ob = ob,
                            .t = t,
                            .by = serial,
                            .topology = topology,
-                           .progress = progress,
-                           .message = message,
+                           .progress = event,
+                           .status = ONBOARD_ONBOARDING_STATUS_FAILED};
+        all_ended(&r, "was given the bundle for", why);
+    }
+    json_decref(record);
+    return asked;
+}
+
+/* ---- reported about a member ---------------------------------------------------------------- */
+
+struct sought {
+    const char *serial;
+    bool found;
+};
+
+static void is_it(void *arg, const char *serial) {
+    struct sought *s = arg;
+    s->found = s->found || strcmp(s->serial, serial) == 0;
+}
+
+/* What the reports that are about a member say of it; warnings of its image are its failures
+ * (spec 5.3). */
+static enum onboard_onboarding_status member_after(enum sztp_progress p) {
+    return p == SZTP_BOOT_IMAGE_WARNING ? ONBOARD_ONBOARDING_STATUS_FAILED : status_after(p);
+}
+
+/* As it was said last. */
+static void set_place(json_t *record, const struct sztp_member *m) {
+    if (m->id >= 0) {
+        json_object_set_new(record, "member-id", json_integer(m->id));
+    }
+    if (m->role != SZTP_ROLE_NONE) {
+        json_object_set_new(record, "role", json_string(sztp_role_name(m->role)));
+    }
+}
+
+/* Why nothing follows for the member `serial`, whose record is `record`; NULL: something does. */
+static const char *no_member(const struct snap *s, const struct onboard_topology *topology,
+                             const char *serial, const json_t *record) {
+    struct sought sought = {.serial = serial};
+    if (topology == NULL) {
+        return "who reports was not given the topology of a chassis";
+    }
+    chassis_members(s, topology, false, is_it, &sought);
+    const char *chassis = known_text(record, "chassis");
+    return !sought.found ? "no device of that serial number is a member of this chassis"
+           : chassis[0] != '\0' && strcmp(chassis, topology->name) != 0
+               ? "that device is a member of another chassis now"
+               : NULL;
+}
+
+static void about_member(struct onboard *ob, struct txn *t, const struct ask *a, json_t *by,
+                         const struct onboard_topology *topology) {
+    const char *serial = a->member.serial, *name = sztp_progress_name(a->progress);
+    if (strcmp(serial, a->serial) == 0) {
+        set_place(by, &a->member);
+        return;
+    }
+    const struct known *k = known_get(ob, serial);
+    json_t *o = known_load(k);
+    const char *why = no_member(txn_snap(t), topology, serial, o);
+    char raw[SZTP_MESSAGE_MAX + 512], line[SZTP_MESSAGE_MAX + 512];
+    if (why != NULL || (k != NULL && k->status == ONBOARD_ONBOARDING_STATUS_COMPLETE)) {
+        if (why != NULL) {
+            snprintf(raw, sizeof raw, "nothing follows for member %s: %s", serial, why);
+            known_log(ob, t, a->serial, "chassis", raw);
+            L_WARN_RL(5, "device %s reports about %s: %s", a->serial, serial, why);
+        }
+        json_decref(o);
+        return;
+    }
+    const char *asker = known_text(by, "asked-for-by");
+    asker = asker[0] != '\0' ? asker : a->serial;
+    bool carries = strcmp(asker, serial) == 0; /* its run is that of the chassis, which goes on */
+    if (!carries) {
+        json_object_set_new(o, "asked-for-by", json_string(asker));
+    }
+    if (known_text(o, "chassis")[0] == '\0') { /* it was entered after that */
+        json_object_set_new(o, "chassis", json_string(topology->name));
+        json_object_set(o, "revision", json_object_get(by, "revision"));
+    }
+    set_place(o, &a->member);
+    json_object_set_new(o, "told-by", json_string(a->serial));
+    snprintf(raw, sizeof raw, "%s reports: %s", a->serial, a->message);
+    text_line(line, sizeof line, raw);
+    enum onboard_onboarding_status status = member_after(a->progress);
+    if (status == ONBOARD_ONBOARDING_STATUS_FAILED && !carries) {
+        run_failed(o, line);
+    }
+    member_is(ob, t, serial, o, status, name, line);
+}
+
+void chassis_reported(struct onboard *ob, struct txn *t, const struct ask *a, json_t *record,
+                      enum onboard_onboarding_status status) {
+    const char *serial = a->serial;
+    const struct known *k = known_get(ob, serial);
+    const struct onboard_topology *topology =
+        topology_of(txn_snap(t), known_text(record, "chassis"));
+    bool silent = !under_way(k) || known_text(record, "told-by")[0] != '\0'; /* so far */
+    json_object_del(record, "told-by");
+    if (topology != NULL && silent && known_text(record, "asked-for-by")[0] != '\0') {
+        goes_on(ob, t, serial, record);
+    }
+    if (a->has_member && status != ONBOARD_ONBOARDING_STATUS_COMPLETE) {
+        about_member(ob, t, a, record, topology);
+    }
+    if (topology != NULL && (status == ONBOARD_ONBOARDING_STATUS_COMPLETE ||
+                             status == ONBOARD_ONBOARDING_STATUS_FAILED)) {
+        struct report r = {.ob = ob,
+                           .t = t,
+                           .by = serial,
+                           .topology = topology,
+                           .progress = sztp_progress_name(a->progress),
                            .status = status};
-        each_member(txn_snap(t), topology, member_ended, &r);
+        all_ended(&r, "reports for", a->message);
     }
 }

@@ -340,10 +340,6 @@ static json_t *seen(struct onboard *ob, struct txn *t, const struct ask *a, cons
     return o;
 }
 
-static void set_status(json_t *o, enum onboard_onboarding_status s) {
-    json_object_set_new(o, "status", json_string(status_name(s)));
-}
-
 void device_event(struct txn *t, const char *name, const char *serial, const char *const *members) {
     json_t *o = json_object();
     char text[SZTP_MESSAGE_MAX + 512];
@@ -380,7 +376,7 @@ static void refuse_stranger(struct onboard *ob, struct txn *t, struct ask *a, co
                       : "is not configured; noted because its type has 'unknown pending': "
                         "authorise it, or leave it";
             json_t *o = seen(ob, t, a, w);
-            set_status(o, ONBOARD_ONBOARDING_STATUS_PENDING);
+            known_set_status(t, o, ONBOARD_ONBOARDING_STATUS_PENDING);
             set(o, "because", because);
             known_put(t, a->serial, o);
             outcome = "is not configured: noted as pending";
@@ -425,7 +421,7 @@ static void nothing(struct onboard *ob, struct txn *t, struct ask *a, const stru
     json_t *o = seen(ob, t, a, w);
     bool other = json_object_del(o, "answer-error") == 0; /* it waited for something else */
     bool news = other || strcmp(status_name(status), known_text(o, "status")) != 0;
-    set_status(o, status);
+    known_set_status(t, o, status);
     set(o, "because", why);
     const struct known *k = known_get(ob, a->serial);
     bool ends = k != NULL && k->open; /* its run does */
@@ -456,8 +452,8 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
     char what[ONBOARD_WHAT_MAX], because[ONBOARD_BECAUSE_MAX];
     plan_what(p, p->sign, what);
     explain_plan(w->device, w->type, &a->get, a->gives, p, because);
-    set_status(o, redirect ? ONBOARD_ONBOARDING_STATUS_REDIRECTED
-                           : ONBOARD_ONBOARDING_STATUS_ANSWERED);
+    known_set_status(
+        t, o, redirect ? ONBOARD_ONBOARDING_STATUS_REDIRECTED : ONBOARD_ONBOARDING_STATUS_ANSWERED);
     set(o, "rule", p->rule);
     set(o, "answer", what);
     set(o, "because", because);
@@ -528,7 +524,7 @@ static void decide_get(struct onboard *ob, struct txn *t, struct ask *a, const s
         plan_free(p);
         a->want_csr = true;
         json_t *o = seen(ob, t, a, w);
-        set_status(o, ONBOARD_ONBOARDING_STATUS_WAITING);
+        known_set_status(t, o, ONBOARD_ONBOARDING_STATUS_WAITING);
         set(o, "because", "its type wants a certificate request from it first");
         known_put(t, a->serial, o);
         known_log(ob, t, a->serial, "certificate-request", "was asked for one");
@@ -543,7 +539,7 @@ static void decide_get(struct onboard *ob, struct txn *t, struct ask *a, const s
 
 /* ---- reports --------------------------------------------------------------------------------- */
 
-static enum onboard_onboarding_status status_after(enum sztp_progress p) {
+enum onboard_onboarding_status status_after(enum sztp_progress p) {
     if (p == SZTP_BOOTSTRAP_COMPLETE) {
         return ONBOARD_ONBOARDING_STATUS_COMPLETE;
     }
@@ -573,14 +569,14 @@ static void decide_report(struct onboard *ob, struct txn *t, struct ask *a, cons
     json_t *o = seen(ob, t, a, w);
     const struct known *k = known_get(ob, a->serial);
     uint64_t given = k != NULL ? k->given : 0;
-    set_status(o, status);
+    known_set_status(t, o, status);
     set(o, "progress", name);
     json_object_del(o, "message");
     json_object_del(o, "answer-error"); /* it has something */
     set(o, "message", a->message);
     left(o, "ssh-host-keys", &a->host_keys);
     left(o, "trust-anchors", &a->anchors);
-    chassis_reported(ob, t, a->serial, o, status, name, a->message);
+    chassis_reported(ob, t, a, o, status);
     run_reported(ob, t, o, a->serial, a->progress, status == ONBOARD_ONBOARDING_STATUS_FAILED,
                  a->message);
     known_put(t, a->serial, o);

@@ -26,6 +26,7 @@ static struct {
     struct clock clock;
     struct core *core;
     char folder[64], store[128];
+    const struct sztp_member *about; /* whom the next report is about; NULL: who reports */
 } test;
 
 static struct onboard *onboard(void) {
@@ -120,6 +121,10 @@ static int ask(enum ask_kind kind, const char *user, const char *password, const
                enum sztp_progress progress) {
     struct run r = {.ask = {.kind = kind, .progress = progress, .has_basic = true}};
     struct ask *a = &r.ask;
+    a->has_member = test.about != NULL;
+    if (a->has_member) {
+        a->member = *test.about;
+    }
     a->gives = PLAN_BUNDLE | PLAN_REDIRECT;
     snprintf(a->user, sizeof a->user, "%s", user);
     snprintf(a->password, sizeof a->password, "%s", password);
@@ -140,6 +145,16 @@ static int get(const char *user, const char *password, const char *version) {
 
 static int tell(const char *user, enum sztp_progress progress) {
     return ask(ASK_REPORT, user, "p", "", progress);
+}
+
+static int tell_about(const char *user, enum sztp_progress progress, const char *serial, int id,
+                      enum sztp_role role) {
+    struct sztp_member m = {.id = id, .role = role};
+    snprintf(m.serial, sizeof m.serial, "%s", serial);
+    test.about = &m;
+    int status = tell(user, progress);
+    test.about = NULL;
+    return status;
 }
 
 static enum onboard_onboarding_status status(const char *serial) {
@@ -385,6 +400,84 @@ static void a_chassis_that_is_not_strict_may_lack_members(void **state) {
     assert_true(logs("M4", "nothing was heard of this member"));
 }
 
+static bool recorded(const char *serial, const char *text) {
+    return strstr(known_get(onboard(), serial)->json, text) != NULL;
+}
+
+/* What the primary reports about linecards, which report nothing, is theirs. */
+/* proves: PH-030 PH-081 */
+static void members_are_what_is_reported_of_them(void **state) {
+    (void)state;
+    chassis_of("{\"name\":\"ring\",\"member\":[{\"serial-number\":\"M1\"},"
+               "{\"serial-number\":\"M2\"},{\"serial-number\":\"M3\"}]}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M2", 1, SZTP_BACKUP));
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M3", 2, SZTP_LINECARD));
+    expect_all(UNDER_WAY, UNDER_WAY, UNDER_WAY, EXPECTED);
+    assert_true(recorded("M3", "\"member-id\":2") && recorded("M3", "\"role\":\"linecard\""));
+    assert_true(recorded("M3", "\"told-by\":\"M1\"") && recorded("M3", "\"since\":1700000000"));
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M1", 0, SZTP_MASTER));
+    assert_true(recorded("M1", "\"member-id\":0") && !recorded("M1", "told-by"));
+    /* Nothing follows for others: they are not of this chassis, or nobody entered them. */
+    assert_int_equal(204, tell_about("M1", SZTP_BOOT_IMAGE_WARNING, "M4", 3, SZTP_LINECARD));
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M9", 3, SZTP_LINECARD));
+    assert_null(known_get(onboard(), "M9"));
+    assert_int_equal(0, logged("M4"));
+    assert_true(logs("M1", "nothing follows for member M4") && logs("M1", "for member M9"));
+    put("device", "M5", "{\"serial-number\":\"M5\",\"password\":\"p\"}");
+    assert_int_equal(0, get("M5", "p", "1"));
+    assert_int_equal(204, tell_about("M5", SZTP_BOOT_IMAGE_ERROR, "M2", 1, SZTP_BACKUP));
+    assert_true(logs("M5", "was not given the topology of a chassis"));
+    expect_all(UNDER_WAY, UNDER_WAY, UNDER_WAY, EXPECTED);
+    /* One fails, comes late, and fails again; the others go on. */
+    assert_int_equal(204, tell_about("M1", SZTP_BOOT_IMAGE_WARNING, "M3", 2, SZTP_LINECARD));
+    expect_all(UNDER_WAY, UNDER_WAY, FAILED, EXPECTED);
+    reopen();
+    expect_all(UNDER_WAY, UNDER_WAY, FAILED, EXPECTED);
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M3", 2, SZTP_LINECARD));
+    expect_all(UNDER_WAY, UNDER_WAY, UNDER_WAY, EXPECTED);
+    assert_int_equal(204, tell_about("M1", SZTP_BOOT_IMAGE_WARNING, "M3", 2, SZTP_LINECARD));
+    /* The backup speaks itself: it leads now, and ends it for all but the one that failed. */
+    assert_int_equal(204, tell("M2", SZTP_CONFIG_COMPLETE));
+    assert_true(logs("M2", "goes on with what M1 was given") && !recorded("M2", "told-by"));
+    assert_int_equal(204, tell("M2", SZTP_BOOTSTRAP_COMPLETE));
+    expect_all(COMPLETE, COMPLETE, FAILED, EXPECTED);
+    assert_true(logs("M3", "chassis ring is complete, and this member has failed"));
+    assert_int_equal(204, tell_about("M2", SZTP_INFORMATIONAL, "M1", 0, SZTP_BACKUP));
+    assert_int_equal(COMPLETE, status("M1")); /* stays so until it is forgotten */
+}
+
+/* The former primary fails in its reboot: its run is that of the chassis, and goes on without it.
+ */
+/* proves: PH-030 PH-051 */
+static void the_one_who_asked_may_fail(void **state) {
+    (void)state;
+    chassis_of("{\"name\":\"ring\"}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_int_equal(204, tell("M1", SZTP_BOOT_IMAGE_INSTALLED_REBOOTING));
+    assert_int_equal(204, tell_about("M2", SZTP_BOOT_IMAGE_WARNING, "M1", 0, SZTP_LINECARD));
+    expect_all(FAILED, UNDER_WAY, EXPECTED, EXPECTED);
+    assert_int_equal(204, tell_about("M2", SZTP_INFORMATIONAL, "M3", 2, SZTP_LINECARD));
+    assert_int_equal(204, tell("M2", SZTP_BOOTSTRAP_COMPLETE));
+    expect_all(FAILED, COMPLETE, COMPLETE, EXPECTED);
+    /* It comes again, and what was heard of the others was of the former run. */
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M4", 3, SZTP_LINECARD));
+    expect_all(UNDER_WAY, COMPLETE, COMPLETE, UNDER_WAY);
+    put("configuration", "c", "{\"name\":\"c\",\"text\":\"y\"}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    expect_all(ANSWERED, COMPLETE, COMPLETE, EXPECTED);
+    assert_false(recorded("M4", "told-by"));
+    /* Its error is one of all that are under way. */
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M4", 3, SZTP_LINECARD));
+    assert_int_equal(204, tell_about("M1", SZTP_BOOT_IMAGE_ERROR, "M4", 3, SZTP_LINECARD));
+    expect_all(FAILED, COMPLETE, COMPLETE, FAILED);
+    /* What it is given without a topology is of no chassis. */
+    put("device", "M1", "{\"serial-number\":\"M1\",\"password\":\"p\"}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_false(recorded("M1", "\"chassis\""));
+}
+
 static void a_chassis_fails_as_one(void **state) {
     (void)state;
     chassis_of(
@@ -475,6 +568,8 @@ int main(void) {
         T(what_is_not_written_did_not_happen),
         T(a_strict_chassis_is_one_device),
         T(a_chassis_that_is_not_strict_may_lack_members),
+        T(members_are_what_is_reported_of_them),
+        T(the_one_who_asked_may_fail),
         T(a_chassis_fails_as_one),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

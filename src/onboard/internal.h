@@ -98,6 +98,8 @@ void known_log(struct onboard *ob, struct txn *t, const char *serial, const char
                const char *text);
 void known_delete(struct onboard *ob, struct txn *t, const char *serial);
 const char *status_name(enum onboard_onboarding_status s);
+/* Into the record, with the time when that changes ("since"). */
+void known_set_status(struct txn *t, json_t *record, enum onboard_onboarding_status s);
 
 struct request_note { /* for `show onboard requests` */
     const char *source, *method, *path, *serial, *outcome;
@@ -133,6 +135,8 @@ struct ask {
     enum sztp_progress progress;
     char message[SZTP_MESSAGE_MAX + 256];
     struct buf host_keys, anchors;
+    bool has_member; /* the report is about that member of a chassis */
+    struct sztp_member member;
     /* what decide() has read in the certificate, and where (CMS_SERIAL_*; 0: not yet) */
     unsigned cert_from;
     char cert_serial[CMS_SERIAL_MAX + 1];
@@ -190,12 +194,23 @@ void device_event(struct txn *t, const char *name, const char *serial, const cha
 
 /* ---- a chassis (chassis.c) ------------------------------------------------------------------- */
 
+typedef void chassis_member(void *arg, const char *serial);
+/* The members of a chassis: those that it lists, or else the configured devices that name it. Of
+ * those that it lists the configured ones alone, unless `all` says otherwise. */
+void chassis_members(const struct snap *s, const struct onboard_topology *t, bool all,
+                     chassis_member *fn, void *arg);
 /* The device whose `record` it is, not yet put, is given the plan; nothing without a topology. */
 void chassis_given(struct onboard *ob, struct txn *t, const struct plan *p, json_t *record);
-/* It reports. What follows for the other members is recorded, and their targets are told. */
-void chassis_reported(struct onboard *ob, struct txn *t, const char *serial, const json_t *record,
-                      enum onboard_onboarding_status status, const char *progress,
-                      const char *message);
+/* It reports; `record` is its own, not yet put. What follows for the member that it is about, and
+ * for all of them, is recorded, and their targets are told. */
+void chassis_reported(struct onboard *ob, struct txn *t, const struct ask *a, json_t *record,
+                      enum onboard_onboarding_status status);
+/* The run of the one who asked ended without a report; its record was put. True: it was of a
+ * chassis, and runs of other members may have ended as well. */
+bool chassis_run_over(struct onboard *ob, struct txn *t, const char *serial, const char *event,
+                      const char *why);
+/* How far a device that reports this is. */
+enum onboard_onboarding_status status_after(enum sztp_progress p);
 
 struct rule_view { /* a rule of a device or of a type */
     const char *name;

@@ -32,6 +32,13 @@ const char *status_name(enum onboard_onboarding_status s) {
     return status_names[s];
 }
 
+void known_set_status(struct txn *t, json_t *record, enum onboard_onboarding_status s) {
+    if (strcmp(known_text(record, "status"), status_name(s)) != 0) {
+        json_object_set_new(record, "since", json_integer((json_int_t)txn_now_s(t)));
+    }
+    json_object_set_new(record, "status", json_string(status_name(s)));
+}
+
 static bool status_parse(const char *name, enum onboard_onboarding_status *out) {
     for (unsigned i = 0; name != NULL && i < STATUSES; i++) {
         if (strcmp(status_names[i], name) == 0) {

@@ -163,7 +163,7 @@ static void record_error(struct onboard *ob, struct txn *t, const struct exchang
              x->err.text);
     snprintf(because, sizeof because, "what rule %s gives can't be made: %.500s", x->ask.plan->rule,
              text);
-    json_object_set_new(o, "status", json_string(status_name(ONBOARD_ONBOARDING_STATUS_WAITING)));
+    known_set_status(t, o, ONBOARD_ONBOARDING_STATUS_WAITING);
     json_object_del(o, "answer");
     json_object_set_new(o, "because", json_string(because));
     run_failed(o, text);
@@ -305,6 +305,19 @@ static enum err_code parse_get(struct exchange *x, enum sztp_form form, const st
     return sztp_get_parse(form, body->data, body->len, &x->ask.get, e);
 }
 
+/* Whom of a chassis it is about: for the writer, and in front of the message. */
+static void about(struct ask *a, const struct sztp_member *m) {
+    a->message[0] = '\0';
+    a->has_member = m != NULL && m->serial[0] != '\0';
+    if (a->has_member) {
+        struct buf text = BUF_INIT;
+        a->member = *m;
+        sztp_member_text(m, &text);
+        snprintf(a->message, sizeof a->message, "%s", buf_cstr(&text));
+        buf_free(&text);
+    }
+}
+
 static enum err_code parse_report(struct exchange *x, enum sztp_form form, const struct buf *body,
                                   struct err *e) {
     struct sztp_report report = {.type = SZTP_INFORMATIONAL};
@@ -313,7 +326,9 @@ static enum err_code parse_report(struct exchange *x, enum sztp_form form, const
     enum err_code rc = sztp_report_parse(form, body->data, body->len, &report, e);
     if (rc == ERR_OK) {
         a->progress = report.type;
-        snprintf(a->message, sizeof a->message, "%s", report.text);
+        about(a, report.has_member ? &report.member : NULL);
+        size_t n = strlen(a->message);
+        snprintf(a->message + n, sizeof a->message - n, "%s", report.text);
         a->host_keys = report.host_keys;
         a->anchors = report.anchors;
         report.host_keys = report.anchors = (struct buf)BUF_INIT;
@@ -323,7 +338,7 @@ static enum err_code parse_report(struct exchange *x, enum sztp_form form, const
 }
 
 static enum err_code parse_notification(struct exchange *x, const struct buf *body, struct err *e) {
-    struct prerfc_notification n = {.member_id = -1};
+    struct prerfc_notification n = {.member.id = -1};
     struct ask *a = &x->ask;
     struct buf text = BUF_INIT;
     a->kind = ASK_REPORT;
@@ -332,6 +347,7 @@ static enum err_code parse_notification(struct exchange *x, const struct buf *bo
         /* Whether the run ends is not said: errors that are about the whole end it. */
         a->progress = sztp_notification_progress(n.type, !sztp_notification_member(n.type));
         prerfc_notification_text(&n, &text);
+        about(a, n.has_member ? &n.member : NULL);
         snprintf(a->message, sizeof a->message, "%s: %s", sztp_notification_name(n.type),
                  buf_cstr(&text));
         a->host_keys = n.host_keys;

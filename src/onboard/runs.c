@@ -320,18 +320,20 @@ static int64_t limit_s(const struct snap *s, const struct known *k) {
     return type != NULL ? type->report_limit : ONBOARD_REPORT_LIMIT_S;
 }
 
-static void over(struct onboard *ob, struct txn *t, const struct known *k, const char *event,
-                 const char *why) {
+/* How many it was, at most: all at once with a chassis, of which the next of the list may be. */
+static unsigned over(struct onboard *ob, struct txn *t, const struct known *k, const char *event,
+                     const char *why) {
     json_t *o = known_load(k);
     char serial[CMS_SERIAL_MAX + 1];
     uint64_t given = k->given;
     snprintf(serial, sizeof serial, "%s", k->serial);
-    json_object_set_new(o, "status", json_string(status_name(ONBOARD_ONBOARDING_STATUS_FAILED)));
+    known_set_status(t, o, ONBOARD_ONBOARDING_STATUS_FAILED);
     run_failed(o, why);
     known_put(t, serial, o);
     known_log(ob, t, serial, event, why);
     target_reported(ob, t, serial, ONBOARD_ONBOARDING_STATUS_FAILED, given, why);
     run_moved(ob, t, serial, event, why);
+    return chassis_run_over(ob, t, serial, event, why) ? EXPIRE_AT_ONCE : 1;
 }
 
 static enum err_code tick(struct txn *t, void *arg, struct err *e) {
@@ -348,16 +350,14 @@ static enum err_code tick(struct txn *t, void *arg, struct err *e) {
             err_set(&why, ERR_TIMEOUT, NULL, "told to stop");
             end(k, NULL, NULL, &why);
         } else if (k->effect == NULL && !job_lives(ob->core, k->job)) {
-            over(ob, t, k, "run-ended", "its job was cancelled, or given up");
-            ended++;
+            ended += over(ob, t, k, "run-ended", "its job was cancelled, or given up");
         } else if (k->effect != NULL && silent >= LIMIT_MIN_S &&
                    silent >= (limit = limit_s(txn_snap(t), k))) {
             char text[80];
             snprintf(text, sizeof text, "nothing was heard of it for %" PRId64 " s", limit);
-            over(ob, t, k, "silent", text);
-            ended++;
+            ended += over(ob, t, k, "silent", text);
         }
-        if (ended == EXPIRE_AT_ONCE) {
+        if (ended >= EXPIRE_AT_ONCE) {
             break;
         }
     }

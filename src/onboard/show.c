@@ -86,7 +86,9 @@ static json_t *device_json(const char *serial, const struct snap *s, const struc
                                         "message",       "ssh-host-keys",
                                         "trust-anchors", "ldevid-certificate",
                                         "type",          "chassis",
-                                        "asked-for-by",  "because"};
+                                        "asked-for-by",  "told-by",
+                                        "member-id",     "role",
+                                        "because"};
     json_t *r = known_load(k), *o = json_object();
     json_object_set_new(o, "serial-number", json_string(serial));
     json_object_set_new(o, "status", json_string(status_name(status_of(k, d))));
@@ -100,6 +102,7 @@ static json_t *device_json(const char *serial, const struct snap *s, const struc
     if (d != NULL && d->type != NULL) {
         json_object_set_new(o, "type", json_string(d->type));
     }
+    set_time(o, "since", json_object_get(r, "since"));
     set_time(o, "first-seen", json_object_get(r, "first"));
     set_time(o, "last-seen", json_object_get(r, "last"));
     set_count(o, "revision", json_object_get(r, "revision"));
@@ -265,6 +268,105 @@ static enum err_code show_device(struct onboard *ob, struct txn *t, struct call 
     json_object_set_new(o, "device", json_pack("[o]", device));
     json_object_set_new(o, "log", log_json(k, &cl->text));
     finish(cl, o);
+    return ERR_OK;
+}
+
+struct chassis_view { /* one that is being shown */
+    const struct onboard *ob;
+    const struct snap *snap;
+    const struct onboard_topology *topology;
+    json_t *members;
+    struct buf *text;
+};
+
+static const char *listed_role(const struct onboard_topology *t, const char *serial, int *id) {
+    static const char *const roles[] = {[ONBOARD_TOPOLOGY_MEMBER_ROLE_PRIMARY] = "master",
+                                        [ONBOARD_TOPOLOGY_MEMBER_ROLE_BACKUP] = "backup",
+                                        [ONBOARD_TOPOLOGY_MEMBER_ROLE_LINECARD] = "linecard"};
+    for (size_t i = 0; i < t->n_member; i++) {
+        if (strcmp(t->member[i].serial_number, serial) == 0) {
+            *id = t->member[i].has_id ? t->member[i].id : -1;
+            return t->member[i].has_role ? roles[t->member[i].role] : NULL;
+        }
+    }
+    return NULL;
+}
+
+static void show_member(void *arg, const char *serial) {
+    const struct chassis_view *v = arg;
+    const struct known *k = known_get(v->ob, serial);
+    const struct onboard_device *d = configured(v->snap, serial);
+    json_t *r = known_load(k), *o = json_object();
+    static const char *const as_they_are[] = {"asked-for-by", "told-by", "message"};
+    char number[12] = "-";
+    int id = -1;
+    const char *role = listed_role(v->topology, serial, &id);
+    /* What is recorded of another chassis is not shown with this one. */
+    bool of_this = strcmp(known_text(r, "chassis"), v->topology->name) == 0;
+    json_object_set_new(o, "serial-number", json_string(serial));
+    if (of_this && json_is_integer(json_object_get(r, "member-id"))) {
+        id = (int)json_integer_value(json_object_get(r, "member-id"));
+    }
+    if (of_this && known_text(r, "role")[0] != '\0') {
+        role = known_text(r, "role");
+    }
+    if (id >= 0) {
+        json_object_set_new(o, "member-id", json_integer(id));
+        snprintf(number, sizeof number, "%d", id);
+    }
+    if (role != NULL) {
+        json_object_set_new(o, "role", json_string(role));
+    }
+    json_object_set_new(o, "configured", json_boolean(d != NULL));
+    json_object_set_new(o, "status", json_string(status_name(status_of(k, d))));
+    set_time(o, "since", json_object_get(r, "since"));
+    if (of_this) {
+        json_object_set_new(o, "asked-for-by", json_string(serial)); /* unless another did */
+    }
+    for (size_t i = 0; of_this && i < sizeof as_they_are / sizeof as_they_are[0]; i++) {
+        json_t *x = json_object_get(r, as_they_are[i]);
+        if (x != NULL) {
+            json_object_set(o, as_they_are[i], x);
+        }
+    }
+    buf_printf(v->text, "  %-6s  %-20s  %-8s  %-10s  %-20s  %-20s  %s\n", number, serial,
+               text_at(o, "role"), d != NULL ? text_at(o, "status") : "unknown",
+               text_at(o, "since"), text_at(o, "asked-for-by"), text_at(o, "message"));
+    json_array_append_new(v->members, o);
+    json_decref(r);
+}
+
+static json_t *chassis_json(const struct onboard *ob, const struct snap *s,
+                            const struct onboard_topology *t, struct buf *text) {
+    struct chassis_view v = {
+        .ob = ob, .snap = s, .topology = t, .members = json_array(), .text = text};
+    buf_printf(text, "Chassis %s%s\n  %-6s  %-20s  %-8s  %-10s  %-20s  %-20s  %s\n", t->name,
+               t->strict ? ", strict" : "", "Member", "Serial number", "Role", "Status", "Since",
+               "Asked for by", "Last message");
+    chassis_members(s, t, true, show_member, &v);
+    return json_pack("{s:s, s:b, s:o}", "name", t->name, "strict", t->strict, "member", v.members);
+}
+
+static enum err_code show_chassis(struct onboard *ob, struct txn *t, struct call *cl,
+                                  struct err *e) {
+    const struct onboard_show_onboard_chassis_input *in = cl->in.data;
+    const struct snap *s = txn_snap(t);
+    json_t *list = json_array();
+    for (const struct object *o = snap_first_of(s, &onboard_topology_kind);
+         o != NULL && o->doc->kind == &onboard_topology_kind; o = snap_next(s, o)) {
+        const struct onboard_topology *topology = o->doc->data;
+        if (in->name == NULL || strcmp(in->name, topology->name) == 0) {
+            json_array_append_new(list, chassis_json(ob, s, topology, &cl->text));
+        }
+    }
+    if (json_array_size(list) == 0 && in->name != NULL) {
+        json_decref(list);
+        return err_set(e, ERR_ABSENT, "name", "there is no topology %s", in->name);
+    }
+    if (cl->text.len == 0) {
+        buf_str(&cl->text, "No chassis.\n");
+    }
+    finish(cl, json_pack("{s:o}", "chassis", list));
     return ERR_OK;
 }
 
@@ -512,6 +614,8 @@ enum err_code onboard_call(void *self, struct txn *t, struct call *cl, struct er
         show_devices(ob, t, cl);
     } else if (rpc == onboard_show_onboard_device_rpc) {
         return show_device(ob, t, cl, e);
+    } else if (rpc == onboard_show_onboard_chassis_rpc) {
+        return show_chassis(ob, t, cl, e);
     } else if (rpc == onboard_show_onboard_listeners_rpc) {
         show_listeners(cl);
     } else if (rpc == onboard_show_onboard_requests_rpc) {

@@ -77,6 +77,15 @@ bool sztp_role_parse(const char *name, enum sztp_role *out) {
     return strcmp(name, "primary") == 0 ? *out = SZTP_MASTER, true : false;
 }
 
+void sztp_member_text(const struct sztp_member *m, struct buf *out) {
+    buf_str(out, "Member ");
+    if (m->id >= 0) {
+        buf_printf(out, "%d ", m->id);
+    }
+    buf_printf(out, "(%s, %s): ", m->serial,
+               m->role != SZTP_ROLE_NONE ? sztp_role_name(m->role) : "unknown role");
+}
+
 enum err_code topology_check(const struct sztp_topology *t, char *why, size_t size) {
     for (size_t i = 0; i < t->n_members; i++) {
         for (size_t j = 0; j < i; j++) {
@@ -97,8 +106,8 @@ enum err_code topology_check(const struct sztp_topology *t, char *why, size_t si
     return ERR_OK;
 }
 
-static enum err_code parse_member(const struct doc *d, const struct dom *n, struct sztp_member *m,
-                                  struct err *e) {
+enum err_code topology_parse_member(const struct doc *d, const struct dom *n, struct sztp_member *m,
+                                    struct err *e) {
     enum { SERIAL, ID, ROLE, FIELDS };
     static const struct doc_field fields[FIELDS] = {
         [SERIAL] = {DOC_WEFT, "serial-id", DOC_STRING | DOC_MANDATORY},
@@ -139,7 +148,7 @@ static enum err_code parse_topology(const struct doc *d, const struct dom *n,
         if (t->n_members == SZTP_MEMBERS_MAX) {
             return doc_fail(m, ERR_LIMIT, e, "more than %d members", SZTP_MEMBERS_MAX);
         }
-        ERR_TRY(parse_member(d, m, &t->members[t->n_members++], e));
+        ERR_TRY(topology_parse_member(d, m, &t->members[t->n_members++], e));
     }
     return topology_check(t, why, sizeof why) == ERR_OK ? ERR_OK
                                                         : doc_fail(n, ERR_INVALID, e, "%s", why);
@@ -385,8 +394,19 @@ static void print_image(struct doc_out *o, const struct conveyed *c, const struc
     buf_free(&hex);
 }
 
-static void print_topology(struct doc_out *o, const struct sztp_topology *t) {
+void topology_print_member(struct doc_out *o, const struct sztp_member *m) {
     char id[12];
+    doc_put(o, DOC_WEFT, "serial-id", m->serial);
+    if (m->id >= 0) {
+        snprintf(id, sizeof id, "%d", m->id);
+        doc_put_raw(o, DOC_WEFT, "member-id", id);
+    }
+    if (m->role != SZTP_ROLE_NONE) {
+        doc_put(o, DOC_WEFT, "role", sztp_role_name(m->role));
+    }
+}
+
+static void print_topology(struct doc_out *o, const struct sztp_topology *t) {
     doc_open(o, DOC_WEFT, "virtual-chassis");
     if (t->strict) {
         doc_put_raw(o, DOC_WEFT, "strict-provisioning", "true");
@@ -397,16 +417,8 @@ static void print_topology(struct doc_out *o, const struct sztp_topology *t) {
     if (t->n_members > 0) {
         doc_list(o, DOC_WEFT, "member");
         for (size_t i = 0; i < t->n_members; i++) {
-            const struct sztp_member *m = &t->members[i];
             doc_open(o, DOC_WEFT, "member");
-            doc_put(o, DOC_WEFT, "serial-id", m->serial);
-            if (m->id >= 0) {
-                snprintf(id, sizeof id, "%d", m->id);
-                doc_put_raw(o, DOC_WEFT, "member-id", id);
-            }
-            if (m->role != SZTP_ROLE_NONE) {
-                doc_put(o, DOC_WEFT, "role", sztp_role_name(m->role));
-            }
+            topology_print_member(o, &t->members[i]);
             doc_close(o);
         }
         doc_close(o);

@@ -101,5 +101,7 @@ void sztp_hash_print(const struct sztp_verification *v, struct buf *out);
 enum err_code sztp_hash_parse(enum sztp_hash hash, const char *hex, struct sztp_verification *out,
                               struct err *e);
 const char *sztp_role_name(enum sztp_role r); /* "master", "backup", "linecard", "" */
+/* "Member 2 (PE3716100123, linecard): ", as logs begin what is about a member (PH-083). */
+void sztp_member_text(const struct sztp_member *m, struct buf *out);
 
 #endif

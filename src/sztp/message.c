@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "sztp/doc.h"
+#include "sztp/topology.h"
 
 enum {
     BODY_MAX = 1 << 20,
@@ -405,12 +406,13 @@ void sztp_text_cut(char out[SZTP_MESSAGE_MAX + 1], const char *text) {
 }
 
 static enum err_code parse_report(const struct doc *d, struct sztp_report *r, struct err *e) {
-    enum { TYPE, TEXT, KEYS, ANCHORS, FIELDS };
+    enum { TYPE, TEXT, KEYS, ANCHORS, MEMBER, FIELDS };
     static const struct doc_field fields[FIELDS] = {
         [TYPE] = {DOC_SERVER, "progress-type", DOC_STRING | DOC_MANDATORY},
         [TEXT] = {DOC_SERVER, "message", DOC_STRING},
         [KEYS] = {DOC_SERVER, "ssh-host-keys", DOC_TREE},
-        [ANCHORS] = {DOC_SERVER, "trust-anchor-certs", DOC_TREE}};
+        [ANCHORS] = {DOC_SERVER, "trust-anchor-certs", DOC_TREE},
+        [MEMBER] = {DOC_WEFT, "virtual-chassis-member", DOC_TREE}};
     const struct dom *got[FIELDS];
     ERR_TRY(doc_fields(d, d->root, fields, FIELDS, got, e));
     if (!sztp_progress_parse(got[TYPE]->text, &r->type)) {
@@ -424,6 +426,10 @@ static enum err_code parse_report(const struct doc *d, struct sztp_report *r, st
     }
     if (got[ANCHORS] != NULL) {
         ERR_TRY(parse_anchors(d, got[ANCHORS], &r->anchors, e));
+    }
+    if (got[MEMBER] != NULL) {
+        r->has_member = true;
+        ERR_TRY(topology_parse_member(d, got[MEMBER], &r->member, e));
     }
     if (r->type != SZTP_BOOTSTRAP_COMPLETE && (r->host_keys.len > 0 || r->anchors.len > 0)) {
         return doc_fail(got[r->host_keys.len > 0 ? KEYS : ANCHORS], ERR_ELEMENT, e,
@@ -490,6 +496,11 @@ void sztp_report_print(const struct sztp_report *r, enum sztp_form form, struct 
     }
     if (ends && r->anchors.len > 0) {
         print_anchors(&o, r);
+    }
+    if (r->has_member) {
+        doc_open(&o, DOC_WEFT, "virtual-chassis-member");
+        topology_print_member(&o, &r->member);
+        doc_close(&o);
     }
     doc_close(&o);
     doc_end(&o);

@@ -56,6 +56,10 @@ struct sztp_report { /* report-progress, input */
     struct buf
         host_keys;      /* JSON array of {"algorithm","key-data"}; with bootstrap-complete alone */
     struct buf anchors; /* JSON array of Base64 CMS; the same */
+    /* The member of a chassis that it is about: our augmentation "weft-onboard:
+     * virtual-chassis-member", for servers whose answer had ours, "virtual-chassis" (PH-081). */
+    bool has_member;
+    struct sztp_member member;
 };
 void sztp_report_free(struct sztp_report *r);
 /* Empty ssh-host-keys and trust-anchor-certs are borne with every type (PH-301). */

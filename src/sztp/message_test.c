@@ -254,7 +254,7 @@ static enum err_code report(const char *members, struct sztp_report *r, struct e
     return sztp_report_parse(SZTP_JSON, text, strlen(text), r, e);
 }
 
-/* proves: PH-301 PH-303 */
+/* proves: PH-081 PH-301 PH-303 */
 static void reports(void **state) {
     (void)state;
     struct sztp_report r = {.type = SZTP_BOOTSTRAP_COMPLETE, .text = "done\nwell"}, back;
@@ -273,6 +273,47 @@ static void reports(void **state) {
         assert_string_equal(buf_cstr(&back.host_keys), buf_cstr(&r.host_keys));
         assert_string_equal(buf_cstr(&back.anchors), buf_cstr(&r.anchors));
         sztp_report_free(&back);
+    }
+    /* Whom of a chassis it is about, in our own augmentation. */
+    static const char *const about[] = {
+        INPUT "\"progress-type\":\"informational\",\"message\":\"Successfully upgraded.\","
+              "\"weft-onboard:virtual-chassis-member\":{\"serial-id\":\"PE3716100123\","
+              "\"member-id\":2,\"role\":\"linecard\"}}}",
+        "<input " SERVER "><progress-type>informational</progress-type><message>Successfully "
+        "upgraded.</message><virtual-chassis-member xmlns=\"urn:weft:onboard\"><serial-id>"
+        "PE3716100123</serial-id><member-id>2</member-id><role>linecard</role>"
+        "</virtual-chassis-member></input>"};
+    for (int form = SZTP_JSON; form <= SZTP_XML; form++) {
+        const char *text = about[form];
+        assert_int_equal(sztp_report_parse((enum sztp_form)form, text, strlen(text), &back, &e),
+                         ERR_OK);
+        assert_true(back.has_member);
+        assert_string_equal(back.member.serial, "PE3716100123");
+        assert_int_equal(back.member.id, 2);
+        assert_int_equal(back.member.role, SZTP_LINECARD);
+        buf_clear(&out);
+        sztp_report_print(&back, (enum sztp_form)form, &out);
+        assert_string_equal(buf_cstr(&out), text);
+        sztp_report_free(&back);
+        assert_false(back.has_member);
+    }
+    static const struct {
+        const char *member, *path;
+        enum err_code rc;
+    } wrong[] = {{"{}", "virtual-chassis-member", ERR_MISSING},
+                 {"{\"serial-id\":\"\"}", "serial-id", ERR_INVALID},
+                 {"{\"serial-id\":\"S\",\"member-id\":10}", "member-id", ERR_INVALID},
+                 {"{\"serial-id\":\"S\",\"role\":\"spare\"}", "role", ERR_INVALID},
+                 {"{\"serial-id\":\"S\",\"more\":1}", "more", ERR_UNKNOWN},
+                 {"\"x\"", "virtual-chassis-member", ERR_INVALID}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "\"progress-type\":\"informational\","
+                 "\"weft-onboard:virtual-chassis-member\":%s",
+                 wrong[i].member);
+        assert_int_equal(report(text, &back, &e), wrong[i].rc);
+        assert_non_null(strstr(e.path, wrong[i].path));
     }
     r.type = SZTP_CONFIG_ERROR; /* keys come with the end alone */
     buf_clear(&out);

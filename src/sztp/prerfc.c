@@ -227,10 +227,11 @@ static enum err_code parse_member(const struct dom *n, const char *ns, char *ser
                                   enum sztp_role *role, struct err *e) {
     char text[16] = "";
     unsigned number_said = 0;
-    const struct dom *at = dom_child(n, ns, "member-id");
+    const struct dom *at = dom_child(n, ns, "member-id"), *who = dom_child(n, ns, "serial-id");
     *id = -1;
     *role = SZTP_ROLE_NONE;
-    ERR_TRY(word(dom_child(n, ns, "serial-id"), serial, CMS_SERIAL_MAX + 1, e));
+    who = who != NULL ? who : dom_child(n, ns, "serial-number"); /* as PH-083 has it */
+    ERR_TRY(word(who, serial, CMS_SERIAL_MAX + 1, e));
     if (at != NULL) {
         ERR_TRY(number(at, 0, SZTP_MEMBERS_MAX - 1, &number_said, e));
         *id = (int)number_said;
@@ -468,7 +469,7 @@ enum err_code prerfc_device_print(const struct prerfc_device *d, struct buf *out
 void prerfc_notification_free(struct prerfc_notification *n) {
     buf_free(&n->host_keys);
     buf_free(&n->anchors);
-    *n = (struct prerfc_notification){.type = SZTP_N_INFORMATIONAL, .member_id = -1};
+    *n = (struct prerfc_notification){.type = SZTP_N_INFORMATIONAL, .member.id = -1};
 }
 
 /* ssh-host-keys/ssh-host-key{format, key-data} as [{"algorithm","key-data"}] */
@@ -527,8 +528,8 @@ static enum err_code parse_notification(const struct dom *root, struct prerfc_no
     }
     if (member != NULL) {
         out->has_member = true;
-        ERR_TRY(parse_member(member, member->ns, out->member_serial, &out->member_id,
-                             &out->member_role, e));
+        ERR_TRY(parse_member(member, member->ns, out->member.serial, &out->member.id,
+                             &out->member.role, e));
     }
     ERR_TRY(parse_keys(child(root, "ssh-host-keys"), &out->host_keys, e));
     return parse_anchors(child(root, "trust-anchors"), &out->anchors, e);
@@ -537,7 +538,7 @@ static enum err_code parse_notification(const struct dom *root, struct prerfc_no
 enum err_code prerfc_notification_parse(const void *p, size_t len, struct prerfc_notification *out,
                                         struct err *e) {
     struct doc d;
-    *out = (struct prerfc_notification){.type = SZTP_N_INFORMATIONAL, .member_id = -1};
+    *out = (struct prerfc_notification){.type = SZTP_N_INFORMATIONAL, .member.id = -1};
     enum err_code rc = doc_read(&d, SZTP_XML, p, len, BODY_MAX, true, e);
     if (rc == ERR_OK && !ours(d.root, "input") && !ours(d.root, "notification")) {
         rc = doc_fail(d.root, ERR_UNKNOWN, e, "is no notification");
@@ -577,13 +578,13 @@ void prerfc_notification_print(const struct prerfc_notification *n, struct buf *
     doc_put(&o, DOC_PRERFC, "message", n->text);
     if (n->has_member) {
         doc_open(&o, DOC_PRERFC, "virtual-chassis-member");
-        if (n->member_id >= 0) {
-            snprintf(id, sizeof id, "%d", n->member_id);
+        if (n->member.id >= 0) {
+            snprintf(id, sizeof id, "%d", n->member.id);
             doc_put(&o, DOC_PRERFC, "member-id", id);
         }
-        doc_put(&o, DOC_PRERFC, "serial-id", n->member_serial);
-        if (n->member_role != SZTP_ROLE_NONE) {
-            doc_put(&o, DOC_PRERFC, "role", sztp_role_name(n->member_role));
+        doc_put(&o, DOC_PRERFC, "serial-id", n->member.serial);
+        if (n->member.role != SZTP_ROLE_NONE) {
+            doc_put(&o, DOC_PRERFC, "role", sztp_role_name(n->member.role));
         }
         doc_close(&o);
     }
@@ -599,9 +600,7 @@ void prerfc_notification_print(const struct prerfc_notification *n, struct buf *
 
 void prerfc_notification_text(const struct prerfc_notification *n, struct buf *out) {
     if (n->has_member) {
-        buf_printf(out, "Member %d (%s, %s): ", n->member_id, n->member_serial,
-                   n->member_role != SZTP_ROLE_NONE ? sztp_role_name(n->member_role)
-                                                    : "unknown role");
+        sztp_member_text(&n->member, out);
     }
     buf_str(out, n->text);
 }

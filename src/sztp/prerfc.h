@@ -34,9 +34,7 @@ struct prerfc_notification {
     enum sztp_notification type;
     char text[SZTP_MESSAGE_MAX + 1];
     bool has_member;
-    int member_id;
-    char member_serial[CMS_SERIAL_MAX + 1];
-    enum sztp_role member_role;
+    struct sztp_member member;
     struct buf host_keys, anchors; /* as in struct sztp_report */
 };
 void prerfc_notification_free(struct prerfc_notification *n);

@@ -230,9 +230,9 @@ static void notifications(void **state) {
     assert_int_equal(prerfc_notification_parse(text, strlen(text), &n, &e), ERR_OK);
     assert_int_equal(n.type, SZTP_N_VC_UPGRADED);
     assert_true(n.has_member);
-    assert_int_equal(n.member_id, 2);
-    assert_string_equal(n.member_serial, "PE3716100123");
-    assert_int_equal(n.member_role, SZTP_LINECARD);
+    assert_int_equal(n.member.id, 2);
+    assert_string_equal(n.member.serial, "PE3716100123");
+    assert_int_equal(n.member.role, SZTP_LINECARD);
     prerfc_notification_print(&n, &out);
     assert_string_equal(buf_cstr(&out), text);
     buf_clear(&out);
@@ -240,6 +240,17 @@ static void notifications(void **state) {
     assert_string_equal(
         buf_cstr(&out),
         "Member 2 (PE3716100123, linecard): Member detected and successfully upgraded.");
+    prerfc_notification_free(&n);
+    /* As the specification has it; and one that says nothing but whom. */
+    static const char number[] =
+        "<input xmlns=\"" PRERFC_NS "\"><notification-type>vc-member-upgrade-failed"
+        "</notification-type><virtual-chassis-member><serial-number>S7</serial-number>"
+        "</virtual-chassis-member></input>";
+    assert_int_equal(prerfc_notification_parse(number, strlen(number), &n, &e), ERR_OK);
+    assert_string_equal(n.member.serial, "S7");
+    buf_clear(&out);
+    prerfc_notification_text(&n, &out);
+    assert_string_equal(buf_cstr(&out), "Member (S7, unknown role): ");
     prerfc_notification_free(&n);
     for (int t = 0; t < SZTP_NOTIFICATION_COUNT; t++) {
         struct prerfc_notification one = {.type = (enum sztp_notification)t, .text = "x < y"};

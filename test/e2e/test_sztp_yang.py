@@ -19,24 +19,35 @@ CONVEYED = 'ietf-sztp-conveyed-info'
 CSR = 'ietf-sztp-csr'
 FOR = 'urn:ietf:params:xml:ns:yang:'
 
-# What our JSON and XML add to onboarding information.
-CHASSIS = '''module weft-onboard {
+# What our JSON and XML add to onboarding information, and to reports.
+OURS = '''module weft-onboard {
   yang-version 1.1; namespace "urn:weft:onboard"; prefix w;
   import ietf-sztp-conveyed-info { prefix ci; }
-  augment "/ci:conveyed-information/ci:information-type/ci:onboarding-information/ci:onboarding-information" {
+  import ietf-sztp-bootstrap-server { prefix bs; }
+  grouping member {
+    leaf serial-id { type string { length "1..64"; } }
+    leaf member-id { type uint8 { range "0..9"; } }
+    leaf role { type enumeration { enum master; enum backup; enum linecard; } }
+  }
+  augment "/bs:report-progress/bs:input" {
+    container virtual-chassis-member {
+      presence "The report is about that member.";
+      uses member { refine serial-id { mandatory true; } }
+    }
+  }
+%s}
+'''
+CHASSIS = '''  augment "/ci:conveyed-information/ci:information-type/ci:onboarding-information/ci:onboarding-information" {
     container virtual-chassis {
       presence "The device is part of a chassis.";
       leaf strict-provisioning { type boolean; default false; }
       leaf exact-match { type boolean; default false; }
       list member {
         key serial-id;
-        leaf serial-id { type string { length "1..64"; } }
-        leaf member-id { type uint8 { range "0..9"; } }
-        leaf role { type enumeration { enum master; enum backup; enum linecard; } }
+        uses member;
       }
     }
   }
-}
 '''
 
 
@@ -62,7 +73,8 @@ def place(tmp_path_factory):
             text = re.sub(r'\n( *)rpc ([\w-]+) {', r'\n\1container \2 { presence "x"; config false;', text)
             text = re.sub(r'\n( *)(input|output) {', r'\n\1container \2 { presence "x";', text)
         (d / 'data' / name).write_text(text)
-    (d / 'data' / 'weft-onboard.yang').write_text(CHASSIS)
+    (d / 'data' / 'weft-onboard.yang').write_text(OURS % CHASSIS)
+    (d / 'as-is' / 'weft-onboard.yang').write_text(OURS % '')
     subprocess.run([os.path.join(BUILD, 'src', 'sztp', 'sztp-bodies'), str(d / 'bodies')], check=True)
     return d
 
@@ -105,14 +117,14 @@ def test_inputs_as_rpcs(place):
             else:
                 inner = re.match(r'<input xmlns="[^"]*">(.*)</input>$', text, re.S).group(1)
                 text = '<%s xmlns="%s">%s</%s>' % (rpc, FOR + SERVER, inner, rpc)
-            lint(place, 'as-is', [SERVER, CSR, 'ietf-ztp-types'], name, text, '-t', 'rpc')
+            lint(place, 'as-is', [SERVER, CSR, 'ietf-ztp-types', 'weft-onboard'], name, text, '-t', 'rpc')
 
 
 def test_inputs_and_outputs(place):
     for kind, rpc in (('input', 'get-bootstrapping-data'), ('output', 'get-bootstrapping-data'),
                       ('report', 'report-progress')):
         for name, text in bodies(place, kind):
-            lint(place, 'data', [SERVER, CSR, 'ietf-ztp-types'], name, wrap(name, text, SERVER, rpc))
+            lint(place, 'data', [SERVER, CSR, 'ietf-ztp-types', 'weft-onboard'], name, wrap(name, text, SERVER, rpc))
 
 
 # proves: PH-020 PH-021 PH-022 PH-023
@@ -142,5 +154,7 @@ def test_yanglint_does_refuse(place):
     """So that what it accepted means something."""
     bad = {SERVER + ':get-bootstrapping-data': {'output': {'reporting-level': 'some'}}}
     lint(place, 'data', [SERVER], 'bad.json', json.dumps(bad), ok=False)
+    bad = {SERVER + ':report-progress': {'progress-type': 'informational', 'weft-onboard:virtual-chassis-member': {}}}
+    lint(place, 'as-is', [SERVER, 'weft-onboard'], 'bad.json', json.dumps(bad), '-t', 'rpc', ok=False)
     bad = {CONVEYED + ':conveyed-information': {'onboarding-information': {'configuration': 'AAAA'}}}
     lint(place, 'data', [CONVEYED], 'bad.json', json.dumps(bad), ok=False)

@@ -137,10 +137,16 @@ static bool told_old(const struct rig *r, const char *body) {
     return false;
 }
 
-static bool told_new(const struct rig *r, const char *type, const char *text) {
+/* The same text, and whom it is about in our augmentation. */
+static bool told_new(const struct rig *r, const char *type, const char *text, int member,
+                     const char *role) {
+    char serial[32];
+    snprintf(serial, sizeof serial, "SIM%d", member);
     for (size_t i = 0; i < r->n_reports; i++) {
         if (strcmp(sztp_progress_name(r->reports[i].progress), type) == 0 &&
-            strcmp(r->reports[i].text, text) == 0) {
+            strcmp(r->reports[i].text, text) == 0 && r->reports[i].member == member &&
+            strcmp(sztp_role_name(r->reports[i].role), role) == 0 &&
+            strcmp(r->reports[i].serial, member >= 0 ? serial : "") == 0) {
             return true;
         }
     }
@@ -180,7 +186,9 @@ static void every_message(void **state) {
             "<input xmlns=\"http://juniper.net/zerotouch-bootstrap-server\"><notification-type>"
             "%s</notification-type><message>%s</message>%s</input>",
             messages[k].type, messages[k].text, member);
-        if (c.prerfc ? !told_old(r, body) : !told_new(r, messages[k].goes_on, messages[k].text)) {
+        if (c.prerfc ? !told_old(r, body)
+                     : !told_new(r, messages[k].goes_on, messages[k].text, messages[k].member,
+                                 messages[k].role)) {
             show(r);
             for (size_t j = 0; j < r->n_reports && c.prerfc; j++) {
                 print_message("%.*s\n", (int)r->reports[j].raw.len,

@@ -152,6 +152,9 @@ static void note_report(struct rig *r, const struct phc_request *q) {
         assert_int_equal(sztp_report_parse(form, q->body->data, q->body->len, &got, &e), ERR_OK);
         to->progress = got.type;
         memcpy(to->text, got.text, sizeof to->text);
+        to->member = got.has_member ? got.member.id : -1;
+        to->role = got.member.role;
+        memcpy(to->serial, got.member.serial, sizeof to->serial);
         sztp_report_free(&got);
         return;
     }
@@ -159,9 +162,9 @@ static void note_report(struct rig *r, const struct phc_request *q) {
     assert_int_equal(prerfc_notification_parse(q->body->data, q->body->len, &got, &e), ERR_OK);
     to->prerfc = true;
     to->notification = got.type;
-    to->member = got.has_member ? got.member_id : -1;
-    to->role = got.member_role;
-    memcpy(to->serial, got.member_serial, sizeof to->serial);
+    to->member = got.has_member ? got.member.id : -1;
+    to->role = got.member.role;
+    memcpy(to->serial, got.member.serial, sizeof to->serial);
     memcpy(to->text, got.text, sizeof to->text);
     prerfc_notification_free(&got);
 }

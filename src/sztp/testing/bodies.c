@@ -74,6 +74,15 @@ static void reports(enum sztp_form form) {
         put(name, form, &b);
         sztp_report_free(&r);
     }
+    struct sztp_report about = {.type = SZTP_BOOT_IMAGE_WARNING,
+                                .text = "Upgrade failed !!!",
+                                .has_member = true,
+                                .member = {"PE3716100123", 9, SZTP_LINECARD}};
+    sztp_report_print(&about, form, &b);
+    put("report-member.report", form, &b);
+    about.member = (struct sztp_member){"S <&\"", -1, SZTP_ROLE_NONE};
+    sztp_report_print(&about, form, &b);
+    put("report-member-serial.report", form, &b);
     sztp_error_print(form, "protocol", "access-denied", "No <&\">", false, &b);
     put("error.errors", form, &b);
     sztp_error_print(form, "application", "missing-attribute", "A request is wanted", true, &b);
