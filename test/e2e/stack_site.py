@@ -104,14 +104,14 @@ class Site:
             data["ietf-sztp-conveyed-info:onboarding-information"]["weft-onboard:virtual-chassis"] = topology
         self.double.data = content_info(data)
 
-    def offer_old(self, version, programs=None, members=None, strict=False):
+    def offer_old(self, version, programs=None, members=None, strict=False, post=None):
         """Of all servers; `members` as old_device() has them."""
         path = make_image(self.lab.path("image.tar"), version, programs)
         with open(path, "rb") as f:
             self.image = f.read()
         image = (f"box-{version}.tar", f"https://{SERVER}:{self.files.port}/box-{version}.tar", self.image)
         for d in self.doubles:
-            d.data = lambda serial: old_device(serial, OLD_CONFIG, image, members, strict)
+            d.data = lambda serial: old_device(serial, OLD_CONFIG, image, members, strict, post)
 
     def start(self, client=True, off=()):
         """All of them but those that are `off`, which box.start() switches on."""

@@ -112,7 +112,7 @@ class OldDouble(Server):
         return [t[0] for t in self.told]
 
 
-def old_device(serial, config, image=None, members=None, strict=False):
+def old_device(serial, config, image=None, members=None, strict=False, post=None):
     """The answer to it; `image`: (name, URL, bytes), `members`: serial numbers of a chassis, () for one that isn't said."""
     out = f'<device xmlns="{OLD_NS}"><unique-id>{serial}</unique-id>'
     if image:
@@ -120,6 +120,7 @@ def old_device(serial, config, image=None, members=None, strict=False):
         out += (f"<boot-image><name>{name}</name><md5/><sha1>{hashlib.sha1(data).hexdigest()}</sha1><path>{url}</path>"
                 "<signature/></boot-image>")
     out += f"<configuration><config>{config}</config></configuration>"
+    out += f"<script>{b64(post)}</script>" if post else ""
     if members is not None:
         out += (f'<virtual-chassis xmlns="urn:openphonehome:params:xml:ns:vc:1">'
                 f'{"<strict-provisioning/>" if strict else ""}'

@@ -197,6 +197,50 @@ def test_configuration(lab):
     wait_formed(boxes)
 
 
+# proves: PH-060
+def test_a_configuration_goes_to_all_when_roles_are_free_and_to_those_who_come_later(lab):
+    boxes, primary, _ = four(lab)
+    ids = ids_of(primary)
+    first = lab.write("first", "first\n")
+
+    def have(those):
+        return all(os.path.exists(b.path("d", "in-force")) and not b.state()["factory-default"] for b in those)
+    # While roles are held a run may still fail: what was confirmed is the primary's alone, and can be taken back.
+    primary.request("freeze")
+    for _ in range(2):
+        primary.request("apply", "replace", first, 60)
+        primary.request("confirm")
+        assert not primary.state()["factory-default"]
+        primary.request("rollback")
+        assert primary.state()["factory-default"] and open(primary.path("d", "in-force")).read() == ""
+    primary.request("apply", "replace", first, 60)
+    primary.request("confirm")
+    boxes[3].power_off()
+    wait_until("it is seen to be away", 20, lambda: primary.members()["PE003"]["up"] is False)
+    assert not any(os.path.exists(b.path("d", "hook.log")) for b in boxes if b is not primary)
+    primary.request("thaw")
+    wait_until("those that are up have it", 20, lambda: have(boxes[:3]))
+    primary.request("rollback")  # there is no way back any more
+    assert have(boxes[:3])
+    # One that was away, and one that went back to factory default by itself.
+    boxes[3].start()
+    wait_until("it has it too", 20, lambda: have(boxes))
+    lab.write(os.path.join("box2", "d", "mark"), "")  # goes with it
+    primary.request("zeroize", ids["PE002"])
+    wait_until("it is as the others again", 30, lambda: not os.path.exists(boxes[2].path("d", "mark")) and have(boxes))
+    wait_formed(boxes, ids=ids)
+    # Whoever has it already does nothing.
+    for b in boxes[1:]:
+        os.remove(b.path("d", "hook.log"))
+    primary.request("apply", "replace", first, 60)
+    primary.request("confirm")
+    primary.request("apply", "replace", lab.write("second", "second\n"), 60)
+    primary.request("confirm")
+    wait_until("all have the second", 20, lambda: all(open(b.path("d", "in-force")).read() == "second\n" for b in boxes))
+    for b in boxes[1:]:
+        assert open(b.path("d", "hook.log")).read().count("apply") == 1
+
+
 def test_the_key_of_a_certificate_goes_with_its_configuration(lab):
     boxes, primary, _ = four(lab)
     first, second = lab.write("first", "first\n"), lab.write("second", "second\n")

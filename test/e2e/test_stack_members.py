@@ -50,7 +50,7 @@ def check_chassis(s, versions):
 
 
 # proves: PH-030 PH-032 PH-034 PH-071 PH-081 PH-082
-@pytest.mark.parametrize("when", ["meanwhile"])
+@pytest.mark.parametrize("when", ["meanwhile", "afterwards"])
 def test_a_member_that_is_off_at_the_start(site, when):
     s = site(4, old=True)
     late = s.boxes[3]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from stack_site import CONFIG, good, lab, pki, site  # noqa: F401
+from stack_site import CONFIG, OLD_CONFIG, good, lab, pki, site  # noqa: F401
 from stack import wait_formed
 from weftlab import wait_until
 
@@ -67,3 +67,22 @@ def test_the_primary_loses_power_in_the_middle(site):
     assert s.in_force(leader) == CONFIG and not leader.state()["frozen"]
     # A member that came back later than the run began anew is of the version it has; the leader is new.
     assert leader.state()["os-version"] == "2.0"
+
+
+# What was confirmed is taken back as well when the script behind it fails: the next server finds a device in factory default.
+# proves: PH-151
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_script_that_fails_takes_the_configuration_back(site, n):
+    s = site(n, servers=2, old=True)
+    s.offer_old("1.0", members=[], post="#!/bin/sh\necho no; exit 1\n")
+    s.start()
+    s.wait_told(60, "script-error", "The post-configuration script failed: ended with status 1")
+    s.wait_told(60, "script-error", "The post-configuration script failed: ended with status 1", server=1)
+    leader = next(b for b in s.boxes if b.state().get("primary"))
+    s.wait("it is taken back", 30, lambda: s.status(leader)["state"] != "FAIL")
+    assert all("rollback" in open(b.path("d", "hook.log"), encoding="ascii").read() if b is leader else
+               not os.path.exists(b.path("d", "hook.log")) for b in s.boxes)
+    s.offer_old("1.0", members=[], post="#!/bin/sh\nexit 0\n")
+    s.wait("the bootstrap is complete", 60, lambda: any("bootstrap-complete" in d.types() for d in s.doubles))
+    s.wait("every member has the configuration", 30, lambda: all(
+        s.in_force(b) == OLD_CONFIG and not b.state()["factory-default"] for b in s.boxes))

@@ -4,8 +4,10 @@
  * the one of the settings) and taken back unless it is confirmed. hook apply merge|replace NEW
  * FORMER     hook rollback FORMER     (FORMER: a file, or /dev/null) On disk: `config` in force;
  * while one waits to be confirmed, `pending` says whether there was a former one, which is
- * `config.before`. So a loss of power at any moment leads back to the former one. `key` is the
- * private key that goes with it: `key.new` before its configuration comes, then as above.
+ * `config.before`. So a loss of power at any moment leads back to the former one. Confirmed,
+ * `pending` becomes `kept`: it can be taken back by order. When the others have it, or it came from
+ * the primary, that becomes `given`, and there is no way back. `key` is the private key that goes
+ * with it: `key.new` before its configuration comes, then as above.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +24,7 @@
 
 LOGGER_MODULE(stack)
 
-enum { CONFIG_MAX = 16 << 20, KEY_MAX = 65536, HOOK_MS = 120000, AGAIN_MS = 1000 };
+enum { HOOK_MS = 120000, AGAIN_MS = 1000 };
 
 struct config_job {
     struct stackd *d;
@@ -40,7 +42,8 @@ struct config_job {
 
 struct paths {
     char now[SETTINGS_PATH_MAX + 64], fresh[SETTINGS_PATH_MAX + 64], before[SETTINGS_PATH_MAX + 64],
-        pending[SETTINGS_PATH_MAX + 64];
+        pending[SETTINGS_PATH_MAX + 64], kept[SETTINGS_PATH_MAX + 64],
+        given[SETTINGS_PATH_MAX + 64];
     char key[SETTINGS_PATH_MAX + 64], key_fresh[SETTINGS_PATH_MAX + 64],
         key_before[SETTINGS_PATH_MAX + 64];
 };
@@ -50,6 +53,8 @@ static void get_paths(const struct stackd *d, struct paths *p) {
     stackd_path(d, "config.new", p->fresh);
     stackd_path(d, "config.before", p->before);
     stackd_path(d, "pending", p->pending);
+    stackd_path(d, "kept", p->kept);
+    stackd_path(d, "given", p->given);
     stackd_path(d, "key", p->key);
     stackd_path(d, "key.new", p->key_fresh);
     stackd_path(d, "key.before", p->key_before);
@@ -74,7 +79,7 @@ enum err_code stackd_key(struct stackd *d, int fd, struct err *e) {
     struct buf b = BUF_INIT;
     get_paths(d, &p);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    enum err_code rc = file_read(path, KEY_MAX, &b, e);
+    enum err_code rc = file_read(path, STACKD_KEY_MAX, &b, e);
     rc = rc == ERR_OK ? file_write(p.key_fresh, b.data, b.len, 0600, e) : rc;
     wipe(&b);
     return rc;
@@ -110,6 +115,32 @@ bool stackd_configured(const struct stackd *d) {
     return access(p.now, F_OK) == 0 && !d->pending;
 }
 
+/* What was said of the configuration is known by another name from now on. */
+static enum err_code become(const char *from, const char *to, struct err *e) {
+    if (rename(from, to) != 0) {
+        return err_errno(e, errno, to, "can't be replaced");
+    }
+    return file_sync_folder_of(to, e);
+}
+
+static void forget_before(const struct paths *p) {
+    unlink(p->before);
+    unlink(p->key_before);
+}
+
+bool stackd_config_final(struct stackd *d) {
+    struct paths p;
+    struct err e;
+    get_paths(d, &p);
+    if (become(p.kept, p.given, &e) != ERR_OK) {
+        L_ERR("%s: %s", e.path, e.text);
+        return false;
+    }
+    d->kept = false;
+    forget_before(&p);
+    return true;
+}
+
 static bool find_hook(const struct stackd *d, char *out, size_t size) {
     char folder[SETTINGS_PATH_MAX + 64];
     slots_folder(&d->slots, d->slot, folder, sizeof folder);
@@ -128,6 +159,7 @@ static void end(struct config_job *j, const struct err *e) {
     d->config_job = NULL;
     stack_engine_factory(d->engine, stackd_now(d), !stackd_configured(d));
     stackd_poke(d);
+    loop_defer(d->loop, &d->spread);
     if (e != NULL) {
         L_WARN("the configuration: %s: %s", e->path, e->text);
     }
@@ -241,6 +273,15 @@ static void start_rollback(struct config_job *j) {
     struct paths p;
     struct err e;
     get_paths(j->d, &p);
+    if (j->op == CONFIG_ROLLBACK && j->d->kept) { /* pending again: a loss of power goes on here */
+        if (become(p.kept, p.pending, &e) != ERR_OK) {
+            j->failed = e;
+            end_later(j);
+            return;
+        }
+        j->d->kept = false;
+        j->d->pending = true;
+    }
     if (access(p.pending, F_OK) != 0) {
         j->d->pending = false;
         rollback_ended(j);
@@ -281,9 +322,10 @@ static void applied(void *arg, struct script_result *r, const struct err *e) {
     if (j->confirm_ms > 0) {
         loop_timer_start(d->confirm_by, j->confirm_ms);
     } else {
-        unlink(p.before);
-        unlink(p.key_before);
-        unlink(p.pending);
+        if (become(p.pending, p.given, &s) != ERR_OK) {
+            j->failed = s;
+        }
+        forget_before(&p);
         d->pending = false;
     }
     if (file_sync_folder_of(p.now, &s) != ERR_OK) {
@@ -295,11 +337,16 @@ static void applied(void *arg, struct script_result *r, const struct err *e) {
 static enum err_code prepare(struct config_job *j, const struct paths *p, struct err *e) {
     struct buf old = BUF_INIT;
     char text[40];
+    if (unlink(p->kept) == 0) { /* the newest that can be taken back is the one that comes */
+        ERR_TRY(file_sync_folder_of(p->kept, e));
+    }
+    j->d->kept = false;
+    forget_before(p);
     if (j->n_key > 0) {
         ERR_TRY(file_write(p->key_fresh, j->text.data, j->n_key, 0600, e));
     }
     ERR_TRY(file_write(p->fresh, j->text.data + j->n_key, j->text.len - j->n_key, 0600, e));
-    enum err_code rc = file_read(p->now, CONFIG_MAX, &old, e);
+    enum err_code rc = file_read(p->now, STACKD_CONFIG_MAX, &old, e);
     bool had = rc == ERR_OK;
     rc = had ? file_write(p->before, old.data, old.len, 0600, e) : rc == ERR_ABSENT ? ERR_OK : rc;
     buf_free(&old);
@@ -309,10 +356,34 @@ static enum err_code prepare(struct config_job *j, const struct paths *p, struct
     return key_take(p, e);
 }
 
+static bool same_file(const char *path, const uint8_t *p, size_t n) {
+    struct buf b = BUF_INIT;
+    struct err e;
+    enum err_code rc = file_read(path, STACKD_CONFIG_MAX, &b, &e);
+    bool same = rc == ERR_OK ? b.len == n && (n == 0 || memcmp(b.data, p, n) == 0)
+                             : rc == ERR_ABSENT && n == 0;
+    wipe(&b);
+    return same;
+}
+
+/* What the primary hands out is in force here already. */
+static bool had_it(struct config_job *j, const struct paths *p) {
+    return j->confirm_ms == 0 && stackd_configured(j->d) &&
+           same_file(p->now, j->text.data + j->n_key, j->text.len - j->n_key) &&
+           (j->n_key == 0 || same_file(p->key, j->text.data, j->n_key));
+}
+
 static void start_apply(struct config_job *j) {
     struct paths p;
     struct err e;
     get_paths(j->d, &p);
+    if (had_it(j, &p)) {
+        if (j->d->kept) {
+            stackd_config_final(j->d);
+        }
+        end_later(j);
+        return;
+    }
     if (prepare(j, &p, &e) != ERR_OK) {
         j->failed = e;
         end_later(j);
@@ -325,42 +396,9 @@ static void start_apply(struct config_job *j) {
 
 /* ---------------------------------------------------------------- confirm */
 
-/* The other members have it too, so that whoever becomes primary goes on with it. */
-static void spread(struct stackd *d, const char *handling) {
-    struct stack_member m[2 * STACK_MEMBERS_MAX];
-    size_t n = stack_engine_members(d->engine, m, 2 * STACK_MEMBERS_MAX);
-    struct paths p;
-    get_paths(d, &p);
-    for (size_t i = 0; i < n && stack_engine_primary(d->engine); i++) {
-        struct buf b = BUF_INIT;
-        struct err e;
-        char how[40];
-        if (!m[i].up || m[i].id < 0 || strcmp(m[i].serial, d->settings->stack.serial) == 0) {
-            continue;
-        }
-        file_read(p.key, KEY_MAX, &b, &e);
-        if (b.len > 0) {
-            snprintf(how, sizeof how, "%s %zu", handling, b.len);
-        } else {
-            snprintf(how, sizeof how, "%s", handling);
-        }
-        if (file_read(p.now, CONFIG_MAX, &b, &e) == ERR_OK) {
-            FILE *f = tmpfile(); /* of its own: the next configuration may come meanwhile */
-            if (f != NULL && fwrite(b.data, 1, b.len, f) == b.len && fflush(f) == 0) {
-                stackd_send_file(d, NULL, STACK_FILE_CONFIG, m[i].id, dup(fileno(f)), how);
-            }
-            if (f != NULL) {
-                fclose(f);
-            }
-        }
-        wipe(&b);
-    }
-}
-
 static void start_confirm(struct config_job *j) {
     struct stackd *d = j->d;
     struct paths p;
-    struct buf b = BUF_INIT;
     get_paths(d, &p);
     if (!d->pending) {
         if (access(p.now, F_OK) != 0) {
@@ -369,19 +407,11 @@ static void start_confirm(struct config_job *j) {
         loop_post(d->loop, end_later, j);
         return;
     }
-    enum err_code rc = file_read(p.pending, 100, &b, &j->failed);
-    bool replace = strstr(buf_cstr(&b), " replace") != NULL;
-    buf_free(&b);
-    if (rc == ERR_OK && unlink(p.pending) != 0) {
-        rc = err_errno(&j->failed, errno, p.pending, "can't be removed");
-    }
-    if (rc == ERR_OK && file_sync_folder_of(p.pending, &j->failed) == ERR_OK) {
-        unlink(p.before);
-        unlink(p.key_before);
+    if (become(p.pending, p.kept, &j->failed) == ERR_OK) {
         d->pending = false;
+        d->kept = true;
         loop_timer_stop(d->confirm_by);
-        L_INFO("the configuration is in force for good");
-        spread(d, replace ? "replace" : "merge");
+        L_INFO("the configuration is confirmed");
     }
     loop_post(d->loop, end_later, j);
 }
@@ -422,7 +452,7 @@ void stackd_config(struct stackd *d, enum config_op op, int fd, const char *hand
     j->handling[strcspn(j->handling, " ")] = '\0';
     if (op == CONFIG_APPLY) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        file_read(path, CONFIG_MAX + KEY_MAX, &j->text, &j->failed);
+        file_read(path, STACKD_CONFIG_MAX + STACKD_KEY_MAX, &j->text, &j->failed);
         if (fd >= 0) {
             close(fd);
         }
@@ -464,6 +494,7 @@ void stackd_config_start(struct stackd *d, void (*fn)(struct stackd *d)) {
     get_paths(d, &p);
     d->confirm_by = loop_timer_new(d->loop, unconfirmed, d);
     d->pending = access(p.pending, F_OK) == 0;
+    d->kept = access(p.kept, F_OK) == 0;
     if (!d->pending) {
         fn(d);
         return;

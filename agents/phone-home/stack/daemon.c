@@ -62,9 +62,14 @@ static void tell_changed(void *arg) {
     local_changed(arg);
 }
 
+static void spread(void *arg) {
+    stackd_spread(arg);
+}
+
 static void host_changed(void *arg) {
     struct stackd *d = arg;
     loop_defer(d->loop, &d->changed);
+    loop_defer(d->loop, &d->spread);
 }
 
 static void host_reboot(void *arg, bool zeroize) {
@@ -156,6 +161,7 @@ _Noreturn void stackd_run(struct stackd_settings *s, const char *slot, bool tria
     d.loop = loop_new("stack");
     d.poked = (struct loop_deferred){.fn = tick, .arg = &d};
     d.changed = (struct loop_deferred){.fn = tell_changed, .arg = &d};
+    d.spread = (struct loop_deferred){.fn = spread, .arg = &d};
     d.next_order = 0;
     snprintf(d.slot, sizeof d.slot, "%s", slot);
     if (start(&d, &e) != ERR_OK) {

@@ -35,7 +35,7 @@ struct stackd {
     struct ports *ports;
     struct local *local;
     struct loop_timer *tick, *trial_over, *again;
-    struct loop_deferred poked, changed;
+    struct loop_deferred poked, changed, spread;
     struct loop_signal *term, *interrupt, *child;
     struct script *init;
     pid_t services[SETTINGS_SERVICES_MAX];
@@ -57,6 +57,14 @@ struct stackd {
     struct config_job *config_job;
     struct loop_timer *confirm_by;
     bool pending; /* a configuration that was not confirmed is in force */
+    bool kept;    /* one that was, and can be taken back until the other members have it */
+    /* spread.c */
+    struct {
+        stack_serial serial;
+        uint64_t incarnation;
+    } given[STACK_MEMBERS_MAX];
+    size_t n_given;
+    struct loop_timer *spread_again;
 };
 
 int64_t stackd_now(const struct stackd *d);
@@ -85,17 +93,27 @@ void stackd_files_start(struct stackd *d);
 /* Rolls back what was not confirmed before the start; then `fn`. */
 void stackd_config_start(struct stackd *d, void (*fn)(struct stackd *d));
 bool stackd_configured(const struct stackd *d);
+/* Forgets what was in force before: there is no way back any more. False: could not. */
+bool stackd_config_final(struct stackd *d);
 /* The key that goes with the next configuration; `fd` stays the caller's. Durable when it returns.
  */
 enum err_code stackd_key(struct stackd *d, int fd, struct err *e);
 /* WEFT_KEY=..., for hooks and the image's init. */
 void stackd_key_environment(const struct stackd *d, char out[SETTINGS_PATH_MAX + 80]);
+enum { STACKD_CONFIG_MAX = 16 << 20, STACKD_KEY_MAX = 65536 };
 enum config_op { CONFIG_APPLY, CONFIG_CONFIRM, CONFIG_ROLLBACK };
 /* `fd`: the configuration, taken over; `done` later. `handling` from another member: "merge" or
  * "replace", then, when a key stands before the configuration, a blank and its length. */
 typedef void config_done(struct stackd *d, void *arg, const struct err *e);
 void stackd_config(struct stackd *d, enum config_op op, int fd, const char *handling,
                    int64_t confirm_ms, config_done *done, void *arg);
+
+/* ---- spread.c */
+/* As primary: gives the configuration to the members that are to have it. Called whenever members,
+ * roles or the configuration may have changed. */
+void stackd_spread(struct stackd *d);
+/* A member did not take it. */
+void stackd_spread_failed(struct stackd *d);
 
 /* ---- install.c */
 typedef void install_done(struct stackd *d, void *arg, const struct err *e);

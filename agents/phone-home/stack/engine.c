@@ -829,6 +829,8 @@ static void fill(const struct stack_engine *g, const char *serial, const struct 
     }
     m->reachable = d->reach;
     m->up = d->reach && d->lsa.flags & STACK_READY;
+    m->factory = d->lsa.flags & STACK_FACTORY;
+    m->incarnation = d->lsa.incarnation;
     m->priority = d->lsa.priority;
     snprintf(m->model, sizeof m->model, "%s", d->lsa.model);
     snprintf(m->os_name, sizeof m->os_name, "%s", d->lsa.os_name);

@@ -102,6 +102,8 @@ struct stack_member {
     int id; /* -1: none yet */
     enum stack_role role;
     bool reachable, up; /* up: reachable and ready */
+    bool factory;       /* nothing was configured */
+    uint64_t incarnation;
     uint8_t priority;
     stack_text model, os_name, os_version; /* "" not known */
     size_t n_neighbours;
@@ -114,7 +116,9 @@ struct stack_member {
  */
 size_t stack_engine_members(const struct stack_engine *g, struct stack_member *out, size_t max);
 bool stack_engine_primary(const struct stack_engine *g); /* this member is it */
-bool stack_engine_formed(const struct stack_engine *g);  /* a primary is known */
+/* It is about to reboot, or to tell others to before it does itself. */
+bool stack_engine_leaves(const struct stack_engine *g);
+bool stack_engine_formed(const struct stack_engine *g); /* a primary is known */
 const struct stack_chassis *stack_engine_chassis(const struct stack_engine *g);
 int stack_engine_id(const struct stack_engine *g, const char *serial); /* -1: none */
 const char *stack_engine_serial(const struct stack_engine *g);

@@ -62,7 +62,9 @@ void stackd_order_done(void *arg, uint64_t order, const struct err *e) {
     }
     if (r->ask == NULL && e != NULL) {
         L_WARN("the configuration does not reach a member: %s: %s", e->path, e->text);
+        stackd_spread_failed(d);
     }
+    loop_defer(d->loop, &d->spread); /* roles may be free now */
     if (r->fd >= 0) {
         close(r->fd);
     }

@@ -370,6 +370,15 @@ void stack_engine_reboot(struct stack_engine *g, int64_t now, uint64_t order, co
     }
 }
 
+bool stack_engine_leaves(const struct stack_engine *g) {
+    for (size_t i = 0; i < STACK_ORDERS_MAX; i++) {
+        if (g->orders[i].kind == ORDER_REBOOT && g->orders[i].self) {
+            return true;
+        }
+    }
+    return g->reboot_at >= 0;
+}
+
 static void reboot_tick(struct stack_engine *g, int64_t now, struct order *o) {
     bool waits = false;
     const char *silent = NULL;
