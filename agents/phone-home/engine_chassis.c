@@ -208,9 +208,25 @@ static bool tried_in_vain(struct phc_engine *g) {
     return g->r.tries >= PHC_TRIES_UPGRADE;
 }
 
+static void runs_the_image(struct phc_engine *g, struct record_member *m) { /* PH-040 */
+    m->step = STEP_SAME;
+    m->result = RESULT_OK;
+    if (g->r.chassis) {
+        phc_tell_member(g, m, SZTP_N_VC_UPGRADED, false, VC_SAME);
+    } else {
+        phc_tell(g, SZTP_BOOT_IMAGE_COMPLETE, "%s", VC_SAME);
+    }
+}
+
 void phc_image(struct phc_engine *g) {
     phc_enter(g, PHC_ST_IMAGE);
     if (!g->info.image.present) {
+        /* Servers learn of linecards by what is said about them alone. */
+        for (size_t i = 0; g->r.chassis && i < g->r.n_members; i++) {
+            if (g->r.members[i].step == STEP_NEW) {
+                runs_the_image(g, &g->r.members[i]);
+            }
+        }
         phc_upgrade(g);
         return;
     }
@@ -226,14 +242,8 @@ void phc_image(struct phc_engine *g) {
             continue;
         }
         snprintf(m->before, sizeof m->before, "%s", version);
-        if (chassis_same_image(&g->info, g->image_name, g->own.os_name, version)) { /* PH-040 */
-            m->step = STEP_SAME;
-            m->result = RESULT_OK;
-            if (g->r.chassis) {
-                phc_tell_member(g, m, SZTP_N_VC_UPGRADED, false, VC_SAME);
-            } else {
-                phc_tell(g, SZTP_BOOT_IMAGE_COMPLETE, "%s", VC_SAME);
-            }
+        if (chassis_same_image(&g->info, g->image_name, g->own.os_name, version)) {
+            runs_the_image(g, m);
         } else if (!g->r.chassis) {
             phc_tell(g, SZTP_BOOT_IMAGE_MISMATCH, "Runs %s, and is to run %s.", version,
                      g->info.image.os_version[0] ? g->info.image.os_version : g->image_name);

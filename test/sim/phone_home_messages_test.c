@@ -23,12 +23,14 @@ struct setting {
     enum scene_topology topology;
     bool strict;
     enum sztp_level level;
+    bool no_image;
 };
 
 static struct rig *begin(const struct setting *c) {
     struct rig *r = rig_new(c->n, c->chassis, 21);
     struct conveyed info;
     scene_info(&info, c->topology, c->strict, c->n);
+    info.image.present = !c->no_image;
     r->config.dialect = c->prerfc ? PHC_PRERFC : PHC_RFC8572;
     rig_configured(r, "phs1", 443);
     struct rig_server *s = rig_server(r, "phs1", 443);
@@ -407,6 +409,61 @@ static void others_are_lost(void **state) {
     rig_free(r);
 }
 
+/* Without an image nothing is upgraded, and still each member is told of; and not to a server that
+ * said nothing of a chassis. proves: PH-024 PH-040 PH-081 */
+static void members_without_an_image(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct setting c = {.n = 3,
+                            .chassis = true,
+                            .topology = i < 2 ? SCENE_MIN : SCENE_NONE,
+                            .prerfc = i % 2 != 0,
+                            .level = SZTP_VERBOSE,
+                            .no_image = true};
+        struct rig *r = begin(&c);
+        rig_start(r);
+        assert_true(rig_run(r, HOUR, true));
+        assert_true(rig_done(r));
+        bool told[3] = {false};
+        for (size_t j = 0; j < r->n_reports; j++) {
+            const struct rig_report *p = &r->reports[j];
+            if (p->member >= 0) {
+                assert_string_equal(p->text, "No upgrade required.");
+                assert_in_range(p->member, 0, 2);
+                assert_false(told[p->member]);
+                told[p->member] = true;
+            }
+        }
+        for (int m = 0; m < 3; m++) {
+            assert_int_equal(told[m], i < 2);
+        }
+        scene_check(r, "no image");
+        rig_free(r);
+    }
+}
+
+/* A server that knows topologies and not whom reports are about is told all the same. */
+static void members_are_not_understood(void **state) {
+    (void)state;
+    struct setting c = {
+        .n = 2, .chassis = true, .topology = SCENE_MIN, .level = SZTP_VERBOSE, .no_image = true};
+    struct rig *r = begin(&c);
+    r->servers[0].no_members = true;
+    rig_start(r);
+    assert_true(rig_run(r, HOUR, true));
+    assert_true(rig_done(r));
+    size_t with = 0, without = 0;
+    for (size_t j = 0; j < r->n_reports; j++) {
+        bool of_member = strcmp(r->reports[j].text, "No upgrade required.") == 0;
+        with += of_member && r->reports[j].member >= 0;
+        without += of_member && r->reports[j].member < 0;
+    }
+    assert_int_equal(with, 2);
+    assert_int_equal(without, 2);
+    scene_check(r, "members are not understood");
+    rig_free(r);
+}
+
 /* PH-055: statements that may make the chassis elect are warned of. proves: PH-055 */
 static void warnings(void **state) {
     (void)state;
@@ -465,6 +522,8 @@ int main(void) {
         cmocka_unit_test(no_reports),
         cmocka_unit_test(end_refused),
         cmocka_unit_test(others_are_lost),
+        cmocka_unit_test(members_without_an_image),
+        cmocka_unit_test(members_are_not_understood),
         cmocka_unit_test(warnings),
         cmocka_unit_test(as_one_device),
     };

@@ -201,8 +201,9 @@ static void request(struct rig_process *p, uint64_t order, const struct phc_requ
         err_set(&y->error, ERR_UNAVAILABLE, NULL, "no connection");
     } else if (report) {
         s->posts++;
-        y->status = s->report_status;
         note_report(r, q);
+        y->status =
+            s->no_members && r->reports[r->n_reports - 1].member >= 0 ? 400 : s->report_status;
     } else {
         s->gets++;
         if (s->answer != NULL) {

@@ -24,6 +24,7 @@ struct rig_server {
     struct buf body;
     int report_status;     /* 204 */
     unsigned report_fails; /* so many get no answer */
+    bool no_members;       /* 400 to reports that say whom of a chassis they are about */
     int64_t retry_after_ms;
     unsigned gets, posts;
     /* Instead of all that; true: status, type and body were set. */
