@@ -28,6 +28,29 @@ static const struct onboard_topology *topology_of(const struct snap *s, const ch
     return o != NULL ? o->doc->data : NULL;
 }
 
+static bool lists(const struct onboard_topology *t, const char *serial) {
+    for (size_t i = 0; i < t->n_member; i++) {
+        if (strcmp(t->member[i].serial_number, serial) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* In default mode members that are not listed belong to it as well (PH-035). */
+static bool lists_all(const struct onboard_topology *t) {
+    return t->strict && t->n_member > 0;
+}
+
+static bool names(const struct onboard_device *d, const struct onboard_topology *t) {
+    return d->topology != NULL && strcmp(d->topology, t->name) == 0;
+}
+
+static bool is_member(const struct snap *s, const struct onboard_topology *t, const char *serial) {
+    const struct object *o = object_of(s, &onboard_device_kind, serial);
+    return o != NULL && (lists(t, serial) || (!lists_all(t) && names(o->doc->data, t)));
+}
+
 void chassis_members(const struct snap *s, const struct onboard_topology *t, bool all,
                      chassis_member *fn, void *arg) {
     for (size_t i = 0; i < t->n_member; i++) {
@@ -35,13 +58,13 @@ void chassis_members(const struct snap *s, const struct onboard_topology *t, boo
             fn(arg, t->member[i].serial_number);
         }
     }
-    if (t->n_member > 0) {
+    if (lists_all(t)) {
         return;
     }
     for (const struct object *o = snap_first_of(s, &onboard_device_kind);
          o != NULL && o->doc->kind == &onboard_device_kind; o = snap_next(s, o)) {
         const struct onboard_device *d = o->doc->data;
-        if (d->topology != NULL && strcmp(d->topology, t->name) == 0) {
+        if (names(d, t) && !lists(t, d->serial_number)) {
             fn(arg, d->serial_number);
         }
     }
@@ -228,16 +251,6 @@ bool chassis_run_over(struct onboard *ob, struct txn *t, const char *serial, con
 
 /* ---- reported about a member ---------------------------------------------------------------- */
 
-struct sought {
-    const char *serial;
-    bool found;
-};
-
-static void is_it(void *arg, const char *serial) {
-    struct sought *s = arg;
-    s->found = s->found || strcmp(s->serial, serial) == 0;
-}
-
 /* What the reports that are about a member say of it; warnings of its image are its failures
  * (spec 5.3). */
 static enum onboard_onboarding_status member_after(enum sztp_progress p) {
@@ -257,13 +270,12 @@ static void set_place(json_t *record, const struct sztp_member *m) {
 /* Why nothing follows for the member `serial`, whose record is `record`; NULL: something does. */
 static const char *no_member(const struct snap *s, const struct onboard_topology *topology,
                              const char *serial, const json_t *record) {
-    struct sought sought = {.serial = serial};
     if (topology == NULL) {
         return "who reports was not given the topology of a chassis";
     }
-    chassis_members(s, topology, false, is_it, &sought);
     const char *chassis = known_text(record, "chassis");
-    return !sought.found ? "no device of that serial number is a member of this chassis"
+    return !is_member(s, topology, serial)
+               ? "no device of that serial number is a member of this chassis"
            : chassis[0] != '\0' && strcmp(chassis, topology->name) != 0
                ? "that device is a member of another chassis now"
                : NULL;

@@ -410,6 +410,7 @@ static void members_are_what_is_reported_of_them(void **state) {
     (void)state;
     chassis_of("{\"name\":\"ring\",\"member\":[{\"serial-number\":\"M1\"},"
                "{\"serial-number\":\"M2\"},{\"serial-number\":\"M3\"}]}");
+    put("topology", "other", "{\"name\":\"other\"}");
     assert_int_equal(0, get("M1", "p", "1"));
     assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M2", 1, SZTP_BACKUP));
     assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M3", 2, SZTP_LINECARD));
@@ -419,10 +420,11 @@ static void members_are_what_is_reported_of_them(void **state) {
     assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M1", 0, SZTP_MASTER));
     assert_true(recorded("M1", "\"member-id\":0") && !recorded("M1", "told-by"));
     /* Nothing follows for others: they are not of this chassis, or nobody entered them. */
+    put("device", "M4", "{\"serial-number\":\"M4\",\"password\":\"p\",\"topology\":\"other\"}");
     assert_int_equal(204, tell_about("M1", SZTP_BOOT_IMAGE_WARNING, "M4", 3, SZTP_LINECARD));
     assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M9", 3, SZTP_LINECARD));
     assert_null(known_get(onboard(), "M9"));
-    assert_int_equal(0, logged("M4"));
+    assert_int_equal(1, logged("M4")); /* that it was of this one when M1 was given the bundle */
     assert_true(logs("M1", "nothing follows for member M4") && logs("M1", "for member M9"));
     put("device", "M5", "{\"serial-number\":\"M5\",\"password\":\"p\"}");
     assert_int_equal(0, get("M5", "p", "1"));
@@ -445,6 +447,23 @@ static void members_are_what_is_reported_of_them(void **state) {
     assert_true(logs("M3", "chassis ring is complete, and this member has failed"));
     assert_int_equal(204, tell_about("M2", SZTP_INFORMATIONAL, "M1", 0, SZTP_BACKUP));
     assert_int_equal(COMPLETE, status("M1")); /* stays so until it is forgotten */
+}
+
+/* Listed or not: in default mode devices that name the chassis are of it. */
+/* proves: PH-035 */
+static void members_that_are_not_listed(void **state) {
+    (void)state;
+    chassis_of("{\"name\":\"ring\",\"strict\":true,\"member\":[{\"serial-number\":\"M1\"}]}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M2", 1, SZTP_BACKUP));
+    assert_true(logs("M1", "nothing follows for member M2"));
+    assert_int_equal(EXPECTED, status("M2"));
+    put("topology", "ring", "{\"name\":\"ring\",\"member\":[{\"serial-number\":\"M1\"}]}");
+    assert_int_equal(0, get("M1", "p", "1"));
+    assert_int_equal(204, tell_about("M1", SZTP_INFORMATIONAL, "M2", 1, SZTP_BACKUP));
+    expect_all(UNDER_WAY, UNDER_WAY, EXPECTED, EXPECTED);
+    assert_int_equal(204, tell("M1", SZTP_BOOTSTRAP_COMPLETE));
+    expect_all(COMPLETE, COMPLETE, EXPECTED, EXPECTED);
 }
 
 /* The former primary fails in its reboot: its run is that of the chassis, and goes on without it.
@@ -569,6 +588,7 @@ int main(void) {
         T(a_strict_chassis_is_one_device),
         T(a_chassis_that_is_not_strict_may_lack_members),
         T(members_are_what_is_reported_of_them),
+        T(members_that_are_not_listed),
         T(the_one_who_asked_may_fail),
         T(a_chassis_fails_as_one),
     };

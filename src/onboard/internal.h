@@ -195,8 +195,8 @@ void device_event(struct txn *t, const char *name, const char *serial, const cha
 /* ---- a chassis (chassis.c) ------------------------------------------------------------------- */
 
 typedef void chassis_member(void *arg, const char *serial);
-/* The members of a chassis: those that it lists, or else the configured devices that name it. Of
- * those that it lists the configured ones alone, unless `all` says otherwise. */
+/* The members of a chassis: those that it lists, and in default mode also the configured devices
+ * that name it. Of those that it lists the configured ones alone, unless `all` says otherwise. */
 void chassis_members(const struct snap *s, const struct onboard_topology *t, bool all,
                      chassis_member *fn, void *arg);
 /* The device whose `record` it is, not yet put, is given the plan; nothing without a topology. */
