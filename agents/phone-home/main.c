@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/logger.h"
 #include "base/logger_out.h"
@@ -19,6 +20,7 @@
 #include "base/notify.h"
 #include "net/http.h"
 #include "phone-home/driver.h"
+#include "phone-home/renew.h"
 
 LOGGER_MODULE(main)
 
@@ -287,6 +289,24 @@ static int check(const char *file) {
     return 0;
 }
 
+static int renew_certificate(const struct renew_order *o) {
+    struct renew_result r;
+    struct err e;
+    char until[TIME_TEXT_MAX];
+    if (o->certificate == NULL || o->key == NULL || o->server == NULL || o->anchors == NULL) {
+        fprintf(stderr, "weft-phone-home: renew takes --certificate, --key, --server and "
+                        "--anchors\n");
+        return 2;
+    }
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (renew(o, &r, &e) != ERR_OK) {
+        return fail(&e);
+    }
+    printf(r.renewed ? "renewed: good until %s\n" : "not due: good until %s\n",
+           time_format(r.ends_s, 0, until));
+    return r.renewed ? 0 : 3;
+}
+
 static int usage(int rc) {
     fprintf(rc == 0 ? stdout : stderr,
             "usage: weft-phone-home [-c FILE] [-l LEVEL] COMMAND\n"
@@ -297,6 +317,9 @@ static int usage(int rc) {
             "  stop          give up what is under way and be idle\n"
             "  zeroize --yes back to factory default\n"
             "  check-config  check the configuration\n"
+            "  renew         a certificate that the server gave: --certificate FILE --key FILE\n"
+            "                --server https://HOST[:PORT] --anchors FILE [--if-due]\n"
+            "                status 0: renewed, 3: not due\n"
             "options: -c FILE   (" DEFAULT_CONFIG ")\n"
             "         -l LEVEL  error, warn, info or debug\n"
             "         --syslog  log to the local syslog as well\n"
@@ -350,11 +373,20 @@ static int command(const char *word, const char *config, bool json, bool yes) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"log-level", required_argument, NULL, 'l'},
-        {"json", no_argument, NULL, 'j'},         {"yes", no_argument, NULL, 'y'},
-        {"syslog", no_argument, NULL, 's'},       {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"log-level", required_argument, NULL, 'l'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"yes", no_argument, NULL, 'y'},
+                                            {"syslog", no_argument, NULL, 's'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"certificate", required_argument, NULL, 'C'},
+                                            {"key", required_argument, NULL, 'K'},
+                                            {"server", required_argument, NULL, 'S'},
+                                            {"anchors", required_argument, NULL, 'A'},
+                                            {"if-due", no_argument, NULL, 'D'},
+                                            {NULL, 0, NULL, 0}};
+    struct renew_order order = {.if_due = false};
     const char *config = DEFAULT_CONFIG;
     bool json = false, yes = false;
     int o;
@@ -375,6 +407,21 @@ int main(int argc, char **argv) {
         case 'y':
             yes = true;
             break;
+        case 'C':
+            order.certificate = optarg;
+            break;
+        case 'K':
+            order.key = optarg;
+            break;
+        case 'S':
+            order.server = optarg;
+            break;
+        case 'A':
+            order.anchors = optarg;
+            break;
+        case 'D':
+            order.if_due = true;
+            break;
         case 's':
             log_to_syslog();
             break;
@@ -384,6 +431,9 @@ int main(int argc, char **argv) {
         default:
             return usage(o == 'h' ? 0 : 2);
         }
+    }
+    if (optind + 1 == argc && strcmp(argv[optind], "renew") == 0) {
+        return renew_certificate(&order);
     }
     return optind + 1 == argc ? command(argv[optind], config, json, yes) : usage(2);
 }

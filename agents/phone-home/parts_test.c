@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "phone-home/platform_hooks.h"
+#include "phone-home/renew.h"
 #include "phone-home/resolver.h"
 #include "phone-home/statedir.h"
 #include "phone-home/tasks.h"
@@ -296,6 +297,16 @@ static void configurations_are_taken_back(void **state) {
     assert_int_not_equal(done_order, 9);
 }
 
+/* Two thirds of the time of a certificate, whatever its dates. */
+static void certificates_are_due(void **state) {
+    (void)state;
+    assert_int_equal(renew_due_s(1000, 1300), 1200);
+    assert_int_equal(renew_due_s(1000, 1001), 1000);
+    assert_int_equal(renew_due_s(1000, 1000), 1000);
+    assert_int_equal(renew_due_s(2000, 1000), 1000);
+    assert_int_equal(renew_due_s(0, INT64_C(253402300799)), INT64_C(168934867198));
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -306,6 +317,7 @@ int main(void) {
         T(resolv_conf_is_read),
         T(tasks_end_once_each),
         T(configurations_are_taken_back),
+        cmocka_unit_test(certificates_are_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

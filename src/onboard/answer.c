@@ -324,14 +324,14 @@ static enum err_code find_signer(const struct plan *p, struct given *g, struct e
 
 /* ---- certificates (RFC 9646) ----------------------------------------------------------------- */
 
-static enum err_code sign_request(const struct plan *p, const struct buf *csr, struct given *g,
-                                  struct err *e) {
+enum err_code answer_sign(const struct plan *p, const struct buf *csr, struct buf *pem,
+                          struct err *e) {
     const struct onboard_device *known = object_data(p, &onboard_device_kind, p->serial);
     struct pki_device d = {.serial = p->serial,
                            .name = known != NULL ? known->certificate_name : NULL,
                            .days = p->certificate_days};
     enum err_code rc = pki_sign_device(onboard_paths.ca_cert, onboard_paths.ca_key, csr->data,
-                                       csr->len, &d, &g->ldevid, e);
+                                       csr->len, &d, pem, e);
     return rc == ERR_OK ? rc : err_tag(e, rc, ANSWER_BAD_CSR, NULL);
 }
 
@@ -374,7 +374,7 @@ enum err_code answer_make(const struct plan *p, const char *address, uint16_t po
         }
     }
     if (rc == ERR_OK && p->certificate_days > 0) {
-        rc = sign_request(p, csr, g, e);
+        rc = answer_sign(p, csr, &g->ldevid, e);
     }
     if (rc != ERR_OK) {
         return rc;

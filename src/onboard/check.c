@@ -31,6 +31,11 @@ static enum err_code check_listener(const struct snap *s, const struct object *o
         return fail(e, o, l->key_file == NULL ? "key-file" : "certificate-file",
                     "certificate-file and key-file go together");
     }
+    for (size_t i = 0; i < l->n_role && l->n_role > 1; i++) {
+        if (l->role[i] == ONBOARD_LISTENER_ROLE_RENEW) {
+            return fail(e, o, "role", "renew stands alone: other certificates are believed there");
+        }
+    }
     for (const struct object *p = snap_first_of(s, &onboard_listener_kind);
          p != NULL && p->doc->kind == &onboard_listener_kind; p = snap_next(s, p)) {
         const struct onboard_listener *other = p->doc->data;

@@ -620,6 +620,10 @@ enum err_code decide(struct txn *t, void *arg, struct err *e) {
     struct onboard *ob = core_service_state(txn_core(t), "onboard");
     struct who w = {.why = NULL};
     (void)e;
+    if (a->kind == ASK_RENEW) {
+        renew_decide(ob, t, a);
+        return ERR_OK;
+    }
     authenticate(txn_snap(t), a, &w);
     set_profile(a, w.type);
     if (w.device == NULL || w.why != NULL || !enough(&w)) {

@@ -114,7 +114,7 @@ void request_amend(struct onboard *ob, struct txn *t, uint64_t number, int statu
 /* ---- a request (decide.c) -------------------------------------------------------------------- */
 
 enum { PLAN_BUNDLE = 1, PLAN_REDIRECT = 2 };
-enum ask_kind { ASK_GET, ASK_REPORT };
+enum ask_kind { ASK_GET, ASK_REPORT, ASK_RENEW };
 
 struct ask {
     /* in */
@@ -297,6 +297,23 @@ enum err_code answer_make(const struct plan *p, const char *address, uint16_t po
                           const struct buf *csr, struct given *out, struct err *e);
 /* The body for the device, in its dialect and form. */
 enum err_code answer_print(const struct ask *a, struct given *g, struct buf *out, struct err *e);
+
+/* The certificate of the plan's device for its request (DER), PEM, from the controller's authority.
+ */
+enum err_code answer_sign(const struct plan *p, const struct buf *csr, struct buf *pem,
+                          struct err *e);
+
+/* ---- renewals (renew.c) ---------------------------------------------------------------------- */
+
+/* May this one renew its certificate? The ask has a plan then, else status and text. */
+void renew_decide(struct onboard *ob, struct txn *t, struct ask *a);
+/* On a worker: the certificate, and what is sent (Base64 of certificates in PKCS #7). */
+enum err_code renew_make(const struct ask *a, struct buf *pem, struct buf *body, struct err *e);
+/* What came of it; `error` NULL: it was signed. */
+void renew_recorded(struct onboard *ob, struct txn *t, const struct ask *a, const char *pem,
+                    int status, const char *error);
+/* RFC 7030 section 4.1: the authority's certificates, as above. */
+enum err_code renew_authority(struct buf *body, struct err *e);
 
 /* A voucher with that nonce, from the signer's MASA; blocks for seconds (masa.c). */
 enum err_code masa_voucher(const struct onboard_signer *s, const struct cms_key *signer,

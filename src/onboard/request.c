@@ -20,6 +20,9 @@ LOGGER_MODULE(onboard_request);
 #define JSON_TYPE    "application/yang-data+json"
 #define XML_TYPE     "application/yang-data+xml"
 #define PRERFC_TYPE  "application/yang.data+xml"
+#define EST_PATH     "/.well-known/est/"
+#define EST_REQUEST  "application/pkcs10"
+#define EST_ANSWER   "application/pkcs7-mime; smime-type=certs-only"
 #define CHALLENGE    "Basic realm=\"onboarding\", charset=\"UTF-8\""
 enum { BODY_MAX = 256 << 10, RETRY_AFTER_S = 30 };
 
@@ -106,6 +109,13 @@ static int error_status(const struct err *e) {
     return bad_csr(e) ? 400 : status >= 500 ? status : 500;
 }
 
+/* RFC 7030 section 4.2.3 */
+static void respond_certs(struct http_req *r, const struct buf *body) {
+    const struct http_field f[] = {{"content-type", EST_ANSWER},
+                                   {"content-transfer-encoding", "base64"}};
+    http_respond_fields(r, 200, f, 2, body->data, body->len);
+}
+
 /* The end of it, on the loop. */
 static void finish(void *arg) {
     struct exchange *x = arg;
@@ -126,6 +136,8 @@ static void finish(void *arg) {
         respond_error(
             r, a->prerfc, a->form, status, "operation-failed",
             status == 503 ? x->err.text : "What this device is to be given can't be made.", false);
+    } else if (a->status == 0 && a->kind == ASK_RENEW) {
+        respond_certs(r, &x->out);
     } else if (a->status == 0) {
         http_respond(r, 200,
                      a->prerfc             ? PRERFC_TYPE
@@ -176,6 +188,14 @@ static void record_error(struct onboard *ob, struct txn *t, const struct exchang
     request_amend(ob, t, x->ask.number, error_status(&x->err), text);
 }
 
+static void record_renewal(struct onboard *ob, struct txn *t, struct exchange *x) {
+    char text[ERR_TEXT_MAX + ERR_PATH_MAX];
+    snprintf(text, sizeof text, "%.400s%s%.600s", x->err.path, x->err.path[0] != '\0' ? ": " : "",
+             x->err.text);
+    renew_recorded(ob, t, &x->ask, buf_cstr(&x->ldevid), error_status(&x->err),
+                   x->err.code != ERR_OK ? text : NULL);
+}
+
 static enum err_code record_outcome(struct txn *t, void *arg, struct err *e) {
     struct exchange *x = arg;
     struct onboard *ob = core_service_state(txn_core(t), "onboard");
@@ -185,6 +205,10 @@ static enum err_code record_outcome(struct txn *t, void *arg, struct err *e) {
     (void)e;
     if (k == NULL || k->json == NULL) {
         return ERR_OK; /* forgotten meanwhile */
+    }
+    if (x->ask.kind == ASK_RENEW) {
+        record_renewal(ob, t, x);
+        return ERR_OK;
     }
     json_t *o = known_load(k);
     if (x->err.code != ERR_OK) {
@@ -224,8 +248,10 @@ static void make(void *arg) {
     struct exchange *x = arg;
     struct ask *a = &x->ask;
     struct given g = {.signer = NULL};
-    enum err_code rc = answer_make(a->plan, a->address, a->port, &a->get.csr, &g, &x->err);
-    rc = rc == ERR_OK ? answer_print(a, &g, &x->out, &x->err) : rc;
+    enum err_code rc = a->kind == ASK_RENEW
+                           ? renew_make(a, &x->ldevid, &x->out, &x->err)
+                           : answer_make(a->plan, a->address, a->port, &a->get.csr, &g, &x->err);
+    rc = rc == ERR_OK && a->kind != ASK_RENEW ? answer_print(a, &g, &x->out, &x->err) : rc;
     x->err.code = rc;
     if (rc == ERR_OK) {
         x->err.app_tag[0] = '\0';
@@ -359,13 +385,23 @@ static enum err_code parse_notification(struct exchange *x, const struct buf *bo
     return rc;
 }
 
+static enum err_code parse_renewal(struct exchange *x, const struct buf *body, struct err *e) {
+    struct buf *csr = &x->ask.get.csr;
+    enum err_code rc =
+        cms_unbase64(body->data != NULL ? (const char *)body->data : "", body->len, csr, e);
+    return rc == ERR_OK && csr->len == 0 ? err_set(e, ERR_MALFORMED, NULL, "there is no request")
+                                         : rc;
+}
+
 static void on_body(struct http_req *r, struct buf *body, void *arg) {
     struct exchange *x = arg;
     struct ask *a = &x->ask;
     struct err e;
     enum err_code rc;
     char text[ERR_TEXT_MAX];
-    if (a->prerfc) {
+    if (a->kind == ASK_RENEW) {
+        rc = parse_renewal(x, body, &e);
+    } else if (a->prerfc) {
         rc = parse_notification(x, body, &e);
     } else {
         enum sztp_form form = SZTP_JSON;
@@ -558,6 +594,34 @@ static void prerfc(struct exchange *x) {
     }
 }
 
+/* RFC 7030: what there is of it, below EST_PATH. */
+static void renewal(struct exchange *x) {
+    const char *what = http_path(x->r) + strlen(EST_PATH),
+               *type = http_header(x->r, "content-type");
+    struct http_req *r = x->r;
+    struct err e;
+    if (strcmp(what, "cacerts") == 0) {
+        if (strcmp(http_method(r), "GET") != 0) {
+            refuse_method(x, "GET");
+        } else if (renew_authority(&x->out, &e) != ERR_OK) {
+            refuse(x, 500, "operation-failed", "The authority's certificate can't be read.");
+        } else {
+            http_req_set_ops(r, NULL, NULL);
+            respond_certs(r, &x->out);
+            exchange_free(x);
+        }
+    } else if (strcmp(what, "simplereenroll") != 0) {
+        refuse(x, 404, "invalid-value", "There is no such resource here.");
+    } else if (strcmp(http_method(r), "POST") != 0) {
+        refuse_method(x, "POST");
+    } else if (type == NULL || strncasecmp(type, EST_REQUEST, strlen(EST_REQUEST)) != 0) {
+        refuse(x, 415, "operation-not-supported", "The body is to be " EST_REQUEST ".");
+    } else {
+        x->ask.kind = ASK_RENEW;
+        read_body(x);
+    }
+}
+
 /* True: it was, to the node that leads. */
 static bool passed_on(struct door *d, struct http_req *r) {
     const struct onboard_listener *l = d->config->doc->data;
@@ -700,8 +764,11 @@ void request_begin(struct door *d, struct http_req *r, const char *passed) {
         return;
     }
     struct exchange *x = exchange_new(d, r, passed);
-    if (is_prerfc(r) && (bootstrap || redirect) &&
-        has_dialect(l, ONBOARD_LISTENER_DIALECT_PRERFC)) {
+    if (has_role(l, ONBOARD_LISTENER_ROLE_RENEW) &&
+        strncmp(path, EST_PATH, strlen(EST_PATH)) == 0) {
+        renewal(x);
+    } else if (is_prerfc(r) && (bootstrap || redirect) &&
+               has_dialect(l, ONBOARD_LISTENER_DIALECT_PRERFC)) {
         prerfc(x);
     } else if ((get || tell) && (bootstrap || redirect) &&
                has_dialect(l, ONBOARD_LISTENER_DIALECT_RFC8572)) {

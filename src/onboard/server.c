@@ -175,7 +175,10 @@ static enum err_code door_tls(struct door *d, struct err *e) {
                            .client_auth = auth[l->client_certificate],
                            .alpn = TLS_ALPN_H2 | TLS_ALPN_HTTP11,
                            .no_tickets = true};
-    if (d->server->authorities != 0) {
+    if (l->n_role == 1 && l->role[0] == ONBOARD_LISTENER_ROLE_RENEW) {
+        c.ca_file = onboard_paths.ca_cert; /* what devices have from us */
+        c.client_auth = TLS_AUTH_REQUIRED;
+    } else if (d->server->authorities != 0) {
         c.ca_file = d->server->authorities_file;
         c.revocation = d->server->lists != 0;
     } else if (c.client_auth == TLS_AUTH_REQUIRED) {
