@@ -4,10 +4,11 @@
  *   onboard_devices FOLDER [DEVICES [SECONDS]]
  * Starts the weftd beside it (../src/weftd/weftd) in FOLDER. Prints how many get-bootstrapping-data
  * one core of the daemon answers in a second, with certificates on both sides and with the server's
- * alone, beside how many handshakes of that kind one core does in this process (the server's half,
- * in memory: the floor); then DEVICES at once through redirect, bootstrap and progress, with the
- * daemon's memory. The client shares the machine's cores; figures "a core" are by the daemon's own
- * processor time.
+ * alone; beside it how many handshakes of that kind one core does in this process (the server's
+ * half, in memory: the floor), and how many such connections nginx takes that answers each with the
+ * same few words, for the same client: what sockets and a busy machine leave of that floor. Then
+ * DEVICES at once through redirect, bootstrap and progress, with the daemon's memory. The client
+ * shares the machine's cores; figures "a core" are by the server's own processor time.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,8 +40,8 @@
 enum { ABREAST = 16, PER_ADDRESS = 1000, FLOOR_ROUNDS = 1500, PIECE = 1000, ANSWER_MAX = 16384 };
 
 static char folder[400], authorization[256];
-static int rest_port, bootstrap_port, redirect_port;
-static pid_t daemon_pid;
+static int rest_port, bootstrap_port, redirect_port, rival_port;
+static pid_t daemon_pid, rival_pid, rival_worker;
 static SSL_CTX *operator_tls, *device_tls;
 static EVP_PKEY *factory_key, *device_key;
 static X509 *factory;
@@ -49,6 +50,9 @@ static _Noreturn void die(const char *what) {
     fprintf(stderr, "onboard_devices: %s: %s\n", what, strerror(errno));
     if (daemon_pid > 0) {
         kill(daemon_pid, SIGKILL);
+    }
+    if (rival_pid > 0) {
+        kill(rival_pid, SIGTERM);
     }
     exit(1);
 }
@@ -161,11 +165,11 @@ static void start_daemon(const char *self) {
     }
 }
 
-/* Processor time in s; and memory in MB by its line of /proc/PID/status. */
-static double daemon_cpu(void) {
+/* Processor time in s; and the daemon's memory in MB by its line of /proc/PID/status. */
+static double process_cpu(pid_t pid) {
     char path[64], text[1024] = "";
     unsigned long user = 0, system = 0;
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)daemon_pid);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *f = fopen(path, "r");
     if (f == NULL || fgets(text, sizeof text, f) == NULL) {
         die(path);
@@ -364,11 +368,102 @@ static double handshake_floor(bool mutual, X509 *certificate_of) {
     return FLOOR_ROUNDS / took;
 }
 
-/* get-bootstrapping-data for some seconds, ABREAST at a time. */
-static void rate(const char *what, bool mutual, double seconds, X509 *const *certificates, int n) {
+/* ---- the rival ---------------------------------------------------------------------------------
+ */
+
+static void save(const char *path, const char *text, size_t n) {
+    FILE *f = fopen(path, "w");
+    if (f == NULL || fwrite(text, 1, n, f) != n || fclose(f) != 0) {
+        die(path);
+    }
+}
+
+static int free_port(void) {
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (bind(fd, (struct sockaddr *)&a, n) != 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &n) != 0) {
+        die("bind");
+    }
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static void rival_stop(void) {
+    kill(rival_pid, SIGTERM);
+    waitpid(rival_pid, NULL, 0);
+    rival_pid = rival_worker = 0;
+}
+
+/* nginx with the daemon's certificate and settings of TLS, and an answer as short as the daemon's.
+ * False: it is not installed. */
+static bool rival_start(bool mutual) {
+    char path[600], log[500];
+    struct buf b = BUF_INIT;
+    BIO *pem = BIO_new(BIO_s_mem());
+    char *text;
+    if (access("/usr/sbin/nginx", X_OK) != 0) {
+        return false;
+    }
+    PEM_write_bio_X509(pem, factory);
+    long n = BIO_get_mem_data(pem, &text);
+    snprintf(path, sizeof path, "%s/factory.pem", folder);
+    save(path, text, (size_t)n);
+    BIO_free(pem);
+    rival_port = free_port();
+    buf_printf(&b,
+               "daemon off; worker_processes 1; user root; pid %s/nginx.pid; error_log stderr;\n"
+               "events { worker_connections 1024; }\nhttp { access_log off; default_type "
+               "application/yang-data+json; server { listen 127.0.0.1:%d ssl;\n"
+               "ssl_certificate %s/onboard-data/pki/server.pem;\n"
+               "ssl_certificate_key %s/onboard-data/pki/server.key; ssl_ecdh_curve "
+               "P-256:X25519; ssl_protocols TLSv1.3;\nssl_session_cache off; ssl_session_tickets "
+               "off;\n",
+               folder, rival_port, folder, folder);
+    if (mutual) {
+        buf_printf(&b, "ssl_client_certificate %s/factory.pem; ssl_verify_client on;\n", folder);
+    }
+    buf_str(&b, "location / { return 200 '{}'; } } }\n");
+    snprintf(path, sizeof path, "%s/nginx.conf", folder);
+    save(path, (const char *)b.data, b.len);
+    buf_free(&b);
+    snprintf(log, sizeof log, "%s/nginx-log", folder);
+    rival_pid = fork();
+    if (rival_pid == 0) {
+        int fd = open(log, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+        dup2(fd, 1);
+        dup2(fd, 2);
+        execl("/usr/sbin/nginx", "nginx", "-p", folder, "-c", path, (char *)NULL);
+        _exit(127);
+    }
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)rival_pid, (int)rival_pid);
+    for (int tries = 0; rival_worker == 0; usleep(100000)) {
+        FILE *f = fopen(path, "r");
+        int child = 0;
+        if (f != NULL && fscanf(f, "%d", &child) == 1) {
+            rival_worker = child;
+        }
+        if (f != NULL) {
+            fclose(f);
+        }
+        if (++tries > 100 || waitpid(rival_pid, NULL, WNOHANG) != 0) {
+            die(log);
+        }
+    }
+    return true;
+}
+
+/* ---- rates -------------------------------------------------------------------------------------
+ */
+
+/* get-bootstrapping-data for some seconds, ABREAST at a time. Answers a second of the clock, and a
+ * second of the processor time of `server`. */
+static double rate_of(pid_t server, bool mutual, double seconds, X509 *const *certificates, int n,
+                      double *core) {
     struct device all[ABREAST];
     struct epoll_event evs[ABREAST];
-    double floor = handshake_floor(mutual, certificates[0]);
     unsigned done = 0;
     int next = 0;
     for (int i = 0; i < ABREAST; i++) {
@@ -376,7 +471,7 @@ static void rate(const char *what, bool mutual, double seconds, X509 *const *cer
         all[i].certificate = mutual ? certificates[all[i].serial] : NULL;
         device_open(&all[i]);
     }
-    double cpu = daemon_cpu(), start = now_s();
+    double cpu = process_cpu(server), start = now_s();
     while (now_s() - start < seconds) {
         int got = epoll_wait(epoll, evs, ABREAST, 1000);
         for (int i = 0; i < got; i++) {
@@ -394,12 +489,28 @@ static void rate(const char *what, bool mutual, double seconds, X509 *const *cer
             }
         }
     }
-    double took = now_s() - start, core = done / (daemon_cpu() - cpu);
+    double took = now_s() - start;
+    *core = done / (process_cpu(server) - cpu);
     for (int i = 0; i < ABREAST; i++) {
         device_close(&all[i]);
     }
+    return done / took;
+}
+
+static void rate(const char *what, bool mutual, double seconds, X509 *const *certificates, int n) {
+    double core, rival, floor = handshake_floor(mutual, certificates[0]);
+    double wall = rate_of(daemon_pid, mutual, seconds, certificates, n, &core);
     printf("%-34s %7.0f /s   a core %7.0f /s   floor: handshakes %7.0f /s   ratio %.2f\n", what,
-           done / took, core, floor, core / floor);
+           wall, core, floor, core / floor);
+    int port = bootstrap_port;
+    if (rival_start(mutual)) {
+        bootstrap_port = rival_port;
+        wall = rate_of(rival_worker, mutual, seconds, certificates, n, &rival);
+        printf("%-34s %7.0f /s   a core %7.0f /s   ratio to it %.2f\n",
+               "  nginx, the same connections", wall, rival, core / rival);
+        rival_stop();
+        bootstrap_port = port;
+    }
     fflush(stdout);
 }
 
@@ -407,7 +518,7 @@ static void rate(const char *what, bool mutual, double seconds, X509 *const *cer
 static void flood(X509 *const *certificates, int n) {
     struct device *all = mem_array(NULL, (size_t)n, sizeof *all);
     struct epoll_event evs[256];
-    double before = daemon_mb("VmRSS:"), cpu = daemon_cpu(), start = now_s();
+    double before = daemon_mb("VmRSS:"), cpu = process_cpu(daemon_pid), start = now_s();
     int left = n;
     for (int i = 0; i < n; i++) {
         all[i] = (struct device){.serial = i, .certificate = certificates[i]};
@@ -441,7 +552,7 @@ static void flood(X509 *const *certificates, int n) {
     printf("%d devices at once, redirect to complete: %.1f s, daemon %.1f s of processor, %u "
            "connections "
            "anew; memory %.0f MB before, %.0f MB most, %.0f MB after\n",
-           n, now_s() - start, daemon_cpu() - cpu, retries, before, daemon_mb("VmHWM:"),
+           n, now_s() - start, process_cpu(daemon_pid) - cpu, retries, before, daemon_mb("VmHWM:"),
            daemon_mb("VmRSS:"));
     mem_free(all);
 }
@@ -475,19 +586,6 @@ static void patch(const struct buf *body) {
     buf_free(&b);
     SSL_free(ssl);
     close(fd);
-}
-
-static int free_port(void) {
-    struct sockaddr_in a = {.sin_family = AF_INET};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (bind(fd, (struct sockaddr *)&a, n) != 0 ||
-        getsockname(fd, (struct sockaddr *)&a, &n) != 0) {
-        die("bind");
-    }
-    close(fd);
-    return ntohs(a.sin_port);
 }
 
 static void configure(int devices) {

@@ -79,8 +79,9 @@ if want tsan; then
 fi
 if want e2e; then
     step "end to end"
-    # Most of the time these tests wait for something, so three runs go side by side: what needs gateways in
-    # namespaces or packages of npm's here, the rest in two networks of their own, where ports are nobody else's.
+    # Most of the time these tests wait for something, so three go side by side: what needs gateways in
+    # namespaces or packages of npm's in one run here, every other file in a network of its own, where ports
+    # are nobody else's. Long ones first, by their length.
     here=$(grep -lE 'bng_lab|weftlab|node_modules|netns' test/e2e/test_*.py)
     # gRPC's threads belong to the process; those tests look at gRPC itself, and have one to themselves.
     grpc=test/e2e/test_net_grpc.py
@@ -90,17 +91,28 @@ if want e2e; then
         [ "$1" = here ] || [ "$(id -u)" -ne 0 ] || within=(unshare -n sh -c 'ip link set lo up && exec "$@"' -)
         WEFT_BUILD=$B "${within[@]}" /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider "${@:2}" 2>&1
     }
-    pytest apart $(sed -n '1~2p' <<<"$rest") >$B/e2e-1.log &
-    pytest apart $(sed -n '2~2p' <<<"$rest") >$B/e2e-2.log &
-    pytest here $here | tee $B/e2e.log
-    while sleep 20 && [ -n "$(jobs -pr)" ]; do tail -qn 1 $B/e2e-[12].log; echo; done
+    rm -rf $B/e2e && mkdir $B/e2e
+    wc -c $rest | sort -rn | sed -n 's/^ *[0-9]* \(test.*\)/\1/p' >$B/e2e/queue
+    take() { flock $B/e2e/lock sh -c 'sed -n 1p "$1"; sed -i 1d "$1"' - $B/e2e/queue; }
+    worker() {
+        local file log
+        while file=$(take) && [ -n "$file" ]; do
+            log=$B/e2e/$(basename "$file" .py).log
+            pytest apart "$file" >"$log"
+            printf '%s %s\n' "$file" "$(tail -n 1 "$log")"
+        done
+    }
+    worker & worker &
+    pytest here $here >$B/e2e/here.log
+    tail -n 20 $B/e2e/here.log
+    worker
     wait
-    cat $B/e2e-[12].log
-    sums $B/e2e.log
-    sums $B/e2e-1.log
-    sums $B/e2e-2.log
-    pytest here $grpc | tee $B/e2e-grpc.log
-    sums $B/e2e-grpc.log
+    for log in $B/e2e/*.log; do
+        ! tail -n 1 "$log" | grep -qE ' (failed|errors?)' || cat "$log"
+        sums "$log"
+    done
+    pytest here $grpc | tee $B/grpc.log
+    sums $B/grpc.log
 fi
 if want packages; then
     step "Debian packages: installed, upgraded, purged"

@@ -370,7 +370,8 @@ static bool try_address(struct sink *s, size_t i, const atomic_bool *stop) {
     long status = 0;
     bool again;
     do {
-        s->c = wire_handle(&d->target, d->scheme, i, d->path, stop, &resolve);
+        s->c = curl_easy_init();
+        wire_handle(s->c, &d->target, d->scheme, i, d->path, stop, &resolve);
         set_up(s, &fields);
         curl_easy_setopt(s->c, CURLOPT_ERRORBUFFER, why);
         CURLcode rc = curl_easy_perform(s->c);

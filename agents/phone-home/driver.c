@@ -62,6 +62,7 @@ static void end(struct driver *d, bool success) {
     if (!d->ended) {
         d->ended = true;
         d->success = success;
+        wire_idle(d->wire);
         d->over = (struct loop_deferred){.fn = call_over, .arg = d};
         loop_defer(d->loop, &d->over);
     }

@@ -15,7 +15,10 @@
 #include "phone-home/dhcp_options.h"
 #include "phone-home/wire_int.h"
 
-enum { TURN_MS = 5000 };
+enum {
+    TURN_MS = 5000,
+    IDLE_S = 30, /* a connection nothing was asked on for longer is not used again */
+};
 
 int64_t wire_now_ms(void) {
     return clock_mono(&clock_real) / NS_PER_MS;
@@ -177,12 +180,11 @@ static void set_tls(CURL *c, const struct wire_target *t) {
     }
 }
 
-CURL *wire_handle(const struct wire_target *t, const char *scheme, size_t i, const char *path,
-                  const atomic_bool *stop, struct curl_slist **resolve) {
+void wire_handle(CURL *c, const struct wire_target *t, const char *scheme, size_t i,
+                 const char *path, const atomic_bool *stop, struct curl_slist **resolve) {
     char address[IP_TEXT_MAX], pin[SZTP_NAME_MAX + IP_TEXT_MAX + 16];
     const char *host = t->host.name;
     struct buf url = BUF_INIT;
-    CURL *c = curl_easy_init();
     bool bracket = strchr(host, ':') != NULL;
     buf_printf(&url, "%s://%s%s%s:%u%s", scheme, bracket ? "[" : "", host, bracket ? "]" : "",
                t->host.port, path);
@@ -202,12 +204,51 @@ CURL *wire_handle(const struct wire_target *t, const char *scheme, size_t i, con
     curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "weft-phone-home/" WEFT_VERSION);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, told_to_stop);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, (void *)(uintptr_t)stop);
     set_tls(c, t);
-    return c;
+}
+
+/* ---- the open connection ---- */
+
+static bool same_server(const struct wire_open *o, const struct wire_target *t, size_t i) {
+    return o->handle != NULL && o->port == t->host.port && strcmp(o->name, t->host.name) == 0 &&
+           ip_addr_cmp(&o->address, &t->host.addresses[i]) == 0 && o->verify == t->verify &&
+           o->dates == t->dates && o->anchor.len == t->anchor.len &&
+           (o->anchor.len == 0 || memcmp(o->anchor.data, t->anchor.data, o->anchor.len) == 0);
+}
+
+/* A handle for a try; it may have a connection already. */
+static CURL *take_handle(struct wire *w, const struct wire_target *t, size_t i) {
+    CURL *c = NULL;
+    pthread_mutex_lock(&w->lock);
+    if (same_server(&w->open, t, i)) {
+        c = w->open.handle;
+        w->open.handle = NULL;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return c != NULL ? c : curl_easy_init();
+}
+
+/* The server may have closed it when it is wanted: libcurl makes another then. */
+static void leave_handle(struct wire *w, CURL *c, const struct wire_target *t, size_t i) {
+    struct wire_open *o = &w->open;
+    curl_easy_reset(c); /* its connection stays */
+    pthread_mutex_lock(&w->lock);
+    CURL *former = o->handle;
+    o->handle = c;
+    memcpy(o->name, t->host.name, sizeof o->name);
+    o->port = t->host.port;
+    o->address = t->host.addresses[i];
+    o->verify = t->verify;
+    o->dates = t->dates;
+    buf_clear(&o->anchor);
+    buf_add(&o->anchor, t->anchor.data, t->anchor.len);
+    pthread_mutex_unlock(&w->lock);
+    curl_easy_cleanup(former);
 }
 
 /* ---- requests ---- */
@@ -341,7 +382,8 @@ static bool try_address(struct request *r, size_t i, const atomic_bool *stop) {
     if (left <= 0) {
         return true;
     }
-    CURL *c = wire_handle(&r->target, "https", i, r->path, stop, &resolve);
+    CURL *c = take_handle(r->w, &r->target, i);
+    wire_handle(c, &r->target, "https", i, r->path, stop, &resolve);
     int64_t connect = r->w->c->connect_ms < share ? r->w->c->connect_ms : share;
     struct curl_slist *fields =
         set_request(c, r, &a, limit > 0 ? limit : 1, connect > 0 ? connect : 1);
@@ -358,7 +400,11 @@ static bool try_address(struct request *r, size_t i, const atomic_bool *stop) {
                 : why[0] != '\0' ? why
                                  : curl_easy_strerror(rc));
     }
-    curl_easy_cleanup(c);
+    if (rc == CURLE_OK) {
+        leave_handle(r->w, c, &r->target, i);
+    } else {
+        curl_easy_cleanup(c);
+    }
     curl_slist_free_all(fields);
     curl_slist_free_all(resolve);
     buf_free(&a.body);
@@ -449,9 +495,22 @@ struct wire *wire_new(struct tasks *t, const struct wire_config *c) {
     struct wire *w = MEM_NEW(struct wire);
     w->tasks = t;
     w->c = c;
+    pthread_mutex_init(&w->lock, NULL);
     return w;
 }
 
+void wire_idle(struct wire *w) {
+    pthread_mutex_lock(&w->lock);
+    curl_easy_cleanup(w->open.handle);
+    w->open.handle = NULL;
+    pthread_mutex_unlock(&w->lock);
+}
+
 void wire_free(struct wire *w) {
+    if (w != NULL) {
+        wire_idle(w);
+        buf_free(&w->open.anchor);
+        pthread_mutex_destroy(&w->lock);
+    }
     mem_free(w);
 }

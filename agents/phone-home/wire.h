@@ -2,7 +2,9 @@
 /*
  * Carries the engine's requests and downloads: HTTPS by libcurl, each on a thread of its own.
  * No proxy, no redirect, no configuration of the environment's is followed; every body, head
- * and time is bounded. All addresses of a host are tried (PH-143).
+ * and time is bounded. All addresses of a host are tried (PH-143). A connection is kept for the
+ * next request to the same server, so that a run makes one handshake for its answer and all its
+ * reports.
  */
 #ifndef PHONE_HOME_WIRE_H
 #define PHONE_HOME_WIRE_H
@@ -36,6 +38,8 @@ struct wire;
 /* `c` and what it points to outlive the wire. */
 struct wire *wire_new(struct tasks *t, const struct wire_config *c);
 void wire_free(struct wire *w); /* behind tasks_free */
+
+void wire_idle(struct wire *w); /* nothing more will be asked soon: closes what is open */
 
 /* Both copy what the action points to. A request ends without error whenever a server answered,
  * whatever the status. Of several addresses the first whose answer is 2xx or 400 counts, else the

@@ -4,6 +4,7 @@
 #define PHONE_HOME_WIRE_INT_H
 
 #include <curl/curl.h>
+#include <pthread.h>
 
 #include "phone-home/wire.h"
 
@@ -24,9 +25,23 @@ struct wire_target {
     struct ip_addr preferred; /* that answered last time; family 0: none */
 };
 
+/* A connection that is open after an answer: the next request to the same server takes it when it
+ * would trust it for the same reason. */
+struct wire_open {
+    CURL *handle; /* NULL: none */
+    char name[SZTP_NAME_MAX + 1];
+    uint16_t port;
+    struct ip_addr address;
+    enum phc_verify verify;
+    bool dates;
+    struct buf anchor;
+};
+
 struct wire {
     struct tasks *tasks;
     const struct wire_config *c;
+    pthread_mutex_t lock; /* of `open`: requests run on threads */
+    struct wire_open open;
     struct {
         char name[SZTP_NAME_MAX + 1];
         uint16_t port;
@@ -41,9 +56,10 @@ enum err_code wire_target(struct wire *w, const char *host, uint16_t port, enum 
 void wire_target_free(struct wire_target *t);
 /* Names into addresses, on the thread; the preferred one first. */
 enum err_code wire_resolve(struct wire_target *t, const atomic_bool *stop, struct err *e);
-/* A handle for one try: TLS, address `i`, no environment. `resolve` is to be freed behind it. */
-CURL *wire_handle(const struct wire_target *t, const char *scheme, size_t i, const char *path,
-                  const atomic_bool *stop, struct curl_slist **resolve);
+/* Makes a handle ready for one try: TLS, address `i`, no environment. `resolve` is to be freed
+ * behind it. */
+void wire_handle(CURL *c, const struct wire_target *t, const char *scheme, size_t i,
+                 const char *path, const atomic_bool *stop, struct curl_slist **resolve);
 void wire_remember(struct wire *w, const struct wire_host *h, const struct ip_addr *a);
 int64_t wire_now_ms(void);
 

@@ -76,6 +76,7 @@ struct onboard {
     struct list open_runs; /* of struct known */
     char *requests[ONBOARD_REQUESTS_KEPT];
     uint64_t next_request; /* its number */
+    json_t *putting;       /* the record that is being put, borrowed; NULL: none */
     /* Counted since the start, by what came of it. */
     uint64_t answered, redirected, waited, refused, reports, completed, failed;
 };

@@ -94,9 +94,12 @@ void known_drop_if_empty(struct onboard *ob, struct known *k) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void put_json(struct txn *t, const char *key, json_t *o) {
+/* It is folded at once, from the same text: that needs not be read again. */
+static void put_json(struct onboard *ob, struct txn *t, const char *key, json_t *o) {
     char *text = json_dumps(o, JSON_COMPACT);
+    ob->putting = o;
     txn_put_state(t, key, strlen(key), text, strlen(text));
+    ob->putting = NULL;
     free(text); /* jansson's */
     json_decref(o);
 }
@@ -112,9 +115,10 @@ json_t *known_load(const struct known *k) {
 }
 
 void known_put(struct txn *t, const char *serial, json_t *record) {
+    struct onboard *ob = core_service_state(txn_core(t), "onboard");
     char key[KEY_MAX];
     snprintf(key, sizeof key, DEVICE_PREFIX "%s", serial);
-    put_json(t, key, record);
+    put_json(ob, t, key, record);
 }
 
 void known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
@@ -128,7 +132,7 @@ void known_log(struct onboard *ob, struct txn *t, const char *serial, const char
     text_line(line, sizeof line, text);
     snprintf(key, sizeof key, LOG_PREFIX "%s/%02u", serial,
              (unsigned)((last + 1) % ONBOARD_LOG_KEPT));
-    put_json(t, key,
+    put_json(ob, t, key,
              json_pack("{s:i, s:I, s:I, s:s, s:s}", "v", VERSION, "n", (json_int_t)last + 1, "time",
                        (json_int_t)txn_now_s(t), "event", event, "text", line));
 }
@@ -156,7 +160,7 @@ uint64_t request_note(struct onboard *ob, struct txn *t, const struct request_no
     text_line(serial, sizeof serial, n->serial);
     text_line(outcome, sizeof outcome, n->outcome);
     snprintf(key, sizeof key, REQUEST_PREFIX "%05u", (unsigned)(number % ONBOARD_REQUESTS_KEPT));
-    put_json(t, key,
+    put_json(ob, t, key,
              json_pack("{s:i, s:I, s:I, s:s, s:s, s:s, s:i, s:s, s:s}", "v", VERSION, "n",
                        (json_int_t)number, "time", (json_int_t)txn_now_s(t), "source", n->source,
                        "method", n->method, "path", path, "status", n->status, "serial", serial,
@@ -177,7 +181,7 @@ void request_amend(struct onboard *ob, struct txn *t, uint64_t number, int statu
     json_object_set_new(o, "status", json_integer(status));
     json_object_set_new(o, "outcome", json_string(line));
     snprintf(key, sizeof key, REQUEST_PREFIX "%05u", (unsigned)(number % ONBOARD_REQUESTS_KEPT));
-    put_json(t, key, o);
+    put_json(ob, t, key, o);
 }
 
 /* ---- folding --------------------------------------------------------------------------------- */
@@ -248,7 +252,9 @@ enum err_code onboard_state_fold(void *self, const char *key, size_t n, const vo
     struct onboard *ob = self;
     char text[KEY_MAX];
     snprintf(text, sizeof text, "%.*s", (int)n, key);
-    json_t *o = value != NULL ? json_loadb(value, len, 0, NULL) : NULL;
+    json_t *o = value == NULL         ? NULL
+                : ob->putting != NULL ? json_incref(ob->putting)
+                                      : json_loadb(value, len, 0, NULL);
     if (value != NULL && json_integer_value(json_object_get(o, "v")) != VERSION) {
         json_decref(o);
         return err_set(e, ERR_INVALID, NULL, "not of a version that is known here");

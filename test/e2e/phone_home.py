@@ -68,17 +68,23 @@ class Pki:
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """HTTPS (or HTTP) on a free port of `address`; `answer(handler)` does what it likes. Keeps the requests."""
+    """HTTPS (or HTTP) on a free port of `address`; `answer(handler)` does what it likes. Keeps the requests, and with
+    `keep` the connections, which it counts: `keep` is how many requests each takes."""
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, answer, cert=None, key=None, client_ca=None, address="127.0.0.1", port=0):
+    def __init__(self, answer, cert=None, key=None, client_ca=None, address="127.0.0.1", port=0, keep=1):
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.requests = []
+        self.requests, self.connections = [], 0
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                server.connections += 1
+                self.left = keep
 
             def handle_any(self):
                 n = int(self.headers.get("Content-Length") or 0)
@@ -90,7 +96,8 @@ class Server(http.server.ThreadingHTTPServer):
                     answer(self)
                 except (OSError, ssl.SSLError):
                     pass
-                self.close_connection = True
+                self.left -= 1
+                self.close_connection = self.left <= 0  # without a word: the client finds out
 
             do_GET = do_POST = handle_any
 

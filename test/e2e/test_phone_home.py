@@ -81,6 +81,43 @@ def test_a_box_is_bootstrapped_by_a_configured_server(tmp_path, pki, good):
         assert c.phone_home("run").returncode == 0 and len(s.requests) > n
 
 
+# proves: PH-143
+@pytest.mark.parametrize("keep", [1, 2, 1000])  # requests that the server takes on one connection
+def test_a_run_uses_the_connection_that_it_has(tmp_path, pki, good, keep):
+    with Double(content_info(onboarding(CONFIG)), *good, keep=keep) as s:
+        c = client(tmp_path, pki, s.port)
+        p = c.phone_home("run")
+        assert p.returncode == 0, p.stderr
+        assert len(s.requests) >= 4 and s.types()[-1] == "bootstrap-complete"
+        assert len(s.types()) == len(set(s.types()))  # nothing is said twice where it has to connect anew
+        assert s.connections == -(-len(s.requests) // keep)
+
+
+# proves: PH-145
+def test_a_connection_is_not_used_for_another_trust(tmp_path, pki, good):
+    """The same server twice: first nobody vouches for it, then the redirect that it gave does."""
+    asked = []
+    anchor = open(pki.anchor(), "rb").read()
+    masa = pki.issue("masa")
+    owner = pki.issue("owner")
+
+    def data(h):
+        asked.append(h.connection)
+        if len(asked) == 1:
+            return (signed(redirect(("localhost", s.port, anchor)), *owner, tmp_path), owner_certificate(
+                pki, owner[0], tmp_path), voucher(tmp_path, masa, pki.cert))
+        return content_info(onboarding(CONFIG))
+    with Double(data, *good, keep=1000) as s:
+        c = client(tmp_path, pki)
+        write(c.path("leases", "eth0"), f'lease {{\n  interface "eth0";\n  option v4-sztp-redirect '
+                                        f'"https://localhost:{s.port}/";\n}}\n')
+        c.config.update({"sources": ["dhcp"], "voucher-anchors": pki.cert})
+        c.save()
+        p = c.phone_home("run")
+        assert p.returncode == 0, p.stderr
+        assert len(asked) >= 2 and asked[0] is not asked[1] and s.connections == 2
+
+
 OLD = """<device xmlns="{ns}"><unique-id>SN1</unique-id><configuration><config>
 <configuration operation="merge"><system><host-name>old</host-name></system></configuration>
 </config></configuration></device>"""
