@@ -268,18 +268,6 @@ static struct door *door_find(struct onboard_server *s, const char *name) {
     return NULL;
 }
 
-void onboard_server_passed(struct onboard_server *s, struct http_req *r) {
-    const char *value = http_header(r, ONBOARD_DEVICE_FIELD);
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(value, ";"), value);
-    struct door *d = door_find(s, name);
-    if (d == NULL) { /* this node does not have the listener yet, or not any more */
-        request_write_error(r, 503, "the listener is not known where this was passed on to", NULL);
-        return;
-    }
-    request_begin(d, r, value);
-}
-
 /* ---- as the configuration has it ------------------------------------------------------------- */
 
 static void add_pem(struct buf *out,
@@ -386,8 +374,8 @@ static void reconcile(struct onboard_server *s, const struct snap *snap) {
     }
 }
 
-static void tick(void *arg) {
-    struct onboard_server *s = arg;
+/* Doors become what the configuration has, where that changed or one is to be tried again. */
+static void look(struct onboard_server *s) {
     struct snap *snap = core_snapshot(s->cfg.core);
     bool failed = false;
     LIST_FOREACH (pos, &s->doors) {
@@ -398,6 +386,27 @@ static void tick(void *arg) {
         reconcile(s, snap);
     }
     snap_release(snap);
+}
+
+void onboard_server_passed(struct onboard_server *s, struct http_req *r) {
+    const char *value = http_header(r, ONBOARD_DEVICE_FIELD);
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(value, ";"), value);
+    struct door *d = door_find(s, name);
+    if (d == NULL && !s->closing) { /* the other node has seen the commit before this one's tick */
+        look(s);
+        d = door_find(s, name);
+    }
+    if (d == NULL) { /* this node does not have the listener yet, or not any more */
+        request_write_error(r, 503, "the listener is not known where this was passed on to", NULL);
+        return;
+    }
+    request_begin(d, r, value);
+}
+
+static void tick(void *arg) {
+    struct onboard_server *s = arg;
+    look(s);
     publish(s);
     struct core_turn turn;
     core_turn(s->cfg.core, &turn);
