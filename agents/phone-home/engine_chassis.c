@@ -220,6 +220,7 @@ static void runs_the_image(struct phc_engine *g, struct record_member *m) { /* P
 
 void phc_image(struct phc_engine *g) {
     phc_enter(g, PHC_ST_IMAGE);
+    g->singly = false;
     if (!g->info.image.present) {
         /* Servers learn of linecards by what is said about them alone. */
         for (size_t i = 0; g->r.chassis && i < g->r.n_members; i++) {
@@ -508,6 +509,7 @@ static void wait_for(struct phc_engine *g, const struct chassis_next *next) {
         ms = g->inherited_wait;
     }
     g->inherited_wait = -1;
+    g->singly = false;
     phc_enter(g, wait_state(next->stage));
     g->rechecked = false;
     g->on_members = waiting;
@@ -517,45 +519,91 @@ static void wait_for(struct phc_engine *g, const struct chassis_next *next) {
     waiting(g);
 }
 
+/* Not away, and of the former version: it did not hear. */
+static bool stayed(struct phc_engine *g, struct record_member *m) {
+    return chassis_seen(m, g->live, g->n_live, &g->info, g->image_name, g->own.os_name) ==
+           SEEN_BEFORE;
+}
+
+static void tell_rebooting(struct phc_engine *g) {
+    for (size_t i = 0; i < g->r.n_members; i++) {
+        const struct record_member *m = &g->r.members[i];
+        if ((g->rebooting & UINT32_C(1) << i) != 0 && m->step == STEP_REBOOT &&
+            m->stage == STAGE_LINECARD) {
+            phc_tell_member(g, m, SZTP_N_VC_REBOOT, false, VC_REBOOTING);
+        }
+    }
+}
+
+/* A moment after an order that failed for some: whoever heard has gone, or is back already. Whoever
+ * has not is told once more, each by itself. */
+static void reboot_singly(struct phc_engine *g) {
+    if (!phc_look(g)) {
+        phc_timer(g, PHC_PAUSE_MS, reboot_singly);
+        return;
+    }
+    for (size_t i = 0; i < g->r.n_members; i++) {
+        struct record_member *m = &g->r.members[i];
+        if ((g->rebooting & UINT32_C(1) << i) != 0 && m->step == STEP_REBOOT && stayed(g, m)) {
+            m->step = STEP_INSTALLED;
+            m->tries--;
+        }
+    }
+    g->singly = true;
+    tell_rebooting(g);
+    phc_upgrade(g);
+}
+
+/* The order failed. It says nothing of those that are away: they boot what was installed when they
+ * are back, or time shows that they aren't. True: goes on another way. */
+static bool reboot_failed(struct phc_engine *g, const struct err *e) {
+    bool several = (g->rebooting & (g->rebooting - 1)) != 0;
+    phc_trouble(g, LOG_ERR, "members could not be rebooted: %s", e->text);
+    if (several) {
+        phc_timer(g, PHC_PAUSE_MS, reboot_singly);
+        return true;
+    }
+    if (g->singly || !phc_look(g)) {
+        return false;
+    }
+    for (size_t i = 0; i < g->r.n_members; i++) {
+        struct record_member *m = &g->r.members[i];
+        if ((g->rebooting & UINT32_C(1) << i) != 0 && m->step == STEP_REBOOT && stayed(g, m)) {
+            give_up_member(g, m, RESULT_VERSION);
+            phc_tell_member(g, m, SZTP_N_VC_UPGRADE_FAILED, g->r.strict, VC_FAILED);
+            if (g->r.strict) {
+                strict_failed(g, m->stage);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void rebooted(struct phc_engine *g, const struct phc_event *ev) {
-    struct chassis_next next;
-    chassis_next(&g->r, g->own.serial, &next);
-    if (next.todo != TODO_WAIT || next.own) {
-        phc_upgrade(g);
+    if (ev->error != NULL && reboot_failed(g, ev->error)) {
         return;
     }
-    if (ev->error != NULL) {
-        phc_trouble(g, LOG_ERR, "members could not be rebooted: %s", ev->error->text);
-        for (size_t i = 0; i < next.n; i++) {
-            give_up_member(g, next.members[i], RESULT_VERSION);
-            phc_tell_member(g, next.members[i], SZTP_N_VC_UPGRADE_FAILED, g->r.strict, VC_FAILED);
-        }
-        if (g->r.strict) {
-            strict_failed(g, next.stage);
-            return;
-        }
-        phc_upgrade(g);
-        return;
-    }
-    for (size_t i = 0; next.stage == STAGE_LINECARD && i < next.n; i++) {
-        phc_tell_member(g, next.members[i], SZTP_N_VC_REBOOT, false, VC_REBOOTING);
-    }
-    wait_for(g, &next);
+    tell_rebooting(g);
+    phc_upgrade(g);
 }
 
 static void reboot(struct phc_engine *g, const struct chassis_next *next) {
+    size_t n = g->singly ? 1 : next->n;
     phc_enter(g, next->stage == STAGE_LINECARD ? PHC_ST_UPGRADE_LC : PHC_ST_UPGRADE_BK);
-    for (size_t i = 0; i < next->n; i++) {
+    g->rebooting = 0;
+    for (size_t i = 0; i < n; i++) {
         next->members[i]->step = STEP_REBOOT;
         next->members[i]->tries++;
         next->members[i]->seen_down = false;
+        g->rebooting |= UINT32_C(1) << (next->members[i] - g->r.members);
     }
     phc_save(g);
     struct phc_action *a = phc_platform(g, PHC_REBOOT, rebooted);
-    for (size_t i = 0; i < next->n; i++) {
+    for (size_t i = 0; i < n; i++) {
         a->u.platform.members[i] = next->members[i]->id;
     }
-    a->u.platform.n_members = next->n;
+    a->u.platform.n_members = n;
 }
 
 /* ---------------------------------------------------------------- the own reboot */

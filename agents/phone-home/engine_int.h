@@ -125,6 +125,8 @@ struct phc_engine {
     struct conveyed info;
     bool has_info;
     char image_name[SZTP_NAME_MAX + 1];
+    uint32_t rebooting;     /* members of the order to reboot: a bit for each of the record */
+    bool singly;            /* such an order failed: one for each member */
     size_t current;         /* member that is being installed */
     bool more;              /* another member follows it */
     int64_t wait_due;       /* until members must be back; -1: nobody is awaited */

@@ -288,6 +288,7 @@ struct job {
     struct sim_member *by;
     uint64_t life, order;
     int members[SZTP_MEMBERS_MAX];
+    bool stays[SZTP_MEMBERS_MAX]; /* does not listen */
     size_t n;
     char version[SZTP_NAME_MAX + 1];
     enum platform_script which;
@@ -406,6 +407,10 @@ static void effect(struct sim *s, struct job *j, struct err *e) {
         break;
     case W_REBOOT:
         check_reboot(s, j);
+        for (size_t i = 0; i < j->n; i++) {
+            unsigned *left = &s->m[j->members[i]].fault.reboot_fails;
+            j->stays[i] = counted(left, e, "does not listen");
+        }
         break;
     case W_SCRIPT:
         do_script(s, j, e);
@@ -454,6 +459,9 @@ static void ended(void *arg, uint64_t a, uint64_t b) {
             j->by->events.done(j->by->events.arg, j->order, e.code != ERR_OK ? &e : NULL);
         }
         for (size_t i = 0; j->what == W_REBOOT && i < j->n; i++) {
+            if (j->stays[i]) {
+                continue;
+            }
             s->m[j->members[i]].reboots++;
             go_down(s, j->members[i], true);
         }

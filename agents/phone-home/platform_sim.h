@@ -13,6 +13,7 @@
 
 struct sim_fault {          /* of one member */
     unsigned install_fails; /* so many installations */
+    unsigned reboot_fails;  /* so many orders to reboot it, the others are rebooted */
     bool never_returns;     /* from a reboot */
     unsigned returns_old;   /* from so many reboots with the former version */
     bool wrong_serial;      /* another box stands in its place after its reboot */

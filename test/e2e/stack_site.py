@@ -42,8 +42,10 @@ def inside(lab, node):
 
 
 @pytest.fixture
-def lab():
-    with Lab("stackph", f"/tmp/wsp-{os.getpid()}") as lab:
+def lab(request):
+    """A name of its own for each file of tests: they may run at the same time."""
+    name = request.module.__name__.replace("test_", "").replace("_", "")
+    with Lab(name, f"/tmp/wsp-{os.getpid()}") as lab:
         yield lab
 
 

@@ -79,3 +79,119 @@ def test_a_member_that_is_off_at_the_start(site, when):
     s.wait("the last one leads", 60, lambda: late.state().get("primary"))
     s.wait("its client has looked", 30, lambda: "is configured" in s.status(late).get("last-error", ""))
     assert len(s.double.requests) == asked and s.status(late)["state"] == "IDLE"
+
+
+def in_order(told, *wanted):
+    """The notifications `wanted` (type, message, serial number or None) came in this order, others between them."""
+    rest = iter([(t, m, who[1] if who else None) for t, m, who in told])
+    for w in wanted:
+        assert w in rest, f"{w} is missing, or came too early, in:\n" + "\n".join(map(str, told))
+
+
+# The first server is left because a member is missing, the second because one is lost in the middle; the third finds all.
+# proves: PH-031 PH-033 PH-034 PH-036 PH-043 PH-081 PH-082
+def test_strict_mode_goes_from_server_to_server(site):
+    s = site(4, servers=3, old=True)
+    one, two, three = s.doubles
+    late = s.boxes[3]
+    s.offer_old("2.0", IMAGE, [b.serial for b in s.boxes], strict=True)
+    s.start(off=[late])
+    s.wait_told(120, "vc-bootstrap-failed", "VC with detection failed members and Strict provisioning set.")
+    # Nothing was begun there.
+    assert [t[0] for t in one.told] == ["bootstrap-initiated", "vc-bootstrap-failed"] and not s.files.requests
+    s.wait("the second is asked", 60, lambda: two.requests)
+    hold(late)
+    late.start()
+    hold(late, False)
+    s.wait_told(120, INSTALLED, REBOOT, "PE003", server=1)
+    hold(late)
+    s.wait_told(60, "vc-member-reboot-initiated", INITIATED, "PE003", server=1)
+    late.power_off()
+    s.wait_told(120, "vc-bootstrap-failed", "VC member bootstrap failure detected with Strict provisioning set.", server=1)
+    in_order(two.told, (INSTALLED, NEXT, "PE002"), (INSTALLED, REBOOT, "PE003"), (*UPGRADED, "PE002"), (*ABSENT, "PE003"),
+             ("vc-bootstrap-failed", "VC member bootstrap failure detected with Strict provisioning set.", None))
+    assert not any(t[2] and t[2][1] in ("PE000", "PE001") for t in two.told)
+    s.wait("the third is asked", 60, lambda: three.requests)
+    assert not s.boxes[0].state()["frozen"]
+    hold(late, False)
+    late.start()
+    s.wait("the bootstrap is complete", 180, lambda: "bootstrap-complete" in three.types())
+    check_chassis(s, ["2.0"] * 4)
+    in_order(three.told, ("vc-member-upgrade-success", "No upgrade required.", "PE002"),
+             (*UPGRADED, "PE001"), (*UPGRADED, "PE000"), ("bootstrap-complete", "Bootstrapping is complete.", None))
+    assert not any("bootstrap-complete" in d.types() for d in (one, two))
+
+
+# One linecard loses power behind its installation, before it is told to reboot, and is back within the time; another while
+# it reboots, and is back when its time is over; a third while it is installed, and stays away.
+# proves: PH-030 PH-042 PH-043 PH-044 PH-081 PH-082 PH-084
+def test_linecards_that_lose_power_in_the_middle(site):
+    s = site(5, old=True)
+    soon, later, never = s.boxes[2:]
+    s.offer_old("2.0", {**IMAGE, "share/big": os.urandom(6000000)}, ())
+    hold(s.boxes[1])  # the backup waits for us in its boot, so that there is a time behind that of the linecards
+    hold(later)
+    s.boxes[1].settings["boot-tries"] = 9
+    for b in s.boxes:
+        b.settings["init-s"] = 600
+    s.start()
+    s.wait_told(60, INSTALLED, NEXT, "PE002")
+    soon.power_off()
+    s.wait("the last one is being installed", 60, lambda: os.path.exists(never.path("d", "part-2")))
+    never.power_off()
+    s.wait_told(60, "vc-member-image-installation-failed", FAILED, "PE004")
+    s.wait_told(60, "vc-member-reboot-initiated", INITIATED, "PE003")
+    later.power_off()
+    soon.start()
+    s.wait_told(60, *UPGRADED, "PE002")
+    s.wait_told(120, *ABSENT, "PE003")
+    s.wait_told(60, INSTALLED, REBOOT, "PE001")
+    hold(later, False)
+    later.start()
+    s.wait("it is there", 60, lambda: s.boxes[0].members()["PE003"]["up"])
+    hold(s.boxes[1], False)
+    s.wait_complete(180)
+    in_order(s.double.told, (INSTALLED, NEXT, "PE002"), (INSTALLED, NEXT, "PE003"),
+             ("vc-member-image-installation-failed", FAILED, "PE004"), (*UPGRADED, "PE002"), (*ABSENT, "PE003"),
+             (INSTALLED, REBOOT, "PE001"), (*UPGRADED, "PE001"), (INSTALLED, REBOOT, "PE000"),
+             (*UPGRADED, "PE000"), (*UPGRADED, "PE003"), ("bootstrap-complete", "Bootstrapping is complete.", None))
+    assert not any(t[0] in ("vc-member-upgrade-failed", "vc-bootstrap-failed") for t in s.double.told)
+    never.start()
+    check_chassis(s, ["2.0"] * 4 + ["1.0"])
+
+
+# proves: PH-043 PH-044 PH-081 PH-082
+def test_a_backup_that_does_not_come_back(site):
+    s = site(3, old=True)
+    backup = s.boxes[1]
+    s.offer_old("2.0", IMAGE, ())
+    hold(backup)
+    s.start()
+    s.wait_told(120, INSTALLED, REBOOT, "PE001")
+    s.wait("it reboots", 60, lambda: not s.boxes[0].members()["PE001"]["up"])
+    backup.power_off()
+    s.wait_complete(240)
+    # The primary is not rebooted: nobody could take over.
+    in_order(s.double.told, (*UPGRADED, "PE002"), (*ABSENT, "PE001"), ("vc-member-upgrade-failed", "Upgrade failed !!!", "PE000"),
+             ("bootstrap-complete", "Bootstrapping is complete.", None))
+    hold(backup, False)
+    backup.start()
+    assert check_chassis(s, ["1.0", "2.0", "2.0"])[0] is s.boxes[0]
+
+
+# proves: PH-043 PH-050 PH-051 PH-081 PH-082
+def test_a_primary_that_does_not_come_back(site):
+    s = site(3, old=True)
+    primary = s.boxes[0]
+    s.offer_old("2.0", IMAGE, ())
+    hold(primary)
+    s.start()
+    s.wait_told(120, INSTALLED, REBOOT, "PE000")
+    s.wait("the backup goes on", 60, lambda: s.boxes[1].state().get("primary"))
+    primary.power_off()
+    s.wait_complete(240)
+    in_order(s.double.told, (*UPGRADED, "PE002"), (*UPGRADED, "PE001"), (INSTALLED, REBOOT, "PE000"), (*ABSENT, "PE000"),
+             ("bootstrap-complete", "Bootstrapping is complete.", None))
+    hold(primary, False)
+    primary.start()
+    assert check_chassis(s, ["2.0"] * 3)[0] is s.boxes[1]

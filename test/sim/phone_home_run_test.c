@@ -447,6 +447,39 @@ static void missing_member(void **state) {
     rig_free(r);
 }
 
+/* An order to reboot that fails for one of several: the others are not given up for it, and it is
+ * told once more by itself. proves: PH-030 PH-042 PH-043 PH-044 */
+static void reboot_refused(void **state) {
+    (void)state;
+    static const struct {
+        int member;
+        unsigned fails;
+        const char *versions, *told;
+    } cases[] = {
+        {2, 1, "2222", NULL},
+        {3, 1, "2222", NULL},
+        {3, 1000, "2221", VC_DETECTED_FAILED},
+        {1, 1, "2122", VC_FAILED}, /* alone: nothing is to be waited for */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig *r = world(4, true, SCENE_FULL, false);
+        r->config.detection_ms = 600 * 1000;
+        r->sim->m[cases[i].member].fault.reboot_fails = cases[i].fails;
+        rig_start(r);
+        expect_done(r, true);
+        for (int m = 0; m < 4; m++) {
+            assert_int_equal(r->sim->m[m].version[0], cases[i].versions[m]);
+            assert_in_range(r->sim->m[m].reboots, 0, 1); /* nobody twice */
+        }
+        assert_int_equal(rig_count(r, VC_DETECTED_FAILED),
+                         cases[i].told != NULL && strcmp(cases[i].told, VC_DETECTED_FAILED) == 0);
+        assert_int_equal(rig_count(r, VC_FAILED),
+                         cases[i].told != NULL && strcmp(cases[i].told, VC_FAILED) == 0);
+        assert_int_equal(r->servers[1].gets, 0);
+        rig_free(r);
+    }
+}
+
 /* ---------------------------------------------------------------- certificates */
 
 static struct conveyed csr_info;
@@ -663,6 +696,7 @@ int main(void) {
         cmocka_unit_test(looks_after_the_answer),
         cmocka_unit_test(unexpected_member),
         cmocka_unit_test(missing_member),
+        cmocka_unit_test(reboot_refused),
         cmocka_unit_test(certificates),
         cmocka_unit_test(no_certificates),
         cmocka_unit_test(no_keys),
