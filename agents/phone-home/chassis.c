@@ -27,6 +27,15 @@ const struct platform_member *chassis_live(const struct platform_member *live, s
     return NULL;
 }
 
+void chassis_alone(const struct platform_identity *own, struct platform_member *out) {
+    memset(out, 0, sizeof *out);
+    out->id = own->member_id;
+    out->role = SZTP_MASTER;
+    out->up = true;
+    memcpy(out->serial, own->serial, sizeof out->serial);
+    memcpy(out->os_version, own->os_version, sizeof out->os_version);
+}
+
 const struct platform_member *chassis_heir(const struct platform_member *live, size_t n,
                                            const char *own_serial) {
     for (size_t i = 0; i < n; i++) {

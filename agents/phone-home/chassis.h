@@ -41,6 +41,8 @@ bool chassis_same_image(const struct conveyed *info, const char *name, const cha
 
 const struct platform_member *chassis_live(const struct platform_member *live, size_t n,
                                            const char *serial);
+/* The one member of a device that is no chassis. */
+void chassis_alone(const struct platform_identity *own, struct platform_member *out);
 /* Who could take over from the own member now: its backup, and it is up. */
 const struct platform_member *chassis_heir(const struct platform_member *live, size_t n,
                                            const char *own_serial);

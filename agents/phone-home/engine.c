@@ -174,13 +174,7 @@ bool phc_look(struct phc_engine *g) {
     }
     g->own = own;
     if (n == 0) { /* one box is a chassis of one */
-        struct platform_member *m = &g->live[n++];
-        memset(m, 0, sizeof *m);
-        m->id = own.member_id;
-        m->role = SZTP_MASTER;
-        m->up = true;
-        memcpy(m->serial, own.serial, sizeof m->serial);
-        memcpy(m->os_version, own.os_version, sizeof m->os_version);
+        chassis_alone(&own, &g->live[n++]);
     }
     g->n_live = n;
     return true;

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "phone-home/chassis.h"
 #include "phone-home/script.h"
 
 LOGGER_MODULE(hooks)
@@ -404,11 +405,7 @@ static enum err_code members(struct platform *p, struct platform_member *out, si
     ERR_TRY(identity(p, &id, e));
     if (max > 0) {
         *n = 1;
-        memset(out, 0, sizeof *out);
-        out->role = SZTP_MASTER;
-        out->up = true;
-        memcpy(out->serial, id.serial, sizeof out->serial);
-        memcpy(out->os_version, id.os_version, sizeof out->os_version);
+        chassis_alone(&id, out);
     }
     return ERR_OK;
 }

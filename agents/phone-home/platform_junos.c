@@ -11,6 +11,7 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "phone-home/chassis.h"
 #include "phone-home/platform_junos_config.h"
 #include "phone-home/platform_junos_session.h"
 #include "phone-home/platform_lint.h"
@@ -25,7 +26,7 @@ enum {
     LOCK_MS = 1000,            /* between two tries to lock the candidate configuration */
     LOCK_TRIES = 30,           /* who has it may be a session of ours that is on its way out */
     FAILURES_MAX = 3,          /* looks in a row that may fail before nothing is known any more */
-    RECORD_MAX = 20 << 20,
+    INHERITED_MAX = 20 << 20,
     PATH_SIZE = CONFIG_PATH_MAX + 32,
     STEPS_MAX = SZTP_MEMBERS_MAX + 6,
     CLOCK_BEGINS_S = 1735689600, /* 2025-01-01: a clock before it was never set */
@@ -298,18 +299,14 @@ static enum err_code members(struct platform *p, struct platform_member *out, si
     }
     if (h->now.n_members == 0 && max > 0) {
         *n = 1;
-        memset(out, 0, sizeof *out);
-        out->role = SZTP_MASTER;
-        out->up = true;
-        memcpy(out->serial, id.serial, sizeof out->serial);
-        memcpy(out->os_version, id.os_version, sizeof out->os_version);
+        chassis_alone(&id, out);
     }
     return ERR_OK;
 }
 
 static enum err_code inherited(struct platform *p, struct buf *out, struct err *e) {
     char file[PATH_SIZE];
-    return file_read(in_state(of(p), "inherited", file), RECORD_MAX, out, e);
+    return file_read(in_state(of(p), "inherited", file), INHERITED_MAX, out, e);
 }
 
 static void inherited_clear(struct platform *p) {

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +15,7 @@
 #include "base/text.h"
 #include "net/nc_framing.h"
 #include "net/stream.h"
+#include "phone-home/script.h"
 
 LOGGER_MODULE(junos)
 
@@ -53,33 +53,11 @@ bool junos_session_dead(const struct junos_session *s) {
 static enum err_code spawn(struct junos_session *s, int fd, struct err *e) {
     static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", home[] = "HOME=/";
     char *env[] = {path, home, NULL}, *argv[JUNOS_ARGS_MAX + 1] = {NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
     for (size_t i = 0; i < s->c->n_program; i++) {
         argv[i] = (char *)(uintptr_t)s->c->program[i];
     }
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&fa);
-    posix_spawnattr_init(&attr);
-    posix_spawn_file_actions_adddup2(&fa, fd, 0);
-    posix_spawn_file_actions_adddup2(&fa, fd, 1);
-    posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addclosefrom_np(&fa, 3);
-    posix_spawn_file_actions_addchdir_np(&fa, "/");
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setflags(&attr,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int rc = posix_spawn(&s->pid, argv[0], &fa, &attr, argv, env);
-    posix_spawn_file_actions_destroy(&fa);
-    posix_spawnattr_destroy(&attr);
-    if (rc != 0) {
-        s->pid = 0;
-        return err_errno(e, rc, argv[0], "the program of the session can't be run");
-    }
-    return ERR_OK;
+    const int fds[3] = {fd, fd, -1};
+    return script_spawn(argv, env, fds, &s->pid, e);
 }
 
 /* It has no state of its own that a signal could harm: changes that it did not commit go with the

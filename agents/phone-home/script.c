@@ -229,7 +229,16 @@ static void on_input(int fd, unsigned events, void *arg) {
 
 /* ---- the start ---- */
 
-static enum err_code spawn(struct script *s, char **argv, char **env, int out, int in) {
+/* -1: nothing is there, or nobody listens. */
+static void put(posix_spawn_file_actions_t *fa, int to, int fd) {
+    if (fd >= 0) {
+        posix_spawn_file_actions_adddup2(fa, fd, to);
+    } else {
+        posix_spawn_file_actions_addopen(fa, to, "/dev/null", to == 0 ? O_RDONLY : O_WRONLY, 0);
+    }
+}
+
+enum err_code script_spawn(char **argv, char **env, const int fds[3], pid_t *pid, struct err *e) {
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
     sigset_t none, all;
@@ -237,25 +246,21 @@ static enum err_code spawn(struct script *s, char **argv, char **env, int out, i
     sigfillset(&all);
     posix_spawn_file_actions_init(&fa);
     posix_spawnattr_init(&attr);
-    if (in >= 0) {
-        posix_spawn_file_actions_adddup2(&fa, in, 0);
-    } else {
-        posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+    for (int i = 0; i < 3; i++) {
+        put(&fa, i, fds[i]);
     }
-    posix_spawn_file_actions_adddup2(&fa, out, 1);
-    posix_spawn_file_actions_adddup2(&fa, out, 2);
     posix_spawn_file_actions_addclosefrom_np(&fa, 3);
     posix_spawn_file_actions_addchdir_np(&fa, "/");
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
     posix_spawnattr_setflags(&attr,
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int rc = posix_spawn(&s->pid, argv[0], &fa, &attr, argv, env);
+    int rc = posix_spawn(pid, argv[0], &fa, &attr, argv, env);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&attr);
     if (rc != 0) {
-        s->pid = 0;
-        return err_errno(&s->err, rc, argv[0], "can't be run");
+        *pid = 0;
+        return err_errno(e, rc, argv[0], "can't be run");
     }
     return ERR_OK;
 }
@@ -311,7 +316,8 @@ static enum err_code run(struct script *s, const struct script_config *c, char *
         rc = err_errno(&s->err, errno, NULL, "no pipe could be made");
     }
     if (rc == ERR_OK) {
-        rc = spawn(s, argv, env, out[1], in[0]);
+        const int fds[3] = {in[0], out[1], out[1]};
+        rc = script_spawn(argv, env, fds, &s->pid, &s->err);
     }
     if (rc == ERR_OK) {
         rc = watch(s, c, out, in);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -57,5 +58,10 @@ struct script *script_start(struct loop *l, const struct script_config *c, scrip
                             void *arg);
 /* Kills the group; no callback. NULL is allowed. */
 void script_cancel(struct script *s);
+
+/* Starts a program in a session of its own, in "/", with no signal blocked or ignored and no
+ * descriptor but `fds` as 0, 1 and 2 (-1: /dev/null); they stay the caller's. argv[0] is its path.
+ * *pid 0 on an error. */
+enum err_code script_spawn(char **argv, char **env, const int fds[3], pid_t *pid, struct err *e);
 
 #endif
