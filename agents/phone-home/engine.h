@@ -80,6 +80,7 @@ struct phc_config {           /* what the device's owner or factory set; see doc
     unsigned checksum_rounds; /* 3: of one URI (PH-041) */
     bool lenient;             /* members of documents that the module does not have are borne, and
                                * trusted servers that take no reports */
+    bool once;                /* one round: whoever runs it ends after that */
     bool user_to_untrusted;   /* servers that nobody vouches for are told the user, too */
 };
 void phc_config_default(struct phc_config *c);

@@ -94,8 +94,12 @@ static void round_over(struct phc_engine *g) {
         ms = g->retry_after_ms < g->c.backoff_max_ms ? g->retry_after_ms : g->c.backoff_max_ms;
     }
     phc_enter(g, PHC_ST_FAIL);
-    phc_log(g, LOG_NOTICE, "no source had data that may be used; looks again in %lld s",
-            (long long)(ms + 999) / 1000);
+    if (g->c.once) {
+        phc_log(g, LOG_NOTICE, "no source had data that may be used");
+    } else {
+        phc_log(g, LOG_NOTICE, "no source had data that may be used; looks again in %lld s",
+                (long long)(ms + 999) / 1000);
+    }
     g->woken = false;
     phc_timer(g, ms, again);
 }

@@ -115,7 +115,7 @@ static int run(const char *file, bool once) {
         return fail(&e);
     }
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    m.once = once;
+    m.once = m.config.engine.once = once;
     m.loop = loop_new("phone-home");
     struct driver_config d = {.c = &m.config, .once = once, .over = over, .arg = &m};
     m.term = loop_signal_new(m.loop, SIGTERM, stop, &m);

@@ -146,7 +146,7 @@ static void nothing(struct job *j) {
     loop_post(j->h->loop, on_nothing, j);
 }
 
-/* WEFT_KEY: where the key of the device's certificate is, when it has one. */
+/* WEFT_KEY: where the key of the device's certificate is; only when it has one. */
 static const char KEY[] = "ldevid.key";
 struct environment {
     char serial[CMS_SERIAL_MAX + 32], key[PATH_SIZE + 16];
@@ -155,9 +155,13 @@ struct environment {
 static void environment(const struct hooks *h, struct environment *out) {
     struct platform_identity id;
     char file[PATH_SIZE];
+    const char *key = in_state(h, KEY, file);
     bool known = h->ops->identity((struct platform *)(uintptr_t)h, &id, NULL) == ERR_OK;
     snprintf(out->serial, sizeof out->serial, "WEFT_SERIAL=%s", known ? id.serial : "");
-    snprintf(out->key, sizeof out->key, "WEFT_KEY=%s", in_state(h, KEY, file));
+    out->key[0] = '\0';
+    if (access(key, F_OK) == 0) {
+        snprintf(out->key, sizeof out->key, "WEFT_KEY=%s", key);
+    }
 }
 
 static void run_hook(struct job *j) {
@@ -172,7 +176,7 @@ static void run_hook(struct job *j) {
     environment(j->h, &env);
     struct script_config c = {.file = file,
                               .args = {j->a, j->b},
-                              .environment = {env.serial, env.key},
+                              .environment = {env.serial, env.key[0] != '\0' ? env.key : NULL},
                               .deadline_ms = j->ms,
                               .keep_group = true};
     j->script = script_start(j->h->loop, &c, on_script, j);
@@ -187,7 +191,7 @@ static void run_script(struct job *j) {
     struct script_config c = {.file = in_state(h, pre ? "pre-script" : "post-script", file),
                               .text = buf_cstr(&j->data),
                               .n = j->data.len,
-                              .environment = {env.serial, env.key},
+                              .environment = {env.serial, env.key[0] != '\0' ? env.key : NULL},
                               .output_file =
                                   in_state(h, pre ? "pre-script.log" : "post-script.log", output),
                               .deadline_ms = j->ms};

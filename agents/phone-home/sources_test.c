@@ -239,6 +239,25 @@ static void leases_of_dhclient_are_read(void **state) {
     leases_free(&l);
 }
 
+/* As docs/phone-home-client.md has them for those who write them by hand. */
+static void a_lease_by_hand(void **state) {
+    static const char *const forms[] = {
+        "v4-sztp-redirect 0:18:68:74:74:70:73:3a:2f:2f:77:65:66:74:2e:65:78:61:6d:70:6c:65:2e:6e:"
+        "65:74",
+        "v4-sztp-redirect \"\\000\\030https://weft.example.net\"",
+        "unknown-143 \"\\000\\030https://weft.example.net\""};
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        struct leases l = {0};
+        char *lease = mem_printf("lease {\n  interface \"eth0\";\n  option %s;\n}\n", forms[i]);
+        assert_int_equal(leases_parse(&l, "eth0.4", lease, strlen(lease), 0, &e), ERR_OK);
+        assert_int_equal(l.n, 1);
+        assert_int_equal(redirect(&l.list[0].offer.redirect), ERR_OK);
+        assert_string_equal(servers[0].address, "weft.example.net");
+        leases_free(&l);
+        mem_free(lease);
+    }
+}
+
 static void damaged_lease_files_are_refused_with_the_line(void **state) {
     static const char *const bad[] = {"lease {\n  option x \"a\n\";\n}\n", "lease {\n\n", "}\n",
                                       "lease { option x \"a"};
@@ -498,6 +517,7 @@ int main(void) {
         cmocka_unit_test(instances_are_put_together_in_order),
         cmocka_unit_test(options_of_the_older_provisioning_are_seen),
         cmocka_unit_test(leases_of_dhclient_are_read),
+        cmocka_unit_test(a_lease_by_hand),
         cmocka_unit_test(damaged_lease_files_are_refused_with_the_line),
         cmocka_unit_test(txt_has_artifacts_in_binary),
         cmocka_unit_test(srv_gives_servers_by_priority_and_weight),

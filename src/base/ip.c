@@ -28,7 +28,7 @@ enum err_code ip_addr_parse(const char *s, struct ip_addr *out, struct err *e) {
     } else {
         a.family = 4;
         if (has_leading_zero(s) || inet_pton(AF_INET, s, a.bytes) != 1) {
-            return err_set(e, ERR_INVALID, NULL, "\"%.64s\" is not an IPv4 address", s);
+            return err_set(e, ERR_INVALID, NULL, "\"%.64s\" is no IPv4 and no IPv6 address", s);
         }
     }
     *out = a;

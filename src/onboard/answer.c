@@ -53,10 +53,23 @@ struct variables {
     struct buf authority; /* read when it is asked for */
 };
 
+bool variable_built_in(const char *name) {
+    static const char *const all[] = {
+        "serial-number", "hw-model",           "os-name",
+        "os-version",    "device-type",        "server-address",
+        "server-port",   "ldevid-certificate", "authority-certificate"};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (strcmp(all[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *value(void *arg, const char *name) {
     struct variables *v = arg;
     const struct onboard_device *d = v->device;
-    for (size_t i = 0; d != NULL && i < d->n_variable; i++) {
+    for (size_t i = 0; d != NULL && !variable_built_in(name) && i < d->n_variable; i++) {
         if (strcmp(d->variable[i].name, name) == 0) {
             return d->variable[i].value;
         }

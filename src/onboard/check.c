@@ -3,12 +3,24 @@
  * that do not stand in each other's way. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
 #include "onboard/internal.h"
 #include "sztp/cms.h"
+#include "sztp/trust.h"
 #include "sztp/voucher.h"
+
+struct checking {
+    const struct onboard *ob;
+    struct txn *t;
+    struct findings found;
+    /* Whom the voucher before this one pinned, and how the owner's certificate fits: vouchers of
+     * one delivery are alike in that. */
+    struct buf pinned;
+    char signer[64], misfit[ERR_TEXT_MAX];
+};
 
 static enum err_code wrong(struct err *e, const struct object *o, const char *leaf) {
     char *path = mem_printf("%s/%s", o->doc->path, leaf);
@@ -125,23 +137,128 @@ static enum err_code check_signer(const struct object *o, struct err *e) {
 
 /* ---- devices --------------------------------------------------------------------------------- */
 
-static enum err_code check_voucher(const struct object *o, struct err *e) {
-    const struct onboard_device *d = o->doc->data;
+static const struct onboard_signer *signer_of(const struct checking *c,
+                                              const struct onboard_device *d) {
+    struct sztp_get g = {.signed_preferred = false};
+    const struct known *k = known_get(c->ob, d->serial_number);
+    if (k != NULL) {
+        known_as_get(k, &g);
+    }
+    const struct snap *s = txn_snap(c->t);
+    const struct onboard_device_type *type = type_of(s, d, g.hw_model);
+    const char *name = d->signer != NULL ? d->signer : type != NULL ? type->signer : NULL;
+    const struct object *o = name != NULL ? object_of(s, &onboard_signer_kind, name) : NULL;
+    return o != NULL ? o->doc->data : NULL;
+}
+
+/* Why a device that has the voucher will not believe the signer; "" when it will. */
+static void owner_fits(struct checking *c, const struct onboard_signer *s,
+                       const struct voucher *v) {
+    struct cms_certs *chain = cms_certs_new();
+    struct buf pem = BUF_INIT, owner = BUF_INIT;
+    struct trust_device d = {.now_s = txn_now_s(c->t), .clock_ok = true};
+    enum trust_clause clause;
+    struct err e;
+    enum err_code rc = pem_text(s->certificate, &pem, &e);
+    rc = rc == ERR_OK ? cms_certs_add_pem(chain, pem.data, pem.len, &e) : rc;
+    rc = rc == ERR_OK ? cms_certs_print(chain, &owner, &e) : rc;
+    rc = rc == ERR_OK ? trust_owner(&d, owner.data, owner.len, v, &clause, &e) : rc;
+    snprintf(c->misfit, sizeof c->misfit, "%s", rc == ERR_OK ? "" : e.text);
+    snprintf(c->signer, sizeof c->signer, "%s", s->name);
+    buf_clear(&c->pinned);
+    buf_add(&c->pinned, v->pinned.data, v->pinned.len);
+    cms_certs_free(chain);
+    buf_free(&owner);
+    buf_free(&pem);
+}
+
+/* The clauses by which devices refuse it that can be known here (RFC 8572 section 5.4). */
+static void warn_of_voucher(struct checking *c, const struct onboard_device *d,
+                            const struct voucher *v) {
+    const struct onboard_signer *s = signer_of(c, d);
+    if (v->expires_on != 0 && v->expires_on <= txn_now_s(c->t)) {
+        char who[CMS_SERIAL_MAX + TIME_TEXT_MAX + 8], at[TIME_TEXT_MAX];
+        snprintf(who, sizeof who, "%s (%s)", d->serial_number, time_format(v->expires_on, 0, at));
+        finding(&c->found, who, "vouchers that have ended, which no device believes any more");
+    }
+    if (s == NULL) {
+        return;
+    }
+    if (strcmp(c->signer, s->name) != 0 || c->pinned.len != v->pinned.len ||
+        memcmp(c->pinned.data, v->pinned.data, v->pinned.len) != 0 || v->check_revocation) {
+        owner_fits(c, s, v);
+    }
+    if (c->misfit[0] != '\0') {
+        finding(&c->found, d->serial_number,
+                "signer %s is not who the voucher names (%s): nothing that is signed will be "
+                "believed by",
+                s->name, c->misfit);
+    }
+}
+
+static enum err_code open_voucher(const struct onboard_device *d, struct voucher *v,
+                                  struct err *e) {
     struct buf der = BUF_INIT;
     struct cms_content c = {.is_signed = false};
-    struct voucher v = {.serial = ""};
     enum err_code rc = cms_unbase64(d->voucher, strlen(d->voucher), &der, e);
     rc = rc == ERR_OK ? cms_open(der.data, der.len, CMS_VOUCHER_JSON | CMS_DATA, NULL, &c, e) : rc;
-    rc = rc == ERR_OK ? voucher_parse(c.bytes.data, c.bytes.len, &v, e) : rc;
+    rc = rc == ERR_OK ? voucher_parse(c.bytes.data, c.bytes.len, v, e) : rc;
     if (rc == ERR_OK && !c.is_signed) {
         rc = err_set(e, ERR_INVALID, NULL, "it is not signed");
-    } else if (rc == ERR_OK && strcmp(v.serial, d->serial_number) != 0) {
-        rc = err_set(e, ERR_INVALID, NULL, "it is the voucher of %s", v.serial);
     }
-    voucher_free(&v);
     cms_content_free(&c);
     buf_free(&der);
+    return rc;
+}
+
+static enum err_code check_voucher(struct checking *c, const struct object *o, struct err *e) {
+    const struct onboard_device *d = o->doc->data;
+    struct voucher v = {.serial = ""};
+    enum err_code rc = open_voucher(d, &v, e);
+    if (rc == ERR_OK && strcmp(v.serial, d->serial_number) != 0) {
+        rc = err_set(e, ERR_INVALID, NULL, "it is the voucher of %s", v.serial);
+    } else if (rc == ERR_OK && v.nonce_len > 0) {
+        rc = err_set(e, ERR_INVALID, NULL,
+                     "it is bound to a nonce, and devices send another one each time: one without "
+                     "is wanted here, or masa-uri of the signer for those with");
+    }
+    if (rc == ERR_OK) {
+        warn_of_voucher(c, d, &v);
+    }
+    voucher_free(&v);
     return rc == ERR_OK ? ERR_OK : wrong(e, o, "voucher");
+}
+
+/* Another signer: do the vouchers that are there name it? Of the first hundred devices, for each is
+ * a signature. */
+static void check_vouchers_of(struct checking *c, const struct onboard_signer *signer) {
+    const struct snap *s = txn_snap(c->t);
+    unsigned looked = 0;
+    for (const struct object *o = snap_first_of(s, &onboard_device_kind);
+         o != NULL && o->doc->kind == &onboard_device_kind && looked < 100; o = snap_next(s, o)) {
+        const struct onboard_device *d = o->doc->data;
+        struct voucher v = {.serial = ""};
+        struct err e;
+        if (d->voucher != NULL && signer_of(c, d) == signer) {
+            looked++;
+            if (open_voucher(d, &v, &e) == ERR_OK) {
+                warn_of_voucher(c, d, &v);
+            }
+            voucher_free(&v);
+        }
+    }
+}
+
+static enum err_code check_variables(const struct object *o, struct err *e) {
+    const struct onboard_device *d = o->doc->data;
+    for (size_t i = 0; i < d->n_variable; i++) {
+        if (variable_built_in(d->variable[i].name)) {
+            char leaf[96];
+            snprintf(leaf, sizeof leaf, "variable=%s", d->variable[i].name);
+            return fail(e, o, leaf, "every device has a variable of this name already");
+        }
+    }
+    return ERR_OK;
 }
 
 /* ---- rules --------------------------------------------------------------------------------- */
@@ -162,7 +279,7 @@ static bool wider(const char *const *a, size_t n_a, const char *const *b, size_t
 
 /* Whoever comes to `b` is stopped by `a`, on each listener: one that gives something is passed over
  * where that is not given. */
-static bool covers(const struct rule_view *a, const struct rule_view *b) {
+bool rule_covers(const struct rule_view *a, const struct rule_view *b) {
     return wider(a->hw_model, a->n_hw_model, b->hw_model, b->n_hw_model) &&
            wider(a->os_name, a->n_os_name, b->os_name, b->n_os_name) &&
            wider(a->os_version, a->n_os_version, b->os_version, b->n_os_version) &&
@@ -176,7 +293,7 @@ static void warn_of_rules(struct txn *t, const struct object *o, const struct ru
                           size_t n) {
     for (size_t i = 1; i < n; i++) {
         for (size_t k = 0; k < i; k++) {
-            if (covers(&rules[k], &rules[i])) {
+            if (rule_covers(&rules[k], &rules[i])) {
                 txn_warn(t, "%s: rule %s is never reached: rule %s before it holds for all it does",
                          o->doc->path, rules[i].name, rules[k].name);
                 break;
@@ -211,7 +328,23 @@ static enum err_code check_boot_image(const struct object *o, struct err *e) {
     if (i->file == NULL && i->sha_256 == NULL && i->sha_1 == NULL && i->md5 == NULL) {
         return fail(e, o, "sha-256", "devices need a hash to check what they get");
     }
+    for (size_t k = 0; k < i->n_uri; k++) {
+        if (strncasecmp(i->uri[k], "https://", 8) != 0 &&
+            strncasecmp(i->uri[k], "http://", 7) != 0) {
+            err_set(e, ERR_INVALID, NULL, "%.300s: devices load images by https:// and http://",
+                    i->uri[k]);
+            return wrong(e, o, "uri");
+        }
+    }
     return ERR_OK;
+}
+
+/* A file may be replaced until a device comes: what is wrong in one is a warning, see warn.c. */
+static enum err_code check_text(const struct object *o, const char *text, bool template,
+                                struct err *e) {
+    return !template || text == NULL || template_names(text, strlen(text), NULL, NULL, e) == ERR_OK
+               ? ERR_OK
+               : wrong(e, o, "text");
 }
 
 static enum err_code check_topology(const struct object *o, struct err *e) {
@@ -221,13 +354,13 @@ static enum err_code check_topology(const struct object *o, struct err *e) {
                : ERR_OK;
 }
 
-static enum err_code check_one(struct txn *t, const struct object *o, struct err *e) {
+static enum err_code check_one(struct checking *c, const struct object *o, struct err *e) {
     const struct kind *k = o->doc->kind;
     if (k == &onboard_listener_kind) {
-        return check_listener(txn_snap(t), o, e);
+        return check_listener(txn_snap(c->t), o, e);
     }
     if (k == &onboard_device_authority_kind) {
-        return check_authority(t, o, e);
+        return check_authority(c->t, o, e);
     }
     if (k == &onboard_redirect_list_kind) {
         return check_redirect_list(o, e);
@@ -237,22 +370,41 @@ static enum err_code check_one(struct txn *t, const struct object *o, struct err
     }
     if (k == &onboard_device_kind) {
         const struct onboard_device *d = o->doc->data;
-        return d->voucher != NULL ? check_voucher(o, e) : ERR_OK;
+        ERR_TRY(check_variables(o, e));
+        return d->voucher != NULL ? check_voucher(c, o, e) : ERR_OK;
     }
     if (k == &onboard_boot_image_kind) {
         return check_boot_image(o, e);
+    }
+    if (k == &onboard_script_kind) {
+        const struct onboard_script *s = o->doc->data;
+        return check_text(o, s->text, s->template, e);
+    }
+    if (k == &onboard_configuration_kind) {
+        const struct onboard_configuration *s = o->doc->data;
+        return check_text(o, s->text, s->template, e);
     }
     return k == &onboard_topology_kind ? check_topology(o, e) : ERR_OK;
 }
 
 enum err_code onboard_check(void *self, struct txn *t, struct err *e) {
-    (void)self;
-    for (size_t i = 0; i < txn_n_ops(t); i++) {
+    struct checking c = {.ob = self, .t = t};
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; rc == ERR_OK && i < txn_n_ops(t); i++) {
         struct txn_op op = txn_op(t, i);
         if (op.new_ != NULL) {
-            ERR_TRY(check_one(t, op.new_, e));
+            rc = check_one(&c, op.new_, e);
             check_rules(t, op.new_);
         }
+        if (rc == ERR_OK && op.old != NULL && op.new_ != NULL &&
+            op.new_->doc->kind == &onboard_signer_kind) {
+            check_vouchers_of(&c, op.new_->doc->data);
+        }
     }
-    return ERR_OK;
+    if (rc == ERR_OK) {
+        onboard_warn(c.ob, t, &c.found);
+    }
+    findings_end(&c.found, t);
+    buf_free(&c.pinned);
+    return rc;
 }

@@ -296,6 +296,8 @@ void given_free(struct given *g);
 /* On a worker. `csr` DER, may be empty. */
 enum err_code answer_make(const struct plan *p, const char *address, uint16_t port,
                           const struct buf *csr, struct given *out, struct err *e);
+/* Is it the name of a variable that every device has, without its configuration saying so? */
+bool variable_built_in(const char *name);
 /* The body for the device, in its dialect and form. */
 enum err_code answer_print(const struct ask *a, struct given *g, struct buf *out, struct err *e);
 
@@ -329,6 +331,10 @@ typedef const char *template_value(void *arg, const char *name);
 /* ERR_INVALID with the line: a variable that is not known, {{ without }}, no name. ERR_TOO_BIG. */
 enum err_code template_fill(const char *text, size_t n, enum template_escape escape,
                             template_value *value, void *arg, struct buf *out, struct err *e);
+/* Calls `fn` (NULL: nobody) with each name in it, as often as it stands there. Errors as above. */
+typedef void template_name(void *arg, const char *name);
+enum err_code template_names(const char *text, size_t n, template_name *fn, void *arg,
+                             struct err *e);
 
 /* ---- files (files.c) ------------------------------------------------------------------------- */
 
@@ -359,6 +365,31 @@ enum err_code pem_text(const char *text, struct buf *out, struct err *e);
 /* Revocation lists as PEM: from PEM, or out of Base64 of PEM or DER. A certificate among them is an
  * error: it would be believed. */
 enum err_code crl_text(const char *text, struct buf *out, struct err *e);
+
+/* ---- at commit (check.c, warn.c) ------------------------------------------------------------- */
+
+/* Does `a`, which stands first, hold for all that `b` holds for, on each listener? */
+bool rule_covers(const struct rule_view *a, const struct rule_view *b);
+
+/* What is wrong and no error, with those of whom it is: one warning for each text, which names the
+ * first of them. Zeroed to begin with. */
+enum { FINDINGS_MAX = 32 };
+struct findings {
+    struct finding {
+        char *text;
+        struct buf who;
+        size_t n_who;
+    } one[FINDINGS_MAX];
+    size_t n, more;
+};
+void finding(struct findings *f, const char *who, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Warns of them, and frees them. */
+void findings_end(struct findings *f, struct txn *t);
+
+/* What devices would fail of only later, in what the change touches: templates that want variables
+ * which devices lack, files that are not there, listeners whose certificate has another name. */
+void onboard_warn(const struct onboard *ob, struct txn *t, struct findings *f);
 
 /* ---- service --------------------------------------------------------------------------------- */
 

@@ -399,13 +399,20 @@ static void on_body(struct http_req *r, struct buf *body, void *arg) {
     struct err e;
     enum err_code rc;
     char text[ERR_TEXT_MAX];
+    const char *type = http_header(r, "content-type");
+    if (a->kind != ASK_RENEW && type == NULL && (body->len > 0 || a->kind != ASK_GET)) {
+        refuse(x, 415, "operation-not-supported", "The body has no media type.");
+        return;
+    }
     if (a->kind == ASK_RENEW) {
         rc = parse_renewal(x, body, &e);
+    } else if (type == NULL) {
+        rc = ERR_OK; /* all input is optional (RFC 8040 section 3.6.1) */
     } else if (a->prerfc) {
         rc = parse_notification(x, body, &e);
     } else {
         enum sztp_form form = SZTP_JSON;
-        sztp_media(http_header(r, "content-type"), &form); /* was looked at before */
+        sztp_media(type, &form); /* was looked at before */
         rc = a->kind == ASK_GET ? parse_get(x, form, body, &e) : parse_report(x, form, body, &e);
     }
     if (rc != ERR_OK) {
@@ -553,7 +560,7 @@ static bool admit(struct exchange *x, const char *method, bool body) {
         refuse(x, 429, "resource-denied", "Too many failures from this address; try again later.");
         return false;
     }
-    if (body && (type == NULL || !sztp_media(type, &form) || (x->ask.prerfc && form != SZTP_XML))) {
+    if (body && type != NULL && (!sztp_media(type, &form) || (x->ask.prerfc && form != SZTP_XML))) {
         refuse(x, 415, "operation-not-supported", "The body has a media type that is not known.");
         return false;
     }

@@ -71,6 +71,54 @@ static void config(void *self, const struct object *old, const struct object *ne
     }
 }
 
+/* ---- a device in another's place (rename) ---------------------------------------------------- */
+
+static bool same_text(const char *a, const char *b) {
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* All that was said of one is said of the other; a voucher is for one serial number. */
+static bool same_place(const struct onboard_device *a, const struct onboard_device *b) {
+    bool same = same_text(a->type, b->type) && same_text(a->description, b->description) &&
+                same_text(a->password, b->password) &&
+                same_text(a->activation_code, b->activation_code) &&
+                same_text(a->topology, b->topology) && same_text(a->signer, b->signer) &&
+                same_text(a->certificate_name, b->certificate_name) &&
+                a->n_variable == b->n_variable && a->n_rule == b->n_rule;
+    for (size_t i = 0; same && i < a->n_variable; i++) {
+        same = same_text(a->variable[i].name, b->variable[i].name) &&
+               same_text(a->variable[i].value, b->variable[i].value);
+    }
+    for (size_t i = 0; same && i < a->n_rule; i++) {
+        same = same_text(a->rule[i].name, b->rule[i].name) &&
+               same_text(a->rule[i].bundle, b->rule[i].bundle) &&
+               same_text(a->rule[i].redirect_list, b->rule[i].redirect_list);
+    }
+    return same;
+}
+
+/* The former's log goes with it, so it is the new one's that says so. A change that is a hundred
+ * renames or more is none of those that people look at. */
+static void tell_replaced(struct onboard *ob, struct txn *t, const struct object *fresh) {
+    const struct object *former = NULL;
+    char text[CMS_SERIAL_MAX + 128];
+    for (size_t i = 0; i < txn_n_ops(t) && i < 200 && former == NULL; i++) {
+        struct txn_op op = txn_op(t, i);
+        if (op.new_ == NULL && op.old->doc->kind == &onboard_device_kind &&
+            same_place(op.old->doc->data, fresh->doc->data)) {
+            former = op.old;
+        }
+    }
+    if (former == NULL) {
+        return;
+    }
+    const char *serial = fresh->doc->keys[0], *by = txn_actor(t)->user;
+    snprintf(text, sizeof text, "takes the place of %s (%s)", former->doc->keys[0], by);
+    known_log(ob, t, serial, "replaces", text);
+    device_event(t, "weft-onboard:device-replaced", serial,
+                 (const char *const[]){"former", former->doc->keys[0], "by", by, NULL});
+}
+
 /* What a device did goes with it; one that was a stranger is none when it is entered. */
 static enum err_code complete(void *self, struct txn *t, struct err *e) {
     struct onboard *ob = self;
@@ -90,6 +138,9 @@ static enum err_code complete(void *self, struct txn *t, struct err *e) {
             json_object_set_new(r, "stranger", json_false());
             known_put(t, serial, r);
             known_log(ob, t, serial, "configured", "was put into the configuration");
+        }
+        if (op.old == NULL) {
+            tell_replaced(ob, t, o);
         }
     }
     return ERR_OK;

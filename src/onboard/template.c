@@ -42,46 +42,87 @@ static bool is_name(const char *from, const char *to) {
     return to > from && to - from <= NAME_MAX_BYTES;
 }
 
+/* What stands next in a template: text as it is (name ""), or the name of a variable. */
+struct piece {
+    const char *text;
+    size_t n;
+    char name[NAME_MAX_BYTES + 1];
+    unsigned line;
+};
+
+static enum err_code between(const char *text, const char *open, const char *from, const char *to,
+                             struct piece *out, struct err *e) {
+    trim(&from, &to);
+    out->line = line_of(text, open);
+    if (!is_name(from, to)) {
+        return err_set(e, ERR_INVALID, NULL, "line %u: between {{ and }} stands no name",
+                       out->line);
+    }
+    memcpy(out->name, from, (size_t)(to - from));
+    out->name[to - from] = '\0';
+    return ERR_OK;
+}
+
+/* Moves *p behind it; not to be called at the end. */
+static enum err_code next(const char *text, const char **p, const char *end, struct piece *out,
+                          struct err *e) {
+    const char *open = find(*p, end, "{{");
+    out->text = *p;
+    out->name[0] = '\0';
+    if (open != *p) {
+        out->n = (size_t)((open != NULL ? open : end) - *p);
+        *p += out->n;
+        return ERR_OK;
+    }
+    const char *from = open + 2;
+    bool quoted = from < end && *from == '"';
+    const char *quote = quoted ? find(from + 1, end, "\"}") : NULL;
+    const char *close = quoted && quote != NULL ? quote + 1 : find(from, end, "}}");
+    if (close == NULL || (quoted && (quote == NULL || find(close, end, "}}") != close))) {
+        return err_set(e, ERR_INVALID, NULL, "line %u: {{ without }}", line_of(text, open));
+    }
+    *p = close + 2;
+    if (quoted) {
+        out->text = from + 1;
+        out->n = (size_t)(quote - from - 1);
+        return ERR_OK;
+    }
+    return between(text, open, from, close, out, e);
+}
+
 enum err_code template_fill(const char *text, size_t n, enum template_escape escape,
                             template_value *value, void *arg, struct buf *out, struct err *e) {
-    const char *p = text, *end = text + n, *open;
-    while ((open = find(p, end, "{{")) != NULL) {
-        const char *from = open + 2, *to;
-        buf_add(out, p, (size_t)(open - p));
-        bool quoted = from < end && *from == '"';
-        const char *quote = quoted ? find(from + 1, end, "\"}") : NULL;
-        const char *close = quoted && quote != NULL ? quote + 1 : find(from, end, "}}");
-        if (close == NULL || (quoted && (quote == NULL || find(close, end, "}}") != close))) {
-            return err_set(e, ERR_INVALID, NULL, "line %u: {{ without }}", line_of(text, open));
-        }
-        to = close;
-        if (quoted) {
-            buf_add(out, from + 1, (size_t)(quote - from - 1));
+    const char *p = text, *end = text + n;
+    struct piece piece;
+    while (p < end) {
+        ERR_TRY(next(text, &p, end, &piece, e));
+        const char *v = piece.name[0] != '\0' ? value(arg, piece.name) : NULL;
+        if (piece.name[0] == '\0') {
+            buf_add(out, piece.text, piece.n);
+        } else if (v == NULL) {
+            return err_set(e, ERR_INVALID, NULL, "line %u: the device has no variable %s",
+                           piece.line, piece.name);
+        } else if (escape == TEMPLATE_XML) {
+            text_xml(out, v, XML_ATTRIBUTE);
         } else {
-            char name[NAME_MAX_BYTES + 1];
-            trim(&from, &to);
-            if (!is_name(from, to)) {
-                return err_set(e, ERR_INVALID, NULL, "line %u: between {{ and }} stands no name",
-                               line_of(text, open));
-            }
-            memcpy(name, from, (size_t)(to - from));
-            name[to - from] = '\0';
-            const char *v = value(arg, name);
-            if (v == NULL) {
-                return err_set(e, ERR_INVALID, NULL, "line %u: the device has no variable %s",
-                               line_of(text, open), name);
-            }
-            if (escape == TEMPLATE_XML) {
-                text_xml(out, v, XML_ATTRIBUTE);
-            } else {
-                buf_str(out, v);
-            }
+            buf_str(out, v);
         }
         if (out->len > OUT_MAX) {
             return err_set(e, ERR_TOO_BIG, NULL, "becomes more than %d bytes", (int)OUT_MAX);
         }
-        p = close + 2;
     }
-    buf_add(out, p, (size_t)(end - p));
+    return ERR_OK;
+}
+
+enum err_code template_names(const char *text, size_t n, template_name *fn, void *arg,
+                             struct err *e) {
+    const char *p = text, *end = text + n;
+    struct piece piece;
+    while (p < end) {
+        ERR_TRY(next(text, &p, end, &piece, e));
+        if (piece.name[0] != '\0' && fn != NULL) {
+            fn(arg, piece.name);
+        }
+    }
     return ERR_OK;
 }

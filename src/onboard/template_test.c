@@ -59,8 +59,28 @@ static void what_is_not_known_is_an_error(void **state) {
     refuses("{{1a}}", "line 1: between {{ and }} stands no name");
 }
 
+static void collect(void *arg, const char *name) {
+    buf_printf(arg, "%s ", name);
+}
+
+/* What a template wants can be told without a device; and whether it can be filled at all. */
+static void names_are_found(void **state) {
+    const char *text = "a {{host}} {{\"{{ no }}\"}}\n{{ hots }}{{host}}", *bad = "\nhello {{ host";
+    struct buf b = BUF_INIT;
+    struct err e;
+    (void)state;
+    assert_int_equal(ERR_OK, template_names(text, strlen(text), collect, &b, &e));
+    assert_string_equal("host hots host ", buf_cstr(&b));
+    buf_free(&b);
+    assert_int_equal(ERR_OK, template_names("", 0, collect, &b, &e));
+    assert_int_equal(ERR_INVALID, template_names(bad, strlen(bad), NULL, NULL, &e));
+    assert_string_equal("line 2: {{ without }}", e.text);
+    assert_true(variable_built_in("os-name") && !variable_built_in("os-nam"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(values_stand_where_names_stood),
+                                       cmocka_unit_test(names_are_found),
                                        cmocka_unit_test(what_is_not_known_is_an_error)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,6 +176,9 @@ enum err_code doc_read(struct doc *d, enum sztp_form form, const void *p, size_t
     if (n > max) {
         return err_set(e, ERR_TOO_BIG, NULL, "%zu bytes are too many; %zu are the limit", n, max);
     }
+    if (n == 0) {
+        return err_set(e, ERR_MALFORMED, NULL, "there is nothing in it");
+    }
     return form == SZTP_JSON ? json_parse(d, p, n, e) : dom_parse(p, n, d->a, &d->root, e);
 }
 

@@ -293,6 +293,22 @@ static enum err_code check_owner(const struct trust_device *d, const struct trus
     return out;
 }
 
+enum err_code trust_owner(const struct trust_device *d, const void *owner, size_t n,
+                          const struct voucher *v, enum trust_clause *clause, struct err *e) {
+    struct trust_data t = {.owner = owner, .owner_len = n};
+    struct cms_certs *certs = NULL;
+    X509 *leaf = NULL;
+    X509 *pinned = cms_x509_of(v->pinned.data, v->pinned.len);
+    *clause = TRUST_OK;
+    enum err_code rc =
+        pinned != NULL ? check_owner(d, &t, v, &certs, &leaf, clause, e)
+                       : refuse(TRUST_VOUCHER_PINNED, clause, e, "it pins what is no certificate");
+    X509_free(pinned);
+    cms_certs_free(certs);
+    ERR_clear_error();
+    return rc;
+}
+
 static enum err_code check_ci(const struct trust_device *d, const struct trust_data *t, X509 *leaf,
                               struct cms_content *content, enum trust_clause *clause,
                               struct err *e) {

@@ -63,5 +63,10 @@ enum err_code trust_signed_data(const struct trust_device *d, const struct trust
 /* The voucher alone, up to its pinned-domain-cert. voucher_free(out) when ERR_OK. */
 enum err_code trust_voucher(const struct trust_device *d, const void *der, size_t n,
                             struct voucher *out, enum trust_clause *clause, struct err *e);
+/* Does the owner's certificate (with what is above it; a degenerate SignedData, DER) lead to the
+ * one that the voucher pins, at `d`'s time, and is none of them revoked where the voucher asks?
+ * ERR_REFUSED as above. */
+enum err_code trust_owner(const struct trust_device *d, const void *owner, size_t n,
+                          const struct voucher *v, enum trust_clause *clause, struct err *e);
 
 #endif

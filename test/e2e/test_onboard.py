@@ -374,6 +374,13 @@ def test_nonsense_gets_an_error_in_the_dialects_form(w, door):
     assert (r.status_code, r.headers["allow"], error(r)) == (405, "POST", "operation-not-supported")
     r = door.ask("POST", GET, "{}", auth, Content_Type="text/plain")
     assert (r.status_code, error(r)) == (415, "operation-not-supported")
+    r = door.ask("POST", GET, None, auth)  # all input may be left out (RFC 8040 section 3.6.1)
+    assert r.status_code not in (400, 415), r.text
+    r = door.ask("POST", GET, "", auth, Content_Type=JSON)
+    assert "there is nothing in it" in r.text and "column" not in r.text
+    assert door.ask("POST", TELL, None, auth).status_code == 415
+    r = door.ask("POST", GET, b"{}", auth)
+    assert r.status_code == 415
     for body in ("", "{", "[]", "{}", '{"ietf-sztp-bootstrap-server:input":{"nonce":"!"}}',
                  '{"ietf-sztp-bootstrap-server:input":{"hw-model":5}}'):
         r = door.ask("POST", GET, body, auth, Content_Type=JSON)

@@ -137,10 +137,15 @@ def test_a_certificate_for_the_box(tmp_path, w, pki, door):
     put(w, "bundle", "ldevid", configuration="ldevid")
     put(w, "device-type", "csr", certificate_request=True, certificate_days=7, rule=[{"name": "all", "bundle": "ldevid"}])
     put(w, "device", "B7", type="csr")
+    # Programs are told of the key where it is there: not before the configuration.
+    for name in ("pre", "post"):
+        put(w, "script", f"key-{name}", text=f"#!/bin/sh\necho {name} $WEFT_KEY >>{tmp_path}/keys\n")
+    put(w, "bundle", "ldevid", configuration="ldevid", pre_script="key-pre", post_script="key-post")
     c = box(tmp_path, w, pki, "B7", door)
     p = c.phone_home("run")
     assert p.returncode == 0, p.stderr
     assert text(c, "applied").count("BEGIN CERTIFICATE") == 1
+    assert text(c, "keys") == f"pre\npost {c.path('state', 'ldevid.key')}\n"
     shown = subprocess.run(["openssl", "x509", "-in", c.path("applied"), "-noout", "-subject"], capture_output=True,
                            text=True, check=True).stdout
     assert "B7" in shown
