@@ -15,8 +15,10 @@
 #include <wchar.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
+#include "base/text.h"
 
-enum { HISTORY_KEPT = 1000, HELP_COLUMN_MAX = 30, HELP_WIDTH_MIN = 24 };
+enum { LINE_MAX_BYTES = 128 << 10, HISTORY_KEPT = 1000, HELP_COLUMN_MAX = 30, HELP_WIDTH_MIN = 24 };
 
 struct editor {
     struct client *client;
@@ -25,6 +27,8 @@ struct editor {
     History *history;
     char *history_file;
     char *prompt; /* the last line of it */
+    bool goes_on; /* a quote of the lines before is open: what is typed is text */
+    bool dropped; /* Ctrl-C, while it was */
 };
 
 /* ---- keys, and what happens between them */
@@ -256,6 +260,10 @@ static unsigned char complete(EditLine *el, bool help) {
     struct editor *ed;
     size_t cursor;
     el_get(el, EL_CLIENTDATA, &ed);
+    if (ed->goes_on) {
+        el_insertstr(el, help ? "?" : "\t");
+        return CC_REFRESH;
+    }
     json_t *root = ask_daemon(ed, &cursor);
     unsigned char result = CC_REDISPLAY;
     const json_t *error = json_object_get(root, "error");
@@ -309,7 +317,7 @@ static unsigned char on_question(EditLine *el, int ch) {
 static bool blank_completes(const struct editor *ed) {
     const LineInfo *li = el_line(ed->el);
     int waiting = 0;
-    return client_complete_on_space(ed->client) && li->cursor == li->lastchar &&
+    return !ed->goes_on && client_complete_on_space(ed->client) && li->cursor == li->lastchar &&
            li->cursor > li->buffer && li->cursor[-1] != ' ' && !quoted(li) &&
            ioctl(STDIN_FILENO, FIONREAD, &waiting) == 0 && waiting == 0;
 }
@@ -352,7 +360,14 @@ static unsigned char on_space(EditLine *el, int ch) {
 
 static unsigned char on_ctrl_c(EditLine *el, int ch) {
     (void)ch;
+    struct editor *ed;
     const LineInfo *li = el_line(el);
+    el_get(el, EL_CLIENTDATA, &ed);
+    if (ed->goes_on) {
+        ed->dropped = true;
+        fputs("^C", stdout);
+        return CC_NEWLINE;
+    }
     int after = chars(li->cursor, (size_t)(li->lastchar - li->cursor));
     fputs("^C\n", stdout);
     el_cursor(el, after);
@@ -411,16 +426,59 @@ void editor_free(struct editor *ed) {
     mem_free(ed);
 }
 
-char *editor_line(struct editor *ed) {
-    int n;
-    show_prompt(ed);
-    const char *text = el_gets(ed->el, &n);
-    if (text == NULL || n <= 0) {
-        return NULL;
+/* The lines that follow one with an open quote, up to the one that closes it. False: it was
+ * dropped.
+ */
+static bool read_on(struct editor *ed, struct buf *all) {
+    char quote;
+    int n = 0;
+    ed->goes_on = true;
+    ed->dropped = false;
+    while (all->len <= LINE_MAX_BYTES &&
+           (quote = text_one_line(NULL, buf_cstr(all), all->len)) != 0) {
+        mem_free(ed->prompt);
+        ed->prompt = mem_printf("%c> ", quote);
+        const char *text = el_gets(ed->el, &n);
+        if (text == NULL || n <= 0 || ed->dropped) {
+            if (!ed->dropped) {
+                printf("\nthe quote %c was not closed: the command is dropped\n", quote);
+            }
+            ed->dropped = true;
+            break;
+        }
+        buf_char(all, '\n');
+        buf_add(all, text, strcspn(text, "\r\n"));
     }
-    char *line = mem_strndup(text, (size_t)n);
-    line[strcspn(line, "\r\n")] = '\0';
-    return line;
+    ed->goes_on = false;
+    ed->t->prompt_columns = 0;
+    return !ed->dropped;
+}
+
+char *editor_line(struct editor *ed) {
+    for (;;) {
+        struct buf all = BUF_INIT, one = BUF_INIT;
+        int n;
+        ed->t->several = false;
+        show_prompt(ed);
+        const char *text = el_gets(ed->el, &n);
+        if (text == NULL || n <= 0) {
+            return NULL;
+        }
+        buf_add(&all, text, strcspn(text, "\r\n"));
+        ed->t->several = text_one_line(NULL, buf_cstr(&all), all.len) != 0;
+        if (!ed->t->several) {
+            return buf_take(&all);
+        }
+        bool whole = read_on(ed, &all);
+        text_one_line(&one, buf_cstr(&all), all.len);
+        mem_wipe(all.data, all.len); /* it may be a key */
+        buf_free(&all);
+        if (whole) {
+            return buf_take(&one);
+        }
+        mem_wipe(one.data, one.len);
+        buf_free(&one);
+    }
 }
 
 void editor_keep(struct editor *ed, const char *line) {

@@ -12,8 +12,9 @@ struct editor;
 void editor_signals(void);
 struct editor *editor_new(struct client *c, struct terminal *t);
 void editor_free(struct editor *ed);
-/* Shows the prompt and reads a line, without its newline; mem_free. NULL: Ctrl-D on an empty line,
- * or the terminal is gone. */
+/* Shows the prompt and reads a line, without its newline; one that ends within a quote goes on in
+ * the next one, and comes as text_one_line() makes it. mem_free. NULL: Ctrl-D on an empty line, or
+ * the terminal is gone. */
 char *editor_line(struct editor *ed);
 /* Into the history, unless it held a secret. */
 void editor_keep(struct editor *ed, const char *line);

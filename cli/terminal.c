@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "base/text.h"
 
-enum { FILE_MAX = 64 << 20 };
+enum { FILE_MAX = 64 << 20, SECRET_MAX = 64 << 10, WORD_SHOWN = 24 };
 
 #define RED    "\x1b[31m"
 #define GREEN  "\x1b[32m"
@@ -96,6 +97,19 @@ static bool read_tty_line(struct buf *out) {
     }
 }
 
+/* What begins as PEM goes on up to its END; in front of a key may stand its parameters. */
+static bool read_pem(struct buf *out) {
+    bool ok = true, pem = strncmp(buf_cstr(out), "-----BEGIN ", 11) == 0;
+    while (ok && pem) {
+        buf_char(out, '\n');
+        size_t from = out->len;
+        ok = out->len <= SECRET_MAX && read_tty_line(out);
+        const char *line = buf_cstr(out) + from;
+        pem = strncmp(line, "-----END ", 9) != 0 || strstr(line, "PARAMETERS-----") != NULL;
+    }
+    return ok;
+}
+
 char *terminal_secret(const char *prompt) {
     struct termios was, quiet;
     struct buf out = BUF_INIT;
@@ -107,10 +121,11 @@ char *terminal_secret(const char *prompt) {
     quiet = was;
     quiet.c_lflag &= (tcflag_t)~ECHO;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-    bool ok = read_tty_line(&out);
+    bool ok = read_tty_line(&out) && read_pem(&out);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
     fputc('\n', stderr);
     char *text = ok ? buf_take(&out) : NULL;
+    mem_wipe(out.data, out.len);
     buf_free(&out);
     return text;
 }
@@ -274,6 +289,22 @@ void terminal_point(const struct terminal *t, FILE *out, size_t before, const ch
             (int)(strlen(dots) + terminal_columns(line + from, start - from)), "");
 }
 
+/* Of a command on several lines, which may be a key, the beginning of the word at fault alone. */
+static void print_word(const struct terminal *t, const struct client_error *e) {
+    size_t len = strlen(t->line), start = e->start >= 0 ? (size_t)e->start : len,
+           end = e->end >= 0 ? (size_t)e->end : len;
+    if (t->line_number > 0) {
+        fprintf(stderr, "line %zu: ", t->line_number);
+    }
+    if (start < end && end <= len) {
+        bool cut = end - start > WORD_SHOWN;
+        fprintf(stderr, "at %.*s%s\n", cut ? WORD_SHOWN : (int)(end - start), t->line + start,
+                cut ? "..." : "");
+    } else if (t->line_number > 0) {
+        fputc('\n', stderr);
+    }
+}
+
 static void on_error(void *arg, const struct client_error *e) {
     struct terminal *t = arg;
     fflush(stdout);
@@ -281,10 +312,12 @@ static void on_error(void *arg, const struct client_error *e) {
         print_json_error(t, e);
         return;
     }
-    if (t->line_number > 0) {
+    if (t->several) {
+        print_word(t, e);
+    } else if (t->line_number > 0) {
         fprintf(stderr, "line %zu: %s\n", t->line_number, t->line);
     }
-    if (e->start >= 0 && (size_t)e->start <= strlen(t->line)) {
+    if (!t->several && e->start >= 0 && (size_t)e->start <= strlen(t->line)) {
         size_t before = t->line_number > 0 ? (size_t)snprintf(NULL, 0, "line %zu: ", t->line_number)
                                            : t->prompt_columns;
         if (t->line_number == 0 && t->prompt_columns == 0) { /* it is not on the screen */

@@ -17,6 +17,7 @@ struct terminal {
     bool resized; /* the daemon has not been told */
     /* the command that runs */
     const char *line; /* as typed; files are only touched when they stand in it */
+    bool several;     /* it was typed, or stands in the script, on several lines */
     size_t prompt_columns;
     size_t line_number; /* of a script; 0: typed */
     FILE *save;
@@ -47,7 +48,8 @@ void terminal_wrap(struct buf *out, const char *text, size_t indent, size_t colu
 void terminal_point(const struct terminal *t, FILE *out, size_t before, const char *line,
                     size_t start);
 extern const struct client_ops terminal_ops; /* with arg = the terminal */
-/* Reads a line without echo from the controlling terminal; mem_free. NULL: none. */
+/* Reads a line without echo from the controlling terminal, of PEM all lines up to its end;
+ * mem_free. NULL: none. */
 char *terminal_secret(const char *prompt);
 /* Columns that n bytes of UTF-8 take. */
 size_t terminal_columns(const char *p, size_t n);

@@ -17,12 +17,13 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "client.h"
 #include "editor.h"
 #include "terminal.h"
 #include "voucher.h"
 
-enum { COMMANDS_MAX = 64, SECRET_FILE_MAX = 4096 };
+enum { LINE_MAX_BYTES = 128 << 10, COMMANDS_MAX = 64, SECRET_FILE_MAX = 4096 };
 
 struct program {
     struct client *client;
@@ -177,6 +178,24 @@ static int interact(struct program *p) {
     return status == WEFT_NOT_CONNECTED || client_lost(p->client) ? status : WEFT_OK;
 }
 
+/* Adds the lines that follow one with an open quote, up to the one that closes it; true: there were
+ * some. */
+static bool read_on(FILE *f, struct buf *all, size_t *number) {
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    bool some = false;
+    while (all->len <= LINE_MAX_BYTES && text_one_line(NULL, buf_cstr(all), all->len) != 0 &&
+           (n = getline(&line, &cap, f)) >= 0) {
+        ++*number;
+        some = true;
+        buf_char(all, '\n');
+        buf_add(all, line, strcspn(line, "\r\n"));
+    }
+    free(line);
+    return some;
+}
+
 /* ---- scripts and single commands
  * ------------------------------------------------------------------------------ */
 
@@ -188,9 +207,14 @@ static int run_script(struct program *p, FILE *f, bool keep_going) {
     p->t.script = f;
     p->t.script_line = &number;
     while (!client_ended(p->client) && (n = getline(&line, &cap, f)) >= 0) {
+        struct buf all = BUF_INIT, one = BUF_INIT;
         p->t.line_number = ++number;
-        line[strcspn(line, "\r\n")] = '\0';
-        int status = execute(p, line);
+        buf_add(&all, line, strcspn(line, "\r\n"));
+        p->t.several = read_on(f, &all, &number);
+        text_one_line(&one, buf_cstr(&all), all.len);
+        int status = execute(p, buf_cstr(&one));
+        buf_free(&all);
+        buf_free(&one);
         first = first == WEFT_OK ? status : first;
         if (status == WEFT_NOT_CONNECTED || status == WEFT_INTERRUPTED ||
             (status != WEFT_OK && !keep_going)) {
@@ -219,7 +243,11 @@ static char *join(char **args, int n) {
     struct buf b = BUF_INIT;
     for (int i = 0; i < n; i++) {
         buf_str(&b, i > 0 ? " " : "");
-        if (n == 1 || strcmp(args[i], "|") == 0 || !needs_quotes(args[i])) {
+        if (n == 1) {
+            text_one_line(&b, args[i], strlen(args[i]));
+            continue;
+        }
+        if (strcmp(args[i], "|") == 0 || !needs_quotes(args[i])) {
             buf_str(&b, args[i]);
             continue;
         }

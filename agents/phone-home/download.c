@@ -386,7 +386,7 @@ static bool try_address(struct sink *s, size_t i, const atomic_bool *stop) {
             d->err = s->err;
         } else if (rc != CURLE_OK) {
             err_set(&d->err, rc == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE, NULL,
-                    "%s", why[0] != '\0' ? why : curl_easy_strerror(rc));
+                    "%s", wire_why(rc, why, status == 0 && strcmp(d->scheme, "https") == 0));
         } else if (status != 200 && status != 206) {
             err_set(&d->err, ERR_REFUSED, NULL, "the server answers with status %ld", status);
         } else {

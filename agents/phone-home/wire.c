@@ -251,6 +251,17 @@ static void leave_handle(struct wire *w, CURL *c, const struct wire_target *t, s
     curl_easy_cleanup(former);
 }
 
+const char *wire_why(CURLcode rc, const char *why, bool secure) {
+    /* libcurl keeps its first word, which may be that it can't say who it was connected with. */
+    bool odd = strstr(why, "getpeername") != NULL || strstr(why, "getsockname") != NULL ||
+               strstr(why, "SSL_ERROR_SYSCALL") != NULL || strstr(why, "unexpected eof") != NULL;
+    if (secure && odd && rc != CURLE_OPERATION_TIMEDOUT && rc != CURLE_ABORTED_BY_CALLBACK) {
+        return "the server closed the connection during the TLS handshake (it may refuse this "
+               "device's certificate)";
+    }
+    return why[0] != '\0' && strstr(why, "getpeername") == NULL ? why : curl_easy_strerror(rc);
+}
+
 /* ---- requests ---- */
 
 struct request {
@@ -395,10 +406,7 @@ static bool try_address(struct request *r, size_t i, const atomic_bool *stop) {
     } else if (r->status == 0) {
         ip_addr_format(&r->target.host.addresses[i], address);
         err_set(&r->err, rc == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE, address,
-                "%s",
-                a.too_big        ? "the answer is too big"
-                : why[0] != '\0' ? why
-                                 : curl_easy_strerror(rc));
+                "%s", a.too_big ? "the answer is too big" : wire_why(rc, why, a.head == 0));
     }
     if (rc == CURLE_OK) {
         leave_handle(r->w, c, &r->target, i);

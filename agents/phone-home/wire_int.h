@@ -62,5 +62,7 @@ void wire_handle(CURL *c, const struct wire_target *t, const char *scheme, size_
                  const char *path, const atomic_bool *stop, struct curl_slist **resolve);
 void wire_remember(struct wire *w, const struct wire_host *h, const struct ip_addr *a);
 int64_t wire_now_ms(void);
+/* Why a try failed; `why`: what libcurl left, may be "". Valid as long as `why`. */
+const char *wire_why(CURLcode rc, const char *why, bool secure);
 
 #endif

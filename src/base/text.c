@@ -183,6 +183,37 @@ void text_word(struct buf *out, const char *word) {
     buf_char(out, '"');
 }
 
+char text_one_line(struct buf *out, const char *p, size_t n) {
+    struct buf none = BUF_INIT;
+    size_t i = 0;
+    char quote = 0;
+    while (i < n && (p[i] == ' ' || p[i] == '\t')) {
+        i++;
+    }
+    bool comment = i < n && p[i] == '#';
+    out = out != NULL ? out : &none;
+    for (i = 0; i < n; i++) {
+        bool newline = p[i] == '\n' || (p[i] == '\r' && i + 1 < n && p[i + 1] == '\n');
+        if (quote != 0 && newline) {
+            buf_str(out, quote == '"' ? "\\n" : "'\"\\n\"'");
+            i += p[i] == '\r';
+            continue;
+        }
+        if (quote == '"' && p[i] == '\\' && i + 1 < n && p[i + 1] != '\n') {
+            buf_char(out, p[i++]);
+        } else if (quote == '"' && p[i] == '\\') {
+            continue; /* the newline stands for itself anyway */
+        } else if (p[i] == quote) {
+            quote = 0;
+        } else if (quote == 0 && !comment && (p[i] == '"' || p[i] == '\'')) {
+            quote = p[i];
+        }
+        buf_char(out, p[i]);
+    }
+    buf_free(&none);
+    return quote;
+}
+
 const char *text_plural(uint64_t n, const char *one, const char *many) {
     return n == 1 ? one : many;
 }

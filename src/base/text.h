@@ -37,6 +37,11 @@ void text_xml(struct buf *out, const char *s, enum text_xml_place place);
  * quotes with \" \\ \n \t \r where it would be read otherwise. */
 void text_word(struct buf *out, const char *word);
 
+/* Which quote of a command line is open at the end of the n bytes at p: ' or "; 0: none. Adds them
+ * to `out`, where it is not NULL, as one line: newlines between quotes, which may be of a pasted
+ * certificate, are written as escapes. What begins with # has no quotes. */
+char text_one_line(struct buf *out, const char *p, size_t n);
+
 /* "prefix" for one, "prefixes" for all others, as in "%u %s". */
 const char *text_plural(uint64_t n, const char *one, const char *many);
 

@@ -122,10 +122,36 @@ static void lines(void **state) {
     assert_string_equal(out, "a b: 7");
 }
 
+static void one_line(void **state) {
+    static const struct {
+        const char *in, *want;
+        char open;
+    } v[] = {
+        {"set a b", "set a b", 0},
+        {"set a \"b\nc\r\nd\" e", "set a \"b\\nc\\nd\" e", 0},
+        {"set a 'b\nc'", "set a 'b'\"\\n\"'c'", 0},
+        {"set a \"b", "set a \"b", '"'},
+        {"set a 'b\n", "set a 'b'\"\\n\"'", '\''},
+        {"set a \"it's \\\" 'so'\\\\\"", "set a \"it's \\\" 'so'\\\\\"", 0},
+        {"a \"b\\\nc\"", "a \"b\\nc\"", 0},
+        {"a \"b\\", "a \"b", '"'},
+        {"a\nb", "a\nb", 0},
+        {" # don't", " # don't", 0},
+        {"", "", 0},
+    };
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+        struct buf b = BUF_INIT;
+        assert_int_equal(text_one_line(&b, v[i].in, strlen(v[i].in)), v[i].open);
+        assert_string_equal(buf_cstr(&b), v[i].want);
+        assert_int_equal(text_one_line(NULL, v[i].in, strlen(v[i].in)), v[i].open);
+        buf_free(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(characters), cmocka_unit_test(json),  cmocka_unit_test(xml),
-        cmocka_unit_test(words),      cmocka_unit_test(lines),
+        cmocka_unit_test(words),      cmocka_unit_test(lines), cmocka_unit_test(one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -215,15 +215,31 @@ static void on_sent(struct stream *st, void *arg) {
     conn_work(arg);
 }
 
+static void turned_away(struct http_conn *c, const char *why) {
+    struct http_server *s = c->server;
+    s->n.tls_failed++;
+    c->peer.tls = stream_tls_peer(c->stream);
+    if (strncmp(why, STREAM_BAD_CERTIFICATE, strlen(STREAM_BAD_CERTIFICATE)) == 0) {
+        char name[TLS_NAME_MAX] = "(none)";
+        why += strlen(STREAM_BAD_CERTIFICATE);
+        L_WARN_RL(10, "%s is turned away: TLS: the peer's certificate %s: %s", c->peer.text,
+                  c->peer.tls != NULL ? tls_subject(c->peer.tls, name) : name, why);
+    } else if (strncmp(why, "TLS: ", 5) == 0) {
+        L_DBG("%s: %s", c->peer.text, why);
+        why += 5;
+    } else {
+        L_DBG("%s: %s", c->peer.text, why);
+        return;
+    }
+    if (s->turned_away != NULL) {
+        s->turned_away(&c->peer, why, s->turned_away_arg);
+    }
+}
+
 static void on_closed(struct stream *st, const char *why, void *arg) {
     struct http_conn *c = arg;
     if (c->impl == NULL && c->tls) {
-        c->server->n.tls_failed++;
-        if (strncmp(why, STREAM_BAD_CERTIFICATE, strlen(STREAM_BAD_CERTIFICATE)) == 0) {
-            L_WARN_RL(10, "%s is turned away: %s", c->peer.text, why);
-        } else {
-            L_DBG("%s: %s", c->peer.text, why);
-        }
+        turned_away(c, why);
     }
     http_conn_kill(c);
 }
@@ -508,6 +524,11 @@ struct http_server *http_server_new(struct loop *l, const struct http_limits *li
 void http_server_on_error(struct http_server *s, http_error_writer *fn, void *arg) {
     s->error_writer = fn;
     s->error_arg = arg;
+}
+
+void http_server_on_turned_away(struct http_server *s, http_turned_away *fn, void *arg) {
+    s->turned_away = fn;
+    s->turned_away_arg = arg;
 }
 
 void http_server_on_response(struct http_server *s, http_extra *fn, void *arg) {

@@ -114,6 +114,12 @@ struct http_counters {
  * gives one whole response, with http_respond. */
 typedef void http_error_writer(struct http_req *r, int status, const char *why, void *arg);
 void http_server_on_error(struct http_server *s, http_error_writer *fn, void *arg);
+/* Told of TLS handshakes that failed, except those that the peer only cut off: `peer->tls` is the
+ * certificate that was refused, not verified; NULL: it failed by something else. Both are valid
+ * during the call. */
+struct http_peer;
+typedef void http_turned_away(const struct http_peer *peer, const char *why, void *arg);
+void http_server_on_turned_away(struct http_server *s, http_turned_away *fn, void *arg);
 /* Asked at the start of each response for one field more; false: none. `value` is a place for its
  * value, of HTTP_EXTRA_MAX bytes. */
 enum { HTTP_EXTRA_MAX = 64 };

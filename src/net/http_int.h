@@ -49,6 +49,8 @@ struct http_server {
     void *arg;
     http_error_writer *error_writer;
     void *error_arg;
+    http_turned_away *turned_away;
+    void *turned_away_arg;
     http_extra *extra;
     void *extra_arg;
     struct http_counters n;

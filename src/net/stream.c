@@ -152,6 +152,12 @@ static bool ssl_waits(struct stream *s, int rc) {
         /* fall through */
     default: {
         char text[128], why[256];
+        if (s->state == HANDSHAKE &&
+            ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+            ERR_clear_error();
+            die(s, "closed by the peer during the TLS handshake");
+            return false;
+        }
         long verified = SSL_get_verify_result(s->ssl);
         tls_error_text(text, sizeof(text));
         if (verified == X509_V_OK) {
@@ -190,7 +196,8 @@ static void handshake(struct stream *s) {
         long verify = SSL_get_verify_result(s->ssl);
         if (SSL_get_error(s->ssl, rc) == SSL_ERROR_SSL && verify != X509_V_OK) {
             char why[160];
-            snprintf(why, sizeof(why), STREAM_BAD_CERTIFICATE ": %s",
+            s->peer = tls_refused(s->ssl);
+            snprintf(why, sizeof(why), STREAM_BAD_CERTIFICATE "%s",
                      X509_verify_cert_error_string(verify));
             ERR_clear_error();
             die(s, why);

@@ -16,8 +16,9 @@
 
 struct stream;
 
-/* How `why` begins when the peer's certificate ended the handshake. */
-#define STREAM_BAD_CERTIFICATE "TLS: the peer's certificate"
+/* How `why` begins when the peer's certificate ended the handshake. In `closed` of a server
+ * stream_tls_peer() is that certificate then, not verified. */
+#define STREAM_BAD_CERTIFICATE "TLS: the peer's certificate: "
 
 struct stream_ops {
     /* Usable: connected, and the TLS handshake is over. From the loop, not from stream_*(). */

@@ -5,15 +5,13 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/logger.h"
 #include "base/mem.h"
-
-LOGGER_MODULE(tls)
 
 struct tls_ctx {
     _Atomic int refs;
@@ -104,21 +102,48 @@ static int accept_any(int ok, X509_STORE_CTX *ctx) {
     return 1;
 }
 
-/* An issuer without a list is not asked for one. */
-static int where_lists_are(int ok, X509_STORE_CTX *ctx) {
-    int why = X509_STORE_CTX_get_error(ctx);
-    const X509 *x = X509_STORE_CTX_get_current_cert(ctx);
-    char name[TLS_NAME_MAX] = "";
-    if (ok || why == X509_V_ERR_UNABLE_TO_GET_CRL) {
+/* OpenSSL does not keep a client's certificate that it refuses, so it is remembered here, for those
+ * who say whose it was. */
+static int refused_at = -1; /* index among the data of an SSL: the X509 */
+static pthread_once_t refused_once = PTHREAD_ONCE_INIT;
+
+static void refused_free(void *parent, void *x, CRYPTO_EX_DATA *ad, int i, long argl, void *argp) {
+    X509_free(x);
+}
+
+static void refused_index(void) {
+    refused_at = SSL_get_ex_new_index(0, NULL, NULL, NULL, refused_free);
+}
+
+static int verify_client(int ok, X509_STORE_CTX *ctx) {
+    SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+    X509 *x = X509_STORE_CTX_get0_cert(ctx);
+    /* An issuer without a list is not asked for one. */
+    if (ok || X509_STORE_CTX_get_error(ctx) == X509_V_ERR_UNABLE_TO_GET_CRL) {
         X509_STORE_CTX_set_error(ctx, X509_V_OK);
         return 1;
     }
-    if (x != NULL) { /* what is not printable is escaped */
-        X509_NAME_oneline(X509_get_subject_name(x), name, sizeof name);
+    if (ssl != NULL && x != NULL && SSL_get_ex_data(ssl, refused_at) == NULL &&
+        X509_up_ref(x) == 1 && SSL_set_ex_data(ssl, refused_at, x) != 1) {
+        X509_free(x);
     }
-    L_WARN_RL(5, "the certificate %s of a client is refused: %s", name,
-              X509_verify_cert_error_string(why));
     return 0;
+}
+
+struct tls_peer *tls_refused(const struct ssl_st *ssl) {
+    X509 *x = refused_at >= 0 ? SSL_get_ex_data(ssl, refused_at) : NULL;
+    return x != NULL ? tls_peer_of_cert(x) : NULL;
+}
+
+const char *tls_subject(const struct tls_peer *p, char out[TLS_NAME_MAX]) {
+    const unsigned char *der = p->der;
+    X509 *x = der != NULL ? d2i_X509(NULL, &der, (long)p->der_len) : NULL;
+    out[0] = '\0';
+    if (x != NULL) { /* what is not printable is escaped */
+        X509_NAME_oneline(X509_get_subject_name(x), out, TLS_NAME_MAX);
+    }
+    X509_free(x);
+    return out;
 }
 
 static enum err_code build(struct tls_ctx *t, SSL_CTX **out, struct err *e) {
@@ -157,7 +182,7 @@ static enum err_code build(struct tls_ctx *t, SSL_CTX **out, struct err *e) {
                            : c->client_auth == TLS_AUTH_OPTIONAL
                                ? SSL_VERIFY_PEER
                                : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-                           c->revocation ? where_lists_are : NULL);
+                           verify_client);
         if (c->revocation) {
             X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl),
                                         X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
@@ -190,6 +215,7 @@ static char *dup_or_null(const char *s) {
 static enum err_code ctx_new(const struct tls_config *c, bool server, struct tls_ctx **out,
                              struct err *e) {
     struct tls_ctx *t = MEM_NEW(struct tls_ctx);
+    pthread_once(&refused_once, refused_index);
     atomic_store(&t->refs, 1);
     t->server = server;
     t->cfg = *c;

@@ -67,12 +67,18 @@ struct tls_peer {
     char fingerprint[65]; /* SHA-256 of the certificate, lower-case hex; empty when none */
     int64_t not_after;    /* seconds since 1970 */
 };
+/* Its subject in one printable line, cut where it is too long; "" without a certificate. Returns
+ * `out`. */
+const char *tls_subject(const struct tls_peer *p, char out[TLS_NAME_MAX]);
 bool tls_peer_has_san(const struct tls_peer *p, char kind, const char *value); /* no wildcards */
 
 /* net/ only: a new SSL in server or client state; `host` (client) is verified and sent as SNI. */
 struct ssl_st *tls_session_new(struct tls_ctx *t, bool server, const char *host);
 struct tls_peer *tls_peer_of(struct ssl_st *ssl);        /* never NULL; tls_peer_free */
 struct tls_peer *tls_peer_of_cert(struct x509_st *cert); /* as if it had come unverified */
+/* Server: the client's certificate by which the handshake failed, unverified; NULL: it failed by
+ * something else. tls_peer_free. */
+struct tls_peer *tls_refused(const struct ssl_st *ssl);
 void tls_peer_free(struct tls_peer *p);
 /* The queue of OpenSSL's errors as one sentence; empties it. */
 const char *tls_error_text(char *buf, size_t n);

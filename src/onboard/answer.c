@@ -91,6 +91,9 @@ static const char *value(void *arg, const char *name) {
     if (strcmp(name, "ldevid-certificate") == 0 && v->ldevid->len > 0) {
         return buf_cstr(v->ldevid);
     }
+    if (strcmp(name, "ldevid-certificate") == 0 && v->plan->previews_ldevid) {
+        return "(the certificate that is signed when the device asks)";
+    }
     if (strcmp(name, "authority-certificate") == 0) {
         struct cms_certs *c = cms_certs_new();
         buf_clear(&v->authority);

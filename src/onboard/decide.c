@@ -470,7 +470,7 @@ static void give(struct onboard *ob, struct txn *t, struct ask *a, const struct 
              a->get.hw_model[0] != '\0' ? a->get.hw_model : "-",
              a->get.os_name[0] != '\0' ? a->get.os_name : "-",
              a->get.os_version[0] != '\0' ? a->get.os_version : "-", p->rule, what);
-    known_log(ob, t, a->serial, redirect ? "redirected" : "answered", line);
+    a->logged = known_log(ob, t, a->serial, redirect ? "redirected" : "answered", line);
     note(ob, t, a, 200, what);
     if (!p->failed_before) {
         device_event(t, "weft-onboard:device-answered", a->serial,

@@ -95,8 +95,12 @@ json_t *known_load(const struct known *k);
 /* A text in it, borrowed; "" where there is none. */
 const char *known_text(const json_t *record, const char *name);
 void known_put(struct txn *t, const char *serial, json_t *record); /* takes the reference */
-void known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
-               const char *text);
+/* Returns the entry's number. */
+uint64_t known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
+                   const char *text);
+/* In place of that entry; a new one where it is not kept any more. */
+void known_log_amend(struct onboard *ob, struct txn *t, const char *serial, uint64_t number,
+                     const char *event, const char *text);
 void known_delete(struct onboard *ob, struct txn *t, const char *serial);
 const char *status_name(enum onboard_onboarding_status s);
 /* Into the record, with the time when that changes ("since"). */
@@ -149,6 +153,7 @@ struct ask {
     bool want_csr;           /* the error is a wish for a certificate request */
     char serial[CMS_SERIAL_MAX + 1];
     uint64_t number; /* of its note among the requests */
+    uint64_t logged; /* of what it is given, in the device's log */
     struct sztp_profile profile;
     struct plan *plan;
 };
@@ -167,6 +172,7 @@ struct plan {
     bool encrypt;          /* for the device's certificate */
     bool encrypt_optional; /* not for a certificate that can't be encrypted for */
     bool failed_before;    /* its last answer could not be made: told when this one was */
+    bool previews_ldevid;  /* for a look: a word stands where the certificate will */
     uint8_t nonce[SZTP_NONCE_MAX];
     size_t nonce_len;
     uint16_t certificate_days; /* > 0: sign the request that came */

@@ -121,20 +121,35 @@ void known_put(struct txn *t, const char *serial, json_t *record) {
     put_json(ob, t, key, record);
 }
 
-void known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
-               const char *text) {
+static void put_log(struct onboard *ob, struct txn *t, const char *serial, uint64_t number,
+                    const char *event, const char *text) {
+    char key[KEY_MAX], line[SZTP_MESSAGE_MAX + 512];
+    text_line(line, sizeof line, text);
+    snprintf(key, sizeof key, LOG_PREFIX "%s/%02u", serial, (unsigned)(number % ONBOARD_LOG_KEPT));
+    put_json(ob, t, key,
+             json_pack("{s:i, s:I, s:I, s:s, s:s}", "v", VERSION, "n", (json_int_t)number, "time",
+                       (json_int_t)txn_now_s(t), "event", event, "text", line));
+}
+
+uint64_t known_log(struct onboard *ob, struct txn *t, const char *serial, const char *event,
+                   const char *text) {
     const struct known *k = known_get(ob, serial);
     uint64_t last = 0;
-    char key[KEY_MAX], line[SZTP_MESSAGE_MAX + 512];
     for (unsigned i = 0; k != NULL && i < ONBOARD_LOG_KEPT; i++) {
         last = k->log_number[i] > last ? k->log_number[i] : last;
     }
-    text_line(line, sizeof line, text);
-    snprintf(key, sizeof key, LOG_PREFIX "%s/%02u", serial,
-             (unsigned)((last + 1) % ONBOARD_LOG_KEPT));
-    put_json(ob, t, key,
-             json_pack("{s:i, s:I, s:I, s:s, s:s}", "v", VERSION, "n", (json_int_t)last + 1, "time",
-                       (json_int_t)txn_now_s(t), "event", event, "text", line));
+    put_log(ob, t, serial, last + 1, event, text);
+    return last + 1;
+}
+
+void known_log_amend(struct onboard *ob, struct txn *t, const char *serial, uint64_t number,
+                     const char *event, const char *text) {
+    const struct known *k = known_get(ob, serial);
+    if (number > 0 && k != NULL && k->log_number[number % ONBOARD_LOG_KEPT] == number) {
+        put_log(ob, t, serial, number, event, text);
+    } else {
+        known_log(ob, t, serial, event, text);
+    }
 }
 
 void known_delete(struct onboard *ob, struct txn *t, const char *serial) {

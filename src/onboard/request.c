@@ -90,8 +90,43 @@ static bool is_prerfc(const struct http_req *r) {
     return strncmp(http_path(r), PRERFC_PATH, strlen(PRERFC_PATH)) == 0;
 }
 
+/* A request of which no more is known than its head. */
+static void note_head(struct door *d, const struct http_req *r, int status, const char *why) {
+    const struct http_peer *p = http_peer(r);
+    notes_add(d->server, &p->addr,
+              &(struct request_note){.source = p->text,
+                                     .method = http_method(r),
+                                     .path = http_raw_path(r),
+                                     .serial = "",
+                                     .outcome = why,
+                                     .status = status});
+}
+
+void request_turned_away(const struct http_peer *peer, const char *why, void *arg) {
+    struct door *d = arg;
+    char outcome[TLS_NAME_MAX + 400], name[TLS_NAME_MAX], serial[CMS_SERIAL_MAX + 1] = "";
+    snprintf(outcome, sizeof outcome, "TLS: %s", why);
+    if (peer->tls != NULL) {
+        bool claims = cms_serial_of(peer->tls->der, peer->tls->der_len, CMS_SERIAL_ANY, serial,
+                                    NULL) == ERR_OK;
+        snprintf(outcome, sizeof outcome, "its certificate is refused: %s; it claims to be %s (%s)",
+                 why, claims ? serial : "nobody", tls_subject(peer->tls, name));
+        serial[claims ? CMS_SERIAL_MAX : 0] = '\0';
+    }
+    notes_add(d->server, &peer->addr,
+              &(struct request_note){.source = peer->text,
+                                     .method = "TLS",
+                                     .path = "",
+                                     .serial = serial,
+                                     .outcome = outcome,
+                                     .status = 0});
+}
+
 void request_write_error(struct http_req *r, int status, const char *why, void *arg) {
-    (void)arg;
+    struct door *d = arg;
+    if (d != NULL) {
+        note_head(d, r, status, why);
+    }
     respond_error(r, is_prerfc(r), form_of(r), status,
                   status == 413   ? "too-big"
                   : status == 503 ? "resource-denied"
@@ -183,7 +218,8 @@ static void record_error(struct onboard *ob, struct txn *t, const struct exchang
         tell_error(t, x, o, text, because);
     }
     known_put(t, serial, o);
-    known_log(ob, t, serial, "answer-error", text);
+    /* It was noted as given when it was decided on. */
+    known_log_amend(ob, t, serial, x->ask.logged, "answer-error", because);
     run_moved(ob, t, serial, "answer-error", text);
     request_amend(ob, t, x->ask.number, error_status(&x->err), text);
 }
@@ -306,9 +342,30 @@ static void closed_unread(struct http_req *r, bool aborted, void *arg) {
 static const struct http_req_ops running_ops = {.closed = closed};
 static const struct http_req_ops reading_ops = {.closed = closed_unread};
 
+/* Who it is, as it says. */
+static void note_refusal(struct exchange *x, int status, const char *text) {
+    struct ask *a = &x->ask;
+    char serial[CMS_SERIAL_MAX + 1] = "";
+    if (a->path_serial[0] != '\0' || a->has_basic) {
+        snprintf(serial, sizeof serial, "%.*s", CMS_SERIAL_MAX,
+                 a->path_serial[0] != '\0' ? a->path_serial : a->user);
+    } else if (a->has_cert &&
+               cms_serial_of(a->cert.data, a->cert.len, CMS_SERIAL_ANY, serial, NULL) != ERR_OK) {
+        serial[0] = '\0';
+    }
+    notes_add(x->server, &x->source,
+              &(struct request_note){.source = a->source,
+                                     .method = a->method,
+                                     .path = a->path,
+                                     .serial = serial,
+                                     .outcome = text,
+                                     .status = status});
+}
+
 /* Answers what nobody needs to be asked about. */
 static void refuse(struct exchange *x, int status, const char *tag, const char *text) {
     struct http_req *r = x->r;
+    note_refusal(x, status, text);
     http_req_set_ops(r, NULL, NULL);
     respond_error(r, x->ask.prerfc, x->ask.form, status, tag, text, false);
     exchange_free(x);
@@ -536,6 +593,7 @@ static struct exchange *exchange_new(struct door *d, struct http_req *r, const c
 static void refuse_method(struct exchange *x, const char *allowed) {
     struct buf b = BUF_INIT;
     struct http_req *r = x->r;
+    note_refusal(x, 405, "This method is not for this resource.");
     bool xml = x->ask.prerfc || x->ask.form == SZTP_XML;
     sztp_error_print(xml ? SZTP_XML : SZTP_JSON, "protocol", "operation-not-supported",
                      "This method is not for this resource.", false, &b);
@@ -763,8 +821,9 @@ void request_begin(struct door *d, struct http_req *r, const char *passed) {
         return;
     }
     if (passed == NULL && http_header(r, ONBOARD_DEVICE_FIELD) != NULL) {
-        respond_error(r, is_prerfc(r), form_of(r), 403, "access-denied",
-                      "only a controller's own certificate may say which device asks", false);
+        static const char why[] = "only a controller's own certificate may say which device asks";
+        note_head(d, r, 403, why);
+        respond_error(r, is_prerfc(r), form_of(r), 403, "access-denied", why, false);
         return;
     }
     if (passed == NULL && passed_on(d, r)) {

@@ -216,6 +216,7 @@ static enum err_code door_listen(struct door *d, unsigned conns, struct err *e) 
     http_limits_fit(&lim);
     d->http = http_server_new(d->server->cfg.loop, &lim, on_request, d);
     http_server_on_error(d->http, request_write_error, d);
+    http_server_on_turned_away(d->http, request_turned_away, d);
     enum err_code rc = door_bind(d, e);
     if (rc != ERR_OK) {
         http_server_free(d->http);
@@ -410,8 +411,11 @@ static void tick(void *arg) {
     publish(s);
     struct core_turn turn;
     core_turn(s->cfg.core, &turn);
-    if (s->ticks++ % (1000 / TICK_MS) == 0 && turn.role == CORE_LEADS) {
-        onboard_runs_tick(s->cfg.core);
+    if (s->ticks++ % (1000 / TICK_MS) == 0) {
+        notes_tick(s);
+        if (turn.role == CORE_LEADS) {
+            onboard_runs_tick(s->cfg.core);
+        }
     }
 }
 
@@ -446,6 +450,7 @@ static void server_free(void *arg) {
     void *done_arg = s->done_arg;
     loop_timer_free(s->tick);
     map_free(&s->faults, mem_free);
+    notes_free(s);
     mem_free(s);
     pthread_mutex_lock(&shown_lock);
     json_decref(shown);

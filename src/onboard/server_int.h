@@ -19,6 +19,8 @@ struct door { /* a listener */
     bool seen;
 };
 
+struct notes;
+
 struct onboard_server {
     struct onboard_server_config cfg;
     struct list doors;
@@ -28,8 +30,9 @@ struct onboard_server {
     uint64_t authorities; /* sum over what device authorities there are */
     uint64_t lists;       /* ... and their revocation lists; 0: none */
     char authorities_file[600];
-    struct map faults; /* source -> struct fault */
-    size_t open;       /* exchanges, and listeners that shut down */
+    struct map faults;   /* source -> struct fault */
+    struct notes *notes; /* NULL: there were none */
+    size_t open;         /* exchanges, and listeners that shut down */
     bool closing;
     loop_fn *done;
     void *done_arg;
@@ -44,6 +47,17 @@ void request_write_error(struct http_req *r, int status, const char *why, void *
 
 /* Serves a file of the onboarding folder, or a part of it (RFC 9110 sections 13, 14). */
 void download_begin(struct http_req *r, const char *name);
+
+/* What the writer is not asked about, for `show onboard requests`: the same of a source is noted
+ * once a minute and counted then, and so is what is too much, so that a flood costs one small
+ * commit a second (notes.c). A node that does not lead keeps nothing. */
+void notes_add(struct onboard_server *s, const struct ip_addr *source,
+               const struct request_note *n);
+/* Once a second, on the loop. */
+void notes_tick(struct onboard_server *s);
+void notes_free(struct onboard_server *s);
+/* TLS has refused a connection: noted, by http_server_on_turned_away; `arg`: the door. */
+void request_turned_away(const struct http_peer *peer, const char *why, void *arg);
 
 /* Has this source failed too often lately? Counts a failure when `failed`. */
 bool source_slowed(struct onboard_server *s, const struct ip_addr *source, bool failed);

@@ -409,12 +409,16 @@ static void show_requests(struct onboard *ob, struct call *cl) {
         json_object_set(q, "source", json_object_get(r, "source"));
         json_object_set(q, "method", json_object_get(r, "method"));
         json_object_set(q, "path", json_object_get(r, "path"));
-        json_object_set(q, "status", json_object_get(r, "status"));
+        char status[8] = "-"; /* TLS has none */
+        if (json_integer_value(json_object_get(r, "status")) != 0) {
+            json_object_set(q, "status", json_object_get(r, "status"));
+            snprintf(status, sizeof status, "%d",
+                     (int)json_integer_value(json_object_get(r, "status")));
+        }
         json_object_set(q, "serial-number", json_object_get(r, "serial"));
         json_object_set(q, "outcome", json_object_get(r, "outcome"));
-        buf_printf(&cl->text, "%s  %-22s  %-4s  %3" JSON_INTEGER_FORMAT "  %-20s  %s\n",
-                   text_at(q, "time"), text_at(q, "source"), text_at(q, "method"),
-                   json_integer_value(json_object_get(q, "status")), text_at(q, "serial-number"),
+        buf_printf(&cl->text, "%s  %-22s  %-4s  %3s  %-20s  %s\n", text_at(q, "time"),
+                   text_at(q, "source"), text_at(q, "method"), status, text_at(q, "serial-number"),
                    text_at(q, "outcome"));
         json_array_append_new(list, q);
         json_decref(r);
@@ -495,12 +499,57 @@ struct preview {
     const struct onboard_onboard_preview_input *in;
     struct plan *plan;
     char because[ONBOARD_BECAUSE_MAX];
+    char listener[64], address[SZTP_NAME_MAX + 1]; /* where it would ask; "" none */
+    uint16_t port;
+    unsigned listeners; /* where it could */
+    bool ldevid;        /* its type has a certificate for it */
     pthread_mutex_t lock;
     pthread_cond_t done_cond;
     bool done;
     struct err err;
     enum err_code rc;
 };
+
+static bool serves(const struct onboard_listener *l, enum onboard_listener_role role) {
+    for (size_t i = 0; i < l->n_role; i++) {
+        if (l->role[i] == role) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where it would ask for that: best at a listener that says how it is reached, and has the images.
+ */
+static void preview_listener(struct preview *pv, const struct snap *s) {
+    bool redirect = pv->plan != NULL && pv->plan->redirect_list[0] != '\0';
+    int best = -1;
+    snprintf(pv->address, sizeof pv->address, "localhost");
+    pv->port = 443;
+    for (const struct object *o = snap_first_of(s, &onboard_listener_kind);
+         o != NULL && o->doc->kind == &onboard_listener_kind; o = snap_next(s, o)) {
+        const struct onboard_listener *l = o->doc->data;
+        char text[IP_TEXT_MAX];
+        if (l->disabled || !serves(l, redirect ? ONBOARD_LISTENER_ROLE_REDIRECT
+                                               : ONBOARD_LISTENER_ROLE_BOOTSTRAP)) {
+            continue;
+        }
+        static const struct ip_addr any4 = {.family = 4}, any6 = {.family = 6};
+        bool one = ip_addr_cmp(&l->address, &any4) != 0 && ip_addr_cmp(&l->address, &any6) != 0;
+        int good =
+            4 * (l->public_address != NULL) + 2 * one + serves(l, ONBOARD_LISTENER_ROLE_IMAGES);
+        pv->listeners++;
+        if (good > best) {
+            best = good;
+            snprintf(pv->listener, sizeof pv->listener, "%s", l->name);
+            snprintf(pv->address, sizeof pv->address, "%s",
+                     l->public_address != NULL ? l->public_address
+                     : one                     ? ip_addr_format(&l->address, text)
+                                               : "localhost");
+            pv->port = l->port;
+        }
+    }
+}
 
 static enum err_code preview_plan(struct txn *t, void *arg, struct err *e) {
     struct preview *pv = arg;
@@ -527,6 +576,8 @@ static enum err_code preview_plan(struct txn *t, void *arg, struct err *e) {
     const unsigned gives = PLAN_BUNDLE | PLAN_REDIRECT;
     pv->plan = plan_make((struct snap *)(uintptr_t)txn_snap(t), d, type, &g, gives);
     explain_plan(d, type, &g, gives, pv->plan, pv->because);
+    preview_listener(pv, txn_snap(t));
+    pv->ldevid = type != NULL && type->certificate_request;
     return ERR_OK;
 }
 
@@ -541,6 +592,19 @@ static void preview_done(void *arg, uint64_t index, const struct err *e) {
     pv->done = true;
     pthread_cond_signal(&pv->done_cond);
     pthread_mutex_unlock(&pv->lock);
+}
+
+static void preview_where(const struct preview *pv, struct buf *text) {
+    if (pv->listener[0] == '\0') {
+        buf_str(text, "No listener serves it; addresses are shown as localhost.\n");
+        return;
+    }
+    buf_printf(text, "Asked at listener %s: %s port %u", pv->listener, pv->address, pv->port);
+    if (pv->listeners > 1) {
+        buf_printf(text, "; at the other %u with that role addresses are theirs",
+                   pv->listeners - 1);
+    }
+    buf_char(text, '\n');
 }
 
 static enum err_code preview_print(const struct preview *pv, struct call *cl, struct err *e) {
@@ -560,7 +624,8 @@ static enum err_code preview_print(const struct preview *pv, struct call *cl, st
     }
     struct plan copy = *p;
     copy.certificate_days = 0; /* nothing is signed for a look */
-    enum err_code rc = answer_make(&copy, "localhost", 443, &none, &g, e);
+    copy.previews_ldevid = pv->ldevid;
+    enum err_code rc = answer_make(&copy, pv->address, pv->port, &none, &g, e);
     if (rc == ERR_OK) {
         struct buf doc = BUF_INIT;
         plan_what(p, p->sign, what);
@@ -568,8 +633,10 @@ static enum err_code preview_print(const struct preview *pv, struct call *cl, st
         json_object_set_new(o, "rule", json_string(p->rule));
         json_object_set_new(o, "answer", json_string(what));
         json_object_set_new(o, "conveyed-information", json_string(buf_cstr(&doc)));
-        buf_printf(&cl->text, "Rule %s: %s\nBecause: %s\n\n%s\n", p->rule, what, pv->because,
-                   buf_cstr(&doc));
+        json_object_set_new(o, "listener", json_string(pv->listener));
+        buf_printf(&cl->text, "Rule %s: %s\nBecause: %s\n", p->rule, what, pv->because);
+        preview_where(pv, &cl->text);
+        buf_printf(&cl->text, "\n%s\n", buf_cstr(&doc));
         if (g.info.has_config) {
             buf_str(&cl->text, "\nConfiguration:\n");
             buf_add(&cl->text, g.info.config.data, g.info.config.len);
@@ -578,6 +645,9 @@ static enum err_code preview_print(const struct preview *pv, struct call *cl, st
         buf_free(&doc);
         finish(cl, o);
     } else {
+        struct err why = *e; /* its path names no place of this request */
+        rc = err_set(e, rc, NULL, "what rule %.100s gives can't be made: %.300s%s%.400s", p->rule,
+                     why.path, why.path[0] != '\0' ? ": " : "", why.text);
         json_decref(o);
     }
     given_free(&g);

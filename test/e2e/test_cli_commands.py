@@ -167,6 +167,30 @@ def test_load_and_save(daemon, tmp_path):
     assert status == 1 and 'No such file' in err
 
 
+def test_a_quote_over_several_lines(daemon, tmp_path):
+    """In scripts, in one command, in files in either form; the number of a line is that where it begins."""
+    wanted = 'set onboard configuration several text "one\\ntwo # \\"2\\"\\n"\n'
+
+    def shown(*lines):
+        return ok(daemon.script('configure private', *lines, 'show onboard configuration several | display set', 'rollback'))
+    assert wanted in shown('set onboard configuration several text "one', 'two # \\"2\\"', '"')
+    assert wanted in shown("set onboard configuration several text 'one", 'two # "2"', "'")
+    out = ok(daemon.weft('-c', 'configure private', '-c', 'set onboard configuration several text "one\ntwo # \\"2\\"\n"',
+                         '-c', 'show onboard configuration several | display set', '-c', 'rollback'))
+    assert wanted in out
+    (tmp_path / 'set').write_text('# don\'t\nset onboard configuration several text "one\ntwo # \\"2\\"\n"\n')
+    (tmp_path / 'curly').write_text('onboard {\n configuration several {\n text \'one\r\ntwo # "2"\n\';\n }\n}\n')
+    for form in ('set', 'curly'):
+        assert shown('load merge %s' % (tmp_path / form)).count(wanted) == 1
+    status, _, err = daemon.script('configure private', 'set onboard configuration x text "one', 'two', 'three" nonsense')
+    assert status == 2 and 'line 2: at nonsense' in err and 'two' not in err, err
+    status, _, err = daemon.script('configure private', 'set toys box x size 1', "set toys box 'x", 'y', 'rollback')
+    assert status == 2 and "line 3:" in err and "the quote ' is never closed" in err, err
+    (tmp_path / 'bad').write_text('set toys box a\nset onboard configuration x text "one\ntwo"\nset nonsense\n')
+    status, _, err = daemon.script('configure private', 'load merge %s' % (tmp_path / 'bad'))
+    assert status == 1 and 'line 4: ' in err, err
+
+
 @pytest.mark.parametrize('line,status,why', [
     ('shwo version', 2, 'did you mean show'),
     ('show', 2, 'incomplete'),

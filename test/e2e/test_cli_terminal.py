@@ -161,6 +161,55 @@ def test_history_is_kept_and_secrets_are_not(daemon):
     assert t.wait() == 0
 
 
+KEY = ['-----BEGIN PRIVATE KEY-----', 'c2VjcmV0IG9uZQ==', 'c2VjcmV0IHR3bw==', '-----END PRIVATE KEY-----']
+
+
+# proves: APM-161
+def test_what_is_pasted_on_several_lines(daemon):
+    t = Terminal(daemon)
+    t.expect(r'> ')
+    t.run('configure private')
+    # An open quote goes on over lines, and no key in it is a key of ours.
+    t.send('set onboard configuration pasted text "first\r')
+    t.expect(r'"> ')
+    t.send('why?\tshow version \'so\'\r')
+    t.expect(r'"> ')
+    t.send('"\r')
+    t.expect(r'# ')
+    assert 'text "first\\nwhy?\\tshow version \'so\'\\n"' in t.run('show onboard | display set | no-more')
+    # Ctrl-C drops all of it, and so does the end of input.
+    t.send('set onboard configuration dropped text "first\r')
+    t.expect(r'"> ')
+    t.send('second\x03')
+    t.expect(r'# ')
+    t.send("set onboard configuration dropped text 'first\r")
+    t.expect(r"'> ")
+    t.send('\x04')
+    t.expect("the quote ' was not closed")
+    t.expect(r'# ')
+    assert 'dropped' not in t.run('show onboard | display set | no-more')
+    # A key in a line that is understood, in one that is not, and at the prompt for it.
+    t.send('set onboard signer z key "%s"\r' % '\r'.join(KEY))
+    t.expect(r'# ')
+    t.send('set onboard singer z key "%s"\r' % '\r'.join(KEY))
+    text = clean(t.expect(r'error: [^\r]*'))
+    assert 'at singer' in text
+    t.expect(r'# ')
+    t.send('set onboard signer z key\r')
+    t.expect(r'key: ')
+    t.send('\r'.join(KEY) + '\r')
+    text = clean(t.expect(r'# '))
+    assert 'once more' not in text and 'c2Vj' not in text and 'error' not in text
+    assert 'c2Vj' not in t.run('run show cli history')
+    t.run('rollback')
+    t.line('exit')
+    t.expect(r'> ')
+    t.line('quit')
+    assert t.wait() == 0
+    history = open(daemon.env()['WEFT_HISTORY']).read()
+    assert 'pasted' in history and 'c2Vj' not in history and 'PRIVATE' not in history and 'dropped' not in history
+
+
 def test_help_is_wrapped_to_the_terminal(daemon):
     for columns in (132, 80, 50, 24):
         t = Terminal(daemon, rows=200, columns=columns)

@@ -233,6 +233,52 @@ def test_an_answer_that_cannot_be_made_says_so(w, door):
     assert [name for name, _ in events(w, "E2")][5:] == ["device-blocked"]
 
 
+# proves: PH-204
+def test_what_could_not_be_given_is_not_logged_as_given(w, door):
+    put(w, "configuration", "half", text="{{ host }}\n{{ host\n", template=True)
+    put(w, "bundle", "half", configuration="half")
+    put(w, "device", "E4", password="p", variable=[{"name": "host", "value": "h"}], rule=[{"name": "all", "bundle": "half"}])
+    why = "what rule device/all gives can't be made: configuration half: line 2: {{ without }}"
+    assert why in w.cli("show onboard answer E4", status=1)
+    assert door.get(("E4", "p")).status_code == 500
+
+    def log():
+        return re.findall(r"^\S+Z  (\S+) +(.*)$", w.cli("show onboard device E4"), re.M)
+    assert [x for x in log() if x[0] in ("answered", "answer-error")] == [("answer-error", why)]
+    put(w, "configuration", "half", text="{{ host }}\n", template=True)
+    assert door.get(("E4", "p")).status_code == 200
+    assert [event for event, _ in log() if event.startswith("answer")] == ["answer-error", "answered"]
+    for kind, leaves in (("script", {"pre_script": "gone"}), ("boot-image", {"boot_image": "gone"})):
+        put(w, kind, "gone", file="gone.file", **({"os_name": "v", "os_version": "1"} if kind == "boot-image" else {}))
+        put(w, "bundle", "half", configuration="half", **leaves)
+        assert f"{kind.replace('-', ' ')} gone: " in w.cli("show onboard answer E4", status=1)
+
+
+# proves: PH-202
+def test_the_answer_that_is_shown_is_what_the_device_gets(w, door):
+    put(w, "configuration", "full", text="{{server-address}}:{{server-port}} {{ldevid-certificate}}\n", template=True)
+    put(w, "bundle", "full", boot_image="os-2", configuration="full")
+    put(w, "device-type", "full", certificate_request=True, rule=[{"name": "all", "bundle": "full"}])
+    put(w, "device", "A1", type="full", password="p")
+    shown = w.cli("show onboard answer A1")
+    assert f"Asked at listener main: localhost port {door.port}\n" in shown, shown
+    assert f"https://localhost:{door.port}/files/" in shown.replace("\\/", "/")
+    assert f"localhost:{door.port} (the certificate that is signed when the device asks)" in shown
+    # One that says how it is reached comes before others, whatever it is called; roles count.
+    more = [listen(w, "a-here", role=["bootstrap"]), listen(w, "z-away", role=["redirect"], public_address="away.example.net")]
+    shown = w.cli("show onboard answer A1")
+    assert f"Asked at listener main: localhost port {door.port}; at the other 1 with that role" in shown, shown
+    put(w, "listener", "main", address="127.0.0.1", port=door.port, disabled=True)
+    assert f"Asked at listener a-here: 127.0.0.1 port {more[0].port}\n" in w.cli("show onboard answer A1")
+    put(w, "listener", "main", address="127.0.0.1", port=door.port, public_address="localhost")
+    for name in ("a-here", "z-away"):
+        assert w.ask("DELETE", f"weft-onboard:onboard/listener={name}").status == 204
+    wait_until("listener main", 20, lambda: re.search(r"^main +open ", w.cli("show onboard listeners"), re.M))
+    # A type that asks for no certificate has none, then as now.
+    put(w, "device-type", "full", rule=[{"name": "all", "bundle": "full"}])
+    assert "configuration full: line 1: the device has no variable ldevid-certificate" in w.cli("show onboard answer A1", status=1)
+
+
 # proves: PH-200
 def test_a_rule_that_is_never_reached_is_warned_of(w, door):
     rule = "set onboard device E3 rule"

@@ -356,7 +356,16 @@ static void questions(void **state) {
     assert_int_equal(rig.asked, 2);
     rig_ok("show");
     assert_null(strstr(buf_cstr(&rig.text), "12345"));
+    /* PEM is pasted, once */
+    rig.answer = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----";
+    rig_run("set toys box a lock");
+    assert_int_equal(rig.asked, 1);
     rig_ok("set toys box a lock 54321");
+    assert_true(cli_session_secret(rig.s));
+    /* a key in a line that is not understood is one */
+    assert_int_not_equal(rig_run("set toys bax a \"-----BEGIN EC PRIVATE KEY-----\\nx\""), CLI_OK);
+    assert_true(cli_session_secret(rig.s));
+    assert_int_not_equal(rig_run("set toys bax a \"-----BEGIN EC PRIVATE KEY-----\\nx"), CLI_OK);
     assert_true(cli_session_secret(rig.s));
     rig_ok("run show cli history");
     assert_null(strstr(buf_cstr(&rig.text), "54321"));

@@ -12,6 +12,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/rng.h"
+#include "base/text.h"
 #include "core/rights.h"
 #include "north/cli/run.h"
 
@@ -105,14 +107,19 @@ static bool take_words(struct load *l, enum verb verb, struct parse *p) {
     return true;
 }
 
-/* One statement: its words, without the verb. */
+/* One statement: its words, without the verb; what stands between quotes may have newlines. */
 static bool take_statement(struct load *l, enum verb verb, const char *text, size_t n) {
     struct line words;
     struct parse p;
     size_t where;
     struct arena *a = arena_new();
+    struct buf one = BUF_INIT;
     bool ok = false;
-    if (line_split(a, text, n, false, &words, &where, &l->err) != ERR_OK) {
+    text_one_line(&one, text, n);
+    enum err_code rc = line_split(a, buf_cstr(&one), one.len, false, &words, &where, &l->err);
+    mem_wipe(one.data, one.len); /* it may be a key */
+    buf_free(&one);
+    if (rc != ERR_OK) {
         goto out;
     }
     parse_init(&p, a, l->r->cli->model, &words, false);
@@ -140,13 +147,37 @@ out:
 /* ---- set lines
  * ----------------------------------------------------------------------------------- */
 
+/* Bytes up to the end of the line, or of the one on which its last quote is closed. */
+static size_t line_length(const char *p, size_t n) {
+    const char *end = memchr(p, '\n', n);
+    size_t len = end != NULL ? (size_t)(end - p) : n;
+    if (memchr(p, '"', len) == NULL && memchr(p, '\'', len) == NULL) {
+        return len;
+    }
+    for (len = 0;;) {
+        const char *nl = memchr(p + len, '\n', n - len);
+        len = nl != NULL ? (size_t)(nl - p) : n;
+        if (len == n || len > STATEMENT_MAX || text_one_line(NULL, p, len) == 0) {
+            return len;
+        }
+        len++;
+    }
+}
+
+static size_t newlines(const char *p, size_t n) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        count += p[i] == '\n';
+    }
+    return count;
+}
+
 static bool read_set(struct load *l, const char *p, size_t n) {
+    l->line = 1;
     while (n > 0) {
-        const char *nl = memchr(p, '\n', n);
-        size_t len = nl ? (size_t)(nl - p) : n, skip = nl ? len + 1 : len;
+        size_t len = line_length(p, n), skip = len < n ? len + 1 : len;
         const char *text = p;
         size_t left = len;
-        l->line++;
         while (left > 0 && (*text == ' ' || *text == '\t')) {
             text++;
             left--;
@@ -169,6 +200,7 @@ static bool read_set(struct load *l, const char *p, size_t n) {
         if (!ok) {
             return false;
         }
+        l->line += newlines(p, skip);
         p += skip;
         n -= skip;
     }
@@ -220,6 +252,7 @@ static bool skip_blank(struct load *l, struct curly *c) {
 /* Adds one word as it stands, quotes included. */
 static bool add_word(struct load *l, struct curly *c) {
     const char *start = c->p;
+    size_t lines = 0;
     char quote = 0;
     while (c->p < c->end) {
         char ch = *c->p;
@@ -227,14 +260,13 @@ static bool add_word(struct load *l, struct curly *c) {
             break;
         }
         c->p++;
-        if (ch == '\n') {
-            return curly_fail(l, "a quote is not closed on its line");
-        }
+        lines += ch == '\n';
         if (quote == 0 && (ch == '"' || ch == '\'')) {
             quote = ch;
         } else if (quote == ch) {
             quote = 0;
         } else if (quote == '"' && ch == '\\' && c->p < c->end) {
+            lines += *c->p == '\n';
             c->p++;
         }
     }
@@ -244,6 +276,7 @@ static bool add_word(struct load *l, struct curly *c) {
     if (c->words.len + (size_t)(c->p - start) + 1 > STATEMENT_MAX) {
         return curly_fail(l, "the statement is too long");
     }
+    l->line += lines;
     buf_char(&c->words, ' ');
     buf_add(&c->words, start, (size_t)(c->p - start));
     return true;

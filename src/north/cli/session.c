@@ -429,10 +429,11 @@ bool run_ask_secret(struct run *r, const char *what, struct buf *out) {
                    second = {.kind = CLI_ASK_SECRET,
                              .prompt = arena_printf(r->arena, "%s, once more: ", what)};
     enum err_code rc = r->sink->ask(r->sink->arg, &first, out, &e);
-    if (rc == ERR_OK) {
+    bool block = out->len > 0 && strncmp(buf_cstr(out), "-----BEGIN ", 11) == 0;
+    if (rc == ERR_OK && !block) { /* PEM is pasted, not typed, and has an end of its own */
         rc = r->sink->ask(r->sink->arg, &second, &again, &e);
     }
-    if (rc == ERR_OK &&
+    if (rc == ERR_OK && !block &&
         (out->len != again.len || (out->len > 0 && memcmp(out->data, again.data, out->len) != 0))) {
         rc = err_set(&e, ERR_INVALID, NULL, "the two are not the same");
     }
@@ -561,8 +562,8 @@ static int execute_once(struct cli_session *s, const char *line, size_t n,
             r.status = p.err.code == ERR_DENIED ? CLI_DENIED : CLI_SYNTAX;
             sink->fault(sink->arg, &p.err, p.err.text, true, p.err_start, p.err_end);
         }
-        s->secret = p.secret;
-        if (!p.secret && !again) {
+        s->secret = s->secret || p.secret;
+        if (!s->secret && !again) {
             remember(s, l.text, l.len);
         }
         if (r.started) {
@@ -601,7 +602,8 @@ int cli_execute(struct cli_session *s, const char *line, size_t n, const struct 
     }
     pthread_mutex_lock(&s->lock);
     s->used_s = now_s(s->cli);
-    s->secret = false;
+    /* A key is one also in a line that is not understood. */
+    s->secret = memmem(line, n, "PRIVATE KEY-----", 16) != NULL;
     int status = execute_once(s, line, n, sink, false, &refresh_s);
     while (refresh_s > 0 && status == CLI_OK) {
         if (!pause_for(s, sink, refresh_s)) {
