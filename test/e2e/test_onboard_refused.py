@@ -71,8 +71,9 @@ def test_certificates_that_are_refused_are_noted(w, door, pki):
     # Not each of them is in the log: it takes one of a kind in ten seconds.
     assert re.search(r"is turned away: TLS: the peer's certificate /serialNumber=S18: certificate has expired$", w.log(), re.M)
     assert "\x1b" not in w.cli("show onboard requests last 500") + w.log()
-    (q,) = [q for q in w.ask("POST", "/restconf/operations/weft-onboard:show-onboard-requests", {}).json()
-            ["weft-onboard:output"]["request"] if q.get("serial-number") == "S19"]
+    r = w.ask("POST", "/restconf/operations/weft-onboard:show-onboard-requests", {"weft-onboard:input": {}})
+    assert r.status == 200, r
+    (q,) = [q for q in next(iter(r.json().values()))["request"] if q.get("serial-number") == "S19"]
     assert q["method"] == "TLS" and "status" not in q and q["source"].startswith("127.0.0.1:")
     # Nothing of that is believed.
     assert device(w, "S18")["status"] == "expected" and not re.search(r"^S(19|20|21) ", w.cli("show onboard devices"), re.M)
