@@ -242,8 +242,8 @@ static void leases_of_dhclient_are_read(void **state) {
 /* As docs/phone-home-client.md has them for those who write them by hand. */
 static void a_lease_by_hand(void **state) {
     static const char *const forms[] = {
-        "v4-sztp-redirect 0:18:68:74:74:70:73:3a:2f:2f:77:65:66:74:2e:65:78:61:6d:70:6c:65:2e:6e:"
-        "65:74",
+        ("v4-sztp-redirect 0:18:68:74:74:70:73:3a:2f:2f:77:65:66:74:2e:65:78:61:6d:70:6c:65:2e:6e:"
+         "65:74"),
         "v4-sztp-redirect \"\\000\\030https://weft.example.net\"",
         "unknown-143 \"\\000\\030https://weft.example.net\""};
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
