@@ -41,7 +41,10 @@ static const struct job_step steps[] = {{.name = "transfer",
                                          .backoff_s = BACKOFF_S,
                                          .backoff_max_s = BACKOFF_MAX_S}};
 static const struct job_definition definition = {
-    "config-archival", "Copies of the configuration to an archive site", steps, 1};
+    .name = "config-archival",
+    .title = "Copies of the configuration to an archive site",
+    .steps = steps,
+    .n_steps = 1};
 
 /* ---- the record --------------------------------------------------------------------------------
  */

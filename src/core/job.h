@@ -63,6 +63,7 @@ struct job_definition {
     const char *title; /* for people */
     const struct job_step *steps; /* one follows the other unless it says otherwise */
     size_t n_steps;
+    const char *no_retry; /* why a failed one can't be begun again; NULL: it can */
 };
 
 /* From a service's start(). Both outlive the core; `arg` is for the steps (job_arg). Nothing where

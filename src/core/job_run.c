@@ -654,6 +654,10 @@ enum err_code job_retry(struct txn *t, uint64_t id, struct err *e) {
     if (known == NULL) {
         return err_set(e, ERR_UNSUPPORTED, NULL, "there are no jobs \"%s\" here", j->r->definition);
     }
+    if (known->definition->no_retry != NULL) {
+        return err_set(e, ERR_REFUSED, NULL, "job %" PRIu64 " can't be begun again: %s", id,
+                       known->definition->no_retry);
+    }
     if (js->n_live >= JOB_LIVE_MAX) {
         return err_set(e, ERR_LIMIT, NULL, "%d jobs have not ended yet; try again later",
                        JOB_LIVE_MAX);

@@ -201,7 +201,8 @@ static const struct job_step steps[] = {
      .backoff_s = 1,
      .backoff_max_s = 10},
 };
-static const struct job_definition definition = {"system-backup", "A copy of the store", steps, 2};
+static const struct job_definition definition = {
+    .name = "system-backup", .title = "A copy of the store", .steps = steps, .n_steps = 2};
 
 void system_backup_register(struct system *sys) {
     job_register(sys->core, &definition, NULL);

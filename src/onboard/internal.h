@@ -280,6 +280,8 @@ void run_given(struct onboard *ob, struct txn *t, json_t *record, const char *se
 void run_reported(struct onboard *ob, struct txn *t, json_t *record, const char *serial,
                   enum sztp_progress p, bool failed, const char *message);
 void run_failed(json_t *record, const char *why);
+/* The run was completed: whatever the device does, until it is given something again, is none. */
+void run_done(json_t *record);
 /* After that: the job goes on when it is durable. */
 void run_moved(struct onboard *ob, struct txn *t, const char *serial, const char *what,
                const char *message);

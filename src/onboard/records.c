@@ -33,8 +33,13 @@ const char *status_name(enum onboard_onboarding_status s) {
 }
 
 void known_set_status(struct txn *t, json_t *record, enum onboard_onboarding_status s) {
-    if (strcmp(known_text(record, "status"), status_name(s)) != 0) {
+    const char *before = known_text(record, "status"),
+               *complete = status_name(ONBOARD_ONBOARDING_STATUS_COMPLETE);
+    if (strcmp(before, status_name(s)) != 0) {
         json_object_set_new(record, "since", json_integer((json_int_t)txn_now_s(t)));
+    }
+    if (s == ONBOARD_ONBOARDING_STATUS_COMPLETE || strcmp(before, complete) == 0) {
+        run_done(record);
     }
     json_object_set_new(record, "status", json_string(status_name(s)));
 }

@@ -221,6 +221,10 @@ static void record_error(struct onboard *ob, struct txn *t, const struct exchang
     /* It was noted as given when it was decided on. */
     known_log_amend(ob, t, serial, x->ask.logged, "answer-error", because);
     run_moved(ob, t, serial, "answer-error", text);
+    if (!x->busy) { /* that passes by itself */
+        const struct known *k = known_get(ob, serial);
+        target_reported(ob, t, serial, ONBOARD_ONBOARDING_STATUS_FAILED, k->given, text);
+    }
     request_amend(ob, t, x->ask.number, error_status(&x->err), text);
 }
 

@@ -39,8 +39,12 @@ static enum err_code step_run(struct job_effect *x, struct err *e);
     }
 static const struct job_step steps[] = {STEP("answer"), STEP("image"), STEP("pre-script"),
                                         STEP("configuration"), STEP("post-script")};
-static const struct job_definition definition = {"device-bootstrap", "A device comes up", steps,
-                                                 STAGES};
+static const struct job_definition definition = {
+    .name = "device-bootstrap",
+    .title = "A device comes up",
+    .steps = steps,
+    .n_steps = STAGES,
+    .no_retry = "it is the device that begins again, when it asks"};
 
 /* ---- records --------------------------------------------------------------------------------- */
 
@@ -85,7 +89,9 @@ void run_fold(struct onboard *ob, struct known *k, const json_t *o) {
         k->stage = strcmp(stage, stages[i]) == 0 ? (enum run_stage)i : k->stage;
     }
     k->failed = json_object_get(o, "run-failed") != NULL;
-    bool open = k->job != 0 && k->status != ONBOARD_ONBOARDING_STATUS_COMPLETE && !k->failed;
+    bool done = json_is_true(json_object_get(o, "run-done"));
+    bool open =
+        k->job != 0 && k->status != ONBOARD_ONBOARDING_STATUS_COMPLETE && !done && !k->failed;
     if (open && !k->open) {
         list_append(&ob->open_runs, &k->run_link);
     } else if (!open && k->open) {
@@ -99,6 +105,7 @@ void run_given(struct onboard *ob, struct txn *t, json_t *record, const char *se
     const struct known *k = known_get(ob, serial);
     bool goes_on = k != NULL && k->open && job_lives(ob->core, k->job);
     json_object_del(record, "run-failed");
+    json_object_del(record, "run-done");
     set_stage(record, RUN_ANSWER);
     if (goes_on) { /* after a reboot, or by a redirect to us */
         return;
@@ -128,6 +135,10 @@ void run_failed(json_t *record, const char *why) {
     char line[JOB_TEXT_MAX + 1];
     text_line(line, sizeof line, why);
     json_object_set_new(record, "run-failed", json_string(line));
+}
+
+void run_done(json_t *record) {
+    json_object_set_new(record, "run-done", json_true());
 }
 
 /* A member that did not ask itself goes on with the run of the one that did (chassis.c), whose end

@@ -38,8 +38,10 @@ static enum onboard_onboarding_status status_of(const struct known *k,
                    ? ONBOARD_ONBOARDING_STATUS_PENDING
                    : ONBOARD_ONBOARDING_STATUS_EXPECTED;
     }
-    if (k != NULL && k->status == ONBOARD_ONBOARDING_STATUS_PENDING && d != NULL &&
-        d->authorisation == ONBOARD_DEVICE_AUTHORISATION_AUTHORISED) {
+    if (k != NULL &&
+        (k->status == ONBOARD_ONBOARDING_STATUS_PENDING ||
+         k->status == ONBOARD_ONBOARDING_STATUS_BLOCKED) &&
+        d != NULL && d->authorisation == ONBOARD_DEVICE_AUTHORISATION_AUTHORISED) {
         return ONBOARD_ONBOARDING_STATUS_EXPECTED; /* authorised since it came */
     }
     return k != NULL ? k->status : ONBOARD_ONBOARDING_STATUS_EXPECTED;

@@ -115,6 +115,12 @@ void known_as_get(const struct known *k, struct sztp_get *g) {
     json_decref(o);
 }
 
+/* It gets nothing: no change waits for it. */
+static bool is_blocked(const struct object *o) {
+    const struct onboard_device *d = o->doc->data;
+    return d->authorisation == ONBOARD_DEVICE_AUTHORISATION_BLOCKED;
+}
+
 /* Devices that are not done and would be given the object, as far as is known what they will say.
  */
 static void touch_those_given(struct onboard *ob, struct txn *t, const struct object *changed) {
@@ -127,7 +133,7 @@ static void touch_those_given(struct onboard *ob, struct txn *t, const struct ob
             k->target != NULL && k->status != ONBOARD_ONBOARDING_STATUS_COMPLETE
                 ? object_of(s, &onboard_device_kind, k->serial)
                 : NULL;
-        if (o == NULL) {
+        if (o == NULL || is_blocked(o)) {
             continue;
         }
         struct sztp_get g = {.signed_preferred = false};
@@ -157,7 +163,13 @@ void onboard_changed(void *self, struct txn *t) {
             continue;
         }
         struct known *kn = known_get(ob, o->doc->keys[0]);
-        if (kn != NULL && kn->target != NULL && kn->status != ONBOARD_ONBOARDING_STATUS_COMPLETE) {
+        if (kn == NULL || kn->target == NULL || kn->status == ONBOARD_ONBOARDING_STATUS_COMPLETE) {
+            continue;
+        }
+        if (is_blocked(o)) { /* nor do those before it */
+            target_reported(ob, t, kn->serial, ONBOARD_ONBOARDING_STATUS_FAILED,
+                            snap_index(txn_snap(t)), "is blocked");
+        } else {
             target_touch(kn->target, t, op.old == NULL ? "is expected" : "changed");
         }
     }

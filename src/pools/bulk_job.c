@@ -659,14 +659,16 @@ static const struct job_step all_steps[] = {
     {.name = "parts", .run = parts_run, .deadline_s = 600, ATTEMPTS},
     {.name = "sum", .run = sum_run, .deadline_s = 600, ATTEMPTS},
 };
-static const struct job_definition all_definition = {"apm-reclaim", "Many pools reclaimed",
-                                                     all_steps, 2};
+static const struct job_definition all_definition = {
+    .name = "apm-reclaim", .title = "Many pools reclaimed", .steps = all_steps, .n_steps = 2};
 static const struct job_step part_steps[] = {
     {.name = "drain", .run = drain_run, .undo = drain_undo, .deadline_s = DEADLINE_S, ATTEMPTS},
     {.name = "reclaim", .run = reclaim_run, .deadline_s = DEADLINE_S, ATTEMPTS},
 };
-static const struct job_definition part_definition = {
-    "apm-reclaim-part", "Some of many pools reclaimed", part_steps, 2};
+static const struct job_definition part_definition = {.name = "apm-reclaim-part",
+                                                      .title = "Some of many pools reclaimed",
+                                                      .steps = part_steps,
+                                                      .n_steps = 2};
 
 enum err_code bulk_job(struct txn *t, const struct bulk_order *o, uint64_t *id, struct err *e) {
     json_t *tree = bulk_order_json(o);

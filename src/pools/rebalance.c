@@ -254,7 +254,10 @@ static const struct job_step steps[] = {{.name = "nodes",
                                          .attempts = ATTEMPTS,
                                          .backoff_s = BACKOFF_S}};
 static const struct job_definition definition = {
-    "apm-rebalance", "Gateways' sessions spread over the controllers", steps, 2};
+    .name = "apm-rebalance",
+    .title = "Gateways' sessions spread over the controllers",
+    .steps = steps,
+    .n_steps = 2};
 
 enum err_code rebalance_check(struct core *c, const struct call *cl, struct err *e) {
     const struct apm_rebalance_input *in = cl->in.data;

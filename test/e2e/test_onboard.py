@@ -235,10 +235,10 @@ def test_an_answer_that_cannot_be_made_says_so(w, door):
 
 # proves: PH-204
 def test_what_could_not_be_given_is_not_logged_as_given(w, door):
-    put(w, "configuration", "half", text="{{ host }}\n{{ host\n", template=True)
+    put(w, "configuration", "half", text="{{ host }}\n{{ hots }}\n", template=True)
     put(w, "bundle", "half", configuration="half")
     put(w, "device", "E4", password="p", variable=[{"name": "host", "value": "h"}], rule=[{"name": "all", "bundle": "half"}])
-    why = "what rule device/all gives can't be made: configuration half: line 2: {{ without }}"
+    why = "what rule device/all gives can't be made: configuration half: line 2: the device has no variable hots"
     assert why in w.cli("show onboard answer E4", status=1)
     assert door.get(("E4", "p")).status_code == 500
 

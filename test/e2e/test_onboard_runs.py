@@ -104,6 +104,84 @@ def test_an_error_ends_it_with_its_reason(w, door):
     assert "is blocked" in until(w, "J2", "failed")["reason"]
 
 
+def commit_wait(w, *lines, seconds=30):
+    """Exit status and what was printed, in the background; the answer is a function."""
+    out = {}
+
+    def go():
+        out["r"] = w.cli_raw(("\n".join(["configure", *lines, f"commit wait {seconds}s"]) + "\n").encode())
+    t = threading.Thread(target=go)
+    t.start()
+
+    def end():
+        t.join()
+        return out["r"].returncode, out["r"].stdout + out["r"].stderr
+    return end
+
+
+def configured(w, serial):
+    return w.ask("GET", f"weft-onboard:onboard/device={serial}").status == 200
+
+
+# A device that can't be answered, or that is blocked meanwhile, is no reason to wait.
+def test_a_commit_is_told_why_a_device_gets_nothing(w, door):
+    put(w, "configuration", "lacks", text="{{host}}", template=True)
+    put(w, "bundle", "lacks", configuration="lacks")
+    put(w, "device-type", "lacks", rule=[{"name": "all", "bundle": "lacks"}])
+    end = commit_wait(w, "set onboard device W1 type lacks password p")
+    wait_until("W1 is there", 30, lambda: configured(w, "W1"))
+    assert door.get(("W1", "p")).status_code == 500
+    status, said = end()
+    assert status == 5 and "configuration lacks: line 1: the device has no variable host" in said, said
+    # What mends it is waited for as ever.
+    end = commit_wait(w, "set onboard device W1 variable host value h")
+    wait_until("it can be answered", 30, lambda: door.get(("W1", "p")).status_code == 200)
+    tell(door, "W1", "bootstrap-complete")
+    assert end()[0] == 0
+
+    end = commit_wait(w, "set onboard device W2 type t password p")
+    wait_until("W2 is there", 30, lambda: configured(w, "W2"))
+    onboarding(door.get(("W2", "p")))
+    w.cli("request onboard block W2")
+    status, said = end()
+    assert status == 5 and "is blocked" in said, said
+    # Nor does anything wait for it afterwards; who is authorised again is expected.
+    put(w, "device-type", "t2", rule=[{"name": "all", "bundle": "b"}])
+    put(w, "device", "W3", type="t2", password="p", authorisation="blocked")
+    assert commit_wait(w, "set onboard device-type t2 rule all os-version 9")()[0] == 0
+    assert door.get(("W3", "p")).status_code == 403 and device(w, "W3")["status"] == "blocked"
+    w.cli("request onboard authorise W3")
+    assert device(w, "W3")["status"] == "expected" and "was authorised since it was here" in device(w, "W3")["because"]
+
+
+def test_what_a_device_asks_after_its_run_is_no_failure(w, door):
+    n = begin(w, door, "A1")["id"]
+    tell(door, "A1", "bootstrap-complete")
+    until(w, "A1", "done")
+    put(w, "device", "A1", type="t", password="p", rule=[{"name": "nothing", "nothing-yet": [None]}])
+    assert door.get(("A1", "p")).status_code == 404
+    w.kill()  # ... and a restart does not bring it back
+    w.start()
+    wait_until("the listener", 20, lambda: re.search(r"^runs +open ", w.cli("show onboard listeners"), re.M))
+    begin(w, door, "A2")
+    tell(door, "A2", "config-error", "no")
+    failed = until(w, "A2", "failed")
+    # One that is cancelled is found by the same look that would have taken A1's run for one.
+    m = begin(w, door, "A3")["id"]
+    w.cli(f"request job cancel id {m}")
+    wait_until("A3 has failed", 30, lambda: device(w, "A3")["status"] == "failed")
+    a1 = device(w, "A1")
+    assert a1["status"] == "waiting" and a1["job"] == n and job(w, n)["state"] == "done"
+    assert "run-ended" not in w.cli("show onboard device A1")
+    # A run is the device's to begin again.
+    said = w.cli(f"request job retry id {failed['id']}", status=1)
+    assert "it is the device that begins again, when it asks" in said and job(w, failed["id"])["reason"] == failed["reason"]
+    # Given something again, it has a run again.
+    put(w, "device", "A1", type="t", password="p")
+    onboarding(door.get(("A1", "p")))
+    assert until(w, "A1", "running")["id"] != n
+
+
 def test_silence_ends_it(w, door):
     put(w, "device-type", "short", report_limit=10, rule=[{"name": "all", "bundle": "b"}])
     begin(w, door, "J4", type="short")

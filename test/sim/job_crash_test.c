@@ -202,13 +202,15 @@ static enum err_code children(struct job_effect *x, struct err *e);
 
 #define STEP(f, u) .run = f, .undo = u, .deadline_s = 60, .attempts = 3, .backoff_s = 2
 static const struct job_step leaf_steps[] = {{.name = "only", STEP(plain, unmake)}};
-static const struct job_definition leaf = {"leaf", "A leaf", leaf_steps, 1};
+static const struct job_definition leaf = {
+    .name = "leaf", .title = "A leaf", .steps = leaf_steps, .n_steps = 1};
 static const struct job_step part_steps[] = {
     {.name = "first", STEP(plain, unmake)},
     {.name = "made", STEP(grandchild, unmake)},
     {.name = "second", STEP(part_fails, unmake)},
 };
-static const struct job_definition part = {"part", "A part", part_steps, 3};
+static const struct job_definition part = {
+    .name = "part", .title = "A part", .steps = part_steps, .n_steps = 3};
 static const struct job_step whole_steps[] = {
     {.name = "prepare", STEP(plain, unmake)},     {.name = "choose", STEP(choose, NULL)},
     {.name = "narrow", STEP(plain, unmake)},      {.name = "wide", STEP(plain, unmake)},
@@ -217,7 +219,8 @@ static const struct job_step whole_steps[] = {
     {.name = "later", STEP(later, unmake)},       {.name = "more", STEP(plain, NULL)},
     {.name = "nearly", STEP(plain, unmake)},      {.name = "last", STEP(last, unmake)},
 };
-static const struct job_definition whole = {"whole", "All of it", whole_steps, 12};
+static const struct job_definition whole = {
+    .name = "whole", .title = "All of it", .steps = whole_steps, .n_steps = 12};
 
 static enum err_code grandchild(struct job_effect *x, struct err *e) {
     char input[32];

@@ -76,15 +76,20 @@ static const struct job_step steps[] = {
      .backoff_s = 2,
      .backoff_max_s = 10},
     {.name = "rest", .run = work, .deadline_s = 5, .attempts = 1}};
-static const struct job_definition one = {"one", "One step", steps, 1};
-static const struct job_definition two = {"two", "Two steps", steps, 2};
+static const struct job_definition one = {
+    .name = "one", .title = "One step", .steps = steps, .n_steps = 1};
+static const struct job_definition two = {
+    .name = "two", .title = "Two steps", .steps = steps, .n_steps = 2};
 static const struct job_step big_steps[] = {
     {.name = "big", .run = big, .deadline_s = 5, .attempts = 1}};
-static const struct job_definition big_one = {"big", "Too big", big_steps, 1};
+static const struct job_definition big_one = {
+    .name = "big", .title = "Too big", .steps = big_steps, .n_steps = 1};
 static const struct job_step strange_steps[] = {
     {.name = "strange", .run = strange, .deadline_s = 5, .attempts = 1}};
-static const struct job_definition strange_one = {"strange", "Strange", strange_steps, 1};
-static const struct job_definition nobodys = {"nobodys", "Of a service that is not here", steps, 1};
+static const struct job_definition strange_one = {
+    .name = "strange", .title = "Strange", .steps = strange_steps, .n_steps = 1};
+static const struct job_definition nobodys = {
+    .name = "nobodys", .title = "Of a service that is not here", .steps = steps, .n_steps = 1};
 
 static enum err_code strange(struct job_effect *x, struct err *e) {
     if (strcmp(job_input(x), "next") == 0) {

@@ -86,15 +86,19 @@ static enum err_code parent(struct job_effect *x, struct err *e);
 static const struct job_step steps[] = {
     {.name = "parent", .run = parent, .undo = unwork, .deadline_s = 60, .attempts = 2},
     {.name = "after", .run = work, .undo = unwork, .deadline_s = 60, .attempts = 2}};
-static const struct job_definition family = {"family", "With children", steps, 2};
-static const struct job_definition child = {"child", "A child", steps + 1, 1};
+static const struct job_definition family = {
+    .name = "family", .title = "With children", .steps = steps, .n_steps = 2};
+static const struct job_definition child = {
+    .name = "child", .title = "A child", .steps = steps + 1, .n_steps = 1};
 
 static const struct job_step deaf_steps[] = {
     {.name = "deaf", .run = deaf, .undo = unwork, .deadline_s = 1, .attempts = 2}};
-static const struct job_definition deaf_one = {"deaf", "Hears nothing", deaf_steps, 1};
+static const struct job_definition deaf_one = {
+    .name = "deaf", .title = "Hears nothing", .steps = deaf_steps, .n_steps = 1};
 static const struct job_step polite_steps[] = {
     {.name = "polite", .run = polite, .undo = unwork, .deadline_s = 60, .attempts = 1}};
-static const struct job_definition polite_one = {"polite", "Obeys", polite_steps, 1};
+static const struct job_definition polite_one = {
+    .name = "polite", .title = "Obeys", .steps = polite_steps, .n_steps = 1};
 
 static enum err_code parent(struct job_effect *x, struct err *e) {
     job_add_child(x, &child, NULL);

@@ -89,7 +89,8 @@ static bool pass(struct run *r, struct watch *w) {
     }
     json_array_foreach(json_object_get(all, "device"), i, device) {
         show_moved(r, w, device);
-        if (json_is_true(json_object_get(device, "configured"))) {
+        if (json_is_true(json_object_get(device, "configured")) &&
+            strcmp(text(device, "status"), "blocked") != 0) { /* those get nothing */
             total++;
             complete += strcmp(text(device, "status"), "complete") == 0;
         }
