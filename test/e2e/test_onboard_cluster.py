@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import time
 
 import pytest
 import requests
@@ -64,11 +65,17 @@ def test_a_device_is_served_by_a_node_that_follows(cluster, pki):
     put(leader, "device", "F1", password="p")
     put(leader, "device", "F2")
     followers = cluster.followers()
-    put(followers[0], "listener", "main", address="127.0.0.1", port=port, disabled=True)  # the way to the leader is open now
-
-    with NoMoreFiles(leader):
-        put(followers[0], "listener", "main", address="127.0.0.1", port=port)
-        until(lambda: any(is_open(n) for n in followers))
+    for _ in range(10):
+        put(followers[0], "listener", "main", address="127.0.0.1", port=port, disabled=True)  # opens the way to the leader
+        until(lambda: not any(is_open(n) for n in cluster.nodes))
+        with NoMoreFiles(leader):  # nobody can ask it anything either
+            put(followers[0], "listener", "main", address="127.0.0.1", port=port)
+            for _ in range(100):
+                if any(is_open(n) for n in followers):
+                    break
+                time.sleep(0.1)
+        if not is_open(leader):  # by a descriptor that it gave back meanwhile
+            break
     (n,) = [n for n in followers if is_open(n)]
     door = Door.__new__(Door)
     door.ca, door.base, door.port = os.path.join(n.dir, "pki/ca.pem"), f"https://localhost:{port}", port
