@@ -81,7 +81,7 @@ if want e2e; then
     step "end to end"
     # Most of the time these tests wait for something, so three go side by side: what needs gateways in
     # namespaces or packages of npm's in one run here, every other file in a network of its own, where ports
-    # are nobody else's. Long ones first, by their length.
+    # are nobody else's. Long ones first: those that say so, then by their length.
     here=$(grep -lE 'bng_lab|weftlab|node_modules|netns' test/e2e/test_*.py)
     # gRPC's threads belong to the process; those tests look at gRPC itself, and have one to themselves.
     grpc=test/e2e/test_net_grpc.py
@@ -92,7 +92,8 @@ if want e2e; then
         WEFT_BUILD=$B "${within[@]}" /usr/bin/python3 -m pytest -q --durations=8 -p no:cacheprovider "${@:2}" 2>&1
     }
     rm -rf $B/e2e && mkdir $B/e2e
-    wc -c $rest | sort -rn | sed -n 's/^ *[0-9]* \(test.*\)/\1/p' >$B/e2e/queue
+    { grep -l '^# Takes minutes' $rest; wc -c $rest | sort -rn | sed -n 's/^ *[0-9]* \(test.*\)/\1/p'; } |
+        awk '!seen[$0]++' >$B/e2e/queue
     take() { flock $B/e2e/lock sh -c 'sed -n 1p "$1"; sed -i 1d "$1"' - $B/e2e/queue; }
     worker() {
         local file log

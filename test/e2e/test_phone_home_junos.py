@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# Takes minutes: run.sh begins with it.
 """weft-phone-home on the platform junos, against a double of the device's NETCONF sessions (junos_double.py).
 
 Nothing here has met hardware: the double answers as published descriptions of the Junos XML API have it."""

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# Takes minutes: run.sh begins with it.
 """Members of a chassis that are off, that lose power in the middle of an upgrade, that come back late or never: real
 members, images and clients, and what the server is told, in its exact words (the older dialect names the member)."""
 import os
