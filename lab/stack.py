@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import tarfile
 
@@ -88,12 +89,19 @@ class Box:
         below, queue = [], [self.process.pid]
         while queue:
             pid = queue.pop()
-            below.append(pid)
-            r = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-            queue += [int(p) for p in r.stdout.split()]
+            try:
+                os.kill(pid, signal.SIGSTOP)  # whatever it was about to do
+                below.append(pid)
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
+                        queue += [int(p) for p in f.read().split()]
+            except (OSError, ProcessLookupError):
+                pass  # it ended by itself
         for pid in below:
-            with open(os.devnull, "wb") as null:
-                subprocess.run(["kill", "-9", str(pid)], check=False, stderr=null)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.process.popen.wait(timeout=20)
 
 

@@ -136,6 +136,7 @@ struct report {
     const struct onboard_topology *topology;
     const char *progress, *line;           /* what the other members' logs say */
     enum onboard_onboarding_status status; /* COMPLETE or FAILED */
+    bool given_up;                         /* nobody reported that: here it was not waited for */
 };
 
 static bool under_way(const struct known *k) {
@@ -144,9 +145,17 @@ static bool under_way(const struct known *k) {
                          k->status == ONBOARD_ONBOARDING_STATUS_REBOOTING);
 }
 
+/* It failed here, not there: what is heard of it after all is true. */
+static bool given_up(const struct known *k) {
+    json_t *o = known_load(k);
+    bool is = json_is_true(json_object_get(o, "given-up"));
+    json_decref(o);
+    return is;
+}
+
 /* What a report makes of a member that did not send it: recorded, and its run and target told. */
 static void member_is(struct onboard *ob, struct txn *t, const char *serial, json_t *record,
-                      enum onboard_onboarding_status status, const char *progress,
+                      enum onboard_onboarding_status status, bool by_us, const char *progress,
                       const char *line) {
     const struct known *k = known_get(ob, serial);
     uint64_t given = (uint64_t)json_integer_value(json_object_get(record, "revision"));
@@ -155,6 +164,9 @@ static void member_is(struct onboard *ob, struct txn *t, const char *serial, jso
     ob->completed += complete;
     ob->failed += fails && (k == NULL || k->status != status);
     known_set_status(t, record, status);
+    if (by_us) {
+        json_object_set_new(record, "given-up", json_true());
+    }
     json_object_set_new(record, "progress", json_string(progress));
     json_object_set_new(record, "message", json_string(line));
     known_put(t, serial, record);
@@ -196,7 +208,7 @@ static void member_ended(void *arg, const char *serial) {
         return;
     }
     /* A strict chassis is complete only with all it lists; otherwise only with those heard of. */
-    if (!under_way(k) && !(complete && r->topology->strict)) {
+    if (!under_way(k) && !(complete && (r->topology->strict || given_up(k)))) {
         left_behind(r, serial, k);
         return;
     }
@@ -204,7 +216,7 @@ static void member_ended(void *arg, const char *serial) {
     if (!complete) {
         run_failed(o, r->line);
     }
-    member_is(r->ob, r->t, serial, o, r->status, r->progress, r->line);
+    member_is(r->ob, r->t, serial, o, r->status, r->given_up, r->progress, r->line);
 }
 
 static void all_ended(const struct report *r, const char *how, const char *message) {
@@ -242,7 +254,8 @@ bool chassis_run_over(struct onboard *ob, struct txn *t, const char *serial, con
                            .by = serial,
                            .topology = topology,
                            .progress = event,
-                           .status = ONBOARD_ONBOARDING_STATUS_FAILED};
+                           .status = ONBOARD_ONBOARDING_STATUS_FAILED,
+                           .given_up = true};
         all_ended(&r, "was given the bundle for", why);
     }
     json_decref(record);
@@ -319,7 +332,7 @@ static void about_member(struct onboard *ob, struct txn *t, const struct ask *a,
     if (status == ONBOARD_ONBOARDING_STATUS_FAILED && !carries) {
         run_failed(o, line);
     }
-    member_is(ob, t, serial, o, status, name, line);
+    member_is(ob, t, serial, o, status, false, name, line);
 }
 
 void chassis_reported(struct onboard *ob, struct txn *t, const struct ask *a, json_t *record,

@@ -41,6 +41,7 @@ void known_set_status(struct txn *t, json_t *record, enum onboard_onboarding_sta
     if (s == ONBOARD_ONBOARDING_STATUS_COMPLETE || strcmp(before, complete) == 0) {
         run_done(record);
     }
+    json_object_del(record, "given-up");
     json_object_set_new(record, "status", json_string(status_name(s)));
 }
 

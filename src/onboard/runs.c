@@ -339,6 +339,7 @@ static unsigned over(struct onboard *ob, struct txn *t, const struct known *k, c
     uint64_t given = k->given;
     snprintf(serial, sizeof serial, "%s", k->serial);
     known_set_status(t, o, ONBOARD_ONBOARDING_STATUS_FAILED);
+    json_object_set_new(o, "given-up", json_true());
     run_failed(o, why);
     known_put(t, serial, o);
     known_log(ob, t, serial, event, why);
