@@ -178,6 +178,12 @@ static void become_ready(struct stream *s) {
     if (s->ssl != NULL) {
         s->peer = tls_peer_of(s->ssl);
     }
+    if (s->ssl != NULL && SSL_is_server(s->ssl)) {
+        /* Without session tickets nothing is sent now that would carry the ACK of the client's last
+         * words, and a client with Nagle's algorithm holds its request back until it has it. */
+        int one = 1;
+        setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
+    }
     if (s->ops != NULL && s->ops->ready != NULL) {
         s->ops->ready(s, s->arg);
     }
